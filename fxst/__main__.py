@@ -1,0 +1,5 @@
+"""Run the command line as `python -m fxst`."""
+
+from fxst.cli import main
+
+main()

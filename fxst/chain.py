@@ -1,0 +1,227 @@
+"""Effects in order: the only place that knows which knob belongs to what."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxst.effects import EFFECTS, Compressor, Distortion, Effect, ParametricEQ, Processor, Reverb
+from fxst.errors import SettingsError
+from fxst.parameters import Parameter, Setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["CHAINS", "Chain"]
+
+SIGNIFICANT_DIGITS = 7
+"""Digits of a value in a parameter table. What is rendered is the table's value, so a table says all."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Effects in order, with the range of every parameter.
+
+    Args:
+        name: What the chain is called in tables and files.
+        effects: The effects, in the order in which the signal passes them.
+    """
+
+    name: str
+    effects: tuple[Effect, ...]
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Name each effect once: its own name, and a number when it comes again (`compressor2`)."""
+        names = [effect.name for effect in self.effects]
+        return tuple(
+            name if names[:index].count(name) == 0 else f"{name}{names[:index].count(name) + 1}"
+            for index, name in enumerate(names)
+        )
+
+    @cached_property
+    def knobs(self) -> tuple[tuple[str, Parameter], ...]:
+        """Return (effect label, parameter) for each knob, in the order of a knob vector; constants have none."""
+        return tuple(
+            (label, parameter)
+            for label, effect in zip(self.labels, self.effects, strict=True)
+            for parameter in effect.parameters
+            if not parameter.constant
+        )
+
+    def split(self, knobs: "Tensor") -> "list[dict[str, Tensor]]":
+        """Turn knob vectors into physical values, one dictionary an effect, constants included.
+
+        Shape:
+            knobs: (B, P), on [0, 1]; each value: (B,).
+
+        Raises:
+            SettingsError: The vectors are not of this chain's length.
+        """
+        if knobs.ndim != 2 or knobs.shape[1] != len(self.knobs):
+            raise SettingsError(f"Chain {self.name} has {len(self.knobs)} knobs, not the shape {tuple(knobs.shape)}.")
+        columns = iter(knobs.unbind(1))
+        return [
+            {
+                p.name: knobs.new_full((knobs.shape[0],), p.minimum) if p.constant else p.to_value(next(columns))
+                for p in effect.parameters
+            }
+            for effect in self.effects
+        ]
+
+    def autodiff(self, x: "Tensor", knobs: "Tensor", *, sample_rate: int) -> "Tensor":
+        """Render in torch, differentiable in audio and knobs.
+
+        Shape:
+            x: (B, C, T); knobs: (B, P); result: (B, C, T).
+        """
+        for effect, values in zip(self.effects, self.split(knobs), strict=True):
+            x = effect.autodiff(x, values, sample_rate=sample_rate)
+        return x
+
+    def settings(self, knobs: "Tensor") -> tuple[Setting, ...]:
+        """Write one knob vector as a parameter table, every value rounded as it will be printed.
+
+        Shape:
+            knobs: (P,), on [0, 1].
+        """
+        return self._table(
+            {name: value.item() for name, value in values.items()} for values in self.split(knobs[None].double())
+        )
+
+    def defaults(self) -> tuple[Setting, ...]:
+        """Write the table of every parameter's default."""
+        return self._table({p.name: p.default for p in effect.parameters} for effect in self.effects)
+
+    def _table(self, values: Any) -> tuple[Setting, ...]:
+        return tuple(
+            Setting(label, p.name, _rounded(of_effect[p.name]), p.unit, p.minimum, p.maximum)
+            for label, effect, of_effect in zip(self.labels, self.effects, values, strict=True)
+            for p in effect.parameters
+        )
+
+    def values(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
+        """Read a parameter table back into values, one dictionary an effect.
+
+        A value may leave the chain's range, which is what a model can predict, but not what the effect can do.
+
+        Raises:
+            SettingsError: A row is missing, unknown, twice there, or out of the effect's range.
+        """
+        rows: dict[tuple[str, str], float] = {}
+        for row in settings:
+            if (row.effect, row.parameter) in rows:
+                raise SettingsError(f"The table sets {row.effect} {row.parameter} twice; keep one row.")
+            rows[row.effect, row.parameter] = row.value
+        result = []
+        for label, effect in zip(self.labels, self.effects, strict=True):
+            widest = {p.name: p for p in effect.widest()}
+            values = {}
+            for p in effect.parameters:
+                if (label, p.name) not in rows:
+                    raise SettingsError(f"The table has no row for {label} {p.name}; chain {self.name} needs it.")
+                value = rows.pop((label, p.name))
+                low, high = min(p.minimum, widest[p.name].minimum), max(p.maximum, widest[p.name].maximum)
+                if not low <= value <= high:
+                    raise SettingsError(f"{label} {p.name} is {value:g}; it must lie between {low:g} and {high:g}.")
+                values[p.name] = value
+            result.append(values)
+        if rows:
+            unknown = ", ".join(f"{label} {name}" for label, name in rows)
+            raise SettingsError(f"Chain {self.name} has no {unknown}; remove the row or choose another chain.")
+        return result
+
+    def exact(self, settings: Sequence[Setting], *, sample_rate: int, channels: int) -> Processor:
+        """Make the shipped DSP for a parameter table: call it with block after block of one signal.
+
+        Raises:
+            SettingsError: The table is not one of this chain.
+        """
+        processors = [
+            effect.exact(values, sample_rate=sample_rate, channels=channels)
+            for effect, values in zip(self.effects, self.values(settings), strict=True)
+        ]
+
+        def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
+            for processor in processors:
+                block = processor(block)
+            return block
+
+        return process
+
+    def to_spec(self) -> dict[str, Any]:
+        """Write the chain as plain data: a knob vector means nothing without its ranges."""
+        return {
+            "name": self.name,
+            "effects": [
+                {"effect": e.name, **e.options(), "parameters": [asdict(p) for p in e.parameters]} for e in self.effects
+            ],
+        }
+
+    @staticmethod
+    def from_spec(spec: Mapping[str, Any]) -> "Chain":
+        """Read a chain back from plain data.
+
+        Raises:
+            SettingsError: The data is not a chain's, or names an effect or parameter that this version lacks.
+        """
+        try:
+            effects = []
+            for entry in spec["effects"]:
+                options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+                effect = EFFECTS[options.pop("effect")]
+                parameters = tuple(Parameter(**row) for row in options.pop("parameters"))
+                made = effect(parameters=parameters, **options)
+                if [p.name for p in parameters] != [p.name for p in made.widest()]:
+                    raise SettingsError(f"The parameters of {effect.name} are not those of this version of fxst.")
+                effects.append(made)
+            return Chain(str(spec["name"]), tuple(effects))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise SettingsError(f"Not the specification of a chain ({error}).") from error
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+
+
+def _mission_eq() -> Effect:
+    """Make six bands on fixed, log-spaced frequencies from 20 to 1200 Hz; only their gains turn."""
+    eq = ParametricEQ()
+    fixed: dict[str, float | tuple[float, float]] = {}
+    for index, band in enumerate(eq.bands):
+        fixed[f"{band}_gain_db"] = (-20.0, 20.0)
+        fixed[f"{band}_f0_hz"] = _rounded(20.0 * (1200.0 / 20.0) ** (index / 5))
+        fixed[f"{band}_q"] = 0.7071068
+    return eq.restrict(**fixed)
+
+
+def _mission_compressor() -> Effect:
+    return Compressor().restrict(
+        threshold_db=(-20.0, 20.0), ratio=(2.0, 6.0), attack_ms=1.0, release_ms=100.0, makeup_db=0.0
+    )
+
+
+def _mission_reverb() -> Effect:
+    return Reverb().restrict(room_size=(0.1, 1.0), wet_level=(0.1, 0.8), dry_level=(0.5, 1.0), damping=0.5, width=1.0)
+
+
+CHAINS: dict[str, Chain] = {
+    chain.name: chain
+    for chain in (
+        Chain("eq", (_mission_eq(),)),
+        Chain("eq-comp", (_mission_eq(), _mission_compressor())),
+        Chain(
+            "fx",
+            (
+                _mission_eq(),
+                _mission_compressor(),
+                Distortion().restrict(drive_db=(0.0, 30.0)),
+                _mission_reverb(),
+            ),
+        ),
+    )
+}
+"""The chains that have a name, as `fxst chains` lists them."""

@@ -1,0 +1,55 @@
+"""The `fxst` program: its command tree, and how errors become one line and an exit code."""
+
+import os
+import sys
+
+import typer
+
+from fxst.errors import FxstError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="fxst",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Audio-effects style transfer: make a recording sound as if it had been produced like another one.",
+)
+dataset_app = typer.Typer(no_args_is_help=True, help="Datasets of clips to train on.")
+app.add_typer(dataset_app, name="dataset")
+
+
+def _version(show: bool) -> None:
+    if show:
+        from fxst import __version__
+
+        typer.echo(f"fxst {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the program: exit 0 when all went well, 1 after a failure, 2 for wrong usage, 130 on Ctrl-C."""
+    import fxst.cli.dataset  # noqa: F401  (each module registers its commands)
+
+    try:
+        app()
+    except FxstError as error:
+        typer.secho(f"fxst: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.secho("fxst: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone (`fxst ... | head`): nothing is wrong, and nobody is listening.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,1 @@
+"""`fxst dataset build`."""

@@ -1,0 +1,63 @@
+"""Typer commands made from configuration dataclasses, so that an option is written down once."""
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+__all__ = ["command"]
+
+
+def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Callable[[Any], None]], None]:
+    """Register `run(config)` as command `name` of `app`, its parameters those of `config_type`.
+
+    The dataclass' docstring is the command's help. A `tuple[X, ...]` field takes any number of values.
+    """
+
+    def register(run: Callable[[Any], None]) -> None:
+        def call(**given: Any) -> None:
+            run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
+
+        hints = get_type_hints(config_type)
+        parameters = [_parameter(item, hints[item.name]) for item in dataclasses.fields(config_type)]
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        call.__doc__ = inspect.getdoc(config_type)
+        app.command(name)(call)
+
+    return register
+
+
+def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
+    meta = item.metadata
+    info: Any
+    if meta.get("argument"):
+        info = typer.Argument(help=meta["help"], metavar=meta["metavar"], show_default=False)
+    else:
+        flags = meta["flags"] or ("--" + item.name.replace("_", "-"),)
+        info = typer.Option(
+            *flags,
+            help=meta["help"],
+            min=meta["min"],
+            max=meta["max"],
+            metavar=meta["metavar"],
+            show_default=item.default not in (None, (), ""),
+        )
+    default: Any = inspect.Parameter.empty
+    if item.default is not dataclasses.MISSING:
+        default = list(item.default) if isinstance(item.default, tuple) else item.default
+    return inspect.Parameter(
+        item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[_plain(hint), info]
+    )
+
+
+def _plain(hint: Any) -> Any:
+    """Turn `tuple[X, ...]` into `list[X]`, which is what Typer calls a repeatable value."""
+    if get_origin(hint) is tuple:
+        return list[get_args(hint)[0]]  # type: ignore[misc]
+    if get_origin(hint) in (Union, types.UnionType):
+        return hint
+    return hint

@@ -1,0 +1,9 @@
+"""The effects, one file each; importing this package enters them all in `EFFECTS`."""
+
+from fxst.effects.base import EFFECTS, Effect, Processor
+from fxst.effects.compressor import Compressor
+from fxst.effects.distortion import Distortion
+from fxst.effects.parametric_eq import ParametricEQ
+from fxst.effects.reverb import Reverb
+
+__all__ = ["EFFECTS", "Compressor", "Distortion", "Effect", "ParametricEQ", "Processor", "Reverb"]

@@ -1,0 +1,76 @@
+"""What an effect is: a table of knobs and two functions."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxst.errors import SettingsError
+from fxst.parameters import Parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["EFFECTS", "Effect", "Processor"]
+
+Processor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Renders block after block, (channels, time) to the same shape, keeping its state between calls."""
+
+EFFECTS: "dict[str, type[Effect]]" = {}
+"""Every effect by its name; defining a subclass of `Effect` enters it."""
+
+
+@dataclass(frozen=True)
+class Effect(ABC):
+    """One processor: its parameters, how it is rendered exactly, and how gradients pass through it.
+
+    A fresh instance has the widest range that each parameter can take; `restrict` narrows them for a chain.
+    """
+
+    parameters: tuple[Parameter, ...]
+
+    name: ClassVar[str]
+    autodiff_error_db: ClassVar[float]
+    """Declared and tested ceiling on the power of (autodiff - exact) relative to exact's."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        EFFECTS[cls.name] = cls
+
+    @abstractmethod
+    def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
+        """Make the shipped DSP, set to `values`, ready for the first block of a signal."""
+
+    @abstractmethod
+    def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
+        """Render in torch, differentiable in the audio and in every value.
+
+        Shape:
+            x: (B, C, T); each value: (B,); result: (B, C, T).
+        """
+
+    def restrict(self, **ranges: float | tuple[float, float]) -> "Effect":
+        """Return this effect with narrower ranges: a pair is a range, a number a constant.
+
+        Raises:
+            SettingsError: There is no parameter of that name.
+        """
+        unknown = ranges.keys() - {parameter.name for parameter in self.parameters}
+        if unknown:
+            raise SettingsError(f"{self.name} has no parameter {', '.join(sorted(unknown))}.")
+        pairs = {name: r if isinstance(r, tuple) else (r, r) for name, r in ranges.items()}
+        return replace(
+            self,
+            parameters=tuple(p.restrict(*pairs[p.name]) if p.name in pairs else p for p in self.parameters),
+        )
+
+    def widest(self) -> tuple[Parameter, ...]:
+        """Return the widest range that this effect can take in each parameter."""
+        return type(self)().parameters  # type: ignore[call-arg]  # subclasses give `parameters` a default
+
+    def options(self) -> dict[str, Any]:
+        """Return what else than its ranges defines this effect (an EQ's band shapes), as plain data."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "parameters"}

@@ -1,0 +1,67 @@
+"""Compressor: turns down what is louder than a threshold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from fxst.effects.base import Effect, Processor
+from fxst.parameters import Parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Compressor"]
+
+
+@dataclass(frozen=True)
+class Compressor(Effect):
+    """Feed-forward peak compressor with a hard knee, then make-up gain; channels are not linked.
+
+    The envelope v follows u = abs(x): v[n] = u + c (v[n-1] - u), where c = exp(-2000 pi / (ms * sample_rate))
+    takes the attack's ms while u > v[n-1], else the release's. The gain is 1 below the threshold t, and
+    (v / t)^(1/ratio - 1) above.
+
+    Source:
+        JUCE's `dsp::Compressor` and `dsp::BallisticsFilter` (peak), which pedalboard runs; rewritten as maths.
+    """
+
+    parameters: tuple[Parameter, ...] = (
+        Parameter("threshold_db", -60.0, 20.0, -20.0, "dB"),
+        Parameter("ratio", 1.0, 20.0, 4.0, ":1", "log"),
+        Parameter("attack_ms", 0.1, 200.0, 1.0, "ms", "log"),
+        Parameter("release_ms", 5.0, 2000.0, 100.0, "ms", "log"),
+        Parameter("makeup_db", -24.0, 24.0, 0.0, "dB"),
+    )
+
+    name: ClassVar[str] = "compressor"
+    autodiff_error_db: ClassVar[float] = -100.0
+
+    def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
+        from pedalboard import Compressor
+
+        plugin = Compressor(
+            threshold_db=values["threshold_db"],
+            ratio=values["ratio"],
+            attack_ms=values["attack_ms"],
+            release_ms=values["release_ms"],
+        )
+        makeup = 10.0 ** (values["makeup_db"] / 20)
+        if makeup == 1.0:
+            return lambda block: plugin.process(block, sample_rate, reset=False)
+        return lambda block: plugin.process(block, sample_rate, reset=False) * makeup
+
+    def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
+        import torch
+
+        from fxst import dsp
+        from fxst.ballistics import envelope
+
+        attack, release = (
+            torch.exp(-2000 * torch.pi / (values[ms] * sample_rate)) for ms in ("attack_ms", "release_ms")
+        )
+        level = envelope(x.abs(), attack, release)
+        level = level.clamp_min(torch.finfo(level.dtype).tiny)  # silence has a logarithm too, and a gradient of 0
+        over = level.log() - dsp.to_gain(values["threshold_db"]).log()[:, None, None]
+        slope = 1 / values["ratio"] - 1
+        gain = (slope[:, None, None] * over.clamp_min(0)).exp()
+        return x * gain * dsp.to_gain(values["makeup_db"])[:, None, None]

@@ -1,0 +1,132 @@
+"""Parametric equaliser: shelves and peaks in series."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxst.effects.base import Effect, Processor
+from fxst.parameters import Parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ParametricEQ", "section"]
+
+Kind = Literal["low_shelf", "peak", "high_shelf"]
+
+HIGHEST_F0 = 0.49
+"""Bands are held below this fraction of the sample rate, where the bilinear transform still has room."""
+
+
+def section(kind: Kind, a: Any, q: Any, k: Any) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
+    """Design one band as an analogue section, on floats or tensors.
+
+    Args:
+        kind: Shape of the band.
+        a: Square root of the gain as an amplitude factor.
+        q: Quality factor.
+        k: tan(pi f0 / sample_rate), the pre-warped frequency.
+
+    Returns:
+        Numerator and denominator, each (c0, c1, c2) of c0 + c1 s + c2 s^2 with s = (1 - 1/z) / (1 + 1/z).
+
+    Source:
+        R. Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter coefficients": its analogue
+        prototypes, with s replaced by s / k.
+    """
+    if kind == "peak":
+        return (k * k, k * a / q, 1 + 0 * k), (k * k, k / (a * q), 1 + 0 * k)
+    damping = k * a**0.5 / q
+    if kind == "low_shelf":
+        return (a * a * k * k, a * damping, a + 0 * k), (k * k, damping, a + 0 * k)
+    return (a * k * k, a * damping, a * a + 0 * k), (a * k * k, damping, 1 + 0 * k)
+
+
+def _band_names(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
+    """Name the bands: shelves after their kind, peaks by number, and any second shelf by number too."""
+    names = []
+    for index, kind in enumerate(kinds):
+        number = kinds[: index + 1].count(kind)
+        names.append(kind if kinds.count(kind) == 1 and kind != "peak" else f"{kind}{number}")
+    return tuple(names)
+
+
+def _parameters(kinds: tuple[Kind, ...]) -> tuple[Parameter, ...]:
+    """Make three full-range parameters a band, with default frequencies spread from 60 Hz to 8 kHz."""
+    rows = []
+    for index, band in enumerate(_band_names(kinds)):
+        f0_hz = 60.0 * (8000.0 / 60.0) ** (index / max(1, len(kinds) - 1))
+        rows += [
+            Parameter(f"{band}_gain_db", -24.0, 24.0, 0.0, "dB"),
+            Parameter(f"{band}_f0_hz", 20.0, 20_000.0, float(f"{f0_hz:.3g}"), "Hz", "log"),
+            Parameter(f"{band}_q", 0.1, 10.0, 0.7071068, "", "log"),
+        ]
+    return tuple(rows)
+
+
+SIX_BANDS: tuple[Kind, ...] = ("low_shelf", "peak", "peak", "peak", "peak", "high_shelf")
+
+
+@dataclass(frozen=True)
+class ParametricEQ(Effect):
+    """Second-order bands in series: low shelves, peaks and high shelves, each with gain, frequency and Q.
+
+    The exact form is a cascade of float64 second-order sections, which is right at 20 Hz, where a float32
+    biquad is not.
+    """
+
+    parameters: tuple[Parameter, ...] = _parameters(SIX_BANDS)
+    kinds: tuple[Kind, ...] = SIX_BANDS
+
+    name: ClassVar[str] = "parametric_eq"
+    autodiff_error_db: ClassVar[float] = -70.0
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands, low to high; each has `_gain_db`, `_f0_hz` and `_q`."""
+        return _band_names(self.kinds)
+
+    def widest(self) -> tuple[Parameter, ...]:
+        return _parameters(self.kinds)
+
+    def sections(self, values: Mapping[str, float], *, sample_rate: int) -> NDArray[np.float64]:
+        """Return the bands as second-order sections in SciPy's layout, (K, 6)."""
+        rows = []
+        for kind, band in zip(self.kinds, self.bands, strict=True):
+            a = 10.0 ** (values[f"{band}_gain_db"] / 40)
+            k = math.tan(math.pi * min(values[f"{band}_f0_hz"] / sample_rate, HIGHEST_F0))
+            polynomials = section(kind, a, values[f"{band}_q"], k)
+            b, d = ((c2 + c1 + c0, 2 * (c0 - c2), c2 - c1 + c0) for c0, c1, c2 in polynomials)
+            rows.append([*(c / d[0] for c in b), *(c / d[0] for c in d)])
+        return np.array(rows)
+
+    def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
+        from scipy.signal import sosfilt
+
+        sos = self.sections(values, sample_rate=sample_rate)
+        state = np.zeros((len(sos), channels, 2))
+
+        def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
+            nonlocal state
+            y, state = sosfilt(sos, block.astype(np.float64), axis=-1, zi=state)
+            return y.astype(np.float32)
+
+        return process
+
+    def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
+        import torch
+
+        from fxst import dsp
+
+        numerators, denominators = [], []
+        for kind, band in zip(self.kinds, self.bands, strict=True):
+            a = dsp.to_gain(values[f"{band}_gain_db"] / 2)
+            k = torch.tan(math.pi * (values[f"{band}_f0_hz"] / sample_rate).clamp_max(HIGHEST_F0))
+            numerator, denominator = section(kind, a, values[f"{band}_q"], k)
+            numerators.append(torch.stack(numerator, -1))
+            denominators.append(torch.stack(denominator, -1))
+        return dsp.filter_sections(x, torch.stack(numerators, 1), torch.stack(denominators, 1))

@@ -1,0 +1,115 @@
+"""The frame headers of a FLAC stream: what its last frames say about length and sample rate.
+
+The header of a FLAC file can lie (it is written before the audio is known), and libsndfile believes it: it stops
+where the header says, and plays a stream whose sample rate changes as if it did not. Every frame repeats the
+truth.
+
+Source: RFC 9639, sections 9.1.1 to 9.1.8.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Ending", "ending"]
+
+_LONGEST_HEADER_BYTES: Final = 16
+_SYNC: Final = re.compile(rb"\xff[\xf8\xf9]")
+_SAMPLE_RATES: Final = (
+    None, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a FLAC stream ends.
+
+    Args:
+        frames: How many samples a channel has, up to and with the last frame.
+        sample_rate: The last frame's; None where it leaves it to the file's header.
+    """
+
+    frames: int
+    sample_rate: int | None
+
+
+@dataclass(frozen=True)
+class _Frame:
+    variable: bool
+    number: int
+    block: int
+    sample_rate: int | None
+
+
+def ending(tail: bytes) -> Ending | None:
+    """Find the last two frames that follow each other; None where there are no two.
+
+    One header proves little: its check sum has eight bits, and audio can look like it. Two with numbers in
+    sequence are no accident.
+
+    Args:
+        tail: The last part of a FLAC file.
+    """
+    frames = [frame for match in _SYNC.finditer(tail) if (frame := _frame(tail[match.start() :][:_LONGEST_HEADER_BYTES]))]
+    for later in range(len(frames) - 1, 0, -1):
+        last = frames[later]
+        for before in reversed(frames[:later]):
+            step = before.block if before.variable else 1
+            if before.variable == last.variable and before.number + step == last.number:
+                # A stream of equal blocks counts blocks, and only the last may be shorter.
+                first_sample = last.number * (1 if last.variable else before.block)
+                return Ending(first_sample + last.block, last.sample_rate)
+    return None
+
+
+def _frame(head: bytes) -> _Frame | None:
+    # A frame of silence can be shorter than the longest header.
+    head = head.ljust(_LONGEST_HEADER_BYTES, b"\0")
+    block_code, rate_code = head[2] >> 4, head[2] & 15
+    if block_code == 0 or rate_code == 15 or head[3] >> 4 > 10 or head[3] & 1:
+        return None
+    number, at = _coded_number(head)
+    if number is None:
+        return None
+    if block_code == 1:
+        block = 192
+    elif block_code <= 5:
+        block = 144 << block_code
+    elif block_code <= 7:
+        size = block_code - 5
+        block = int.from_bytes(head[at : at + size], "big") + 1
+        at += size
+    else:
+        block = 1 << block_code
+    sample_rate: int | None
+    if rate_code < 12:
+        sample_rate = _SAMPLE_RATES[rate_code]
+    else:
+        size = 1 if rate_code == 12 else 2
+        sample_rate = int.from_bytes(head[at : at + size], "big") * {12: 1000, 13: 1, 14: 10}[rate_code]
+        at += size
+    return _Frame(bool(head[1] & 1), number, block, sample_rate) if _crc8(head[:at]) == head[at] else None
+
+
+def _coded_number(head: bytes) -> tuple[int | None, int]:
+    """The frame's number, written as UTF-8 writes a character but up to 36 bits; and where it ends."""
+    ones = 8 - (head[4] ^ 0xFF).bit_length()
+    if ones == 0:
+        return head[4], 5
+    if ones == 1 or ones == 8:
+        return None, 5
+    number = head[4] & (0x7F >> ones)
+    for byte in head[5 : 4 + ones]:
+        if byte >> 6 != 2:
+            return None, 5
+        number = number << 6 | byte & 0x3F
+    return number, 4 + ones
+
+
+def _crc8(data: bytes) -> int:
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x07 if crc & 0x80 else 0)) & 0xFF
+    return crc

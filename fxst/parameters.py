@@ -1,0 +1,92 @@
+"""What a knob is, and the one border between knobs on [0, 1] and physical values."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fxst.errors import SettingsError
+
+__all__ = ["Parameter", "Setting"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared knob of an effect.
+
+    A parameter whose minimum equals its maximum is a constant: it has no knob, but still a row in every
+    table. Ranges never depend on the sample rate.
+
+    Args:
+        name: Name with its unit, as pedalboard spells it where pedalboard has it: `threshold_db`.
+        minimum: Value at knob 0.
+        maximum: Value at knob 1.
+        default: Value that a person would start from.
+        unit: Unit as printed: `dB`, `Hz`, `ms`, or nothing.
+        scale: How the knob turns. Both scales have a finite, non-zero slope on all of [0, 1].
+
+    Raises:
+        SettingsError: The range is empty or not finite, or a log range does not lie above zero.
+    """
+
+    name: str
+    minimum: float
+    maximum: float
+    default: float
+    unit: str = ""
+    scale: Literal["linear", "log"] = "linear"
+
+    def __post_init__(self) -> None:
+        numbers = (self.minimum, self.default, self.maximum)
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+            raise SettingsError(f"{self.name}: minimum, default and maximum must be finite numbers.")
+        if not self.minimum <= self.default <= self.maximum:
+            raise SettingsError(f"{self.name}: the default {self.default} is not in the range.")
+        if self.scale not in ("linear", "log"):
+            raise SettingsError(f"{self.name}: the scale is 'linear' or 'log', not {self.scale!r}.")
+        if self.scale == "log" and self.minimum <= 0:
+            raise SettingsError(f"{self.name}: a log scale needs a minimum above 0.")
+
+    @property
+    def constant(self) -> bool:
+        """Whether the parameter has one value only, and so no knob."""
+        return self.minimum == self.maximum
+
+    def to_value(self, knob: Any) -> Any:
+        """Turn a knob on [0, 1] into the physical value; works on floats, arrays and tensors alike.
+
+        >>> Parameter("f0_hz", 20.0, 2000.0, 200.0, "Hz", "log").to_value(0.5)
+        200.0
+        """
+        if self.scale == "log":
+            return self.minimum * (self.maximum / self.minimum) ** knob
+        return self.minimum + (self.maximum - self.minimum) * knob
+
+    def to_knob(self, value: float) -> float:
+        """Find the knob position of a physical value, held to [0, 1]; a constant's is 0.
+
+        >>> Parameter("gain_db", -20.0, 20.0, 0.0, "dB").to_knob(10.0)
+        0.75
+        """
+        if self.constant:
+            return 0.0
+        value = min(max(value, self.minimum), self.maximum)
+        if self.scale == "log":
+            return math.log(value / self.minimum) / math.log(self.maximum / self.minimum)
+        return (value - self.minimum) / (self.maximum - self.minimum)
+
+    def restrict(self, minimum: float, maximum: float) -> "Parameter":
+        """Return the same parameter with another range, its default moved into it."""
+        default = min(max(self.default, minimum), maximum)
+        return Parameter(self.name, minimum, maximum, default, self.unit, self.scale)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of a parameter table: what one knob of one effect is set to."""
+
+    effect: str
+    parameter: str
+    value: float
+    unit: str
+    minimum: float
+    maximum: float
