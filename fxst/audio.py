@@ -24,14 +24,17 @@ import soxr
 
 from fxst import flac
 from fxst.errors import AudioError
+from fxst.loudness import LoudnessMeter, loudness
 
 __all__ = [
     "SUFFIXES",
     "AudioInfo",
+    "LoudnessMeter",
     "Reader",
     "Resampler",
     "Samples",
     "Writer",
+    "loudness",
     "mono",
     "output_format",
     "probe",
@@ -274,7 +277,8 @@ class Reader:
         # libsndfile says "as many as fit 63 bits" for a stream whose encoder did not know.
         frames = file.frames if 0 < file.frames < 2**62 else None
         if file.format == "FLAC" and (ending := flac.ending(_tail(self._fd))):
-            if (frames or ending.frames) < ending.frames:
+            frames = frames or ending.frames
+            if frames < ending.frames:
                 raise AudioError(f"{_name(path)} holds more audio than its header counts: encode it again.")
             if ending.sample_rate not in (None, file.samplerate):
                 raise AudioError(f"{_name(path)} changes its sample rate on the way: encode it again.")

@@ -50,7 +50,8 @@ def ending(tail: bytes) -> Ending | None:
     Args:
         tail: The last part of a FLAC file.
     """
-    frames = [frame for match in _SYNC.finditer(tail) if (frame := _frame(tail[match.start() :][:_LONGEST_HEADER_BYTES]))]
+    starts = (match.start() for match in _SYNC.finditer(tail))
+    frames = [frame for at in starts if (frame := _frame(tail[at : at + _LONGEST_HEADER_BYTES]))]
     for later in range(len(frames) - 1, 0, -1):
         last = frames[later]
         for before in reversed(frames[:later]):
