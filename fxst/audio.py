@@ -224,8 +224,7 @@ class Reader:
         try:
             if self.info.frames is not None and start >= self.info.frames:
                 return
-            if self._file.tell() != start:
-                self._file.seek(start)
+            self._go_to(start)
             while end is None or position < end:
                 wanted = block_frames if end is None else min(block_frames, end - position)
                 block = self._file.read(wanted, dtype="float32", always_2d=True)
@@ -261,6 +260,16 @@ class Reader:
         """
         blocks = list(self.blocks(start=start, frames=frames))
         return np.concatenate(blocks, axis=1) if blocks else np.zeros((self.info.channels, 0), np.float32)
+
+    def _go_to(self, frame: int) -> None:
+        if self._file.tell() == frame:
+            return
+        if self.info.format == "OGG":
+            # libsndfile 1.2 lands beside the mark when a Vorbis file has been read before, and does not tell.
+            self._file.close()
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            self._file = _ForwardFile(self._fd, closefd=False)
+        self._file.seek(frame)
 
     def _checked(self, path: Path) -> AudioInfo:
         file = self._file
@@ -457,8 +466,10 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
         return container, "OPUS"
     if container in _LOSSY_FORMATS and info.format != container:
         return container, _LOSSY_FORMATS[container]
+    # WAV can wrap MP3, but whoever asks for a WAV of an MP3 wants samples.
+    kept = () if info.format in _LOSSY_FORMATS and info.format != container else (info.subtype,)
     nearest = ("PCM_S8", "PCM_U8") if info.subtype in ("PCM_S8", "PCM_U8") else ()
-    for subtype in (info.subtype, *nearest, "PCM_24"):
+    for subtype in (*kept, *nearest, "PCM_24"):
         if soundfile.check_format(container, subtype):
             return container, subtype
     return container, str(soundfile.default_subtype(container))
