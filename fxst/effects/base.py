@@ -14,7 +14,10 @@ from fxst.parameters import Parameter
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["EFFECTS", "Effect", "Processor"]
+__all__ = ["EFFECTS", "Effect", "Processor", "plugin_processor"]
+
+PLUGIN_BUFFER = 8192
+"""Samples that pedalboard hands to a plugin at a time."""
 
 Processor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Renders block after block, (channels, time) to the same shape, keeping its state between calls."""
@@ -74,3 +77,13 @@ class Effect(ABC):
     def options(self) -> dict[str, Any]:
         """Return what else than its ranges defines this effect (an EQ's band shapes), as plain data."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "parameters"}
+
+
+def plugin_processor(plugin: Any, *, sample_rate: int, channels: int) -> Processor:
+    """Make a fresh pedalboard plugin render block after block, whatever the lengths of the blocks.
+
+    Left to itself a plugin takes the longer axis of its first block for time, and forgets its state when a block is
+    longer than all before. A first buffer of silence, which leaves no trace in the state, settles both.
+    """
+    plugin.process(np.zeros((channels, PLUGIN_BUFFER), np.float32), sample_rate, PLUGIN_BUFFER, reset=False)
+    return lambda block: plugin.process(block, sample_rate, PLUGIN_BUFFER, reset=False)

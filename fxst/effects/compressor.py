@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fxst.effects.base import Effect, Processor
+from fxst.effects.base import Effect, Processor, plugin_processor
 from fxst.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -45,10 +45,9 @@ class Compressor(Effect):
             attack_ms=values["attack_ms"],
             release_ms=values["release_ms"],
         )
+        compress = plugin_processor(plugin, sample_rate=sample_rate, channels=channels)
         makeup = 10.0 ** (values["makeup_db"] / 20)
-        if makeup == 1.0:
-            return lambda block: plugin.process(block, sample_rate, reset=False)
-        return lambda block: plugin.process(block, sample_rate, reset=False) * makeup
+        return compress if makeup == 1.0 else lambda block: compress(block) * makeup
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
         import torch

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fxst.effects.base import Effect, Processor
+from fxst.effects.base import Effect, Processor, plugin_processor
 from fxst.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ class Distortion(Effect):
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
         from pedalboard import Distortion
 
-        plugin = Distortion(drive_db=values["drive_db"])
-        return lambda block: plugin.process(block, sample_rate, reset=False)
+        return plugin_processor(Distortion(drive_db=values["drive_db"]), sample_rate=sample_rate, channels=channels)
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
         from fxst import dsp

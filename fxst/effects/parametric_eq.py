@@ -112,6 +112,8 @@ class ParametricEQ(Effect):
 
         def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
             nonlocal state
+            if not block.size:
+                return block  # which sosfilt refuses
             y, state = sosfilt(sos, block.astype(np.float64), axis=-1, zi=state)
             return y.astype(np.float32)
 

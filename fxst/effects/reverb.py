@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fxst.effects.base import Effect, Processor
+from fxst.effects.base import Effect, Processor, plugin_processor
 from fxst.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -47,29 +46,20 @@ class Reverb(Effect):
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
         from pedalboard import Reverb
 
-        plugins = [
-            Reverb(
+        def make(channels: int) -> Processor:
+            plugin = Reverb(
                 room_size=values["room_size"],
                 damping=values["damping"],
                 wet_level=values["wet_level"],
                 dry_level=values["dry_level"],
                 width=values["width"],
             )
-            for _ in range(1 if channels <= 2 else channels)
-        ]
+            return plugin_processor(plugin, sample_rate=sample_rate, channels=channels)
 
-        def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
-            if channels <= 2:
-                wet: NDArray[np.float32] = plugins[0].process(block, sample_rate, reset=False)
-                return wet
-            return np.concatenate(
-                [
-                    plugin.process(row[None], sample_rate, reset=False)
-                    for plugin, row in zip(plugins, block, strict=True)
-                ]
-            )
-
-        return process
+        if channels <= 2:
+            return make(channels)
+        rows = [make(1) for _ in range(channels)]
+        return lambda block: np.concatenate([row(block[c : c + 1]) for c, row in enumerate(rows)])
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
         import torch
