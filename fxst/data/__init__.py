@@ -1,0 +1,1 @@
+"""Datasets: cutting recordings into clips, reading the clips back, and making training examples of them."""

@@ -1,0 +1,333 @@
+"""Making a dataset: find the recordings, share out the clips, cut them, and write the tables.
+
+The same settings and recordings give the same bytes, whatever the number of workers and however often the build
+was interrupted: what happens is decided by names and seed, and results are stored in the order of the work.
+"""
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import io
+import itertools
+import json
+import math
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fxst.configs import DatasetConfig
+from fxst.data import cutting
+from fxst.data.manifest import CARD, COLUMNS, FORMAT, FORMAT_VERSION, MANIFEST, REPORT, clips_in_a_shard, read_card
+from fxst.data.selection import Candidates
+from fxst.data.shards import Position, Shards, write_atomically
+from fxst.data.sources import SPLITS, Problem, Recording, assign_splits, find_recordings, located, root_folder
+from fxst.data.workers import Workers, processors
+from fxst.errors import AudioError, FxstError, SettingsError
+
+__all__ = ["DatasetSummary", "Progress", "build"]
+
+Progress = Callable[[int, int], None]
+
+NOTES = "unfinished"
+"""The folder inside the dataset's that is there while it is being built."""
+
+_MEASURED_AT_ONCE = 64
+_JOB_SECONDS = 120.0
+"""The most audio that a worker holds and hands over at a time."""
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """What a dataset consists of.
+
+    Args:
+        folder: Where it is.
+        clips: How many clips each split has.
+        speakers: How many speakers each split has.
+        seconds: Length of all clips together.
+        damaged_files: How many recordings were damaged; the report lists them.
+        notes: What the person should know, in sentences.
+        was_finished: Whether it had been built before.
+        elapsed_seconds: How long this took.
+    """
+
+    folder: Path
+    clips: dict[str, int]
+    speakers: dict[str, int]
+    seconds: float
+    damaged_files: int
+    notes: tuple[str, ...]
+    was_finished: bool
+    elapsed_seconds: float
+
+
+def build(config: DatasetConfig, *, progress: Progress | None = None) -> DatasetSummary:
+    """Cut recordings into a dataset of clips; go on where an interrupted build of the same settings stopped.
+
+    Args:
+        config: The settings.
+        progress: Called now and then with how many clips are done, and of how many.
+
+    Raises:
+        AudioError: a source does not exist, or no clip can be had from any.
+        SettingsError: the folder holds something else, or a setting makes no sense.
+        FxstError: the folder cannot be written, or a worker process died.
+    """
+    started = time.monotonic()
+    if not math.isfinite(config.seconds) or round(config.seconds * config.sample_rate) < 1:
+        raise SettingsError(f"A clip cannot be {config.seconds} seconds long: choose another --seconds.")
+    settings = _settings(config)
+    was_finished = _check_folder(config.output, settings)
+    if not was_finished:
+        try:
+            _Build(config, settings, progress).run()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise FxstError(
+                f"{str(config.output)!r} cannot be written ({reason}): free space or choose another."
+            ) from error
+    elif (config.output / NOTES).exists():
+        # The last run was killed after the dataset was finished and before it had tidied up.
+        shutil.rmtree(config.output / NOTES)
+    card = read_card(config.output)
+    return DatasetSummary(
+        config.output,
+        card["clips"],
+        card["speakers"],
+        card["seconds"],
+        card["damaged_files"],
+        tuple(card["notes"]),
+        was_finished,
+        time.monotonic() - started,
+    )
+
+
+def _settings(config: DatasetConfig) -> dict[str, Any]:
+    return {
+        "sources": [str(located(source)) for source in config.sources],
+        "clips": config.clips,
+        "seconds": config.seconds,
+        "sample_rate": config.sample_rate,
+        "seed": config.seed,
+    }
+
+
+def _check_folder(folder: Path, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds the finished dataset already; refuse one that holds anything else."""
+    begun = folder / NOTES / "settings.json"
+    found: dict[str, Any] | None = None
+    if (folder / CARD).exists():
+        found = read_card(folder)["settings"]
+    elif begun.exists():
+        found = json.loads(begun.read_text(encoding="utf-8"))["settings"]
+    elif folder.exists() and (not folder.is_dir() or {item.name for item in folder.iterdir()} - {NOTES}):
+        raise SettingsError(f"{str(folder)!r} is not empty and not a dataset: choose another --output.")
+    if found is not None and found != settings:
+        other = ", ".join(key for key in settings if found.get(key) != settings[key])
+        raise SettingsError(
+            f"{str(folder)!r} holds a dataset with other settings ({other}): choose another --output, or remove it."
+        )
+    return (folder / CARD).exists()
+
+
+class _Build:
+    """One run of a build; the steps share the recordings and their order."""
+
+    def __init__(self, config: DatasetConfig, settings: dict[str, Any], progress: Progress | None) -> None:
+        self.config = config
+        self.settings = settings
+        self.progress: Progress = progress or (lambda done, total: None)
+        self.clip_samples = round(config.seconds * config.sample_rate)
+        self.notes_folder = config.output / NOTES
+        self.bases = [root_folder(source) for source in config.sources]
+
+    def run(self) -> None:
+        recordings, problems = find_recordings(self.config.sources, leave_out=self.config.output)
+        if not recordings:
+            raise AudioError(f"No recordings were found in {self._sources()}: name a folder that holds sound files.")
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._claimed_folder())
+            workers = stack.enter_context(Workers(min(self.config.workers or processors(), len(recordings))))
+            lengths = self._measured(recordings, workers)
+            self._note_settings(recordings, lengths)
+            shards = stack.enter_context(Shards(self.config.output, self.notes_folder, clip_samples=self.clip_samples))
+            self._cut(recordings, lengths, workers, shards)
+            problems += self._problems(recordings, lengths, shards)
+            self._write_tables(recordings, lengths, shards, problems)
+        shutil.rmtree(self.notes_folder)
+
+    @contextlib.contextmanager
+    def _claimed_folder(self) -> Iterator[None]:
+        """Keep the folder to this process; leave no trace in it of a build that had nothing to store."""
+        existed = self.config.output.exists()
+        self.notes_folder.mkdir(parents=True, exist_ok=True)
+        with open(self.notes_folder / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SettingsError(f"{str(self.config.output)!r} is being built by another process: wait.") from error
+            try:
+                yield
+            except AudioError:
+                shutil.rmtree(self.notes_folder)
+                if not existed:
+                    self.config.output.rmdir()
+                raise
+
+    def _measured(self, recordings: Sequence[Recording], workers: Workers) -> list[cutting.Length]:
+        paths = map(self._path, recordings)
+        groups = iter(lambda: list(itertools.islice(paths, _MEASURED_AT_ONCE)), [])
+        return list(itertools.chain.from_iterable(workers.map(cutting.measure, groups)))
+
+    def _note_settings(self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length]) -> None:
+        digest = hashlib.sha256()
+        for recording, length in zip(recordings, lengths, strict=True):
+            digest.update(repr((recording, length)).encode("utf-8", "surrogateescape"))
+        note = json.dumps({"settings": self.settings, "recordings": digest.hexdigest()})
+        path = self.notes_folder / "settings.json"
+        if path.exists() and path.read_text(encoding="utf-8") != note:
+            raise SettingsError(
+                f"{str(self.config.output)!r} was begun from other recordings than are there now: "
+                "choose another --output, or remove it."
+            )
+        write_atomically(path, note)
+
+    def _cut(
+        self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length], workers: Workers, shards: Shards
+    ) -> None:
+        windows = [math.floor(length.seconds * self.config.sample_rate / self.clip_samples) for length in lengths]
+        candidates = Candidates([item.speaker for item in recordings], windows, seed=self.config.seed)
+        stored: dict[int, Counter[int]] = {}
+        for clip in shards.clips():
+            stored.setdefault(clip.round, Counter())[clip.recording] += 1
+        unusable = {fault.recording for fault in shards.faults() if not fault.usable}
+        goal, done = self.config.clips or len(candidates), 0
+        begun = shards.position
+        for number in itertools.count():
+            wanted = self.config.clips - int(candidates.accepted.sum()) if self.config.clips else None
+            drawn = candidates.draw(wanted)
+            if not drawn:
+                break
+            for recording, clips in stored.get(number, {}).items():
+                candidates.accept(recording, clips)
+            jobs = list(self._jobs(drawn))
+            first = 0 if number > begun.round else begun.job if number == begun.round else len(jobs)
+            done += sum(len(job) for _, job in jobs[:first]) if not self.config.clips else 0
+            cuts = workers.map(cutting.cut, (self._job(recordings[item], part) for item, part in jobs[first:]))
+            for index, cut in enumerate(cuts, start=first):
+                recording, part = jobs[index]
+                is_begun = (number, index) == (begun.round, begun.job)
+                position = Position(number, index, begun.stored if is_begun else 0)
+                candidates.accept(recording, shards.append(cut, recording, position))
+                if not cut.usable:
+                    unusable.add(recording)
+                done = int(candidates.accepted.sum()) if self.config.clips else done + len(part)
+                self.progress(done, min(goal, len(candidates)))
+            candidates.drop(unusable)
+        shards.finish(Position(number, 0, 0))
+
+    def _jobs(self, drawn: list[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        most = max(1, int(_JOB_SECONDS * self.config.sample_rate / self.clip_samples))
+        for recording, windows in drawn:
+            for start in range(0, len(windows), most):
+                yield recording, windows[start : start + most]
+
+    def _job(self, recording: Recording, windows: Any) -> cutting.Job:
+        return cutting.Job(self._path(recording), windows, self.clip_samples, self.config.sample_rate)
+
+    def _path(self, recording: Recording) -> str:
+        return str(self.bases[recording.root] / recording.name)
+
+    def _problems(
+        self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length], shards: Shards
+    ) -> list[Problem]:
+        first = {index: length.problem for index, length in enumerate(lengths) if length.problem is not None}
+        for fault in shards.faults():
+            first.setdefault(fault.recording, fault.problem)
+        return [Problem(self._path(recordings[index]), problem) for index, problem in sorted(first.items())]
+
+    def _write_tables(
+        self,
+        recordings: Sequence[Recording],
+        lengths: Sequence[cutting.Length],
+        shards: Shards,
+        problems: Sequence[Problem],
+    ) -> None:
+        split_of, notes = self._splits(recordings, lengths)
+        clips: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
+        speakers: dict[str, set[str]] = {split: set() for split in SPLITS}
+        seconds = self.clip_samples / self.config.sample_rate
+        # Into the notes' folder first, and row by row: a million clips are a hundred megabytes of text.
+        draft = self.notes_folder / MANIFEST
+        with open(draft, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(COLUMNS)
+            for number, clip in enumerate(shards.clips()):
+                recording, split = recordings[clip.recording], split_of[clip.recording]
+                clips[split] += 1
+                speakers[split].add(recording.speaker)
+                offset = clip.window * self.clip_samples / self.config.sample_rate
+                table.writerow(
+                    (number, split, recording.speaker, recording.root, recording.name, f"{offset:.6f}",
+                     f"{seconds:.6f}", f"{clip.rms_db:.2f}", f"{clip.scale:.9g}")
+                )  # fmt: skip
+            file.flush()
+            os.fsync(file.fileno())
+        total = clips.total()
+        if not total:
+            first = f"; of {len(problems)} damaged files the first: {problems[0].problem}" if problems else ""
+            raise AudioError(
+                f"No clip of {seconds:g} s that is not silent could be cut from {self._sources()}{first}"
+                + ("" if problems else ": choose other recordings or a smaller --seconds.")
+            )
+        if self.config.clips and total < self.config.clips:
+            notes.append(f"Only {total:,} of the {self.config.clips:,} clips asked for could be had.")
+        notes += [f"No clip is in {split}." for split in SPLITS if not clips[split]]
+        draft.replace(self.config.output / MANIFEST)
+        report = io.StringIO()
+        csv.writer(report, lineterminator="\n").writerows(
+            [("file", "problem"), *((problem.file, problem.problem) for problem in problems)]
+        )
+        write_atomically(self.config.output / REPORT, report.getvalue())
+        card = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "settings": self.settings,
+            "sample_rate": self.config.sample_rate,
+            "clip_samples": self.clip_samples,
+            "clips_in_a_shard": clips_in_a_shard(self.clip_samples),
+            "clips": dict(clips),
+            "speakers": {split: len(names) for split, names in speakers.items()},
+            "seconds": round(total * seconds, 6),
+            "damaged_files": len(problems),
+            "notes": notes,
+        }
+        write_atomically(self.config.output / CARD, json.dumps(card, indent=2) + "\n")
+
+    def _splits(
+        self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length]
+    ) -> tuple[list[str], list[str]]:
+        """The split of each recording, and what the person should know about it."""
+        groups = [item.speaker for item in recordings]
+        notes = []
+        # Unreadable recordings count neither as speakers nor as files to hold out.
+        readable = {group for group, length in zip(groups, lengths, strict=True) if length.problem is None}
+        if len(readable) < len(SPLITS):
+            groups = [f"{item.root}/{item.name}" for item in recordings]
+            readable = {group for group, length in zip(groups, lengths, strict=True) if length.problem is None}
+            notes.append(
+                "Fewer than three speakers: split by file, so val and test hold voices that train has too."
+                if len(readable) >= len(SPLITS)
+                else "Fewer than three recordings: all clips are in train."
+            )
+        split_of = assign_splits(readable, seed=self.config.seed)
+        return [split_of.get(group, "train") for group in groups], notes
+
+    def _sources(self) -> str:
+        return ", ".join(repr(str(source)) for source in self.config.sources)

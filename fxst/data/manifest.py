@@ -1,0 +1,231 @@
+"""The format of a dataset, and reading it.
+
+A dataset is a folder:
+
+- `clips-00000.npy`, `clips-00001.npy`, …: the audio, int16 `(clips, samples)`, as many clips in each as fill
+  128 MiB. Plain arrays, for training takes clips at random from a million: with a memory map that is one page-in
+  and no decoding, and the operating system keeps in memory what is used. int16 halves the disk and the traffic;
+  each clip is scaled to full scale first, so that a quiet clip has its 16 bits too. `sample / 32767 * scale` is
+  the audio.
+- `manifest.csv`: a row a clip: `clip` (its number through all shards), `split`, `speaker`, `root` (which source,
+  from 0), `source` (the recording, below that root), `offset_seconds` (where in the recording), `seconds`,
+  `rms_db` (level, dBFS), `scale`.
+- `report.csv`: `file`, `problem`: the recordings that were damaged.
+- `dataset.json`: format, settings and counts. It is written last: a folder without it is not a dataset yet.
+"""
+
+import csv
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fxst.data.cutting import FULL_SCALE
+from fxst.errors import ModelError
+
+__all__ = [
+    "CARD",
+    "COLUMNS",
+    "FORMAT",
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "REPORT",
+    "Dataset",
+    "clips_in_a_shard",
+    "read_card",
+    "shard_path",
+]
+
+FORMAT: Final = "fxst-dataset"
+FORMAT_VERSION: Final = 1
+CARD: Final = "dataset.json"
+MANIFEST: Final = "manifest.csv"
+REPORT: Final = "report.csv"
+COLUMNS: Final = (
+    "clip", "split", "speaker", "root", "source", "offset_seconds", "seconds", "rms_db", "scale",
+)  # fmt: skip
+SHARD_BYTES = 1 << 27
+
+
+def clips_in_a_shard(clip_samples: int) -> int:
+    """Tell how many clips a shard has, the last one excepted.
+
+    Args:
+        clip_samples: Length of a clip.
+    """
+    return max(1, SHARD_BYTES // (2 * clip_samples))
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """Name a shard's file.
+
+    Args:
+        folder: The dataset's folder.
+        shard: Its number, from 0.
+    """
+    return folder / f"clips-{shard:05}.npy"
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read what a dataset says about itself.
+
+    Args:
+        folder: The dataset's folder.
+
+    Raises:
+        ModelError: there is no finished dataset there, or one that this version cannot read.
+    """
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{str(folder)!r} holds no finished dataset: make one with `fxst dataset build SOURCE -o {folder}`."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{str(path)!r} cannot be read: build the dataset again.") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ModelError(f"{str(path)!r} does not describe a dataset: name a folder made by `fxst dataset build`.")
+    if card.get("format_version") != FORMAT_VERSION:
+        raise ModelError(f"{str(folder)!r} was made by another version of fxst: build the dataset again.")
+    return card
+
+
+class Dataset:
+    """A finished dataset: clips by number, and which clips are whose.
+
+    It can be passed to another process; each opens the shards for itself, when they are asked for.
+
+    Args:
+        folder: Where `fxst dataset build` has put it.
+
+    Attributes:
+        sample_rate: Samples a second.
+        clip_samples: Length of a clip.
+        settings: What it was built with.
+
+    Raises:
+        ModelError: it is not finished, or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        card = read_card(folder)
+        self.folder = folder
+        self._shards: dict[int, npt.NDArray[np.int16]] = {}
+        try:
+            self.settings: dict[str, Any] = card["settings"]
+            self.sample_rate = int(card["sample_rate"])
+            self.clip_samples = int(card["clip_samples"])
+            self._clips_in_a_shard = int(card["clips_in_a_shard"])
+            clips = sum(card["clips"].values())
+            with open(folder / MANIFEST, encoding="utf-8", errors="surrogateescape", newline="") as file:
+                self._read_manifest(file, clips)
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+            raise self._damaged(MANIFEST) from error
+
+    @classmethod
+    def open(cls, folder: Path) -> "Dataset":
+        """Open a dataset.
+
+        Args:
+            folder: Where `fxst dataset build` has put it.
+
+        Raises:
+            ModelError: it is not finished, or damaged.
+        """
+        return cls(folder)
+
+    def __len__(self) -> int:
+        return len(self._scale)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_shards": {}}
+
+    def speakers(self, split: str) -> list[str]:
+        """List the speakers of a split, sorted.
+
+        Args:
+            split: `train`, `val` or `test`.
+        """
+        return list(self.indices_by_speaker(split))
+
+    def indices_by_speaker(self, split: str) -> dict[str, npt.NDArray[np.int64]]:
+        """Give the numbers of each speaker's clips in a split, the speakers sorted.
+
+        Args:
+            split: `train`, `val` or `test`.
+        """
+        return self._indices.get(split, {})
+
+    def clips(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Fetch clips by their numbers, at their own level.
+
+        Args:
+            indices: Their numbers, in any order.
+
+        Shape:
+            `(n,)` to `(n, samples)`.
+
+        Raises:
+            ModelError: a shard is missing or damaged.
+        """
+        out = np.empty((len(indices), self.clip_samples), np.float32)
+        shards, rows = np.divmod(np.asarray(indices), self._clips_in_a_shard)
+        gains = self._scale[indices] / np.float32(FULL_SCALE)
+        for clip, shard, row, gain in zip(out, shards.tolist(), rows.tolist(), gains, strict=True):
+            np.multiply(self._shard(shard)[row], gain, out=clip)
+        return out
+
+    @cached_property
+    def _indices(self) -> dict[str, dict[str, npt.NDArray[np.int64]]]:
+        # One stable sort by split and speaker; each speaker's clips are then a slice.
+        keys = self._split.astype(np.int64) * len(self._speaker_names) + self._speaker
+        order = np.argsort(keys, kind="stable")
+        edges = np.flatnonzero(np.diff(keys[order])) + 1
+        indices: dict[str, dict[str, npt.NDArray[np.int64]]] = {}
+        for group in np.split(order, edges) if len(order) else []:
+            split, speaker = divmod(int(keys[group[0]]), len(self._speaker_names))
+            indices.setdefault(self._split_names[split], {})[self._speaker_names[speaker]] = group
+        return {split: dict(sorted(by_speaker.items())) for split, by_speaker in indices.items()}
+
+    def _read_manifest(self, file: Any, clips: int) -> None:
+        # Into arrays at once: a million rows as dictionaries would be a gigabyte.
+        self._split = np.zeros(clips, np.uint8)
+        self._speaker = np.zeros(clips, np.int32)
+        self._scale = np.zeros(clips, np.float32)
+        splits: dict[str, int] = {}
+        speakers: dict[str, int] = {}
+        rows = csv.reader(file)
+        if tuple(next(rows, ())) != COLUMNS:
+            raise ValueError("other columns")
+        count = 0
+        for clip, split, speaker, _, _, _, _, _, scale in rows:
+            if int(clip) != count:
+                raise ValueError("a row is missing")
+            self._split[count] = splits.setdefault(split, len(splits))
+            self._speaker[count] = speakers.setdefault(speaker, len(speakers))
+            self._scale[count] = scale
+            count += 1
+        if count != clips:
+            raise ValueError("rows are missing")
+        self._split_names, self._speaker_names = list(splits), list(speakers)
+
+    def _shard(self, shard: int) -> npt.NDArray[np.int16]:
+        if shard not in self._shards:
+            path = shard_path(self.folder, shard)
+            clips = min(self._clips_in_a_shard, len(self) - shard * self._clips_in_a_shard)
+            try:
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise self._damaged(path.name) from error
+            if array.shape != (clips, self.clip_samples) or array.dtype != np.int16:
+                raise self._damaged(path.name)
+            # A plain view: numpy's memmap class makes every row it gives a memmap too, which is slow.
+            self._shards[shard] = array.view(np.ndarray)
+        return self._shards[shard]
+
+    def _damaged(self, part: str) -> ModelError:
+        return ModelError(f"{str(self.folder / part)!r} is missing or damaged: build the dataset again.")

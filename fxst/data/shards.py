@@ -1,0 +1,181 @@
+"""Writing clips to shards, so that a build that was killed can go on.
+
+Beside each finished shard a note in `unfinished/` holds what the shard consists of and how far the work had come.
+A shard counts only with its note, and both appear whole or not at all.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fxst.data.cutting import Cut
+from fxst.data.manifest import clips_in_a_shard, shard_path
+
+__all__ = ["Clip", "Fault", "Position", "Shards", "write_atomically"]
+
+
+class Clip(NamedTuple):
+    """A clip in the shards: when it came, from which recording and stretch of it, and its level."""
+
+    round: int
+    recording: int
+    window: int
+    rms_db: float
+    scale: float
+
+
+class Fault(NamedTuple):
+    """What is wrong with a recording, when that showed, and whether the recording can give more clips."""
+
+    round: int
+    recording: int
+    problem: str
+    usable: bool
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far the work has come: in which round and job, and how many clips of that job are stored."""
+
+    round: int = 0
+    job: int = 0
+    stored: int = 0
+
+
+class Shards:
+    """The shards of a dataset in the making; those that an earlier run finished are taken over.
+
+    Args:
+        folder: The dataset's folder.
+        notes: A folder in it for what is needed only until the dataset is finished.
+        clip_samples: Length of a clip.
+
+    Attributes:
+        position: Where an earlier run has come to.
+    """
+
+    position: Position
+
+    def __init__(self, folder: Path, notes: Path, *, clip_samples: int) -> None:
+        self._folder = folder
+        self._notes = notes
+        self._clip_samples = clip_samples
+        self._capacity = clips_in_a_shard(clip_samples)
+        self._finished = 0
+        self._file: IO[bytes] | None = None
+        self._clips: list[Clip] = []
+        self._faults: list[Fault] = []
+        self.position = Position()
+        while (note := self._read_note(self._finished)) and len(note["clips"]) == self._capacity:
+            self.position = Position(**note["position"])
+            self._finished += 1
+
+    def __enter__(self) -> "Shards":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def clips(self) -> Iterator[Clip]:
+        """Every clip of the finished shards, in order."""
+        for shard in range(self._finished):
+            yield from (Clip(*row) for row in self._read_note(shard)["clips"])
+
+    def faults(self) -> Iterator[Fault]:
+        """Every fault noted with the finished shards."""
+        for shard in range(self._finished):
+            yield from (Fault(*row) for row in self._read_note(shard)["faults"])
+
+    def append(self, cut: Cut, recording: int, position: Position) -> int:
+        """Store what a job has given, but for the clips that are stored already.
+
+        Args:
+            cut: The job's clips.
+            recording: The recording they are from.
+            position: The job, and how many of its clips are stored.
+
+        Returns:
+            How many clips were new.
+        """
+        stored = position.stored
+        while stored < len(cut.samples):
+            piece = slice(stored, stored + self._capacity - len(self._clips))
+            self._write(cut.samples[piece])
+            self._clips.extend(
+                Clip(position.round, recording, window, round(rms_db, 2), scale)
+                for window, rms_db, scale in zip(
+                    cut.windows[piece].tolist(), cut.rms_db[piece].tolist(), cut.scale[piece].tolist(), strict=True
+                )
+            )
+            stored = min(piece.stop, len(cut.samples))
+            if len(self._clips) == self._capacity:
+                self._finish_shard(Position(position.round, position.job, stored))
+        if cut.problem is not None:
+            self._faults.append(Fault(position.round, recording, cut.problem, cut.usable))
+        return stored - position.stored
+
+    def finish(self, position: Position) -> None:
+        """Write the last shard, which may be short.
+
+        Args:
+            position: The end of the work.
+        """
+        if self._clips or self._faults:
+            self._write(np.zeros((0, self._clip_samples), np.int16))
+            self._finish_shard(position)
+
+    def _write(self, samples: npt.NDArray[np.int16]) -> None:
+        if self._file is None:
+            self._file = open(self._notes / "shard", "wb")  # noqa: SIM115  (it stays open from clip to clip)
+            self._write_header(self._file, self._capacity)
+        self._file.write(np.ascontiguousarray(samples, "<i2").data)
+
+    def _write_header(self, file: IO[bytes], clips: int) -> None:
+        # numpy leaves room in its header for a larger count: it has one length whatever the count.
+        header = {"descr": "<i2", "fortran_order": False, "shape": (clips, self._clip_samples)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+    def _finish_shard(self, position: Position) -> None:
+        assert self._file is not None
+        self._file.seek(0)
+        self._write_header(self._file, len(self._clips))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._file = None
+        (self._notes / "shard").replace(shard_path(self._folder, self._finished))
+        note = {"position": vars(position), "clips": self._clips, "faults": self._faults}
+        write_atomically(self._note_path(self._finished), json.dumps(note))
+        self._clips, self._faults = [], []
+        self._finished += 1
+
+    def _note_path(self, shard: int) -> Path:
+        return self._notes / f"{shard:05}.json"
+
+    def _read_note(self, shard: int) -> Any:
+        path = self._note_path(shard)
+        if not path.exists() or not shard_path(self._folder, shard).exists():
+            return None
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file that is there whole or not at all.
+
+    Args:
+        path: The file.
+        text: What to write.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,191 @@
+"""Which recordings there are, who speaks in them, and which speakers are held out."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from fxst import audio
+from fxst.errors import AudioError
+
+__all__ = [
+    "SPLITS",
+    "Problem",
+    "Recording",
+    "assign_splits",
+    "find_recordings",
+    "located",
+    "root_folder",
+    "speaker_of",
+]
+
+SPLITS = ("train", "val", "test")
+HELD_OUT_SHARE = 0.1
+"""The share of the speakers that goes to `val`, and to `test`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A sound file to cut clips from.
+
+    Args:
+        root: Which of the sources it was found in, counted from 0.
+        name: Its path below that source, with forward slashes.
+        speaker: Who speaks or plays in it; recordings of one speaker never part.
+    """
+
+    root: int
+    name: str
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a file.
+
+    Args:
+        file: Its whole path.
+        problem: One sentence.
+    """
+
+    file: str
+    problem: str
+
+
+def find_recordings(sources: Sequence[Path], *, leave_out: Path) -> tuple[list[Recording], list[Problem]]:
+    """List the sound files in folders, by speaker and name; no file twice, whatever links lead to it.
+
+    Hidden files and folders are passed over. A source that is a file itself counts whatever its name ends in.
+
+    Args:
+        sources: Folders and files.
+        leave_out: A folder to stay out of.
+
+    Returns:
+        The recordings, and the folders that cannot be looked into.
+
+    Raises:
+        AudioError: a source does not exist.
+    """
+    found: list[Recording] = []
+    problems: list[Problem] = []
+    seen = {_identity(leave_out)}
+    for root, source in enumerate(sources):
+        if source.is_dir():
+            paths: Iterable[Path] = _walk(located(source), seen, problems)
+        elif os.path.lexists(source):
+            paths = [located(source)] if _first_time(source, seen) else []
+        else:
+            raise AudioError(f"{str(source)!r} does not exist: check the name.")
+        base = root_folder(source)
+        for path in paths:
+            name = path.relative_to(base)
+            found.append(Recording(root, name.as_posix(), speaker_of(path, base=base)))
+    return sorted(found, key=lambda item: (item.speaker, item.root, item.name)), problems
+
+
+def located(source: Path) -> Path:
+    """Give a source's whole path, whatever the working directory; a file keeps the name it was given by.
+
+    Args:
+        source: A folder or file.
+    """
+    return source.resolve() if source.is_dir() else source.parent.resolve() / source.name
+
+
+def root_folder(source: Path) -> Path:
+    """Give the folder that the names of a source's recordings begin in: itself, or the one a file is in.
+
+    Args:
+        source: A folder or file.
+    """
+    return located(source) if source.is_dir() else located(source).parent
+
+
+def speaker_of(path: Path, *, base: Path) -> str:
+    """Tell the speaker of a recording from where it is.
+
+    - In LibriTTS and LibriSpeech (`<subset>/<speaker>/<chapter>/<speaker>_<chapter>_….wav`, all numbers): the
+      speaker's number, so that all chapters and subsets are one speaker.
+    - Else the folder that holds the file, as VCTK (`wav48/p225/p225_001.wav`) and most corpora have it.
+    - A file directly in the source folder is a speaker of its own: nothing tells who else it might be.
+
+    The same name below two sources is the same speaker: it is safer to join two strangers than to hear one
+    person in training and in the test.
+
+    Args:
+        path: The recording, an absolute path.
+        base: The folder given as source.
+    """
+    speaker, chapter = path.parent.parent.name, path.parent.name
+    if speaker.isdecimal() and chapter.isdecimal() and re.match(f"{speaker}[_-]{chapter}[_-]", path.name):
+        return speaker
+    folder = PurePosixPath(path.parent.relative_to(base).as_posix())
+    return path.name if folder == PurePosixPath(".") else str(folder)
+
+
+def assign_splits(groups: Iterable[str], *, seed: int) -> dict[str, str]:
+    """Divide groups (speakers) among `train`, `val` and `test`, about 80, 10 and 10 in a hundred.
+
+    It depends on the names and the seed alone: clips of another length or number have the same held-out
+    speakers. Of fewer than three groups none is held out.
+
+    Args:
+        groups: Their names.
+        seed: Another seed holds out others.
+    """
+
+    def draw(group: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{group}".encode("utf-8", "surrogateescape")).digest()
+
+    order = sorted(set(groups), key=draw)
+    held_out = max(1, round(HELD_OUT_SHARE * len(order))) if len(order) >= len(SPLITS) else 0
+    names = ["test"] * held_out + ["val"] * held_out + ["train"] * (len(order) - 2 * held_out)
+    return dict(zip(order, names, strict=True))
+
+
+def _walk(folder: Path, seen: set[tuple[int, int] | None], problems: list[Problem]) -> Iterator[Path]:
+    if not _first_time(folder, seen):
+        return
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        problems.append(Problem(str(folder), f"the folder cannot be listed ({error.strerror})"))
+        return
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith("."):
+            continue
+        if _is_folder(path):
+            yield from _walk(path, seen, problems)
+        elif path.suffix.lower() in audio.SUFFIXES and _first_time(path, seen):
+            yield path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _first_time(path: Path, seen: set[tuple[int, int] | None]) -> bool:
+    """Whether this file or folder has not been met under another name; a broken link is always new."""
+    identity = _identity(path)
+    if identity is None:
+        return True
+    if identity in seen:
+        return False
+    seen.add(identity)
+    return True
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,94 @@
+"""Doing work in several processes, in order, within bounded memory, and without hanging when one dies."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from fxst.errors import FxstError
+
+__all__ = ["Workers", "processors"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_JOBS_AHEAD_A_WORKER = 3
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Workers(contextlib.AbstractContextManager["Workers"]):
+    """Worker processes, started when there is work.
+
+    Even one worker is a process of its own: a decoder that crashes on a damaged file must not take the build along.
+
+    Args:
+        count: How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Apply `function` to each task; results come in the order of the tasks, a few are made ahead.
+
+        Args:
+            function: A function of a module, for the workers must be able to import it.
+            tasks: What to apply it to.
+
+        Raises:
+            FxstError: a worker process died.
+        """
+        ahead: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                ahead.append(self._pool().submit(function, task))
+                if len(ahead) > self._count * _JOBS_AHEAD_A_WORKER:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        except BrokenProcessPool as error:
+            raise FxstError(
+                "A worker process died, perhaps for lack of memory: run the same command again to go on, "
+                "with a smaller --workers."
+            ) from error
+
+    def _pool(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            # Not fork: a forked child of a program with threads may hang.
+            methods = multiprocessing.get_all_start_methods()
+            context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+            if "forkserver" in methods:
+                context.set_forkserver_preload(["fxst.data.cutting"])
+            self._executor = ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin)
+        return self._executor
+
+
+def _begin() -> None:
+    # Ctrl-C reaches every process of the terminal, and the main one is who answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # libmpg123 tells the terminal of every frame it decodes to find its place after a seek; errors do not go this way.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A worker whose parent was killed would wait for work for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
