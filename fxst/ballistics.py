@@ -18,6 +18,8 @@ __all__ = ["envelope"]
 Array = NDArray[Any]
 _jit: Any = numba.njit  # numba's own types do not know what compiled functions take
 
+_THREADS: int = numba.get_num_threads()
+
 
 def _follow(u: Array, attack: float, release: float, v: Array) -> None:
     """Follow one row."""
@@ -69,6 +71,8 @@ def _adjoin_rows(
 def _run(on_cpu: Any, step: Any, *rows: Tensor) -> None:
     """Run a kernel over all rows, where the tensors are; the last tensors are written to."""
     if not rows[0].is_cuda:
+        # As many threads as torch takes: more would fight over processors that somebody meant for something else.
+        numba.set_num_threads(min(torch.get_num_threads(), _THREADS))
         on_cpu(*(tensor.numpy() for tensor in rows))
         return
     cuda: Any = import_module("numba.cuda")

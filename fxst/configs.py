@@ -5,9 +5,9 @@ library functions take the dataclass itself, and model cards quote it. Nothing h
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["ApplyConfig", "DatasetConfig", "EvalConfig", "StyleConfig", "argument", "option"]
 
@@ -49,12 +49,58 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class StyleConfig:
-    """Train a style-transfer model."""
+    """Train a style-transfer model on a dataset of clips."""
+
+    dataset: Path = argument("Folder of a dataset that `fxst dataset build` made.")
+    chain: str = option("eq-comp", "Chain of effects whose knobs the model learns to set; `fxst chains` lists them.")
+    output: Path | None = option(None, "Folder of the run; runs/CHAIN without it.", flags=("--output", "-o"))
+    steps: int = option(12_000, "Optimiser steps.", minimum=1)
+    batch: int = option(16, "Examples in a step.", minimum=2)
+    listen_clips: int = option(4, "Clips that the encoder hears of the input, and of the reference.", minimum=3)
+    learning_rate: float = option(1e-3, "Peak learning rate of AdamW; it falls along a cosine.", minimum=0.0)
+    warmup_steps: int = option(200, "Steps over which the learning rate rises.", minimum=1)
+    stft_windows: tuple[int, ...] = option(
+        (32, 128, 512, 2048), "STFT windows of the loss; repeat the option for more."
+    )
+    stft_hop: int = option(256, "Hop of the loss' STFTs, in samples.", minimum=1)
+    mae_weight: float = option(1.0, "Weight of the mean absolute error beside the spectral loss.", minimum=0.0)
+    validate_every: int = option(250, "Steps between validations and checkpoints.", minimum=1)
+    validation_examples: int = option(256, "Examples of each validation; always the same ones.", minimum=1)
+    data_note: str = option("", "What the recordings are, and their licence, for the model's card.")
+    seed: int = option(0, "Seed of every random choice.", minimum=0)
+    device: str = option("auto", "Where to train: auto, cpu or cuda.")
+    resume: bool = option(False, "Continue the run in the output folder.", flags=("--resume",))
 
 
 @dataclass(frozen=True)
 class ApplyConfig:
-    """Make recordings sound as if they had been produced like another one."""
+    """Make recordings sound as if they had been produced like another one.
+
+    Each output keeps its input's sample rate, channels, bit depth and length. The settings that were chosen are
+    printed, and written beside the output as a table that can be edited and applied again with --params.
+    """
+
+    inputs: tuple[Path, ...] = argument(
+        "Recordings, or folders of recordings with all that is below them.", metavar="INPUT..."
+    )
+    output: Path = option(
+        MISSING,
+        "The file to write; for several recordings or a folder, the folder to write them to, as they lie in theirs.",
+        flags=("--output", "-o"),
+        metavar="OUT",
+    )
+    reference: Path | None = option(
+        None, "Recording to sound like; all of it is listened to.", flags=("--ref", "-r"), metavar="FILE"
+    )
+    params: Path | None = option(
+        None,
+        "Without --ref: the parameter table to apply. With it: where to write the table, FILE.json or FILE.csv, or "
+        "just json or csv for a table beside each output, which is what happens anyway.",
+        flags=("--params", "-p"),
+        metavar="FILE",
+    )
+    model: str = option("eq-comp", "A shipped model's name, or a model's folder.", flags=("--model", "-m"))
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs; the effects run on the CPU.")
 
 
 @dataclass(frozen=True)

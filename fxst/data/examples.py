@@ -1,0 +1,61 @@
+"""What a style model learns from: dry clips of one speaker, and random settings to produce them with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxst.data.manifest import Dataset
+from fxst.errors import SettingsError
+
+__all__ = ["StyleExamples", "draw"]
+
+PEAK_DB = (-18.0, 0.0)
+"""Range of the input's peak level; the other clips of its speaker keep their distance to it."""
+
+
+@dataclass(frozen=True)
+class StyleExamples:
+    """A batch of examples: dry audio of two different passages of one speaker each, and the settings to hide.
+
+    Shape:
+        input, reference: (B, clips, T), dry; knobs: (B, P), on [0, 1].
+    """
+
+    input: NDArray[np.float32]
+    reference: NDArray[np.float32]
+    knobs: NDArray[np.float32]
+
+
+def draw(dataset: Dataset, split: str, *, n_knobs: int, batch: int, clips: int, seed: int, step: int) -> StyleExamples:
+    """Draw a batch; it depends on the arguments alone, so that training can resume at any step.
+
+    Args:
+        dataset: The clips.
+        split: `train`, `val` or `test`.
+        n_knobs: Knobs of the chain.
+        batch: How many examples.
+        clips: Clips of input and of reference, each; no clip is in both.
+        seed: Seed of the run.
+        step: Which batch of the run.
+
+    Raises:
+        SettingsError: No speaker of the split has two clips.
+    """
+    rng = np.random.default_rng((seed, step))
+    speakers = [clips_of for clips_of in dataset.indices_by_speaker(split).values() if len(clips_of) >= 2]
+    if not speakers:
+        raise SettingsError(f"The dataset has no speaker with two clips in its {split} split; build a larger one.")
+    picked = np.empty((batch, 2, clips), dtype=np.int64)
+    # Speakers with more clips come more often, but less than in proportion, so that no voice takes over.
+    weights = np.sqrt([len(clips_of) for clips_of in speakers])
+    for row, speaker in zip(picked, rng.choice(len(speakers), batch, p=weights / weights.sum()), strict=True):
+        mine = rng.permutation(speakers[speaker])[: 2 * clips]
+        half = len(mine) // 2
+        # A speaker with too few clips repeats them, within its own half.
+        row[0], row[1] = np.resize(mine[:half], clips), np.resize(mine[half:], clips)
+    audio = dataset.clips(picked.reshape(-1)).reshape(batch, 2, clips, -1)
+    peak = np.abs(audio[:, 0, 0]).max(-1)
+    level = 10 ** (rng.uniform(*PEAK_DB, batch) / 20)
+    audio *= (level / np.maximum(peak, 1e-6))[:, None, None, None].astype(np.float32)
+    return StyleExamples(audio[:, 0], audio[:, 1], rng.random((batch, n_knobs), dtype=np.float32))

@@ -1,0 +1,1 @@
+"""Networks: they know knobs, never effects."""

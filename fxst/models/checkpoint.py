@@ -1,0 +1,122 @@
+"""A model on disk: safetensors weights and a JSON card, nothing that can execute.
+
+Format version 1, a folder with two files:
+
+- `model.safetensors`: every weight, and the encoder's mel filters;
+- `card.json`: `format`, `format_version`, `sha256` of the weights, the chain's full specification, the model's
+  sizes, the sample rate, and what a person wants to know of it: data, command, steps, time, losses, licence.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_weights
+from safetensors.torch import save as save_weights
+
+from fxst.chain import Chain
+from fxst.errors import ModelError, SettingsError
+from fxst.models.style import StyleModel, StyleModelConfig
+
+__all__ = ["Checkpoint", "load", "pretrained_folder", "save"]
+
+FORMAT = "fxst-style"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model with all that is needed to use it."""
+
+    model: StyleModel
+    chain: Chain
+    sample_rate: int
+    card: dict[str, Any]
+    folder: Path
+
+
+def pretrained_folder() -> Path:
+    """Find the shipped models: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "pretrained"
+    return inside if inside.is_dir() else package.parent / "pretrained"
+
+
+def save(folder: Path, model: StyleModel, chain: Chain, *, sample_rate: int, card: dict[str, Any]) -> None:
+    """Write a model's two files, the card last, so that a folder with a card is whole.
+
+    Args:
+        folder: Where to; made where it does not exist.
+        model: The model.
+        chain: The chain whose knobs it sets.
+        sample_rate: Rate that it listens at, in Hz.
+        card: What else to tell of it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = save_weights({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
+    head = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "sample_rate": sample_rate,
+        "chain": chain.to_spec(),
+        "model": model.config.to_dict(),
+    }
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "card.json").write_text(json.dumps(head | card, indent=1) + "\n", encoding="utf-8")
+
+
+def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
+    """Read a model: a shipped one by its name, or any by its folder.
+
+    Args:
+        name_or_path: `eq-comp`, or the path of a folder with a `card.json`.
+        device: Where to put the model.
+
+    Raises:
+        ModelError: There is no such model, or it is damaged or of an unknown version.
+    """
+    folder = _find(name_or_path)
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        weights = (folder / "model.safetensors").read_bytes()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The model {folder} cannot be read ({error}); restore its files.") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ModelError(f"{folder / 'card.json'} is not the card of an fxst style model.")
+    if card.get("format_version") != FORMAT_VERSION:
+        raise ModelError(
+            f"The model {folder} has format version {card.get('format_version')}, and this fxst reads version "
+            f"{FORMAT_VERSION}; update fxst, or train the model again."
+        )
+    if hashlib.sha256(weights).hexdigest() != card.get("sha256"):
+        raise ModelError(f"The weights of the model {folder} are not those that its card describes; restore its files.")
+    try:
+        chain = Chain.from_spec(card["chain"])
+        config = StyleModelConfig.from_dict(card["model"])
+        state = load_weights(weights)
+        model = StyleModel(config, state["encoder.mel"])
+        model.load_state_dict(state)
+        sample_rate = int(card["sample_rate"])
+    except (KeyError, TypeError, ValueError, RuntimeError, SettingsError, SafetensorError) as error:
+        raise ModelError(f"The model {folder} is damaged ({error}); restore its files.") from error
+    if config.n_knobs != len(chain.knobs):
+        raise ModelError(f"The model {folder} sets {config.n_knobs} knobs, but its chain has {len(chain.knobs)}.")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+        raise ModelError(f"The model {folder} holds numbers that are not finite; restore its files.")
+    return Checkpoint(model.eval().requires_grad_(False).to(device), chain, sample_rate, card, folder)
+
+
+def _find(name_or_path: str | Path) -> Path:
+    folder = Path(name_or_path)
+    if (folder / "card.json").is_file():
+        return folder
+    shipped = pretrained_folder() / "style"
+    if len(folder.parts) == 1 and (shipped / folder / "card.json").is_file():
+        return shipped / folder
+    names = ", ".join(sorted(path.parent.name for path in shipped.glob("*/card.json"))) or "none"
+    raise ModelError(f"There is no model {name_or_path}: no folder with a card.json, and of the shipped ones: {names}.")

@@ -1,0 +1,85 @@
+"""The style model: hears an input and a reference, and says where the knobs should be."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from fxst.models.controller import Controller
+from fxst.models.encoder import Encoder, EncoderConfig
+
+__all__ = ["StyleModel", "StyleModelConfig"]
+
+
+@dataclass(frozen=True)
+class StyleModelConfig:
+    """Sizes of a style model; written into every model file.
+
+    Args:
+        n_knobs: Knobs that it sets: those of the chain that it was made for.
+        hidden: Widths of the controller's hidden layers.
+        encoder: Sizes of the encoder.
+    """
+
+    n_knobs: int
+    hidden: tuple[int, ...] = (512, 512, 256)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the sizes as plain data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> "StyleModelConfig":
+        """Read the sizes back from plain data."""
+        encoder: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["encoder"].items()}
+        return StyleModelConfig(data["n_knobs"], tuple(data["hidden"]), EncoderConfig(**encoder))
+
+
+class StyleModel(nn.Module):
+    """One encoder that hears both recordings, and a controller that sets the knobs.
+
+    It knows how many knobs there are and nothing else of the chain.
+
+    Args:
+        config: The sizes.
+        mel: The encoder's mel filters where they are known, else they are made.
+    """
+
+    def __init__(self, config: StyleModelConfig, mel: Tensor | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config.encoder, mel)
+        self.controller = Controller(self.encoder.size, config.n_knobs, config.hidden)
+
+    @property
+    def window_samples(self) -> int:
+        """Length of one analysis window, at the encoder's sample rate."""
+        return self.config.encoder.window_samples
+
+    def statistics(self, windows: Tensor) -> Tensor:
+        """Listen to windows; the statistics of a longer signal are the mean of its windows'.
+
+        Shape:
+            windows: (N, window_samples); result: (N, D).
+        """
+        result: Tensor = self.encoder(windows)
+        return result
+
+    def controls(self, input: Tensor, reference: Tensor) -> Tensor:  # noqa: A002
+        """Set the knobs that bring an input to a reference, from the statistics of both.
+
+        Shape:
+            input, reference: (B, D); result: (B, n_knobs), on [0, 1].
+        """
+        result: Tensor = self.controller(self.encoder.features(input), self.encoder.features(reference))
+        return result
+
+    def forward(self, input: Tensor, reference: Tensor) -> Tensor:  # noqa: A002
+        """Set the knobs, hearing each recording through its windows.
+
+        Shape:
+            input, reference: (B, windows, window_samples); result: (B, n_knobs), on [0, 1].
+        """
+        heard = [self.statistics(x.flatten(0, 1)).view(*x.shape[:2], -1).mean(1) for x in (input, reference)]
+        return self.controls(*heard)
