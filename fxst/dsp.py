@@ -26,8 +26,8 @@ def to_db(gain: Tensor, floor_db: float = -120.0) -> Tensor:
 
 
 def fast_fft_size(n: int) -> int:
-    """Find the smallest fast transform size of at least `n`: a power of two, times 1, 3, 5, 9 or 15."""
-    return min(m << max(0, math.ceil(math.log2(n / m))) for m in (1, 3, 5, 9, 15))
+    """Find the smallest fast, even transform size of at least `n`: a power of two, times 1, 3, 5, 9 or 15."""
+    return min(m << max(1, math.ceil(math.log2(n / m))) for m in (1, 3, 5, 9, 15))
 
 
 # --- second-order sections -------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def _half_angle_basis(n_fft: int, dtype: torch.dtype, device: torch.device) -> T
 
 
 def decay_samples(denominator: Tensor) -> int:
-    """Count the samples that the slowest section of any row needs to ring down by `TAIL_DB`.
+    """Count the samples that sections in series, of any row, need to ring down by `TAIL_DB`.
 
     Shape:
         denominator: (B, K, 3), coefficients (d0, d1, d2) of the bilinear variable.
@@ -59,11 +59,16 @@ def decay_samples(denominator: Tensor) -> int:
     # A complex pair of poles: |z|^2 = (d2 - d1 + d0) / (d2 + d1 + d0), the square of the bilinear map.
     discriminant = d1**2 - 4 * d0 * d2
     pair = 0.5 * torch.log((d2 + d1 + d0) / (d2 - d1 + d0).clamp_min(1e-300))
-    # Two real poles: the slower one is the smaller root, written so that it does not cancel.
-    root = 2 * d0 / (d1 + discriminant.clamp_min(0).sqrt())
+    # Two real poles: the slower one is the root nearer to 0 (which is z = 1) or to infinity (z = -1), both written so
+    # that they do not cancel.
+    root = 2 * torch.minimum(d0, d2) / (d1 + discriminant.clamp_min(0).sqrt())
     real = torch.log((1 + root) / (1 - root).abs().clamp_min(1e-300))
-    nepers = torch.where(discriminant < 0, pair, real).clamp_min(1e-9).min()
-    return math.ceil(-TAIL_DB / 20 * math.log(10) / nepers.item())
+    nepers = torch.where(discriminant < 0, pair, real).clamp_min(1e-9)
+    # In series the tail exp(-a n) of the slowest is a_i / (a_i - a) times as high for each other section, as partial
+    # fractions say; of sections just as slow each multiplies it by a n, which is about 16 here.
+    slowest = nepers.min(-1, keepdim=True).values
+    height = -torch.log1p(-15 / 16 * slowest / nepers).sum(-1) - math.log(16)
+    return math.ceil(((-TAIL_DB / 20 * math.log(10) + height) / slowest[:, 0]).max().item())
 
 
 def _polynomials(coefficients: Tensor, n_fft: int) -> Tensor:
