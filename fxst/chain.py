@@ -73,12 +73,12 @@ class Chain:
         ]
 
     def autodiff(self, x: "Tensor", knobs: "Tensor", *, sample_rate: int) -> "Tensor":
-        """Render in torch, differentiable in audio and knobs.
+        """Render in torch, differentiable in audio and knobs, in the audio's precision.
 
         Shape:
             x: (B, C, T); knobs: (B, P); result: (B, C, T).
         """
-        for effect, values in zip(self.effects, self.split(knobs), strict=True):
+        for effect, values in zip(self.effects, self.split(knobs.to(x.dtype)), strict=True):
             x = effect.autodiff(x, values, sample_rate=sample_rate)
         return x
 
@@ -106,7 +106,7 @@ class Chain:
     def values(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
         """Read a parameter table back into values, one dictionary an effect.
 
-        A value may leave the chain's range, which is what a model can predict, but not what the effect can do.
+        A value may leave the chain's range, which is what a model can predict, but not the effect's.
 
         Raises:
             SettingsError: A row is missing, unknown, twice there, or out of the effect's range.
@@ -124,7 +124,7 @@ class Chain:
                 if (label, p.name) not in rows:
                     raise SettingsError(f"The table has no row for {label} {p.name}; chain {self.name} needs it.")
                 value = rows.pop((label, p.name))
-                low, high = min(p.minimum, widest[p.name].minimum), max(p.maximum, widest[p.name].maximum)
+                low, high = widest[p.name].minimum, widest[p.name].maximum
                 if not low <= value <= high:
                     raise SettingsError(f"{label} {p.name} is {value:g}; it must lie between {low:g} and {high:g}.")
                 values[p.name] = value
@@ -174,12 +174,11 @@ class Chain:
                 options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
                 effect = EFFECTS[options.pop("effect")]
                 parameters = tuple(Parameter(**row) for row in options.pop("parameters"))
-                made = effect(parameters=parameters, **options)
-                if [p.name for p in parameters] != [p.name for p in made.widest()]:
-                    raise SettingsError(f"The parameters of {effect.name} are not those of this version of fxst.")
-                effects.append(made)
+                if not parameters:
+                    raise SettingsError(f"The specification of {effect.name} has no parameters.")
+                effects.append(effect(parameters=parameters, **options))
             return Chain(str(spec["name"]), tuple(effects))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise SettingsError(f"Not the specification of a chain ({error}).") from error
 
 

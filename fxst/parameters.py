@@ -25,7 +25,8 @@ class Parameter:
         scale: How the knob turns. Both scales have a finite, non-zero slope on all of [0, 1].
 
     Raises:
-        SettingsError: The range is empty or not finite, or a log range does not lie above zero.
+        SettingsError: The name or unit is no text, the range is empty or not finite, or a log range does not lie
+            above zero.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Parameter:
     scale: Literal["linear", "log"] = "linear"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not isinstance(self.unit, str):
+            raise SettingsError(f"{self.name}: the name and the unit must be text.")
         numbers = (self.minimum, self.default, self.maximum)
         if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
             raise SettingsError(f"{self.name}: minimum, default and maximum must be finite numbers.")
@@ -54,12 +57,14 @@ class Parameter:
     def to_value(self, knob: Any) -> Any:
         """Turn a knob on [0, 1] into the physical value; works on floats, arrays and tensors alike.
 
-        >>> Parameter("f0_hz", 20.0, 2000.0, 200.0, "Hz", "log").to_value(0.5)
-        200.0
+        Both ends are exact, so that no knob leaves the range.
+
+        >>> Parameter("f0_hz", 25.0, 400.0, 100.0, "Hz", "log").to_value(0.5)
+        100.0
         """
         if self.scale == "log":
-            return self.minimum * (self.maximum / self.minimum) ** knob
-        return self.minimum + (self.maximum - self.minimum) * knob
+            return self.minimum ** (1 - knob) * self.maximum**knob
+        return self.minimum * (1 - knob) + self.maximum * knob
 
     def to_knob(self, value: float) -> float:
         """Find the knob position of a physical value, held to [0, 1]; a constant's is 0.

@@ -31,6 +31,9 @@ class Effect(ABC):
     """One processor: its parameters, how it is rendered exactly, and how gradients pass through it.
 
     A fresh instance has the widest range that each parameter can take; `restrict` narrows them for a chain.
+
+    Raises:
+        SettingsError: The parameters are not this effect's, or range further than it can.
     """
 
     parameters: tuple[Parameter, ...]
@@ -42,6 +45,15 @@ class Effect(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         EFFECTS[cls.name] = cls
+
+    def __post_init__(self) -> None:
+        widest = self.widest()
+        if [(p.name, p.unit) for p in self.parameters] != [(w.name, w.unit) for w in widest]:
+            raise SettingsError(f"The parameters given to {self.name} are not those of this version of fxst.")
+        for p, w in zip(self.parameters, widest, strict=True):
+            if p.minimum < w.minimum or p.maximum > w.maximum:
+                can, asked = (f"from {r.minimum:g} to {r.maximum:g}" for r in (w, p))
+                raise SettingsError(f"{self.name} {p.name} can range {can} {w.unit}".rstrip() + f", not {asked}.")
 
     @abstractmethod
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
@@ -59,7 +71,7 @@ class Effect(ABC):
         """Return this effect with narrower ranges: a pair is a range, a number a constant.
 
         Raises:
-            SettingsError: There is no parameter of that name.
+            SettingsError: There is no parameter of that name, or it cannot range so far.
         """
         unknown = ranges.keys() - {parameter.name for parameter in self.parameters}
         if unknown:
@@ -72,7 +84,7 @@ class Effect(ABC):
 
     def widest(self) -> tuple[Parameter, ...]:
         """Return the widest range that this effect can take in each parameter."""
-        return type(self)().parameters  # type: ignore[call-arg]  # subclasses give `parameters` a default
+        return type(self).parameters  # type: ignore[misc]  # the default of the field, which dataclasses keep here
 
     def options(self) -> dict[str, Any]:
         """Return what else than its ranges defines this effect (an EQ's band shapes), as plain data."""

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxst.effects.base import Effect, Processor
+from fxst.errors import SettingsError
 from fxst.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -77,13 +78,24 @@ class ParametricEQ(Effect):
 
     The exact form is a cascade of float64 second-order sections, which is right at 20 Hz, where a float32
     biquad is not.
+
+    Args:
+        parameters: Ranges; without them, the widest of every band.
+        kinds: Shapes of the bands, in series.
     """
 
-    parameters: tuple[Parameter, ...] = _parameters(SIX_BANDS)
+    parameters: tuple[Parameter, ...] = ()
     kinds: tuple[Kind, ...] = SIX_BANDS
 
     name: ClassVar[str] = "parametric_eq"
     autodiff_error_db: ClassVar[float] = -70.0
+
+    def __post_init__(self) -> None:
+        if not self.kinds or any(kind not in get_args(Kind) for kind in self.kinds):
+            raise SettingsError(f"The bands of an equaliser are {', '.join(get_args(Kind))}, one or more.")
+        if not self.parameters:
+            object.__setattr__(self, "parameters", self.widest())
+        super().__post_init__()
 
     @property
     def bands(self) -> tuple[str, ...]:
