@@ -76,8 +76,7 @@ class StyleConfig:
 class ApplyConfig:
     """Make recordings sound as if they had been produced like another one.
 
-    Each output keeps its input's sample rate, channels, bit depth and length. The settings that were chosen are
-    printed, and written beside the output as a table that can be edited and applied again with --params.
+    Rate, channels, bit depth and length are kept. The settings are printed, and written as a table to use again.
     """
 
     inputs: tuple[Path, ...] = argument(
@@ -94,8 +93,8 @@ class ApplyConfig:
     )
     params: Path | None = option(
         None,
-        "Without --ref: the parameter table to apply. With it: where to write the table, FILE.json or FILE.csv, or "
-        "just json or csv for a table beside each output, which is what happens anyway.",
+        "Without --ref: the parameter table to apply, edited or not. With --ref: where to write the table, as .json or "
+        ".csv; just json or csv names it after the output, and so does leaving this out.",
         flags=("--params", "-p"),
         metavar="FILE",
     )

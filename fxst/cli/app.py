@@ -39,8 +39,10 @@ def _root(
 
 def main() -> None:
     """Run the program: exit 0 when all went well, 1 after a failure, 2 for wrong usage, 130 on Ctrl-C."""
-    import fxst.cli.dataset  # noqa: F401  (each module registers its commands)
-    import fxst.cli.style  # noqa: F401
+    import fxst.cli.apply
+    import fxst.cli.chains
+    import fxst.cli.dataset
+    import fxst.cli.style  # noqa: F401  (each module registers its commands)
 
     try:
         app()

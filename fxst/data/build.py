@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fxst.configs import DatasetConfig
 from fxst.data import cutting
 from fxst.data.manifest import CARD, COLUMNS, FORMAT, FORMAT_VERSION, MANIFEST, REPORT, clips_in_a_shard, read_card
@@ -69,6 +72,8 @@ class DatasetSummary:
 
 def build(config: DatasetConfig, *, progress: Progress | None = None) -> DatasetSummary:
     """Cut recordings into a dataset of clips; go on where an interrupted build of the same settings stopped.
+
+    It starts processes, so a script must call it under `if __name__ == "__main__":`.
 
     Args:
         config: The settings.
@@ -203,43 +208,51 @@ class _Build:
     ) -> None:
         windows = [math.floor(length.seconds * self.config.sample_rate / self.clip_samples) for length in lengths]
         candidates = Candidates([item.speaker for item in recordings], windows, seed=self.config.seed)
+        # What an earlier run has stored: the same rounds are drawn again, and only what is missing is cut.
         stored: dict[int, Counter[int]] = {}
         for clip in shards.clips():
             stored.setdefault(clip.round, Counter())[clip.recording] += 1
-        unusable = {fault.recording for fault in shards.faults() if not fault.usable}
-        goal, done = self.config.clips or len(candidates), 0
         begun = shards.position
+        total = min(self.config.clips or len(candidates), len(candidates))
+        drawn_before = 0
         for number in itertools.count():
             wanted = self.config.clips - int(candidates.accepted.sum()) if self.config.clips else None
-            drawn = candidates.draw(wanted)
-            if not drawn:
+            drawn, numbers = candidates.draw(wanted)
+            if not len(drawn):
                 break
             for recording, clips in stored.get(number, {}).items():
                 candidates.accept(recording, clips)
-            jobs = list(self._jobs(drawn))
-            first = 0 if number > begun.round else begun.job if number == begun.round else len(jobs)
-            done += sum(len(job) for _, job in jobs[:first]) if not self.config.clips else 0
-            cuts = workers.map(cutting.cut, (self._job(recordings[item], part) for item, part in jobs[first:]))
-            for index, cut in enumerate(cuts, start=first):
-                recording, part = jobs[index]
-                is_begun = (number, index) == (begun.round, begun.job)
-                position = Position(number, index, begun.stored if is_begun else 0)
+            edges = self._job_edges(drawn)
+            jobs = range(
+                0 if number > begun.round else begun.job if number == begun.round else len(edges) - 1,
+                len(edges) - 1,
+            )
+            tasks = (
+                cutting.Job(
+                    self._path(recordings[drawn[edges[job]]]),
+                    numbers[edges[job] : edges[job + 1]],
+                    self.clip_samples,
+                    self.config.sample_rate,
+                )
+                for job in jobs
+            )
+            for job, cut in zip(jobs, workers.map(cutting.cut, tasks), strict=True):
+                recording = int(drawn[edges[job]])
+                resumed = (number, job) == (begun.round, begun.job)
+                position = Position(number, job, begun.stored if resumed else 0)
                 candidates.accept(recording, shards.append(cut, recording, position))
-                if not cut.usable:
-                    unusable.add(recording)
-                done = int(candidates.accepted.sum()) if self.config.clips else done + len(part)
-                self.progress(done, min(goal, len(candidates)))
-            candidates.drop(unusable)
-        shards.finish(Position(number, 0, 0))
+                done = int(candidates.accepted.sum()) if self.config.clips else drawn_before + int(edges[job + 1])
+                self.progress(done, total)
+            drawn_before += len(drawn)
+            candidates.drop(fault.recording for fault in shards.faults if fault.round == number and not fault.usable)
+        shards.finish()
 
-    def _jobs(self, drawn: list[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    def _job_edges(self, drawn: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where jobs begin and end: with each recording, and within it where a job would hold too much audio."""
         most = max(1, int(_JOB_SECONDS * self.config.sample_rate / self.clip_samples))
-        for recording, windows in drawn:
-            for start in range(0, len(windows), most):
-                yield recording, windows[start : start + most]
-
-    def _job(self, recording: Recording, windows: Any) -> cutting.Job:
-        return cutting.Job(self._path(recording), windows, self.clip_samples, self.config.sample_rate)
+        places = np.arange(len(drawn))
+        first_of_recording = np.searchsorted(drawn, drawn, side="left")
+        return np.append(np.flatnonzero((places - first_of_recording) % most == 0), len(drawn))
 
     def _path(self, recording: Recording) -> str:
         return str(self.bases[recording.root] / recording.name)
@@ -248,7 +261,7 @@ class _Build:
         self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length], shards: Shards
     ) -> list[Problem]:
         first = {index: length.problem for index, length in enumerate(lengths) if length.problem is not None}
-        for fault in shards.faults():
+        for fault in shards.faults:
             first.setdefault(fault.recording, fault.problem)
         return [Problem(self._path(recordings[index]), problem) for index, problem in sorted(first.items())]
 

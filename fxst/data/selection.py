@@ -37,14 +37,14 @@ class Candidates:
     def __len__(self) -> int:
         return int(self._first[-1])
 
-    def draw(self, wanted: int | None) -> list[tuple[int, Integers]]:
+    def draw(self, wanted: int | None) -> tuple[Integers, Integers]:
         """Draw a round of stretches: `wanted` of them if there are, None for all.
 
         Args:
             wanted: How many.
 
         Returns:
-            For each recording concerned, in order, its number and those of its stretches.
+            The recording of each, and which stretch of it, in order.
         """
         available = np.array([len(left) for left in self._left], np.int64)
         shares = available if wanted is None else self._shares(wanted, available)
@@ -52,13 +52,7 @@ class Candidates:
         self._left = [left[share:] for left, share in zip(self._left, shares, strict=True)]
         numbers = np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, np.int64)
         recordings = np.searchsorted(self._first, numbers, side="right") - 1
-        windows = numbers - self._first[recordings]
-        edges = np.flatnonzero(np.diff(recordings)) + 1
-        return [
-            (int(recording[0]), window)
-            for recording, window in zip(np.split(recordings, edges), np.split(windows, edges), strict=True)
-            if len(window)
-        ]
+        return recordings, numbers - self._first[recordings]
 
     def accept(self, recording: int, clips: int) -> None:
         """Note how many clips a recording has given.

@@ -58,9 +58,11 @@ class Shards:
 
     Attributes:
         position: Where an earlier run has come to.
+        faults: What has been found wrong with recordings, by an earlier run too.
     """
 
     position: Position
+    faults: list[Fault]
 
     def __init__(self, folder: Path, notes: Path, *, clip_samples: int) -> None:
         self._folder = folder
@@ -70,11 +72,13 @@ class Shards:
         self._finished = 0
         self._file: IO[bytes] | None = None
         self._clips: list[Clip] = []
-        self._faults: list[Fault] = []
+        self.faults = []
         self.position = Position()
         while (note := self._read_note(self._finished)) and len(note["clips"]) == self._capacity:
             self.position = Position(**note["position"])
+            self.faults += (Fault(*row) for row in note["faults"])
             self._finished += 1
+        self._faults_noted = len(self.faults)
 
     def __enter__(self) -> "Shards":
         return self
@@ -87,11 +91,6 @@ class Shards:
         """Every clip of the finished shards, in order."""
         for shard in range(self._finished):
             yield from (Clip(*row) for row in self._read_note(shard)["clips"])
-
-    def faults(self) -> Iterator[Fault]:
-        """Every fault noted with the finished shards."""
-        for shard in range(self._finished):
-            yield from (Fault(*row) for row in self._read_note(shard)["faults"])
 
     def append(self, cut: Cut, recording: int, position: Position) -> int:
         """Store what a job has given, but for the clips that are stored already.
@@ -118,18 +117,13 @@ class Shards:
             if len(self._clips) == self._capacity:
                 self._finish_shard(Position(position.round, position.job, stored))
         if cut.problem is not None:
-            self._faults.append(Fault(position.round, recording, cut.problem, cut.usable))
+            self.faults.append(Fault(position.round, recording, cut.problem, cut.usable))
         return stored - position.stored
 
-    def finish(self, position: Position) -> None:
-        """Write the last shard, which may be short.
-
-        Args:
-            position: The end of the work.
-        """
-        if self._clips or self._faults:
-            self._write(np.zeros((0, self._clip_samples), np.int16))
-            self._finish_shard(position)
+    def finish(self) -> None:
+        """Write the last shard, which may be short; should the build die now, it is made again."""
+        if self._clips:
+            self._finish_shard(Position())
 
     def _write(self, samples: npt.NDArray[np.int16]) -> None:
         if self._file is None:
@@ -151,9 +145,9 @@ class Shards:
         self._file.close()
         self._file = None
         (self._notes / "shard").replace(shard_path(self._folder, self._finished))
-        note = {"position": vars(position), "clips": self._clips, "faults": self._faults}
+        note = {"position": vars(position), "clips": self._clips, "faults": self.faults[self._faults_noted :]}
         write_atomically(self._note_path(self._finished), json.dumps(note))
-        self._clips, self._faults = [], []
+        self._clips, self._faults_noted = [], len(self.faults)
         self._finished += 1
 
     def _note_path(self, shard: int) -> Path:

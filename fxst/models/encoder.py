@@ -105,9 +105,7 @@ class Encoder(nn.Module):
         picture = (level / 40 + 1).mT.unsqueeze(1)
         learned = self.cnn(picture).flatten(1, 2)
         spectrum = self._power(windows, self.spectrum_fft, self.spectrum_fft // 2, self.spectrum_window).mean(1)
-        frames = windows[:, : windows.shape[1] // self.level_frame * self.level_frame].unflatten(
-            1, (-1, self.level_frame)
-        )
+        frames = windows.unfold(1, self.level_frame, self.level_frame)
         rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
         peak = 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
         parts = (

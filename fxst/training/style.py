@@ -313,7 +313,8 @@ def _export(
 def _describe(data: manifest.Dataset) -> dict[str, Any]:
     splits = {split: data.indices_by_speaker(split) for split in ("train", "val", "test")}
     return {
-        "built_with": data.settings,
+        # Where the recordings lay on one machine means nothing on another; their folders' names do.
+        "built_with": data.settings | {"sources": [Path(source).name for source in data.settings["sources"]]},
         "speakers": {split: len(speakers) for split, speakers in splits.items()},
         "clips": {split: sum(map(len, speakers.values())) for split, speakers in splits.items()},
     }
