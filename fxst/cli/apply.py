@@ -1,0 +1,84 @@
+"""`fxst apply`."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from fxst.cli.app import app
+from fxst.cli.options import command
+from fxst.configs import ApplyConfig
+
+if TYPE_CHECKING:
+    from fxst.tables import Table
+    from fxst.transfer import Progress
+
+
+@command(app, ApplyConfig, "apply")
+def apply(config: ApplyConfig) -> None:
+    """Apply, tell of each file what came of it, and fail if one failed."""
+    if config.reference is None and config.params is None:
+        raise typer.BadParameter("name a recording to sound like (--ref), or a parameter table to apply (--params).")
+
+    from fxst.transfer import apply_files
+
+    # A table that is applied is the same for all files; of several new ones, each lies beside its output.
+    to_show = config.reference is None or (len(config.inputs) == 1 and not config.inputs[0].is_dir())
+    failed = False
+    with _progress_bar() as progress:
+        for result in apply_files(config, progress):
+            if result.settings is None:
+                failed = True
+                typer.secho(f"fxst: {result.error}", fg=typer.colors.RED, err=True)
+                continue
+            if to_show:
+                _show(result.settings)
+                to_show = False
+            typer.echo(
+                f"wrote {str(result.output)!r}" + (f", settings in {str(result.table)!r}" if result.table else "")
+            )
+            for warning in result.warnings:
+                typer.secho(f"fxst: {str(result.input)!r}: {warning}", fg=typer.colors.YELLOW, err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _progress_bar() -> "Iterator[Progress | None]":
+    """Show how far the work on a file is, where a person watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    # rich would send what is printed meanwhile to its own console, which is not where a pipe reads.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task("loading", total=None)
+        yield lambda path, done: bar.update(task, description=_plain(path), completed=done, total=1.0)
+
+
+def _plain(path: Path) -> str:
+    """Write a file's name so that nothing in it moves the cursor."""
+    return repr(path.name)
+
+
+def _show(table: "Table") -> None:
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    grid = Grid("effect", "parameter", box=None, pad_edge=False)
+    grid.add_column("value", justify="right")
+    grid.add_column("unit")
+    grid.add_column("range", justify="right")
+    shown = ""
+    for row in table:
+        span = "fixed" if row.minimum == row.maximum else f"{row.minimum:.4g} to {row.maximum:.4g}"
+        grid.add_row(row.effect if row.effect != shown else "", row.parameter, f"{row.value:.4g}", row.unit, span)
+        shown = row.effect
+    Console(markup=False, highlight=False).print(grid)

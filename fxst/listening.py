@@ -1,0 +1,145 @@
+"""Listening to a whole recording, of any length, in bounded memory."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fxst.audio import Resampler, Samples, mono
+from fxst.models.style import StyleModel
+
+__all__ = ["Heard", "Listener"]
+
+SILENCE_DB: Final = -100.0
+"""A window with less than this is silent: it tells nothing of how a recording was produced."""
+RANGE_DB: Final = 30
+"""Windows further than this below the loudest ones are pauses, and would dilute what is heard of the rest."""
+
+_BUCKET_DB: Final = 3
+_BUCKETS: Final = 50
+# So many windows stay in a processor's cache; more at once are slower.
+_BATCH: Final = 16
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard of a recording.
+
+    Args:
+        statistics: The model's statistics, the mean over all windows that count; None for silence.
+        seconds: How long the recording is.
+        short: Whether it is shorter than one window, so that it was repeated to fill one.
+
+    Shape:
+        statistics: (D,).
+    """
+
+    statistics: Tensor | None
+    seconds: float
+    short: bool
+
+
+class Listener:
+    """Hears a recording block by block, as the model does: in mono, in windows, at the model's sample rate.
+
+    Every window counts, from the first to the one that ends with the recording, but for pauses: which windows
+    those are is known only at the end, so sums are kept by level, a few decibels each.
+
+    Args:
+        model: The model that listens.
+        sample_rate: The recording's sample rate.
+        model_rate: The model's.
+    """
+
+    def __init__(self, model: StyleModel, *, sample_rate: int, model_rate: int) -> None:
+        self._model = model
+        self._device = next(model.parameters()).device
+        self._window = model.window_samples
+        self._sample_rate = sample_rate
+        self._resampler = Resampler(source_rate=sample_rate, target_rate=model_rate, channels=1)
+        self._frames = 0
+        self._last_window = np.zeros(0, np.float32)
+        self._rest = np.zeros(0, np.float32)
+        self._waiting: list[Samples] = []
+        self._counts = torch.zeros(_BUCKETS, dtype=torch.float64)
+        self._sums = torch.zeros(0)
+
+    def hear(self, block: Samples) -> None:
+        """Take in the next stretch of the recording.
+
+        Args:
+            block: Audio, of any length.
+
+        Shape:
+            `(channels, time)`.
+        """
+        self._frames += block.shape[1]
+        self._take(self._resampler.process(mono(block))[0])
+
+    def finish(self) -> Heard:
+        """Tell what was heard; nothing more can be taken in after this."""
+        self._take(self._resampler.process(np.zeros((1, 0), np.float32), last=True)[0])
+        short = not len(self._last_window)
+        if len(self._rest):
+            # The end is heard with what comes before it, or a short recording with itself.
+            before = np.tile(self._rest, math.ceil(self._window / len(self._rest))) if short else self._last_window
+            self._wait(np.concatenate([before, self._rest])[-self._window :])
+        self._listen()
+        return Heard(self._mean(), self._frames / self._sample_rate, short)
+
+    def _take(self, x: Samples) -> None:
+        x = np.concatenate([self._rest, x])
+        whole = len(x) - len(x) % self._window
+        for window in x[:whole].reshape(-1, self._window):
+            self._wait(window)
+            self._last_window = window
+        self._rest = x[whole:]
+
+    def _wait(self, window: Samples) -> None:
+        # Batches are filled by count and not by block, so that the sums are the same for any block size.
+        self._waiting.append(window)
+        if len(self._waiting) == _BATCH:
+            self._listen()
+
+    def _listen(self) -> None:
+        if not self._waiting:
+            return
+        windows = np.stack(self._waiting)
+        self._waiting.clear()
+        powers = np.square(windows, dtype=np.float64).mean(axis=1)
+        levels_db = 10 * np.log10(np.maximum(powers, 1e-30))
+        audible = levels_db > SILENCE_DB
+        if not audible.any():
+            return
+        buckets = ((levels_db[audible] - SILENCE_DB) // _BUCKET_DB).clip(0, _BUCKETS - 1)
+        index = torch.from_numpy(buckets.astype(np.int64))
+        with torch.inference_mode(), _one_thread():
+            statistics = self._model.statistics(torch.from_numpy(windows[audible]).to(self._device)).cpu().double()
+            if not len(self._sums):
+                self._sums = torch.zeros(_BUCKETS, statistics.shape[1], dtype=torch.float64)
+            self._sums.index_add_(0, index, statistics)
+            self._counts.index_add_(0, index, torch.ones(len(index), dtype=torch.float64))
+
+    def _mean(self) -> Tensor | None:
+        levels = self._counts.nonzero()
+        if not len(levels):
+            return None
+        loud = slice(max(0, int(levels[-1]) - RANGE_DB // _BUCKET_DB), _BUCKETS)
+        mean: Tensor = self._sums[loud].sum(0) / self._counts[loud].sum()
+        return mean.float().to(self._device)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: windows are small, and threads that wait for each other cost more than they give."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

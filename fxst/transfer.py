@@ -1,0 +1,431 @@
+"""`apply`: listen to a recording and to a reference, choose the settings, render.
+
+Both recordings are heard whole and rendered in blocks, so memory does not grow with their length. What is
+rendered is the parameter table's values as they are printed: the table is the whole of what was decided.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fxst import __version__, tables
+from fxst.audio import AudioInfo, Reader, Samples, Writer, output_format, probe
+from fxst.chain import Chain
+from fxst.configs import ApplyConfig
+from fxst.effects import Processor
+from fxst.errors import AudioError, FxstError, SettingsError
+from fxst.parameters import Setting
+from fxst.plan import Job, plan
+from fxst.tables import Table
+
+if TYPE_CHECKING:
+    # Torch takes longer to load than a table takes to apply.
+    from fxst.listening import Heard
+    from fxst.models.checkpoint import Checkpoint
+
+__all__ = ["FileResult", "Progress", "Result", "StyleTransfer", "apply_files", "load", "render"]
+
+# Blocks of this size stay in a processor's cache: larger ones take half as long again.
+BLOCK_FRAMES: Final = 1 << 14
+_MOST_CHANNELS: Final = 1024
+_LISTENING_SHARE: Final = 0.4
+
+Progress = Callable[[Path, float], None]
+"""Is told which file is at work, and how much of the work on it is done, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a recording in memory.
+
+    Args:
+        audio: The rendered recording, of the same shape and rate as the one that came in.
+        settings: The parameter table that it was rendered with.
+        warnings: What a person should know, a sentence each.
+    """
+
+    audio: Samples
+    settings: Table
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of a file.
+
+    Args:
+        input: The recording.
+        output: The rendered file.
+        table: The file with its parameter table; None where none was made.
+        settings: The parameter table; None after an error.
+        warnings: What a person should know, a sentence each.
+        error: Why there is no output; nothing when all went well.
+    """
+
+    input: Path
+    output: Path
+    table: Path | None
+    settings: Table | None
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+
+
+def load(model: str | Path, *, device: str = "auto") -> "StyleTransfer":
+    """Load a style-transfer model: a shipped one by its name, or any by its folder.
+
+    Args:
+        model: `eq-comp`, or a model's folder.
+        device: `cpu`, `cuda`, or `auto` for CUDA where there is one. The effects always run on the CPU.
+
+    Raises:
+        ModelError: There is no such model, or it is damaged.
+        SettingsError: There is no such device.
+    """
+    import torch
+
+    from fxst.models import checkpoint
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise SettingsError(f"There is no device {device!r}: use auto, cpu or cuda.")
+    cuda = device != "cpu" and torch.cuda.is_available()
+    if device == "cuda" and not cuda:
+        raise SettingsError("There is no CUDA device that this torch can use: use auto or cpu.")
+    return StyleTransfer(checkpoint.load(model, device="cuda" if cuda else "cpu"))
+
+
+class StyleTransfer:
+    """A model ready to use: it hears an input and a reference, sets a chain's knobs, and renders.
+
+    Args:
+        checkpoint: The model, its chain, and the sample rate that it listens at.
+    """
+
+    def __init__(self, checkpoint: "Checkpoint") -> None:
+        self._checkpoint = checkpoint
+
+    @property
+    def name(self) -> str:
+        """What the model is called: the name of its folder."""
+        return self._checkpoint.folder.resolve().name
+
+    @property
+    def chain(self) -> Chain:
+        """The effects that the model sets."""
+        return self._checkpoint.chain
+
+    def apply(
+        self, audio: Any, reference: Any, *, sample_rate: int, reference_sample_rate: int | None = None
+    ) -> Result:
+        """Make a recording sound as if it had been produced like another one.
+
+        Args:
+            audio: The recording, as floats with full scale at ±1; it is not changed.
+            reference: The recording to sound like.
+            sample_rate: The recording's sample rate, which the result keeps.
+            reference_sample_rate: The reference's, where it is another.
+
+        Shape:
+            audio, reference: `(channels, time)` or `(time,)`, each on its own; result: as audio.
+
+        Raises:
+            AudioError: One of the two is empty, not finite or of another shape, or the reference is silent.
+        """
+        heard, settings = self._hear_and_choose(audio, reference, sample_rate, reference_sample_rate)
+        return Result(render(audio, settings, sample_rate=sample_rate), settings, _remarks(heard, "audio"))
+
+    def predict(
+        self, audio: Any, reference: Any, *, sample_rate: int, reference_sample_rate: int | None = None
+    ) -> Table:
+        """Choose the settings that `apply` would, and render nothing.
+
+        Args:
+            audio: The recording, as floats with full scale at ±1.
+            reference: The recording to sound like.
+            sample_rate: The recording's sample rate.
+            reference_sample_rate: The reference's, where it is another.
+
+        Shape:
+            audio, reference: `(channels, time)` or `(time,)`, each on its own.
+
+        Raises:
+            AudioError: One of the two is empty, not finite or of another shape, or the reference is silent.
+        """
+        return self._hear_and_choose(audio, reference, sample_rate, reference_sample_rate)[1]
+
+    def render(self, audio: Any, settings: Sequence[Setting], *, sample_rate: int) -> Samples:
+        """Render a recording with settings of this model's chain, edited or not.
+
+        Args:
+            audio: The recording, as floats with full scale at ±1; it is not changed.
+            settings: A parameter table, or its rows.
+            sample_rate: The recording's sample rate.
+
+        Shape:
+            audio: `(channels, time)` or `(time,)`; result: as audio.
+
+        Raises:
+            AudioError: The audio is empty, not finite or of another shape.
+            SettingsError: The rows are not those of the chain, or out of an effect's range.
+        """
+        table = settings if isinstance(settings, Table) else Table(self.chain, tuple(settings))
+        return render(audio, table, sample_rate=sample_rate)
+
+    def hear(self, blocks: Iterable[Samples], *, sample_rate: int) -> "Heard":
+        """Listen to a whole recording.
+
+        Args:
+            blocks: The recording, in pieces of any length.
+            sample_rate: Its sample rate.
+
+        Shape:
+            Each block: `(channels, time)`.
+        """
+        from fxst.listening import Listener
+
+        listener = Listener(self._checkpoint.model, sample_rate=sample_rate, model_rate=self._checkpoint.sample_rate)
+        for block in blocks:
+            listener.hear(block)
+        return listener.finish()
+
+    def choose(self, heard: "Heard", reference: "Heard", names: Mapping[str, str] | None = None) -> Table:
+        """Choose the settings that bring one recording to another, from what was heard of both.
+
+        In a silent recording there is nothing to go by: it gets the chain's defaults.
+
+        Args:
+            heard: What was heard of the recording to change.
+            reference: What was heard of the one to sound like.
+            names: What the two are called, to be noted in the table.
+
+        Raises:
+            AudioError: The reference is silent.
+        """
+        import torch
+
+        if reference.statistics is None:
+            raise AudioError("The reference is silent: choose one with sound in it.")
+        if heard.statistics is None:
+            rows = self.chain.defaults()
+        else:
+            with torch.inference_mode():
+                knobs = self._checkpoint.model.controls(heard.statistics[None], reference.statistics[None])
+            rows = self.chain.settings(knobs[0].cpu())
+        sha256 = str(self._checkpoint.card.get("sha256", ""))
+        made_by = {"fxst": __version__, "model": self.name, "model_sha256": sha256}
+        return Table(self.chain, rows, made_by | dict(names or {}))
+
+    def _hear_and_choose(
+        self, audio: Any, reference: Any, sample_rate: int, reference_sample_rate: int | None
+    ) -> "tuple[Heard, Table]":
+        blocks = _blocks(_samples(audio, "audio"))
+        reference_blocks = _blocks(_samples(reference, "reference"))
+        heard = self.hear(blocks, sample_rate=sample_rate)
+        reference_heard = self.hear(reference_blocks, sample_rate=reference_sample_rate or sample_rate)
+        return heard, self.choose(heard, reference_heard)
+
+
+def render(audio: Any, table: Table, *, sample_rate: int) -> Samples:
+    """Render a recording with a parameter table; no model is needed.
+
+    Args:
+        audio: The recording, as floats with full scale at ±1; it is not changed.
+        table: The settings.
+        sample_rate: The recording's sample rate.
+
+    Shape:
+        audio: `(channels, time)` or `(time,)`; result: as audio.
+
+    Raises:
+        AudioError: The audio is empty, not finite or of another shape.
+    """
+    x = _samples(audio, "audio")
+    process = _processor(table, sample_rate=sample_rate, channels=x.shape[0])
+    y = np.concatenate([process(block) for block in _blocks(x)], axis=1)
+    return y.reshape(np.shape(audio))
+
+
+def apply_files(config: ApplyConfig, progress: Progress | None = None) -> Iterator[FileResult]:
+    """Apply a style, or a parameter table, to files.
+
+    What would go wrong for all files is raised at once and nothing is touched; what goes wrong with one file is
+    told in its result, and the others go on. The reference is listened to once.
+
+    Args:
+        config: The command.
+        progress: Is told how far the work is.
+
+    Returns:
+        A result for each file, as it is done: the work goes on while the results are taken.
+
+    Raises:
+        AudioError: The reference cannot be read or is silent, or there is no place for an output.
+        ModelError: There is no such model, or it is damaged.
+        SettingsError: The table or the plan makes no sense.
+    """
+    jobs = plan(config)
+    if config.reference is not None:
+        return _with_reference(jobs, config, config.reference, progress)
+    assert config.params is not None, "plan() asks for one of the two"
+    table = tables.read(config.params)
+    return (_attempt(job, lambda _: (table, ()), progress, share=1.0) for job in jobs)
+
+
+def _with_reference(
+    jobs: tuple[Job, ...], config: ApplyConfig, reference: Path, progress: Progress | None
+) -> Iterator[FileResult]:
+    probe(reference)  # before torch is loaded, which takes seconds
+    style = load(config.model, device=config.device)
+    goal, reference_remarks = _hear_file(style, reference, "reference", progress, share=1.0)
+    if goal.statistics is None:
+        raise AudioError(f"{str(reference)!r} is silent: choose a reference with sound in it.")
+
+    def choose(job: Job) -> tuple[Table, tuple[str, ...]]:
+        heard, remarks = _hear_file(style, job.input, "input", progress, share=_LISTENING_SHARE)
+        names = {"input": job.input.name, "reference": reference.name}
+        return style.choose(heard, goal, names), remarks + reference_remarks
+
+    return (_attempt(job, choose, progress, share=1 - _LISTENING_SHARE) for job in jobs)
+
+
+def _attempt(
+    job: Job,
+    choose: Callable[[Job], tuple[Table, tuple[str, ...]]],
+    progress: Progress | None,
+    *,
+    share: float,
+) -> FileResult:
+    try:
+        table, remarks = choose(job)
+        remarks += _render_file(job, table, progress, share=share)
+    except FxstError as error:
+        return FileResult(job.input, job.output, None, None, error=str(error))
+    note = (job.note,) if job.note else ()
+    return FileResult(job.input, job.output, job.table, table, note + tuple(dict.fromkeys(remarks)))
+
+
+def _hear_file(
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
+) -> "tuple[Heard, tuple[str, ...]]":
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(Reader(path))
+        blocks = stack.enter_context(contextlib.closing(_ahead(reader.blocks(block_frames=BLOCK_FRAMES))))
+        heard = style.hear(_told(blocks, reader.info, progress, 0.0, share), sample_rate=reader.info.sample_rate)
+        return heard, _remarks(heard, what) + _ending(reader, what)
+
+
+def _render_file(job: Job, table: Table, progress: Progress | None, *, share: float) -> tuple[str, ...]:
+    """Render one file; the output and its table appear together, or neither, nor a folder made for them."""
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(Reader(job.input))
+        info = reader.info
+        container, subtype = output_format(job.output, info)
+        stack.enter_context(_folder(job.output.parent))
+        if job.table is not None:
+            stack.enter_context(tables.staged(table, job.table))
+        writer = stack.enter_context(
+            Writer(
+                job.output,
+                sample_rate=info.sample_rate,
+                channels=info.channels,
+                subtype=subtype,
+                format=container,
+                frames=info.frames,
+            )
+        )
+        process = _processor(table, sample_rate=info.sample_rate, channels=info.channels)
+        rendering = map(process, reader.blocks(block_frames=BLOCK_FRAMES))
+        blocks = stack.enter_context(contextlib.closing(_ahead(rendering)))
+        peak = 0.0
+        for block in _told(blocks, info, progress, 1 - share, share):
+            peak = max(peak, float(block.max()), -float(block.min()))
+            writer.write(block)
+        remarks = _ending(reader, "input")
+    if peak > 1:
+        over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
+        cut = f"{writer.clipped} samples were cut: lower the input, or name a .wav made from a float one"
+        remarks += (f"{over}: {cut}" if writer.clipped else f"{over}: nothing was cut, but a player may",)
+    return remarks
+
+
+def _ahead(blocks: Iterable[Samples]) -> Generator[Samples]:
+    """Make each block in another thread while the one before is used: decoding, effects and encoding take turns."""
+    source = iter(blocks)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source, None)
+        while (block := coming.result()) is not None:
+            coming = pool.submit(next, source, None)
+            yield block
+
+
+def _told(
+    blocks: Iterable[Samples], info: AudioInfo, progress: Progress | None, start: float, share: float
+) -> Iterator[Samples]:
+    done = 0
+    for block in blocks:
+        yield block
+        done += block.shape[1]
+        if progress is not None and info.frames:
+            progress(info.path, start + share * min(1.0, done / info.frames))
+
+
+def _processor(table: Table, *, sample_rate: int, channels: int) -> Processor:
+    process = table.chain.exact(table, sample_rate=sample_rate, channels=channels)
+    # pedalboard guesses from the shape of the first block which axis is time, and remembers it; one frame of
+    # stereo would make it guess wrong. Silence leaves the state of an effect as it is.
+    process(np.zeros((channels, channels + 1), np.float32))
+    return process
+
+
+def _blocks(x: Samples) -> Iterator[Samples]:
+    return (x[:, first : first + BLOCK_FRAMES] for first in range(0, x.shape[1], BLOCK_FRAMES))
+
+
+def _samples(given: Any, what: str) -> Samples:
+    """Take audio from a caller as `(channels, time)`, without changing it."""
+    array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+    if array.dtype.kind != "f":
+        raise AudioError(f"The {what} is of type {array.dtype}: give floats with full scale at ±1.")
+    with np.errstate(over="ignore"):
+        x: Samples = np.atleast_2d(array).astype(np.float32, copy=False)
+    if x.ndim != 2 or not x.size:
+        raise AudioError(f"The {what} has the shape {array.shape}: give (channels, time), with time above 0.")
+    if x.shape[0] > _MOST_CHANNELS:
+        raise AudioError(f"The {what} would have {x.shape[0]} channels: give (channels, time); transpose it.")
+    if not (math.isfinite(x.min()) and math.isfinite(x.max())):
+        raise AudioError(f"The {what} holds samples that are not finite numbers: make it again.")
+    return x
+
+
+def _remarks(heard: "Heard", what: str) -> tuple[str, ...]:
+    if heard.statistics is None:
+        return (f"the {what} is silent: the chain's defaults were applied",)
+    if heard.short:
+        return (f"the {what} lasts {heard.seconds:.3g} s, too short to judge it well: it was repeated to be heard",)
+    return ()
+
+
+def _ending(reader: Reader, what: str) -> tuple[str, ...]:
+    return (f"the {what} ends early: less audio is there than its header promises",) if reader.truncated else ()
+
+
+@contextlib.contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Have a folder; one that had to be made goes again when the block fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioError(f"{str(folder)!r} cannot be made ({error.strerror}): choose another folder.") from error
+    try:
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
