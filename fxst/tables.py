@@ -176,11 +176,9 @@ def read(path: Path) -> Table:
     name = _name(path)
     text = _text(path)
     try:
-        table = _from_json(text) if text.lstrip().startswith("{") else _from_csv(text)
-        _check_ranges(table.chain)
+        return _from_json(text) if text.lstrip().startswith("{") else _from_csv(text)
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from error
-    return table
 
 
 def _text(path: Path) -> str:
@@ -220,19 +218,16 @@ def _from_json(text: str) -> Table:
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"not valid JSON ({error}); mend it there, or apply the style again.") from error
     if document.get("format") != FORMAT:
-        raise SettingsError(f"not a parameter table: its format is {document.get('format')!r}, not {FORMAT!r}.")
+        raise SettingsError(f"not a parameter table: its format is {_cell(document.get('format'))}, not {FORMAT!r}.")
     if document.get("version") != FORMAT_VERSION:
         raise SettingsError(
-            f"version {document.get('version')!r} of the table's format, and this fxst reads {FORMAT_VERSION}; "
+            f"version {_cell(document.get('version'))} of the table's format, and this fxst reads {FORMAT_VERSION}; "
             "update fxst."
         )
     chain, rows, provenance = (document.get(key) for key in ("chain", "settings", "made_by"))
     if not isinstance(chain, dict) or not isinstance(rows, list):
         raise SettingsError('"chain" or "settings" is missing; apply the style again to have them back.')
-    try:
-        chain = Chain.from_spec(chain)
-    except OverflowError as error:
-        raise SettingsError("a number of the chain is too large; apply the style again.") from error
+    chain = Chain.from_spec(chain)
     known = {(label, p.name): p for label, p in _parameters(chain)}
     settings = tuple(_row_of_json(row, f"row {number}", known) for number, row in enumerate(rows, 1))
     made_by = provenance if isinstance(provenance, dict) else {}
@@ -246,12 +241,15 @@ def _row_of_json(row: Any, where: str, known: Mapping[tuple[str, str], Parameter
     parameter = known.get((str(row["effect"]), str(row["parameter"])))
     if parameter is None:
         raise SettingsError(
-            f"{where}: the chain has no {row['effect']} {row['parameter']}; correct the name, or remove the row."
+            f"{where}: the chain has no {_cell(row['effect'])} {_cell(row['parameter'])}; correct the names, or "
+            "remove the row."
         )
     for key in ("unit", "minimum", "maximum"):
         # Ignoring an edit would be worse than refusing it: a frequency in kHz would be taken for Hz.
         if key in row and row[key] != getattr(parameter, key):
-            raise SettingsError(f"{where}: the {key} is {getattr(parameter, key)!r} and cannot be {row[key]!r} here.")
+            raise SettingsError(
+                f"{where}: the {key} is {getattr(parameter, key)!r} and cannot be {_cell(row[key])} here."
+            )
     return Setting(str(row["effect"]), parameter.name, value, parameter.unit, parameter.minimum, parameter.maximum)
 
 
@@ -271,9 +269,9 @@ def _to_csv(table: Table) -> str:
 
 def _from_csv(text: str) -> Table:
     lines = text.splitlines(keepends=True)
-    separator = ","
-    if lines and lines[0].startswith("sep="):
-        separator = lines.pop(0)[4:5]
+    separator, first = ",", 1
+    if lines and lines[0].startswith("sep="):  # Excel's own way to say it
+        separator, first = lines.pop(0)[4:5], 2
     elif lines:
         separator = max(",;\t", key=lines[0].count)
     try:
@@ -289,7 +287,7 @@ def _from_csv(text: str) -> Table:
     places = {column: header.index(column) for column in _COLUMNS}
     parsed: dict[tuple[str, str], _CsvRow] = {}
     names = set()
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in enumerate(rows[1:], first + 1):
         if not any(row):
             continue
         where = f"row {number}"
@@ -298,7 +296,7 @@ def _from_csv(text: str) -> Table:
         cell = {column: row[place] for column, place in places.items()}
         key = (cell["effect"], cell["parameter"])
         if key in parsed:
-            raise SettingsError(f"{where} sets {' '.join(key)} again; keep one row.")
+            raise SettingsError(f"{where} sets {_cell(key[0])} {_cell(key[1])} again; keep one row.")
         numbers = [_number(cell[c], where, c, comma=separator != ",") for c in ("value", "minimum", "maximum")]
         parsed[key] = _CsvRow(where, cell["unit"], cell["scale"], *numbers)
         names.add(cell["chain"])
@@ -332,12 +330,12 @@ def _chain_of_rows(name: str, rows: Mapping[tuple[str, str], _CsvRow]) -> Chain:
         shapes = dict(zip(named.labels, named.effects, strict=True))
     else:
         raise SettingsError(
-            f"chain {name} consists of {', '.join(named.labels)}, and the rows are of {', '.join(labels)}; "
+            f"chain {name} consists of {', '.join(named.labels)}, and the rows are of {_cell(', '.join(labels))}; "
             "put the rows back, or give the chain a name of your own."
         )
     chain = Chain(name, tuple(_ranged(label, effect, rows) for label, effect in shapes.items()))
     if chain.labels != tuple(shapes):
-        raise SettingsError(f"the effects are to be called {', '.join(chain.labels)}, not {', '.join(shapes)}.")
+        raise SettingsError(f"the effects are to be called {', '.join(chain.labels)}, not {_cell(', '.join(shapes))}.")
     return chain
 
 
@@ -345,13 +343,12 @@ def _shape(label: str, names: Sequence[str]) -> Effect:
     """Make the effect that these rows belong to; an equaliser's bands are told by the names."""
     kind = EFFECTS.get(label) or EFFECTS.get(label.rstrip("0123456789"))
     if kind is None:
-        raise SettingsError(f"there is no effect {label!r}; the effects are {', '.join(EFFECTS)}.")
+        raise SettingsError(f"there is no effect {_cell(label)}; the effects are {', '.join(EFFECTS)}.")
     if kind is not ParametricEQ:
         return kind()  # type: ignore[call-arg]  # subclasses give `parameters` a default
     bands = dict.fromkeys(match[1] for name in names if (match := _BAND.fullmatch(name)))
     kinds: Any = tuple(band.rstrip("0123456789") for band in bands)
-    eq = ParametricEQ(kinds=kinds)
-    return replace(eq, parameters=eq.widest())
+    return ParametricEQ(kinds=kinds)
 
 
 def _ranged(label: str, effect: Effect, rows: Mapping[tuple[str, str], _CsvRow]) -> Effect:
@@ -359,7 +356,7 @@ def _ranged(label: str, effect: Effect, rows: Mapping[tuple[str, str], _CsvRow])
     known = {p.name for p in effect.parameters}
     for key, row in rows.items():
         if key[0] == label and key[1] not in known:
-            raise SettingsError(f"{row.where}: {label} has no {key[1]}; correct the name, or remove the row.")
+            raise SettingsError(f"{row.where}: {label} has no {_cell(key[1])}; correct the name, or remove the row.")
     parameters = []
     for p in effect.parameters:
         if (label, p.name) not in rows:
@@ -382,20 +379,6 @@ def _parameters(chain: Chain) -> Iterator[tuple[str, Parameter]]:
             yield label, parameter
 
 
-def _check_ranges(chain: Chain) -> None:
-    """Hold a file's chain to what its effects can do; their code does not check its values again."""
-    for label, effect in zip(chain.labels, chain.effects, strict=True):
-        if not effect.parameters:
-            raise SettingsError(f"{label} has no parameters; apply the style again.")
-        for p, widest in zip(effect.parameters, effect.widest(), strict=True):
-            if p.minimum < widest.minimum or p.maximum > widest.maximum or p.unit != widest.unit:
-                raise SettingsError(
-                    f"{label} {p.name} can range from {widest.minimum:g} to {widest.maximum:g} {widest.unit}".rstrip()
-                    + f", not from {p.minimum:g} to {p.maximum:g} {p.unit}".rstrip()
-                    + "; correct minimum and maximum."
-                )
-
-
 def _number(given: Any, where: str, column: str, *, comma: bool = False) -> float:
     try:
         if isinstance(given, bool) or not isinstance(given, int | float | str):
@@ -404,8 +387,14 @@ def _number(given: Any, where: str, column: str, *, comma: bool = False) -> floa
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise SettingsError(f"{where}: the {column} is {str(given)[:40]!r}, and must be a finite number.")
+        raise SettingsError(f"{where}: the {column} is {_cell(given)}, and must be a finite number.")
     return number
+
+
+def _cell(given: Any) -> str:
+    """Quote what a file says, in one short line whatever it is."""
+    quoted = repr(given)
+    return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."
 
 
 def _unwritable(path: Path, error: BaseException) -> SettingsError:
