@@ -18,8 +18,6 @@ __all__ = ["envelope"]
 Array = NDArray[Any]
 _jit: Any = numba.njit  # numba's own types do not know what compiled functions take
 
-_THREADS: int = numba.get_num_threads()
-
 
 def _follow(u: Array, attack: float, release: float, v: Array) -> None:
     """Follow one row."""
@@ -54,25 +52,24 @@ _follow_row = _jit(_follow, cache=True)
 _adjoin_row = _jit(_adjoin, cache=True)
 
 
-@_jit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _follow_rows(u: Array, attack: Array, release: Array, v: Array) -> None:
-    for row in numba.prange(u.shape[0]):
+    for row in range(u.shape[0]):
         _follow_row(u[row], attack[row], release[row], v[row])
 
 
-@_jit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _adjoin_rows(
     grad_v: Array, u: Array, v: Array, attack: Array, release: Array, grad_u: Array, grad_c: Array
 ) -> None:
-    for row in numba.prange(u.shape[0]):
+    for row in range(u.shape[0]):
         _adjoin_row(grad_v[row], u[row], v[row], attack[row], release[row], grad_u[row], grad_c[row])
 
 
 def _run(on_cpu: Any, step: Any, *rows: Tensor) -> None:
     """Run a kernel over all rows, where the tensors are; the last tensors are written to."""
     if not rows[0].is_cuda:
-        # As many threads as torch takes: more would fight over processors that somebody meant for something else.
-        numba.set_num_threads(min(torch.get_num_threads(), _THREADS))
+        # One thread: a batch takes a millisecond or two, and numba's waiting threads would slow all that torch does.
         on_cpu(*(tensor.numpy() for tensor in rows))
         return
     cuda: Any = import_module("numba.cuda")

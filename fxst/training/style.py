@@ -5,6 +5,7 @@ import ctypes
 import io
 import math
 import shlex
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -232,17 +234,21 @@ def train(config: StyleConfig) -> Trained:
     )
     table = _LossTable()
     trainer = _trainer(config, folder, table)
-    trainer.fit(
-        module,
-        datamodule=_Data(module, data),
-        ckpt_path=last if config.resume else None,
-        weights_only=False if config.resume else None,
-    )
+    _fit(trainer, module, _Data(module, data), resume_from=last if config.resume else None)
     if not table.rows:
-        raise FxstError(
-            f"Training stopped before its first validation (step {config.validate_every}); nothing to export."
-        )
+        raise FxstError(f"Training stopped before its first validation, at step {config.validate_every}: no model yet.")
     return _export(folder, module, chain, data, table, interrupted=trainer.global_step < config.steps)
+
+
+def _fit(trainer: lightning.Trainer, module: StyleModule, data: _Data, *, resume_from: Path | None) -> None:
+    """Run the training; return at its end, and likewise when Ctrl-C or a termination signal ends it early."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        # Lightning's own file, made by this very run, holds more than weights.
+        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=False if resume_from else None)
+    except (SystemExit, SIGTERMException):
+        # Lightning ends the process on Ctrl-C; here the best model so far must be exported first.
+        signal.signal(signal.SIGINT, on_interrupt)
 
 
 def _trainer(config: StyleConfig, folder: Path, table: _LossTable) -> lightning.Trainer:
