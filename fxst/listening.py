@@ -13,7 +13,7 @@ from torch import Tensor
 from fxst.audio import Resampler, Samples, mono
 from fxst.models.style import StyleModel
 
-__all__ = ["Heard", "Listener"]
+__all__ = ["Heard", "Listener", "one_thread"]
 
 SILENCE_DB: Final = -100.0
 """A window with less than this is silent: it tells nothing of how a recording was produced."""
@@ -118,7 +118,7 @@ class Listener:
             return
         buckets = ((levels_db[audible] - SILENCE_DB) // _BUCKET_DB).clip(0, _BUCKETS - 1)
         index = torch.from_numpy(buckets.astype(np.int64))
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             statistics = self._model.statistics(torch.from_numpy(windows[audible]).to(self._device)).cpu().double()
             if not len(self._sums):
                 self._sums = torch.zeros(_BUCKETS, statistics.shape[1], dtype=torch.float64)
@@ -135,7 +135,7 @@ class Listener:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Run torch on one thread: windows are small, and threads that wait for each other cost more than they give."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -208,12 +208,14 @@ class StyleTransfer:
         """
         import torch
 
+        from fxst.listening import one_thread
+
         if reference.statistics is None:
             raise AudioError("The reference is silent: choose one with sound in it.")
         if heard.statistics is None:
             rows = self.chain.defaults()
         else:
-            with torch.inference_mode():
+            with torch.inference_mode(), one_thread():
                 knobs = self._checkpoint.model.controls(heard.statistics[None], reference.statistics[None])
             rows = self.chain.settings(knobs[0].cpu())
         sha256 = str(self._checkpoint.card.get("sha256", ""))

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+
+from fxst import audio
+from fxst.listening import RANGE_DB, Listener, one_thread
+from fxst.models.style import StyleModel, StyleModelConfig
+
+RATE = 24_000
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    with one_thread():
+        yield StyleModel(StyleModelConfig(n_knobs=8)).eval().requires_grad_(False)
+
+
+def heard(model, x, *, sample_rate=RATE, block_frames=1 << 14):
+    listener = Listener(model, sample_rate=sample_rate, model_rate=RATE)
+    for first in range(0, x.shape[1], block_frames):
+        listener.hear(x[:, first : first + block_frames])
+    return listener.finish()
+
+
+@pytest.mark.parametrize("block_frames", [1, 7, 4096, 1 << 17])
+def test_what_is_heard_does_not_depend_on_the_blocks(model, noise, block_frames):
+    x = noise(44_100, 2, 0.7 if block_frames < 100 else 20)
+    whole = heard(model, x, sample_rate=44_100, block_frames=x.shape[1])
+    assert torch.equal(heard(model, x, sample_rate=44_100, block_frames=block_frames).statistics, whole.statistics)
+
+
+def test_it_is_the_mean_over_windows_of_the_mono_mix(model, noise):
+    x = noise(RATE, 2, 5 * model.window_samples / RATE)
+    windows = torch.from_numpy(audio.mono(x)).view(5, -1)
+    expected = model.statistics(windows).mean(0)
+    torch.testing.assert_close(heard(model, x).statistics, expected)
+
+
+def test_the_end_is_heard_too(model, noise):
+    x = noise(RATE, 1, 2.4 * model.window_samples / RATE)
+    windows = torch.from_numpy(np.stack([x[0, s : s + model.window_samples] for s in (0, model.window_samples)]))
+    last = torch.from_numpy(x[:, -model.window_samples :])
+    expected = model.statistics(torch.cat((windows, last))).mean(0)
+    torch.testing.assert_close(heard(model, x).statistics, expected)
+
+
+def test_the_whole_of_a_long_recording_is_heard(model, noise, speech):
+    first, second = noise(RATE, 1, 30), speech(RATE, 1, 3)
+    whole = heard(model, np.concatenate([first, np.tile(second, 10)], axis=1)).statistics
+    halves = [heard(model, x).statistics for x in (first, np.tile(second, 10))]
+    assert not torch.allclose(whole, halves[0], rtol=0.01)
+    middle = (halves[0] + halves[1]) / 2
+    assert (whole - middle).abs().max() < 0.2 * (halves[0] - halves[1]).abs().max()
+
+
+def test_pauses_do_not_dilute_what_is_heard(model, noise):
+    loud = noise(RATE, 1, 8 * model.window_samples / RATE)
+    pause = 10 ** (-(RANGE_DB + 10) / 20) * loud
+    between = 10 ** (-(RANGE_DB - 10) / 20) * loud
+    alone = heard(model, loud).statistics
+    torch.testing.assert_close(heard(model, np.concatenate([pause, loud, 0 * loud], axis=1)).statistics, alone)
+    assert not torch.allclose(heard(model, np.concatenate([between, loud], axis=1)).statistics, alone, rtol=0.01)
+
+
+def test_sample_rates_are_heard_alike(model, speech):
+    x = speech(RATE, 1, 3)
+    other = audio.resample(x, source_rate=RATE, target_rate=48_000)
+    a, b = heard(model, x).statistics, heard(model, other, sample_rate=48_000).statistics
+    assert (a - b).abs().mean() < 0.01 * a.abs().mean()
+
+
+@pytest.mark.parametrize("samples", [1, 10, 12_719])
+def test_a_short_recording_is_repeated_to_fill_a_window(model, noise, samples):
+    x = noise(RATE, 1, 1)[:, :samples]
+    result = heard(model, x)
+    tiled = np.tile(x, 12_720 // samples + 2)[:, -12_720 - samples : -samples] if samples == 10 else None
+    assert result.short
+    assert result.seconds == samples / RATE
+    assert torch.isfinite(result.statistics).all()
+    if tiled is not None:
+        torch.testing.assert_close(result.statistics, model.statistics(torch.from_numpy(tiled))[0])
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-40, 1e-7])
+def test_silence_is_told_as_such(model, value):
+    result = heard(model, np.full((2, 50_000), value, np.float32))
+    assert result.statistics is None
+    assert not result.short
+
+
+def test_fewer_samples_than_the_model_can_hear_are_silence(model):
+    assert heard(model, np.full((2, 1), 0.5, np.float32), sample_rate=192_000).statistics is None
+
+
+def test_very_loud_recordings_are_heard(model, noise):
+    assert torch.isfinite(heard(model, 1e6 * noise(RATE, 1, 1)).statistics).all()
+
+
+def test_torch_keeps_its_threads(model, noise):
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    heard(model, noise(RATE, 1, 1))
+    after = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert after == before + 1

@@ -1,0 +1,485 @@
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import fxst
+from fxst import audio, tables, transfer
+from fxst.chain import CHAINS
+from fxst.configs import ApplyConfig
+from fxst.errors import AudioError, ModelError, SettingsError
+from fxst.models import checkpoint
+from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.tables import Table
+from fxst.transfer import apply_files, load, render
+
+MAKE_BAD_AUDIO = Path(__file__).parents[1] / "../shared/tools/make_bad_audio.py"
+
+
+def make_model(folder, chain):
+    """An untrained model that yet sets its knobs by what it hears."""
+    torch.manual_seed(0)
+    model = StyleModel(StyleModelConfig(n_knobs=len(chain.knobs)))
+    with torch.no_grad():
+        model.controller.knobs.weight.mul_(200)
+    checkpoint.save(folder, model, chain, sample_rate=24_000, card={})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("models") / "mine", CHAINS["eq-comp"])
+
+
+@pytest.fixture(scope="module")
+def style(model_folder):
+    return load(model_folder)
+
+
+def neutral(chain):
+    changes = {"compressor": {"threshold_db": 20.0}} if "compressor" in chain.labels else {}
+    return Table(chain, chain.defaults()).with_values(changes)
+
+
+def strong(chain):
+    """Settings that every effect of the chain leaves its mark with."""
+    changes = {"parametric_eq": {"low_shelf_gain_db": 6.0, "peak3_gain_db": -9.0, "high_shelf_gain_db": 4.5}}
+    if "compressor" in chain.labels:
+        changes["compressor"] = {"threshold_db": -20.0, "ratio": 4.0}
+    return Table(chain, chain.defaults()).with_values(changes)
+
+
+def config(inputs, output, *, reference=None, params=None, model="eq-comp"):
+    return ApplyConfig((inputs,) if isinstance(inputs, Path) else tuple(inputs), output, reference, params, str(model))
+
+
+def save(path, x, sample_rate, **options):
+    soundfile.write(path, x.T, sample_rate, **options)
+    return path
+
+
+def only(results):
+    (result,) = results
+    assert result.error == ""
+    return result
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("name", CHAINS)
+def test_blocks_and_whole_render_equal_sample_for_sample(monkeypatch, noise, name, channels):
+    table = strong(CHAINS[name])
+    x = noise(48_000, channels, (2**17 + 1000) / 48_000)
+    monkeypatch.setattr(transfer, "BLOCK_FRAMES", x.shape[1])
+    whole = render(x, table, sample_rate=48_000)
+    for block_frames, frames in ((1, 3000), (7, 20_000), (4096, x.shape[1]), (2**17, x.shape[1])):
+        monkeypatch.setattr(transfer, "BLOCK_FRAMES", block_frames)
+        assert np.array_equal(render(x[:, :frames], table, sample_rate=48_000), whole[:, :frames]), block_frames
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_it_is_the_chains_own_render(noise, name):
+    table, x = strong(CHAINS[name]), noise(44_100, 2, 1)
+    exact = CHAINS[name].exact(table, sample_rate=44_100, channels=2)
+    assert np.array_equal(render(x, table, sample_rate=44_100), exact(x))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 10])
+def test_the_shortest_recordings_keep_their_channels_apart(noise, frames):
+    x = noise(44_100, 2, 1)[:, :frames] * np.array([[1.0], [0.0]], np.float32)
+    y = render(x, strong(CHAINS["eq-comp"]), sample_rate=44_100)
+    alone = render(x[0], strong(CHAINS["eq-comp"]), sample_rate=44_100)
+    assert np.array_equal(y, [alone, np.zeros(frames)])
+
+
+@pytest.mark.parametrize("name", ["eq", "eq-comp"])
+def test_a_neutral_table_nulls_with_the_input(noise, null_db, name):
+    x = noise(44_100, 2, 1)
+    assert null_db(render(x, neutral(CHAINS[name]), sample_rate=44_100), x) < -130
+
+
+def test_apply_gives_what_its_table_renders(style, speech, noise):
+    x, reference = speech(44_100, 2, 3), noise(48_000, 1, 1)
+    result = style.apply(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
+    assert result.audio.shape == x.shape
+    assert result.audio.dtype == np.float32
+    assert np.array_equal(result.audio, render(x, result.settings, sample_rate=44_100))
+    assert np.array_equal(result.audio, style.render(x, tuple(result.settings), sample_rate=44_100))
+    assert result.settings == style.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
+    assert result.warnings == ()
+    assert result.settings.provenance["model"] == "mine"
+    assert result.settings.provenance["fxst"] == fxst.__version__
+
+
+def test_both_recordings_matter(style, speech, noise):
+    x, y = speech(24_000, 1, 2), noise(24_000, 1, 2)
+    tables_made = [style.predict(*pair, sample_rate=24_000) for pair in ((x, y), (y, x), (x, x), (y, y))]
+    assert len({tuple(row.value for row in table) for table in tables_made}) == 4
+
+
+def test_the_callers_arrays_are_left_alone(style, speech, noise):
+    x, reference = speech(44_100, 2, 1), noise(44_100, 2, 1)
+    before = x.copy(), reference.copy()
+    x.setflags(write=False)
+    result = style.apply(x, reference, sample_rate=44_100)
+    assert np.array_equal(x, before[0])
+    assert np.array_equal(reference, before[1])
+    assert not np.shares_memory(result.audio, x)
+    flat = render(x[:1], neutral(CHAINS["eq-comp"]), sample_rate=44_100)
+    assert not np.shares_memory(flat, x)
+
+
+def test_arrays_come_in_many_forms(noise):
+    table, x = strong(CHAINS["eq-comp"]), noise(44_100, 1, 0.5)
+    expected = render(x, table, sample_rate=44_100)
+    for form in (x.astype(np.float64), torch.from_numpy(x), torch.from_numpy(x).requires_grad_(), x.tolist()):
+        assert np.array_equal(render(form, table, sample_rate=44_100), expected)
+    assert np.array_equal(render(x[0], table, sample_rate=44_100), expected[0])
+    assert np.array_equal(render(np.repeat(x, 2, 1)[:, ::2], table, sample_rate=44_100), expected)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((2, 0), np.float32), "shape"),
+        (np.zeros((1, 2, 3), np.float32), "shape"),
+        (np.float32(1).reshape(()), None),
+        (np.zeros(100, np.int16), "int16"),
+        (np.zeros((48_000, 2), np.float32), "transpose"),
+        (np.array([0.0, np.nan]), "not finite"),
+        (np.array([0.0, 1e300]), "not finite"),
+    ],
+)
+def test_what_is_no_audio_is_refused(style, x, message):
+    table = neutral(CHAINS["eq-comp"])
+    if message is None:
+        assert render(x, table, sample_rate=44_100).shape == ()
+        return
+    with pytest.raises(AudioError, match=message):
+        render(x, table, sample_rate=44_100)
+    with pytest.raises(AudioError, match="reference"):
+        style.predict(np.ones(1000, np.float32), x, sample_rate=44_100)
+
+
+def test_silence_is_rendered_but_is_no_reference(style, noise):
+    x, silence = noise(24_000, 1, 1), np.zeros((1, 24_000), np.float32)
+    result = style.apply(silence, x, sample_rate=24_000)
+    assert result.settings.settings == style.chain.defaults()
+    assert "silent" in result.warnings[0]
+    assert not result.audio.any()
+    with pytest.raises(AudioError, match="reference is silent"):
+        style.apply(x, silence, sample_rate=24_000)
+
+
+def test_a_model_is_loaded_by_name_or_folder(model_folder):
+    assert fxst.load(str(model_folder)).chain == CHAINS["eq-comp"]
+    with pytest.raises(ModelError, match="no model nothing"):
+        fxst.load("nothing")
+    with pytest.raises(SettingsError, match="no device 'tpu'"):
+        fxst.load(model_folder, device="tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingsError, match="no CUDA device"):
+            fxst.load(model_folder, device="cuda")
+
+
+def test_settings_of_another_chain_are_not_rendered(style, noise):
+    with pytest.raises(SettingsError, match="compressor"):
+        style.render(noise(24_000, 1, 1), CHAINS["eq"].defaults(), sample_rate=24_000)
+
+
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+def test_a_table_applied_again_gives_the_same_bits(tmp_path, model_folder, speech, noise, suffix):
+    source = save(tmp_path / "in.wav", speech(44_100, 2, 3), 44_100, subtype="PCM_24")
+    reference = save(tmp_path / "ref.wav", noise(48_000, 1, 2), 48_000)
+    table = tmp_path / f"table{suffix}"
+    first = only(apply_files(config(source, tmp_path / "1.wav", reference=reference, params=table, model=model_folder)))
+    again = only(apply_files(config(source, tmp_path / "2.wav", params=table)))
+    assert (first.table, again.table) == (table, None)
+    assert first.settings == again.settings == tables.read(table)
+    assert (tmp_path / "1.wav").read_bytes() == (tmp_path / "2.wav").read_bytes()
+    assert (tmp_path / "1.wav").read_bytes() != source.read_bytes()
+
+
+def test_files_and_arrays_sound_the_same(tmp_path, model_folder, style, speech, noise):
+    x, y = speech(44_100, 2, 3), noise(48_000, 1, 2)
+    source = save(tmp_path / "in.wav", x, 44_100, subtype="FLOAT")
+    reference = save(tmp_path / "ref.wav", y, 48_000, subtype="FLOAT")
+    only(apply_files(config(source, tmp_path / "out.wav", reference=reference, model=model_folder)))
+    result = style.apply(x, y, sample_rate=44_100, reference_sample_rate=48_000)
+    assert np.array_equal(audio.read(tmp_path / "out.wav")[0], result.audio)
+    table = tables.read(tmp_path / "out.params.json")
+    assert table == result.settings
+    assert (table.provenance["input"], table.provenance["reference"]) == ("in.wav", "ref.wav")
+
+
+def test_an_edited_table_is_what_is_rendered(tmp_path, noise, null_db):
+    x = noise(44_100, 2, 2)
+    source = save(tmp_path / "in.wav", x, 44_100, subtype="FLOAT")
+    tables.write(neutral(CHAINS["eq-comp"]), tmp_path / "table.json")
+    text = (tmp_path / "table.json").read_text()
+    row = '"parameter": "peak4_gain_db", "value": 0.0'
+    assert text.count(row) == 1
+    (tmp_path / "edited.json").write_text(text.replace(row, row.replace("0.0", "-6")))
+    only(apply_files(config(source, tmp_path / "out.wav", params=tmp_path / "edited.json")))
+    y = audio.read(tmp_path / "out.wav")[0]
+    expected = neutral(CHAINS["eq-comp"]).with_values({"parametric_eq": {"peak4_gain_db": -6.0}})
+    assert np.array_equal(y, CHAINS["eq-comp"].exact(expected, sample_rate=44_100, channels=2)(x))
+    assert null_db(y, x) > -40
+
+
+@pytest.mark.parametrize(
+    ("name", "sample_rate", "channels", "options"),
+    [
+        ("a.wav", 44_100, 1, {"subtype": "PCM_16"}),
+        ("a.wav", 48_000, 2, {"subtype": "PCM_24"}),
+        ("a.wav", 8_000, 2, {"subtype": "PCM_U8"}),
+        ("a.wav", 192_000, 2, {"subtype": "PCM_32"}),
+        ("a.wav", 44_100, 2, {"subtype": "FLOAT"}),
+        ("a.wav", 44_100, 2, {"subtype": "DOUBLE"}),
+        ("a.wav", 44_100, 6, {"subtype": "PCM_24", "format": "WAVEX"}),
+        ("a.flac", 96_000, 2, {"subtype": "PCM_24"}),
+        ("a.aiff", 11_025, 2, {"subtype": "PCM_16"}),
+        ("a.ogg", 44_100, 2, {}),
+    ],
+)
+def test_form_and_length_are_kept(tmp_path, noise, name, sample_rate, channels, options):
+    source = save(tmp_path / name, noise(sample_rate, channels, 1)[:, :-3], sample_rate, **options)
+    tables.write(strong(CHAINS["eq-comp"]), tmp_path / "table.csv")
+    result = only(apply_files(config(source, tmp_path / "out", params=tmp_path / "table.csv")))
+    assert result.output == tmp_path / "out" / name
+    before, after = soundfile.info(source), soundfile.info(result.output)
+    for field in ("samplerate", "channels", "frames", "format", "subtype"):
+        assert getattr(after, field) == getattr(before, field)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_a_neutral_table_gives_the_files_own_samples(tmp_path, noise, subtype):
+    source = save(tmp_path / "in.wav", noise(44_100, 2, 1), 44_100, subtype=subtype)
+    tables.write(neutral(CHAINS["eq-comp"]), tmp_path / "table.csv")
+    only(apply_files(config(source, tmp_path / "out.wav", params=tmp_path / "table.csv")))
+    y, x = (soundfile.read(path, dtype="int32")[0] for path in (tmp_path / "out.wav", source))
+    assert np.array_equal(y, x)
+
+
+@pytest.mark.parametrize("frames", [1, 10])
+def test_a_recording_of_a_few_samples_keeps_its_length(tmp_path, model_folder, noise, frames):
+    source = save(tmp_path / "in.wav", noise(44_100, 2, 1)[:, :frames], 44_100)
+    reference = save(tmp_path / "ref.wav", noise(44_100, 2, 1), 44_100)
+    result = only(apply_files(config(source, tmp_path / "out.wav", reference=reference, model=model_folder)))
+    assert soundfile.info(tmp_path / "out.wav").frames == frames
+    assert any("too short" in warning for warning in result.warnings)
+
+
+def test_hard_panned_stays_hard_panned(tmp_path, model_folder, speech):
+    x = speech(44_100, 2, 2) * np.array([[1.0], [0.0]], np.float32)
+    source = save(tmp_path / "in.wav", x, 44_100)
+    reference = save(tmp_path / "ref.wav", speech(44_100, 1, 2), 44_100)
+    only(apply_files(config(source, tmp_path / "out.wav", reference=reference, model=model_folder)))
+    y = audio.read(tmp_path / "out.wav")[0]
+    assert y[0].any()
+    assert not y[1].any()
+
+
+def test_samples_that_had_to_be_cut_are_counted(tmp_path, noise):
+    x = 8 * noise(44_100, 1, 1).clip(-0.1, 0.1)
+    loud = neutral(CHAINS["eq-comp"]).with_values({"compressor": {"makeup_db": 6.0}})
+    tables.write(loud, tmp_path / "t.json")
+    for subtype in ("PCM_16", "FLOAT"):
+        source = save(tmp_path / f"{subtype}.wav", x, 44_100, subtype=subtype)
+        (warning,) = only(apply_files(config(source, tmp_path / "out.wav", params=tmp_path / "t.json"))).warnings
+        y = audio.read(tmp_path / "out.wav")[0]
+        if subtype == "FLOAT":
+            assert "nothing was cut" in warning
+            assert np.abs(y).max() > 1.5
+        else:
+            rendered = render(audio.read(source)[0], loud, sample_rate=44_100)
+            over = np.abs(rendered) > 1
+            assert f"{over.sum()} samples were cut" in warning
+            assert f"{20 * np.log10(np.abs(rendered).max()):.1f} dB" in warning
+
+
+def test_one_bad_file_does_not_stop_the_rest(tmp_path, model_folder, noise):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    for name in ("a.wav", "deep/c.flac"):
+        save(tmp_path / "in" / name, noise(44_100, 2, 1), 44_100)
+    (tmp_path / "in/b.wav").write_text("hello")
+    (tmp_path / "in/bad").mkdir()
+    (tmp_path / "in/bad/d.wav").write_bytes(b"")
+    reference = save(tmp_path / "ref.wav", noise(44_100, 1, 1), 44_100)
+    results = list(apply_files(config(tmp_path / "in", tmp_path / "out", reference=reference, model=model_folder)))
+    assert [(result.input.name, bool(result.error)) for result in results] == [
+        ("a.wav", False),
+        ("b.wav", True),
+        ("d.wav", True),
+        ("c.flac", False),
+    ]
+    assert "b.wav" in results[1].error
+    assert (results[1].table, results[1].settings) == (None, None)
+    left = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
+    assert left == ["a.params.json", "a.wav", "deep", "deep/c.flac", "deep/c.params.json"]
+
+
+def test_the_reference_is_listened_to_once(tmp_path, model_folder, noise, monkeypatch):
+    for name in ("a.wav", "b.wav"):
+        save(tmp_path / name, noise(44_100, 1, 1), 44_100)
+    reference = save(tmp_path / "ref.wav", noise(44_100, 1, 1), 44_100)
+    opened = []
+    reader = transfer.Reader
+    monkeypatch.setattr(transfer, "Reader", lambda path: opened.append(path.name) or reader(path))
+    inputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    assert len(list(apply_files(config(inputs, tmp_path / "out", reference=reference, model=model_folder)))) == 2
+    assert sorted(opened) == ["a.wav", "a.wav", "b.wav", "b.wav", "ref.wav"]
+
+
+@pytest.mark.parametrize("when", [0.2, 0.7])
+def test_an_interrupted_render_leaves_nothing(tmp_path, model_folder, noise, when):
+    source = save(tmp_path / "in.wav", noise(44_100, 1, 5), 44_100)
+    reference = save(tmp_path / "ref.wav", noise(44_100, 1, 1), 44_100)
+
+    def stop(path, done):
+        if path == source and done > when:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(apply_files(config(source, tmp_path / "new/deep", reference=reference, model=model_folder), stop))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "ref.wav"]
+
+
+def test_progress_goes_from_nothing_to_all(tmp_path, model_folder, noise):
+    source = save(tmp_path / "in.wav", noise(44_100, 1, 5), 44_100)
+    reference = save(tmp_path / "ref.wav", noise(44_100, 1, 1), 44_100)
+    seen = {source: [], reference: []}
+    given = config(source, tmp_path / "out.wav", reference=reference, model=model_folder)
+    list(apply_files(given, lambda path, done: seen[path].append(done)))
+    for steps in seen.values():
+        assert steps == sorted(steps)
+        assert steps[-1] == pytest.approx(1)
+    assert seen[source][0] < 0.1
+
+
+def test_what_is_wrong_for_all_is_raised_before_anything_is_touched(tmp_path, model_folder, noise):
+    source = save(tmp_path / "in.wav", noise(44_100, 1, 1), 44_100)
+    silent = save(tmp_path / "silent.wav", np.zeros((1, 44_100)), 44_100)
+    before = sorted(tmp_path.iterdir())
+    for error, message, given in (
+        (AudioError, "'.*none.wav' does not exist", config(source, tmp_path / "o", reference=tmp_path / "none.wav")),
+        (AudioError, "'.*silent.wav' is silent", config(source, tmp_path / "o", reference=silent, model=model_folder)),
+        (ModelError, "no model none", config(source, tmp_path / "o", reference=source, model="none")),
+        (SettingsError, "'.*none.csv' does not exist", config(source, tmp_path / "o", params=tmp_path / "none.csv")),
+        (SettingsError, "would replace an input", config(source, source, reference=silent)),
+    ):
+        with pytest.raises(error, match=message):
+            apply_files(given)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_table_that_cannot_be_written_leaves_no_output(tmp_path, model_folder, noise):
+    source = save(tmp_path / "in.wav", noise(44_100, 1, 1), 44_100)
+    (tmp_path / "table.json").mkdir()
+    given = config(source, tmp_path / "o.wav", reference=source, params=tmp_path / "table.json", model=model_folder)
+    (result,) = apply_files(given)
+    assert "is a folder" in result.error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "table.json"]
+
+
+def bad_audio(tmp_path):
+    """The bad-input set: its folder, and {name: (outcome, class)}."""
+    if not MAKE_BAD_AUDIO.exists():
+        pytest.skip("../shared/tools is not here")
+    subprocess.run([sys.executable, MAKE_BAD_AUDIO, tmp_path / "bad"], check=True, stdout=subprocess.DEVNULL)
+    with open(tmp_path / "bad/EXPECTED.csv", newline="", encoding="utf-8") as file:
+        return tmp_path / "bad", {row["file"]: (row["outcome"], row["class"]) for row in csv.DictReader(file)}
+
+
+def as_expected(result, outcome):
+    if outcome == "refuse":
+        assert result.error.count("\n") == 0
+        assert result.error
+        assert not result.output.exists()
+        return
+    assert result.error == ""
+    before, after = audio.probe(result.input), audio.probe(result.output)
+    assert (after.sample_rate, after.channels) == (before.sample_rate, before.channels)
+    assert audio.read(result.output)[0].shape == audio.read(result.input)[0].shape or before.format == "MP3"
+
+
+def test_the_bad_input_set_comes_out_as_it_says_in_one_batch(tmp_path, model_folder):
+    folder, expected = bad_audio(tmp_path)
+    given = config(folder, tmp_path / "out", reference=folder / "reference.wav", model=model_folder)
+    results = {result.input.name: result for result in apply_files(given)}
+    expected.pop("directory.wav")  # an empty folder, and a folder is walked through
+    assert results.keys() == expected.keys()
+    for name, (outcome, kind) in expected.items():
+        as_expected(results[name], outcome)
+        if kind in ("silent", "too_short", "truncated", "over_full_scale"):
+            word = {"silent": "is silent", "too_short": "too short", "truncated": "ends early"}.get(kind, "full scale")
+            assert any(word in warning for warning in results[name].warnings), name
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+def test_the_bad_input_set_comes_out_as_it_says_one_by_one(tmp_path):
+    folder, expected = bad_audio(tmp_path)
+    tables.write(strong(CHAINS["fx"]), tmp_path / "table.json")
+    for name, (outcome, _) in expected.items():
+        given = config(folder / name, tmp_path / "out", params=tmp_path / "table.json")
+        if name == "directory.wav":
+            with pytest.raises(AudioError, match="holds no sound files"):
+                apply_files(given)
+            continue
+        (result,) = apply_files(given)
+        as_expected(result, outcome)
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from fxst.configs import ApplyConfig
+from fxst.transfer import apply_files
+
+peaks = []
+for name in ("short", "long"):
+    (result,) = apply_files(ApplyConfig((Path(f"{name}.wav"),), Path("out.wav"), Path("ref.wav"), model=sys.argv[1]))
+    assert not result.error
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peaks[1] - peaks[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+def test_memory_is_flat_in_length(tmp_path, model_folder, noise):
+    save(tmp_path / "ref.wav", noise(44_100, 1, 1), 44_100)
+    save(tmp_path / "short.wav", noise(44_100, 2, 15), 44_100)
+    second = noise(44_100, 2, 10).T
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 44_100, 2, "PCM_16") as file:
+        for _ in range(18):
+            file.write(second)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, model_folder],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # As float32, the 165 s more are 58 MB.
+    assert int(done.stdout) < 15 * 1024
+
+
+def test_a_table_is_applied_without_torch(tmp_path, noise):
+    save(tmp_path / "in.wav", noise(44_100, 2, 1), 44_100)
+    tables.write(strong(CHAINS["fx"]), tmp_path / "t.json")
+    program = (
+        "import sys; from pathlib import Path; import fxst.transfer, fxst.configs;"
+        "c = fxst.configs.ApplyConfig((Path('in.wav'),), Path('out.wav'), None, Path('t.json'));"
+        "(result,) = fxst.transfer.apply_files(c); assert not result.error; print('torch' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr
