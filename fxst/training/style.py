@@ -3,11 +3,13 @@
 import csv
 import ctypes
 import io
+import logging
 import math
 import shlex
 import signal
 import sys
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -215,8 +217,9 @@ def train(config: StyleConfig) -> Trained:
     """
     if config.chain not in CHAINS:
         raise SettingsError(f"There is no chain {config.chain!r}; there are: {', '.join(CHAINS)}.")
-    if config.listen_clips < 3:
-        raise SettingsError("--listen-clips must be at least 3.")
+    devices = ("auto", "cpu", "cuda") if torch.cuda.is_available() else ("auto", "cpu")
+    if config.device not in devices:
+        raise SettingsError(f"There is no device {config.device!r} here; there are: {', '.join(devices)}.")
     chain = CHAINS[config.chain]
     data = manifest.Dataset.open(config.dataset)
     folder = config.output if config.output is not None else Path("runs") / config.chain
@@ -243,6 +246,9 @@ def train(config: StyleConfig) -> Trained:
 def _fit(trainer: lightning.Trainer, module: StyleModule, data: _Data, *, resume_from: Path | None) -> None:
     """Run the training; return at its end, and likewise when Ctrl-C or a termination signal ends it early."""
     on_interrupt = signal.getsignal(signal.SIGINT)
+    # Tips and remarks on workers: batches are read by memory copy here, and a worker would only take a processor.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec).*")
     try:
         # Lightning's own file, made by this very run, holds more than weights.
         trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=False if resume_from else None)

@@ -1,0 +1,160 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fxst.chain import CHAINS
+from fxst.configs import StyleConfig
+from fxst.data.manifest import Dataset
+from fxst.errors import FxstError, ModelError, SettingsError
+from fxst.gradients import AutodiffRenderer
+from fxst.models import checkpoint
+from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.training.style import COLUMNS, StyleModule, train
+
+OPTIONS = ["--steps", "6", "--validate-every", "2", "--batch", "4", "--validation-examples", "4", "--device", "cpu"]
+PARTS = {"model.safetensors", "card.json", "losses.csv", "losses.png", "checkpoints", "logs"}
+
+
+def command(dataset, output, *more):
+    return [sys.executable, "-m", "fxst", "style", "train", str(dataset), "-o", str(output), *OPTIONS, *more]
+
+
+def losses(folder):
+    """What must not depend on when a run was cut: every column but the time it took."""
+    with open(folder / "losses.csv", encoding="utf-8", newline="") as file:
+        return [{name: row[name] for name in row if name != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_dataset, tmp_path_factory):
+    """A run through the real command, from its first step to its last."""
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    done = subprocess.run(command(tiny_dataset, folder), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith(str(folder))
+    return folder
+
+
+def test_a_run_leaves_a_model_with_its_card_losses_and_curve(unbroken):
+    assert {path.name for path in unbroken.iterdir()} == PARTS
+    table = losses(unbroken)
+    assert [row["step"] for row in table] == ["2", "4", "6"]
+    assert set(COLUMNS) - {"seconds"} == set(table[0])
+    card = json.loads((unbroken / "card.json").read_text())
+    assert card["chain"] == CHAINS["eq-comp"].to_spec() == checkpoint.load(unbroken).chain.to_spec()
+    assert card["losses"]["val_loss"] == pytest.approx(min(float(row["val_loss"]) for row in table), rel=1e-4)
+    assert card["training"]["config"]["steps"] == 6
+    assert card["training"]["data"]["speakers"] == {"train": 8, "val": 1, "test": 1}
+    assert list(unbroken.glob("logs/csv/*/metrics.csv"))
+    assert list(unbroken.glob("logs/tensorboard/*/events*"))
+
+
+def test_a_killed_run_resumes_to_the_same_losses_and_weights(unbroken, tiny_dataset, tmp_path):
+    folder = tmp_path / "killed"
+    run = subprocess.Popen(command(tiny_dataset, folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(folder / "checkpoints/last.ckpt", run)
+    run.kill()
+    run.wait()
+    assert not (folder / "card.json").exists()
+    done = subprocess.run(command(tiny_dataset, folder, "--resume"), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert losses(folder) == losses(unbroken)
+    assert (folder / "model.safetensors").read_bytes() == (unbroken / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_exports_the_best_model_so_far(number, tiny_dataset, tmp_path):
+    folder = tmp_path / "interrupted"
+    # Far more steps than anyone waits for; a shell that starts a job in the background would ignore SIGINT.
+    run = subprocess.Popen(
+        command(tiny_dataset, folder, "--steps", "100000"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    wait_for(folder / "checkpoints/last.ckpt", run)
+    time.sleep(0.5)
+    os.kill(run.pid, number)
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 130, errors
+    assert "--resume" in errors
+    assert json.loads((folder / "card.json").read_text())["training"]["interrupted"] is True
+    assert len(checkpoint.load(folder).chain.knobs) == 8
+    assert len(losses(folder)) >= 1
+
+
+def wait_for(path: Path, run):
+    end = time.monotonic() + 120
+    while not path.exists():
+        assert run.poll() is None, "the run ended by itself"
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def module(tiny_dataset):
+    torch.manual_seed(0)
+    data = Dataset.open(tiny_dataset)
+    chain = CHAINS["eq"]
+    config = StyleConfig(dataset=tiny_dataset, chain="eq", batch=8)
+    made = StyleModule(StyleModel(StyleModelConfig(len(chain.knobs))), AutodiffRenderer(chain), config)
+    from fxst.data.examples import draw
+
+    drawn = draw(data, "train", n_knobs=len(chain.knobs), batch=8, clips=4, seed=0, step=0)
+    return made, tuple(torch.from_numpy(x) for x in (drawn.input, drawn.reference, drawn.knobs))
+
+
+def test_the_hidden_settings_themselves_have_no_loss(module, monkeypatch):
+    made, batch = module
+    monkeypatch.setattr(made.model, "forward", lambda dry, produced: batch[2])
+    assert made.measure(batch)["loss"] == 0
+
+
+def test_the_loss_reaches_every_weight(module):
+    made, batch = module
+    made.train()
+    made.measure(batch)["loss"].backward()
+    for name, weight in made.model.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
+        assert weight.grad.abs().sum() > 0, name
+
+
+def test_learning_one_batch_by_heart_brings_the_loss_down(module):
+    made, batch = module
+    made.train()
+    optimizer = torch.optim.AdamW(made.model.parameters(), 1e-3)
+    values = []
+    for _ in range(25):
+        loss = made.measure(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert values[-1] < 0.6 * values[0]
+
+
+def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp_path):
+    good = StyleConfig(dataset=tiny_dataset, output=tmp_path / "run")
+    for bad, kind, words in (
+        (replace(good, chain="nosuch"), SettingsError, "nosuch"),
+        (replace(good, dataset=tmp_path), ModelError, "dataset build"),
+        (replace(good, resume=True), ModelError, "--resume"),
+        (replace(good, output=tiny_dataset), ModelError, "not empty"),
+        (replace(good, device="abacus"), SettingsError, "abacus"),
+    ):
+        with pytest.raises(kind, match=words) as caught:
+            train(bad)
+        assert isinstance(caught.value, FxstError)
+    assert not (tmp_path / "run").exists()
