@@ -57,10 +57,9 @@ def plan(config: ApplyConfig) -> tuple[Job, ...]:
     if one_file and config.output.suffix and not config.output.is_dir():
         pairs = [(config.inputs[0], config.output)]
         _check_suffix(config.output)
-        _check_folder(config.output)
+        _check_folder(config.output.parent)
     else:
-        if config.output.exists() and not config.output.is_dir():
-            raise AudioError(f"{_name(config.output)} is a file: several recordings need a folder.")
+        _check_folder(next(path for path in (config.output, *config.output.parents) if path.exists()))
         pairs = list(_mirrored(config.inputs, config.output))
     notes = []
     for index, (source, output) in enumerate(pairs):
@@ -114,7 +113,7 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
                 f"{_name(params)} is one table, and {len(outputs)} recordings have one each: "
                 "say --params json or --params csv, and each goes beside its output."
             )
-        _check_folder(params)
+        _check_folder(params.parent)
         return [params]
     suffix = _BARE_SUFFIXES[str(params)] if params is not None else ".json"
     # voice.wav and voice.flac would share voice.params.json.
@@ -131,9 +130,14 @@ def _check_suffix(output: Path) -> None:
         raise AudioError(f"{_name(output)} has no sound file's ending: use one of {endings}.")
 
 
-def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise AudioError(f"{_name(path)} is in a folder that does not exist: create the folder first.")
+def _check_folder(folder: Path) -> None:
+    """See that files can be made there, before seconds are spent on what should go there."""
+    if not folder.exists():
+        raise AudioError(f"The folder {_name(folder)} does not exist: create it first.")
+    if not folder.is_dir():
+        raise AudioError(f"{_name(folder)} is a file, and a folder is needed there: choose another output.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise AudioError(f"The folder {_name(folder)} cannot be written to: choose another, or mend its permissions.")
 
 
 def _check_identities(config: ApplyConfig, jobs: tuple[Job, ...]) -> None:

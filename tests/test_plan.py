@@ -167,9 +167,10 @@ def test_a_plan_that_would_lose_something_is_refused(arrange, message):
     ("arguments", "options", "message"),
     [
         (("a.wav",), {"output": "x.xyz"}, "'x.xyz' has no sound file's ending"),
-        (("a.wav",), {"output": "nowhere/x.wav"}, "'nowhere/x.wav' is in a folder that does not exist"),
-        (("a.wav",), {"output": "x.wav", "params": "nowhere/t.json"}, "'nowhere/t.json' is in a folder"),
-        (("a.wav", "b.flac"), {"output": "ref.wav"}, "'ref.wav' is a file: several recordings need a folder"),
+        (("a.wav",), {"output": "nowhere/x.wav"}, "folder 'nowhere' does not exist: create it"),
+        (("a.wav",), {"output": "x.wav", "params": "nowhere/t.json"}, "folder 'nowhere' does not exist"),
+        (("a.wav",), {"output": "ref.wav/new/deep"}, "'ref.wav' is a file, and a folder is needed"),
+        (("a.wav", "b.flac"), {"output": "ref.wav"}, "'ref.wav' is a file, and a folder is needed"),
         (("book/.hidden",), {"output": "out", "reference": None, "params": "t.json"}, None),
         (("empty",), {}, "'empty' holds no sound files"),
     ],

@@ -1,0 +1,236 @@
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from fxst import tables
+from fxst.chain import CHAINS
+from fxst.cli import main
+from fxst.models import checkpoint
+from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.tables import Table
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "mine"
+    checkpoint.save(folder, StyleModel(StyleModelConfig(n_knobs=8)), CHAINS["eq-comp"], sample_rate=24_000, card={})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch, noise):
+    """A folder to work in, with a recording, a reference and a table."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("voice.wav", noise(48_000, 2, 1).T, 48_000, subtype="PCM_24")
+    soundfile.write("radio.wav", noise(44_100, 1, 1).T, 44_100)
+    tables.write(Table(CHAINS["eq-comp"], CHAINS["eq-comp"].defaults()), Path("house.json"))
+    return tmp_path
+
+
+@pytest.fixture
+def fxst(monkeypatch, capsys):
+    """Run the program in this process: `fxst(*arguments)` gives exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fxst", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def listing():
+    return {str(path): path.read_bytes() if path.is_file() else None for path in Path().rglob("*")}
+
+
+def test_one_file_to_another(fxst, model):
+    code, out, err = fxst("apply", "voice.wav", "--ref", "radio.wav", "-o", "out.wav", "--model", model)
+    assert (code, err) == (0, "")
+    info = soundfile.info("out.wav")
+    assert (info.samplerate, info.channels, info.frames, info.subtype) == (48_000, 2, 48_000, "PCM_24")
+    lines = out.splitlines()
+    assert lines[-1] == "wrote 'out.wav', settings in 'out.params.json'"
+    table = tables.read(Path("out.params.json"))
+    assert len(lines) == 1 + len(table) + 1
+    ratio = next(line.split() for line in lines if " ratio " in line)
+    assert ratio == ["ratio", f"{table.to_dict()['compressor']['ratio']:.4g}", ":1", "2", "to", "6"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_its_table_applied_again_gives_the_same_file(fxst, model):
+    fxst("apply", "voice.wav", "--ref", "radio.wav", "-o", "1.wav", "-p", "t.csv", "-m", model)
+    code, out, err = fxst("apply", "voice.wav", "--params", "t.csv", "-o", "2.wav")
+    assert (code, err) == (0, "")
+    assert "low_shelf_gain_db" in out
+    assert out.splitlines()[-1] == "wrote '2.wav'"
+    assert Path("1.wav").read_bytes() == Path("2.wav").read_bytes()
+
+
+def test_a_folder_with_a_broken_file(fxst, model):
+    Path("in/deep").mkdir(parents=True)
+    Path("voice.wav").rename("in/deep/voice.wav")
+    Path("in/bad.wav").write_text("hello")
+    code, out, err = fxst("apply", "in", "--ref", "radio.wav", "-o", "out", "--model", model)
+    assert code == 1
+    assert out == "wrote 'out/deep/voice.wav', settings in 'out/deep/voice.params.json'\n"
+    assert err.startswith("fxst: 'in/bad.wav' cannot be read as sound")
+    assert err.count("\n") == 1
+    assert not Path("out/bad.wav").exists()
+
+
+def test_a_table_for_many_files_is_shown_once(fxst):
+    code, out, _ = fxst("apply", "voice.wav", "radio.wav", "--params", "house.json", "-o", "out")
+    assert code == 0
+    assert out.count("low_shelf_gain_db") == 1
+    assert out.splitlines()[-2:] == ["wrote 'out/voice.wav'", "wrote 'out/radio.wav'"]
+    assert {path.name for path in Path("out").iterdir()} == {"voice.wav", "radio.wav"}
+
+
+def test_warnings_go_to_stderr_and_name_the_file(fxst, model):
+    soundfile.write("silent.wav", np.zeros(1000), 44_100)
+    code, out, err = fxst("apply", "silent.wav", "--ref", "radio.wav", "-o", "out.wav", "--model", model)
+    assert code == 0
+    assert "silent.wav" not in out
+    assert err == "fxst: 'silent.wav': the input is silent: the chain's defaults were applied\n"
+
+
+def write(name, x, **options):
+    soundfile.write(name, x, 44_100, **options)
+    return name
+
+
+def text(name):
+    Path(name).write_text("hello, not audio\n" * 50)
+    return name
+
+
+def empty(name):
+    Path(name).write_bytes(b"")
+    return name
+
+
+NAN = np.full(1000, np.nan)
+FAILURES = {
+    "text as WAV": (lambda: [text("x.wav"), "-p", "house.json", "-o", "o.wav"], "'x.wav' cannot be read as sound"),
+    "empty file": (lambda: [empty("x.wav"), "-p", "house.json", "-o", "o.wav"], r"'x.wav' is empty \(0 bytes\)"),
+    "no samples": (
+        lambda: [write("x.wav", np.zeros(0)), "-p", "house.json", "-o", "o.wav"],
+        "'x.wav' holds no audio",
+    ),
+    "NaN samples": (
+        lambda: [write("x.wav", NAN, subtype="FLOAT"), "-p", "house.json", "-o", "new/deep"],
+        "'x.wav' holds samples that are not finite",
+    ),
+    "missing input": (lambda: ["none.wav", "-p", "house.json", "-o", "o.wav"], "'none.wav' does not exist"),
+    "missing reference": (lambda: ["voice.wav", "-r", "none.wav", "-o", "o.wav"], "'none.wav' does not exist"),
+    "text as reference": (
+        lambda: ["voice.wav", "-r", text("r.wav"), "-o", "o.wav"],
+        "'r.wav' cannot be read as sound",
+    ),
+    "output is the input": (
+        lambda: ["voice.wav", "-p", "house.json", "-o", "../" + Path.cwd().name + "/voice.wav"],
+        "would replace an input, 'voice.wav'",
+    ),
+    "output is the reference": (
+        lambda: ["voice.wav", "-r", "radio.wav", "-o", "radio.wav"],
+        "'radio.wav' would replace the reference",
+    ),
+    "folder over itself": (lambda: [".", "-p", "house.json", "-o", "."], "would replace an input"),
+    "no folder": (lambda: ["voice.wav", "-p", "house.json", "-o", "no/o.wav"], "folder 'no' does not exist"),
+    "unwritable folder": (lambda: ["voice.wav", "-p", "house.json", "-o", unwritable()], "cannot be written"),
+    "folder under a file": (
+        lambda: ["voice.wav", "radio.wav", "-p", "house.json", "-o", "house.json/o"],
+        "'house.json' is a file, and a folder is needed",
+    ),
+    "missing table": (lambda: ["voice.wav", "-p", "none.json", "-o", "o.wav"], "'none.json' does not exist"),
+    "no table": (lambda: ["voice.wav", "-p", "voice.wav", "-o", "o.wav"], "'voice.wav' is not UTF-8 text"),
+    "other ending": (lambda: ["voice.wav", "-p", "house.json", "-o", "o.xyz"], "has no sound file's ending"),
+    "unknown model": (lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "none"], "no model none"),
+}
+
+
+def unwritable():
+    """A name in a folder where nothing can be written, not even by root."""
+    if os.geteuid() == 0:
+        return "/proc/self/o.wav"
+    Path("locked").mkdir()
+    Path("locked").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    return "locked/o.wav"
+
+
+@pytest.mark.parametrize(("arrange", "message"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_one_clear_line_and_changes_nothing(fxst, arrange, message):
+    arguments = arrange()
+    before = listing()
+    code, out, err = fxst("apply", *arguments)
+    assert code == 1
+    assert err.startswith("fxst: ")
+    assert err.count("\n") == 1
+    assert re.search(message, err)
+    assert out == ""
+    assert listing() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["voice.wav", "-o", "o.wav"],
+        ["voice.wav", "--ref", "radio.wav"],
+        ["-o", "o.wav", "--ref", "radio.wav"],
+        ["voice.wav", "--ref", "radio.wav", "-o", "o.wav", "--device", "abacus"],
+        ["voice.wav", "--ref", "radio.wav", "-o", "o.wav", "--loud"],
+    ],
+)
+def test_wrong_usage_exits_2(fxst, arguments):
+    before = listing()
+    code, _, err = fxst("apply", *arguments)
+    assert code == 2
+    assert "Usage" in err
+    assert listing() == before
+
+
+def test_an_older_output_is_replaced_only_by_a_whole_one(fxst):
+    Path("o.wav").write_text("precious")
+    Path("x.wav").write_text("no sound")
+    assert fxst("apply", "x.wav", "-p", "house.json", "-o", "o.wav")[0] == 1
+    assert Path("o.wav").read_text() == "precious"
+    assert fxst("apply", "voice.wav", "-p", "house.json", "-o", "o.wav")[0] == 0
+    assert soundfile.info("o.wav").frames == 48_000
+
+
+def test_a_name_that_cannot_be_written_is_told(fxst):
+    Path("voice.wav").rename("tape")
+    code, out, err = fxst("apply", "tape", "-p", "house.json", "-o", "out")
+    assert code == 0
+    assert "wrote 'out/tape.wav'" in out
+    assert "'tape': its name has no sound file's ending" in err
+
+
+def test_a_progress_bar_is_shown_to_a_terminal_only(fxst, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    code, out, err = fxst("apply", "voice.wav", "-p", "house.json", "-o", "o.wav")
+    assert code == 0
+    assert "voice.wav" in err
+    assert "wrote 'o.wav'" in out
+
+
+def test_help_loads_no_torch(here):
+    program = (
+        "import sys; from fxst.cli import main; sys.argv = ['fxst', 'apply', '--help']\n"
+        "try: main()\nexcept SystemExit: pass\nprint('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert "--params" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False False"
