@@ -88,7 +88,8 @@ class Effect(ABC):
 
     def options(self) -> dict[str, Any]:
         """Return what else than its ranges defines this effect (an EQ's band shapes), as plain data."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "parameters"}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "parameters"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def plugin_processor(plugin: Any, *, sample_rate: int, channels: int) -> Processor:
