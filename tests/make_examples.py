@@ -1,0 +1,72 @@
+"""Make the two recordings in tests/examples, which nobody has to be asked for: a dry voice, and one on the radio.
+
+    python tests/make_examples.py
+
+Needs the program espeak-ng (Debian package `espeak-ng`), which speaks both sentences.
+"""
+
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fxst import audio
+from fxst.chain import CHAINS
+
+FOLDER = Path(__file__).parent / "examples"
+SAMPLE_RATE = 24_000
+PEAK = 0.7
+
+SENTENCES = {
+    "voice": "The north wind and the sun were disputing which was the stronger, when a traveller came along.",
+    "radio": "Here is the forecast for shipping: southwest five to seven, rain later, mainly good.",
+}
+
+# A small loudspeaker: no bass, a bump below 1 kHz, and hardly any dynamics.
+RADIO = {
+    "low_shelf_gain_db": -20.0,
+    "peak1_gain_db": -20.0,
+    "peak2_gain_db": -20.0,
+    "peak3_gain_db": -16.0,
+    "peak4_gain_db": 15.0,
+    "high_shelf_gain_db": 8.0,
+    "threshold_db": -20.0,
+    "ratio": 6.0,
+}
+
+
+def speak(sentence):
+    """Synthesise a sentence, at the examples' rate and peak: (1, time)."""
+    with tempfile.TemporaryDirectory() as folder:
+        spoken = Path(folder) / "spoken.wav"
+        subprocess.run(["espeak-ng", "-v", "en-us", "-s", "160", "-w", spoken, sentence], check=True)
+        x, rate = audio.read(spoken)
+    x = audio.resample(x, source_rate=rate, target_rate=SAMPLE_RATE)
+    return (x * (PEAK / np.abs(x).max())).astype(np.float32)
+
+
+def on_the_radio(x):
+    """Put a recording through the strong setting of `eq-comp`."""
+    chain = CHAINS["eq-comp"]
+    table = [replace(row, value=RADIO.get(row.parameter, row.value)) for row in chain.defaults()]
+    return chain.exact(table, sample_rate=SAMPLE_RATE, channels=1)(x)
+
+
+def main():
+    FOLDER.mkdir(exist_ok=True)
+    for name, sentence in SENTENCES.items():
+        x = speak(sentence)
+        if name == "radio":
+            x = on_the_radio(x)
+        with audio.Writer(
+            FOLDER / f"{name}.wav", sample_rate=SAMPLE_RATE, channels=1, subtype="PCM_16", format="WAV"
+        ) as writer:
+            writer.write(x)
+        seconds, peak = x.shape[1] / SAMPLE_RATE, np.abs(x).max()
+        print(f"{name}: {seconds:.1f} s, peak {peak:.2f}, {writer.clipped} samples clipped")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
