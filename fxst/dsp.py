@@ -89,7 +89,8 @@ class _FilterSections(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, numerator: Tensor, denominator: Tensor) -> tuple[Tensor, ...]:
         time = x.shape[-1]
-        n_fft = fast_fft_size(time + min(decay_samples(denominator), 2**22))
+        zeros = 2 * denominator.shape[1]  # a section lasts two samples even when it does not ring
+        n_fft = fast_fft_size(time + zeros + min(decay_samples(denominator), 2**22))
         n, d = _polynomials(numerator, n_fft), _polynomials(denominator, n_fft)
         response = _product(n).mul_(_product(d).reciprocal_()).unsqueeze(1)
         spectrum = torch.fft.rfft(x, n_fft).mul_(response)
