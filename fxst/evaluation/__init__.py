@@ -1,0 +1,1 @@
+"""Measuring style transfer: metrics, baselines, and scores with honest intervals."""
