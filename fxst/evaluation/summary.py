@@ -1,0 +1,200 @@
+"""What the scores say together: means and ratios, how sure they are, and what was required of them."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fxst.errors import SettingsError
+from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.scores import Score
+
+__all__ = ["INPUT", "Figure", "Interval", "Requirement", "Row", "summarise"]
+
+INPUT: Final = "input"
+"""The row of the unprocessed input: what doing nothing scores."""
+
+DRAWS: Final = 2000
+CONFIDENCE: Final = 0.95
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure, and between what bounds it would be 95 times in 100 on other items of the kind.
+
+    Args:
+        value: The figure; NaN where nothing could be measured.
+        low: Lower bound; NaN for less than two items.
+        high: Upper bound; NaN likewise.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one metric says of one system.
+
+    Args:
+        mean: The mean over all items that have a value.
+        ratio: The mean over the input's, both on the items where both have a value.
+        missing: On how many items there is no value.
+    """
+
+    mean: Interval
+    ratio: Interval
+    missing: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the metrics say of one system.
+
+    Args:
+        system: The system's name.
+        figures: A figure for each metric.
+    """
+
+    system: str
+    figures: Mapping[str, Figure]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing at all could be measured."""
+        return all(math.isnan(figure.mean.value) for figure in self.figures.values())
+
+
+def summarise(scores: Sequence[Score], *, seed: int) -> tuple[Row, ...]:
+    """Take the means of all systems, with bootstrap intervals.
+
+    The items are drawn again, with repetition, many times; all systems are judged on the same draws, and a ratio is
+    one of means over the same items, so that what makes an item hard for both cancels.
+
+    Args:
+        scores: The scores of all systems on all items, the input's among them.
+        seed: Seed of the draws.
+
+    Source:
+        B. Efron and R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 13: percentile intervals.
+    """
+    values: dict[str, Array] = {
+        system: np.array([[s.values[m.name] for m in METRICS] for s in scores if s.system == system])
+        for system in dict.fromkeys(s.system for s in scores)
+    }
+    count = len(values[INPUT])
+    generator = np.random.default_rng(seed)
+    # How often each draw takes each item.
+    draws = generator.multinomial(count, np.full(count, 1 / count), DRAWS).astype(np.float64)
+    return tuple(Row(system, _figures(found, values[INPUT], draws)) for system, found in values.items())
+
+
+def _figures(values: Array, inputs: Array, draws: Array) -> dict[str, Figure]:
+    figures = {}
+    for metric, ours, theirs in zip(METRICS, values.T, inputs.T, strict=True):
+        measured = ~np.isnan(ours)
+        both = measured & ~np.isnan(theirs)
+        paired, beside = (np.where(both, x, np.nan) for x in (ours, theirs))
+        mean = _interval(_mean(ours), _mean(ours, draws), items=measured.sum())
+        ratio = _interval(
+            _ratio(_mean(paired), _mean(beside)), _ratio(_mean(paired, draws), _mean(beside, draws)), items=both.sum()
+        )
+        figures[metric.name] = Figure(mean, ratio, missing=int((~measured).sum()))
+    return figures
+
+
+def _mean(values: Array, draws: Array | None = None) -> Array:
+    """Take the mean of what is not missing, in each draw; NaN where all is missing."""
+    times = np.ones((1, len(values))) if draws is None else draws
+    present = ~np.isnan(values)
+    return _ratio(times @ np.where(present, values, 0.0), times @ present)
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+
+
+def _interval(value: Array, drawn: Array, *, items: int) -> Interval:
+    tail = (1 - CONFIDENCE) / 2
+    # One item says nothing of the others.
+    known = items > 1 and not math.isnan(value.item())
+    low, high = np.nanquantile(drawn, (tail, 1 - tail)) if known else (math.nan, math.nan)
+    return Interval(value.item(), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A bound on a figure, such as `mrstft_ratio<=0.45`.
+
+    Args:
+        text: The bound as it was written.
+        system: Whose figure; empty for every model, and for outputs that were given.
+        metric: Which metric's.
+        figure: `mean`, `ratio` or `missing`.
+        relation: `<=`, `>=`, `<` or `>`.
+        bound: The number.
+    """
+
+    text: str
+    system: str
+    metric: str
+    figure: str
+    relation: str
+    bound: float
+
+    @staticmethod
+    def parse(text: str) -> "Requirement":
+        """Read a requirement: a metric's name, perhaps with `_ratio` or `_missing`, a relation and a number.
+
+        Before it may stand a system's name and a full stop: `closed-form.mrstft<=1`.
+
+        Raises:
+            SettingsError: It is none.
+
+        >>> Requirement.parse("mrstft_ratio<=0.45").bound
+        0.45
+        """
+        found = _REQUIREMENT.fullmatch(text)
+        try:
+            if found is None:
+                raise ValueError
+            bound = float(found["bound"])
+            if not math.isfinite(bound):
+                raise ValueError
+        except ValueError:
+            raise SettingsError(
+                f"{text!r} is no requirement: write one like mrstft_ratio<=0.45, with one of "
+                f"{', '.join(m.name for m in METRICS)}, perhaps _ratio or _missing, and a number."
+            ) from None
+        return Requirement(
+            text, found["system"] or "", found["metric"], found["figure"] or "mean", found["relation"], bound
+        )
+
+    def value(self, row: Row) -> float:
+        """Find the figure that is bounded."""
+        figure = row.figures[self.metric]
+        return figure.missing if self.figure == "missing" else getattr(figure, self.figure).value
+
+    def met_by(self, row: Row) -> bool:
+        """Tell whether a system's figure keeps to the bound; one that is missing does not."""
+        return _RELATIONS[self.relation](self.value(row), self.bound)
+
+
+_RELATIONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_REQUIREMENT: Final = re.compile(
+    rf"\s*(?:(?P<system>.+)\.)?(?P<metric>{'|'.join(m.name for m in METRICS)})(?:_(?P<figure>ratio|missing))?"
+    r"\s*(?P<relation><=|>=|<|>)\s*(?P<bound>\S+)\s*"
+)

@@ -1,0 +1,97 @@
+import math
+
+import numpy as np
+import pytest
+
+from fxst.errors import SettingsError
+from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.scores import Score
+from fxst.evaluation.summary import Requirement, summarise
+
+
+def rows(seed=0, **systems):
+    """Summarise systems that have these figures, the same for every metric."""
+    scores = [
+        Score(f"item {index}", system, {metric.name: value for metric in METRICS})
+        for system, values in systems.items()
+        for index, value in enumerate(values)
+    ]
+    return {row.system: row for row in summarise(scores, seed=seed)}
+
+
+def test_the_interval_of_a_mean_is_two_standard_errors_wide():
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    mean = rows(input=values)["input"].figures["mae"].mean
+    error = values.std(ddof=1) / 20
+    assert mean.value == pytest.approx(values.mean())
+    assert mean.low == pytest.approx(values.mean() - 1.96 * error, abs=0.2 * error)
+    assert mean.high == pytest.approx(values.mean() + 1.96 * error, abs=0.2 * error)
+
+
+def test_it_covers_the_truth_19_times_in_20():
+    generator = np.random.default_rng(1)
+    intervals = [rows(input=generator.exponential(1, 60))["input"].figures["mae"].mean for _ in range(100)]
+    assert 0.88 <= np.mean([one.low <= 1 <= one.high for one in intervals]) <= 0.98
+
+
+def test_a_ratio_is_one_of_means_and_hardness_cancels():
+    hard = np.random.default_rng(0).exponential(1, 100)
+    figure = rows(input=hard, model=hard / 4)["model"].figures["mae"]
+    assert (figure.ratio.value, figure.ratio.low, figure.ratio.high) == pytest.approx((0.25, 0.25, 0.25))
+    assert figure.mean.low < 0.25 * hard.mean() < figure.mean.high
+
+
+def test_missing_values_are_counted_and_never_averaged():
+    nan = math.nan
+    found = rows(input=[1, 2, nan, 4], model=[nan, 1, 7, 1])["model"].figures["mae"]
+    assert found.missing == 1
+    assert found.mean.value == pytest.approx(3)
+    assert found.ratio.value == pytest.approx(2 / 6)  # on the two items that both have
+    assert math.isfinite(found.ratio.low + found.ratio.high)
+
+
+def test_nothing_measured_and_nothing_to_compare_with():
+    found = rows(input=[0.0, 0.0], model=[1.0, 1.0], broken=[math.nan, math.nan])
+    assert math.isnan(found["model"].figures["mae"].ratio.value)
+    assert math.isnan(found["broken"].figures["mae"].mean.value)
+    assert [row.empty for row in found.values()] == [False, False, True]
+
+
+def test_one_item_has_no_interval():
+    mean = rows(input=[3.0])["input"].figures["mae"].mean
+    assert mean.value == 3
+    assert math.isnan(mean.low)
+    assert math.isnan(mean.high)
+
+
+def test_the_seed_decides():
+    values = np.random.default_rng(0).exponential(1, 50)
+    assert rows(input=values, seed=1) == rows(input=values, seed=1)
+    assert rows(input=values, seed=1) != rows(input=values, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "system", "metric", "figure", "relation", "bound"),
+    [
+        ("mrstft_ratio<=0.45", "", "mrstft", "ratio", "<=", 0.45),
+        (" rms_db > 1e-3 ", "", "rms_db", "mean", ">", 0.001),
+        ("mae_missing<1", "", "mae", "missing", "<", 1),
+        ("v1.2/eq-comp.loudness_db_ratio>=0", "v1.2/eq-comp", "loudness_db", "ratio", ">=", 0),
+    ],
+)
+def test_requirements_are_read(text, system, metric, figure, relation, bound):
+    assert Requirement.parse(text) == Requirement(text, system, metric, figure, relation, bound)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mrstft", "mrstft<=", "mrstft=1", "mrstft<=x", "mrstft<=nan", "mrstft<=inf", "pesq>=4", ".mae<1"]
+)
+def test_what_is_no_requirement_is_refused(text):
+    with pytest.raises(SettingsError, match="no requirement"):
+        Requirement.parse(text)
+
+
+def test_a_missing_figure_meets_nothing():
+    row = rows(input=[1.0, 1.0], model=[math.nan, math.nan])["model"]
+    assert not any(Requirement.parse(text).met_by(row) for text in ("mae<1", "mae>1", "mae_ratio<=1", "mae_missing<1"))
+    assert Requirement.parse("mae_missing<=2").met_by(row)
