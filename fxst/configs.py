@@ -104,4 +104,38 @@ class ApplyConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Measure style transfer."""
+    """Measure style transfer: models and baselines on the same items, with intervals.
+
+    The items come from a CSV of recordings, or are drawn from a dataset's speakers.
+    """
+
+    pairs: Path | None = option(
+        None,
+        "CSV with the columns input, reference, target and, where there are outputs to score, output; the paths count "
+        "from its folder.",
+        metavar="CSV",
+    )
+    data: Path | None = option(
+        None,
+        "Folder of a dataset to draw items from; MR-STFT needs clips of 32,768 samples, so build it with --seconds 5.",
+        metavar="FOLDER",
+    )
+    models: tuple[str, ...] = option(
+        (), "A shipped model's name, or a model's folder; repeat the option for more.", flags=("--model", "-m")
+    )
+    chain: str | None = option(
+        None, "Chain of effects of the closed form, and of --data's targets; by default the model's, or eq-comp."
+    )
+    split: Literal["train", "val", "test"] = option("test", "With --data: which speakers.")
+    items: int = option(200, "With --data: how many items.", flags=("--items", "-n"), minimum=1)
+    seed: int = option(0, "Seed of every random choice: same seed, same items.", minimum=0)
+    output: Path | None = option(
+        None, "Folder to write items.csv and summary.json to.", flags=("--output", "-o"), metavar="FOLDER"
+    )
+    require: tuple[str, ...] = option(
+        (),
+        "Fail unless every model and output keeps to this bound, such as mrstft_ratio<=0.45; with a row's name before "
+        "it (closed-form.mrstft<=1), unless that row does. Repeat the option for more.",
+        metavar="BOUND",
+    )
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the models run; the effects run on the CPU.")
