@@ -1,0 +1,330 @@
+import contextlib
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fxst.chain import CHAINS, Chain
+from fxst.effects import EFFECTS, Compressor, Distortion, ParametricEQ, Reverb
+from fxst.errors import FxstError, SettingsError
+
+every_chain = pytest.mark.parametrize("chain", CHAINS.values(), ids=lambda chain: chain.name)
+
+
+def random_knobs(chain, batch=1, seed=0):
+    return torch.rand(batch, len(chain.knobs), generator=torch.manual_seed(seed))
+
+
+def knob_table(chain):
+    return {(label, p.name): (p.minimum, p.maximum, p.scale) for label, p in chain.knobs}
+
+
+# --- the chains of the mission ---------------------------------------------------------------------------------------
+
+
+def test_eq_is_the_missions_six_gains_on_log_spaced_frequencies():
+    chain = CHAINS["eq"]
+    bands = ("low_shelf", "peak1", "peak2", "peak3", "peak4", "high_shelf")
+    assert list(knob_table(chain)) == [("parametric_eq", f"{band}_gain_db") for band in bands]
+    assert set(knob_table(chain).values()) == {(-20.0, 20.0, "linear")}
+
+    (eq,) = chain.effects
+    assert eq.kinds == ("low_shelf", "peak", "peak", "peak", "peak", "high_shelf")
+    fixed = {p.name: p.minimum for p in eq.parameters if p.constant}
+    frequencies = [fixed[f"{band}_f0_hz"] for band in bands]
+    np.testing.assert_allclose(frequencies, np.geomspace(20, 1200, 6), rtol=1e-6)
+    assert {fixed[f"{band}_q"] for band in bands} == {0.7071068}
+
+
+def test_eq_comp_adds_the_missions_threshold_and_ratio():
+    chain, eq = CHAINS["eq-comp"], CHAINS["eq"]
+    assert chain.effects[:1] == eq.effects
+    added = {key: knob for key, knob in knob_table(chain).items() if key not in knob_table(eq)}
+    assert {key: knob[:2] for key, knob in added.items()} == {
+        ("compressor", "threshold_db"): (-20.0, 20.0),
+        ("compressor", "ratio"): (2.0, 6.0),
+    }
+    assert len(chain.knobs) == 8
+
+
+def test_fx_adds_distortion_and_the_missions_reverb():
+    chain, eq_comp = CHAINS["fx"], CHAINS["eq-comp"]
+    assert chain.effects[:2] == eq_comp.effects
+    assert [effect.name for effect in chain.effects[2:]] == ["distortion", "reverb"]
+    added = {key: knob[:2] for key, knob in knob_table(chain).items() if key not in knob_table(eq_comp)}
+    assert added == {
+        ("distortion", "drive_db"): (0.0, 30.0),
+        ("reverb", "room_size"): (0.1, 1.0),
+        ("reverb", "wet_level"): (0.1, 0.8),
+        ("reverb", "dry_level"): (0.5, 1.0),
+    }
+
+
+# --- rendering -------------------------------------------------------------------------------------------------------
+
+
+@every_chain
+def test_autodiff_nulls_against_exact(chain, speech, noise, null_db):
+    nulls = []
+    for seed, signal in enumerate((speech, noise)):
+        for sample_rate in (24_000, 44_100, 48_000):
+            for channels in (1, 2):
+                x = signal(sample_rate, channels, seconds=0.4)
+                knobs = random_knobs(chain, 5, seed=len(nulls) + seed)
+                batch = torch.from_numpy(x).repeat(len(knobs), 1, 1)
+                for row, y in zip(knobs, chain.autodiff(batch, knobs, sample_rate=sample_rate), strict=True):
+                    process = chain.exact(chain.settings(row), sample_rate=sample_rate, channels=channels)
+                    nulls.append(null_db(y, process(x)))
+    assert len(nulls) >= 60
+    assert np.median(nulls) <= -100
+    assert max(nulls) <= -80
+
+
+@every_chain
+@pytest.mark.parametrize("blocks", [(1,), (7,), (4096,), (2**17,), (1, 7, 4096)], ids=str)
+def test_blocks_render_as_the_whole(chain, blocks, noise):
+    time = 500 if blocks == (1,) else 2**17 + 100 if blocks == (2**17,) else 15_000
+    x = noise(48_000, 2, seconds=time / 48_000)
+    table = chain.settings(random_knobs(chain)[0])
+    whole = chain.exact(table, sample_rate=48_000, channels=2)(x)
+    process = chain.exact(table, sample_rate=48_000, channels=2)
+    rendered, start = [], 0
+    while start < time:
+        length = blocks[len(rendered) % len(blocks)]
+        rendered.append(process(x[:, start : start + length]))
+        start += length
+    np.testing.assert_array_equal(np.concatenate(rendered, 1), whole)
+
+
+def test_effects_follow_one_another_in_order(noise):
+    x = noise(24_000)
+    loud_first = Chain("a", (Distortion().restrict(drive_db=20.0), Compressor()))
+    loud_last = Chain("b", (Compressor(), Distortion().restrict(drive_db=20.0)))
+    y = {}
+    for chain in (loud_first, loud_last):
+        y[chain.name] = chain.exact(chain.defaults(), sample_rate=24_000, channels=1)(x)
+        expected = x
+        for effect in chain.effects:
+            values = {p.name: p.default for p in effect.parameters}
+            expected = effect.exact(values, sample_rate=24_000, channels=1)(expected)
+        np.testing.assert_array_equal(y[chain.name], expected)
+    assert not np.allclose(y["a"], y["b"])
+
+
+def test_knobs_of_another_precision_render_in_that_of_the_audio(noise):
+    chain = CHAINS["fx"]
+    x = torch.from_numpy(noise(24_000))[None]
+    knobs = torch.full((1, len(chain.knobs)), 0.5)
+    expected = chain.autodiff(x, knobs, sample_rate=24_000)
+    for precision in (torch.bfloat16, torch.float64):
+        settings = knobs.to(precision).requires_grad_()
+        y = chain.autodiff(x, settings, sample_rate=24_000)
+        y.square().sum().backward()
+        assert y.dtype == torch.float32
+        assert settings.grad.isfinite().all()
+        torch.testing.assert_close(y, expected)
+
+
+def test_a_chain_renders_a_batch_of_six_channels():
+    chain = CHAINS["fx"]
+    x = 0.1 * torch.randn(2, 6, 1000, generator=torch.manual_seed(1))
+    assert chain.autodiff(x, random_knobs(chain, 2), sample_rate=24_000).shape == x.shape
+
+
+# --- knobs, values and tables ----------------------------------------------------------------------------------------
+
+
+@every_chain
+def test_knobs_are_split_in_order(chain):
+    knobs = random_knobs(chain, 3).double()
+    values = chain.split(knobs)
+    assert [list(of_effect) for of_effect in values] == [[p.name for p in e.parameters] for e in chain.effects]
+    by_label = dict(zip(chain.labels, values, strict=True))
+    for column, (label, p) in enumerate(chain.knobs):
+        torch.testing.assert_close(by_label[label][p.name], p.to_value(knobs[:, column]))
+        assert p.minimum != p.maximum
+    for effect, of_effect in zip(chain.effects, values, strict=True):
+        for p in effect.parameters:
+            assert of_effect[p.name].shape == (3,)
+            if p.constant:
+                assert (of_effect[p.name] == p.minimum).all()
+
+
+@every_chain
+def test_each_knob_moves_one_value(chain):
+    low = chain.settings(torch.zeros(len(chain.knobs)))
+    for column, (label, p) in enumerate(chain.knobs):
+        knobs = torch.zeros(len(chain.knobs))
+        knobs[column] = 1
+        moved = [row for row, before in zip(chain.settings(knobs), low, strict=True) if row != before]
+        assert [(row.effect, row.parameter, row.value) for row in moved] == [(label, p.name, p.maximum)]
+
+
+@pytest.mark.parametrize("shape", [(8,), (1, 7), (1, 9), (1, 8, 1)], ids=str)
+def test_knobs_of_another_shape_are_refused(shape):
+    with pytest.raises(SettingsError, match="8 knobs"):
+        CHAINS["eq-comp"].split(torch.zeros(shape))
+
+
+@every_chain
+def test_a_table_has_a_row_for_every_parameter_constants_included(chain):
+    table = chain.settings(random_knobs(chain)[0])
+    expected = [
+        (label, p.name, p.unit, p.minimum, p.maximum)
+        for label, effect in zip(chain.labels, chain.effects, strict=True)
+        for p in effect.parameters
+    ]
+    assert [(row.effect, row.parameter, row.unit, row.minimum, row.maximum) for row in table] == expected
+    assert all(type(row.value) is float and float(f"{row.value:.7g}") == row.value for row in table)
+
+
+@every_chain
+def test_a_table_says_all_that_is_rendered(chain):
+    knobs = random_knobs(chain, seed=3)
+    table = chain.settings(knobs[0])
+    values = chain.values(table)
+    assert [list(of_effect.values()) for of_effect in values] == [
+        [row.value for row in table if row.effect == label] for label in chain.labels
+    ]
+    for read, predicted in zip(values, chain.split(knobs.double()), strict=True):
+        for name, value in read.items():
+            assert value == pytest.approx(predicted[name].item(), rel=1e-6, abs=1e-6)
+    shuffled = [table[i] for i in np.random.default_rng(0).permutation(len(table))]
+    assert chain.values(shuffled) == values
+
+
+@every_chain
+def test_the_ends_of_every_knob_can_be_rendered(chain, noise):
+    x = noise(24_000, 2, seconds=0.1)
+    for end in (torch.zeros, torch.ones):
+        y = chain.exact(chain.settings(end(len(chain.knobs))), sample_rate=24_000, channels=2)(x)
+        assert np.isfinite(y).all()
+
+
+def test_defaults_lie_in_their_ranges():
+    for chain in CHAINS.values():
+        assert all(row.minimum <= row.value <= row.maximum for row in chain.defaults())
+        chain.values(chain.defaults())
+
+
+def edited(table, parameter, value):
+    return [replace(row, value=value) if row.parameter == parameter else row for row in table]
+
+
+def test_an_edited_table_may_leave_the_chains_range_but_not_the_effects():
+    chain = CHAINS["fx"]
+    table = chain.defaults()
+    assert chain.values(edited(table, "threshold_db", -55.0))[1]["threshold_db"] == -55
+    assert chain.values(edited(table, "damping", 0.9))[3]["damping"] == 0.9  # a constant of the chain
+    for parameter, value in (("threshold_db", -61.0), ("room_size", 1.01), ("peak1_f0_hz", 0.0), ("ratio", math.nan)):
+        with pytest.raises(SettingsError, match=f"{parameter} is .*; it must lie between"):
+            chain.exact(edited(table, parameter, value), sample_rate=24_000, channels=1)
+
+
+def test_a_table_of_something_else_is_refused():
+    chain = CHAINS["eq-comp"]
+    table = chain.defaults()
+    with pytest.raises(SettingsError, match="no row for parametric_eq low_shelf_gain_db"):
+        chain.values(table[1:])
+    with pytest.raises(SettingsError, match="low_shelf_gain_db twice"):
+        chain.values([*table, table[0]])
+    with pytest.raises(SettingsError, match="has no distortion drive_db, reverb room_size"):
+        chain.values(CHAINS["fx"].defaults())
+
+
+def test_an_effect_that_comes_twice_has_a_row_for_each():
+    chain = Chain("twice", (Compressor(), Distortion(), Compressor()))
+    assert chain.labels == ("compressor", "distortion", "compressor2")
+    table = [replace(row, value=20.0 if row.effect == "compressor" else 1.0) for row in chain.defaults()]
+    table = [replace(row, value=10.0) if row.parameter in ("attack_ms", "release_ms") else row for row in table]
+    first, _, second = chain.values(table)
+    assert (first["ratio"], second["ratio"]) == (20, 1)
+
+
+# --- specifications --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        *CHAINS.values(),
+        Chain("own", (ParametricEQ(kinds=("peak", "high_shelf")), Reverb(), Reverb())),
+        Chain("nothing", ()),
+    ],
+    ids=lambda chain: chain.name,
+)
+def test_a_specification_says_all_about_a_chain(chain):
+    assert Chain.from_spec(json.loads(json.dumps(chain.to_spec()))) == chain
+
+
+def test_a_specification_is_plain_data_that_json_leaves_as_it_is():
+    spec = CHAINS["fx"].to_spec()
+    assert json.loads(json.dumps(spec)) == spec
+
+
+def test_every_effect_can_be_in_a_specification():
+    chain = Chain("all", tuple(kind() for kind in EFFECTS.values()))
+    assert Chain.from_spec(chain.to_spec()) == chain
+
+
+def of_reverb(change):
+    """Return the specification of a chain with a reverb, changed."""
+    spec = Chain("c", (Reverb(),)).to_spec()
+    change(spec["effects"][0])
+    return spec
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda effect: effect.update(effect="flanger"),
+        lambda effect: effect.update(unheard_of=1),
+        lambda effect: effect.update(parameters=[]),
+        lambda effect: effect.pop("parameters"),
+        lambda effect: effect["parameters"].pop(),
+        lambda effect: effect["parameters"].reverse(),
+        lambda effect: effect["parameters"][0].update(maximum=50.0),
+        lambda effect: effect["parameters"][0].update(minimum=-1.0),
+        lambda effect: effect["parameters"][0].update(maximum=10**400),
+        lambda effect: effect["parameters"][0].update(unit="ms"),
+        lambda effect: effect["parameters"][0].update(extra=1),
+    ],
+)
+def test_a_specification_of_what_cannot_be_rendered_is_refused(change):
+    with pytest.raises(SettingsError):
+        Chain.from_spec(of_reverb(change))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["peak", "reverb"]),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
+    max_leaves=10,
+)
+
+
+@st.composite
+def damaged_specifications(draw):
+    """Take the specification of a chain and put anything anywhere."""
+    spec = CHAINS["fx"].to_spec()
+    place = spec
+    while True:
+        key = draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or not place[key] or draw(st.integers(0, 4)) == 0:
+            place[key] = draw(JSON)
+            return spec
+        place = place[key]
+
+
+@given(damaged_specifications() | JSON)
+def test_nothing_but_our_own_error_comes_out_of_a_damaged_specification(spec):
+    with contextlib.suppress(FxstError):
+        chain = Chain.from_spec(spec)
+        # What is accepted can be rendered.
+        table = chain.settings(torch.full((len(chain.knobs),), 0.5))
+        y = chain.exact(table, sample_rate=24_000, channels=1)(np.zeros((1, 64), np.float32))
+        assert np.isfinite(y).all()
