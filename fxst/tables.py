@@ -24,7 +24,7 @@ from fxst.effects import EFFECTS, Effect, ParametricEQ
 from fxst.errors import SettingsError
 from fxst.parameters import Parameter, Setting
 
-__all__ = ["SUFFIXES", "Table", "read", "staged", "write"]
+__all__ = ["SUFFIXES", "Table", "read", "short", "staged", "write"]
 
 FORMAT: Final = "fxst-settings"
 FORMAT_VERSION: Final = 1
@@ -70,7 +70,7 @@ class Table(Sequence[Setting]):
 
     def __str__(self) -> str:
         """Write the table for reading aloud, one parameter a line."""
-        cells = [(row.effect, row.parameter, f"{row.value:.4g}", row.unit) for row in self.settings]
+        cells = [(row.effect, row.parameter, short(row.value), row.unit) for row in self.settings]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = (
             f"{e:{widths[0]}}  {p:{widths[1]}}  {value:>{widths[2]}} {unit}".rstrip() for e, p, value, unit in cells
@@ -99,6 +99,15 @@ class Table(Sequence[Setting]):
             unknown = ", ".join(f"{effect} {name}" for effect, name in left)
             raise SettingsError(f"Chain {self.chain.name} has no {unknown}; look at the table for the names it has.")
         return Table(self.chain, tuple(rows), self.provenance)
+
+
+def short(value: float) -> str:
+    """Write a value for reading, with no digits that cannot be heard; a file has them all.
+
+    >>> short(-3.14159), short(1234.56), short(0.00004)
+    ('-3.142', '1235', '0')
+    """
+    return f"{round(value, 3) + 0.0:.4g}"
 
 
 def write(table: Table, path: Path) -> None:

@@ -6,8 +6,7 @@ rendered is the parameter table's values as they are printed: the table is the w
 
 import contextlib
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fxst import __version__, tables
-from fxst.audio import AudioInfo, Reader, Samples, Writer, output_format, probe
+from fxst.audio import Reader, Samples, Writer, output_format, probe
 from fxst.chain import Chain
 from fxst.configs import ApplyConfig
 from fxst.effects import Processor
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileResult", "Progress", "Result", "StyleTransfer", "apply_files", "load", "render"]
 
-# Blocks of this size stay in a processor's cache: larger ones take half as long again.
-BLOCK_FRAMES: Final = 1 << 14
+# Larger blocks leave a processor's cache, and smaller ones spend their time on calls.
+BLOCK_FRAMES: Final = 1 << 15
 _MOST_CHANNELS: Final = 1024
 _LISTENING_SHARE: Final = 0.4
 
@@ -314,10 +313,8 @@ def _attempt(
 def _hear_file(
     style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
 ) -> "tuple[Heard, tuple[str, ...]]":
-    with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(Reader(path))
-        blocks = stack.enter_context(contextlib.closing(_ahead(reader.blocks(block_frames=BLOCK_FRAMES))))
-        heard = style.hear(_told(blocks, reader.info, progress, 0.0, share), sample_rate=reader.info.sample_rate)
+    with Reader(path) as reader:
+        heard = style.hear(_played(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
         return heard, _remarks(heard, what) + _ending(reader, what)
 
 
@@ -341,12 +338,11 @@ def _render_file(job: Job, table: Table, progress: Progress | None, *, share: fl
             )
         )
         process = _processor(table, sample_rate=info.sample_rate, channels=info.channels)
-        rendering = map(process, reader.blocks(block_frames=BLOCK_FRAMES))
-        blocks = stack.enter_context(contextlib.closing(_ahead(rendering)))
         peak = 0.0
-        for block in _told(blocks, info, progress, 1 - share, share):
-            peak = max(peak, float(block.max()), -float(block.min()))
-            writer.write(block)
+        for block in _played(reader, progress, 1 - share, share):
+            rendered = process(block)
+            peak = max(peak, float(rendered.max()), -float(rendered.min()))
+            writer.write(rendered)
         remarks = _ending(reader, "input")
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
@@ -355,25 +351,14 @@ def _render_file(job: Job, table: Table, progress: Progress | None, *, share: fl
     return remarks
 
 
-def _ahead(blocks: Iterable[Samples]) -> Generator[Samples]:
-    """Make each block in another thread while the one before is used: decoding, effects and encoding take turns."""
-    source = iter(blocks)
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, source, None)
-        while (block := coming.result()) is not None:
-            coming = pool.submit(next, source, None)
-            yield block
-
-
-def _told(
-    blocks: Iterable[Samples], info: AudioInfo, progress: Progress | None, start: float, share: float
-) -> Iterator[Samples]:
+def _played(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:
+    # Decoding, effects and encoding take turns in one thread: to hand each block to another costs half as much again.
     done = 0
-    for block in blocks:
+    for block in reader.blocks(block_frames=BLOCK_FRAMES):
         yield block
         done += block.shape[1]
-        if progress is not None and info.frames:
-            progress(info.path, start + share * min(1.0, done / info.frames))
+        if progress is not None and reader.info.frames:
+            progress(reader.info.path, start + share * min(1.0, done / reader.info.frames))
 
 
 def _processor(table: Table, *, sample_rate: int, channels: int) -> Processor:

@@ -114,7 +114,7 @@ def test_a_table_is_its_rows_and_reads_aloud():
     lines = str(table).splitlines()
     assert len(lines) == len(table)
     ratio = next(line for line in lines if " ratio " in line).split()
-    assert ratio == ["compressor", "ratio", f"{table.to_dict()['compressor']['ratio']:.4g}", ":1"]
+    assert ratio == ["compressor", "ratio", tables.short(table.to_dict()["compressor"]["ratio"]), ":1"]
 
 
 def test_values_are_changed_by_name():
