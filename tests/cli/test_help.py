@@ -1,0 +1,71 @@
+"""`fxst --help` is there at once, and so are its words for every command."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+
+from fxst import __version__
+from fxst.cli.app import app, main
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, "-m", "fxst", *arguments], capture_output=True, text=True, check=False)
+
+
+def leaves(command, path=()):
+    """Every command that can be run, by its words."""
+    for name, sub in getattr(command, "commands", {}).items():
+        yield from leaves(sub, (*path, name))
+    if not getattr(command, "commands", None):
+        yield path
+
+
+@pytest.fixture(scope="module")
+def commands():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fxst", "--version"])
+        with pytest.raises(SystemExit):
+            main()  # which registers the commands
+    return list(leaves(get_command(app)))
+
+
+def test_help_takes_a_quarter_of_a_second():
+    # In processor time, which on an idle machine is what a person waits for; of a few runs, until one is undisturbed.
+    times = []
+    while len(times) < 5 or (min(times) > 0.25 and len(times) < 20):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert run("--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) <= 0.25
+
+
+def test_help_names_every_command(commands):
+    words = run("--help").stdout
+    assert commands
+    for path in commands:
+        assert path[0] in words
+
+
+def test_every_command_has_help_with_words_for_each_option(commands):
+    group = get_command(app)
+    for path in commands:
+        command = group
+        for name in path:
+            command = command.commands[name]
+        assert command.help, path
+        for parameter in command.params:
+            if parameter.name != "help":
+                assert getattr(parameter, "help", None), f"{path}: {parameter.name}"
+
+
+def test_version():
+    assert run("--version").stdout.strip() == f"fxst {__version__}"
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("apply", "--nonsense")])
+def test_wrong_usage_exits_with_2(arguments):
+    assert run(*arguments).returncode == 2

@@ -1,0 +1,197 @@
+"""The house, held by what its files say: which way imports run, and where outside packages live."""
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fxst
+
+PACKAGE = Path(fxst.__file__).parent
+
+# From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
+LAYERS = (
+    {"errors", "configs"},
+    {"audio", "flac", "loudness", "dsp", "ballistics", "parameters"},
+    {"effects"},
+    {"chain"},
+    {"models", "tables"},
+    {"gradients", "data", "listening", "plan", "plots"},
+    {"training", "evaluation", "transfer"},
+    {"cli"},
+    {"__init__", "__main__"},
+)
+
+HOMES = {  # outside packages, and the modules or folders that may import them
+    "auraloss": {"training", "evaluation"},
+    "lightning": {"training"},
+    "matplotlib": {"plots", "training"},
+    "numba": {"ballistics"},
+    "pedalboard": {"effects", "chain"},
+    "pyloudnorm": set(),
+    "rich": {"cli"},
+    "soundfile": {"audio"},
+    "soxr": {"audio"},
+    "torchaudio": {"models.mel"},
+    "typer": {"cli"},
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(path):
+    """Name a module of the package without the package: `effects.reverb`; a folder's `__init__` is the folder."""
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+MODULES = {dotted(path): path for path in FILES}
+
+
+@functools.cache
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path):
+    """Every module that a file imports, at any depth and in any branch; `import_module("x")` too."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield ast.literal_eval(node.args[0])
+
+
+def own_imports(path):
+    """The first part of each module of ours that a file imports: `effects` for `fxst.effects.reverb`."""
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] == "fxst" and len(parts) > 1 and (part := parts[1]) in {m.split(".")[0] for m in MODULES}:
+            yield part
+
+
+def part_of(module):
+    return module.split(".")[0]
+
+
+def layer(part):
+    for height, parts in enumerate(LAYERS):
+        if part in parts:
+            return height
+    pytest.fail(f"fxst.{part} has no place in LAYERS: give it one")
+
+
+def test_every_part_has_its_place():
+    assert {part_of(module) for module in MODULES} == set().union(*LAYERS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_one_way(module):
+    for part in own_imports(MODULES[module]):
+        assert layer(part) <= layer(part_of(module)), f"{module} imports {part}, which stands above it"
+
+
+def test_imports_make_no_circle():
+    needs = {}
+    for module, path in MODULES.items():
+        if part_of(module) not in LAYERS[-1]:  # the package itself opens what is asked for, when it is asked for
+            needs.setdefault(part_of(module), set()).update(set(own_imports(path)) - {part_of(module)})
+    while needs:
+        free = {part for part, wanted in needs.items() if not wanted & needs.keys()}
+        assert free, f"a circle of imports among {sorted(needs)}"
+        needs = {part: wanted for part, wanted in needs.items() if part not in free}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_outside_packages_stay_at_home(module):
+    for name in imported(MODULES[module]):
+        homes = HOMES.get(name.split(".")[0])
+        if homes is not None:
+            assert any(module == home or module.startswith(f"{home}.") for home in homes), f"{module} imports {name}"
+
+
+# A model's sizes are no command's settings: what it was trained with, rate included, is written into its card.
+SIZES = {"models.encoder"}
+
+
+def defaults(path):
+    """Every name in a signature, or field of a class, that has a default: (line, name, default)."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            positional = [*node.args.posonlyargs, *node.args.args]
+            given = zip(reversed(positional), reversed(node.args.defaults), strict=False)
+            by_name = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            yield from ((arg.lineno, arg.arg, default) for arg, default in [*given, *by_name] if default)
+        elif isinstance(node, ast.ClassDef):
+            fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and item.value]
+            yield from ((item.lineno, ast.unparse(item.target), item.value) for item in fields)
+
+
+def test_only_the_configurations_know_a_default_sample_rate():
+    for module, path in MODULES.items():
+        for line, name, default in defaults(path):
+            # A `reference_sample_rate` of None is the other signal's, which is no rate that anybody wrote down.
+            another_ones = name.endswith("_sample_rate") and ast.unparse(default) == "None"
+            known = name.endswith("sample_rate") and not another_ones
+            assert not known or module in {"configs", *SIZES}, f"{module}, line {line}"
+
+
+def test_sample_rates_are_given_by_name():
+    for module, path in MODULES.items():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef) and part_of(module) in {"effects", "chain", "gradients"}:
+                names = [arg.arg for arg in [*node.args.posonlyargs, *node.args.args]]
+                assert "sample_rate" not in names, f"{module}.{node.name}"
+
+
+def test_no_module_is_named_after_nothing():
+    nothing = re.compile(r"(utils?|common|misc|helpers?|base_?utils?|tools|stuff)\d*")
+    assert not [module for module in MODULES if nothing.fullmatch(module.split(".")[-1])]
+
+
+def test_only_the_command_line_prints():
+    for module, path in MODULES.items():
+        if part_of(module) != "cli":
+            calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+            assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls), module
+
+
+HEAVY = {"torch", "lightning", "pedalboard", "scipy", "numba", "torchaudio", "matplotlib"}
+
+
+def loaded_by(code):
+    """Run Python and tell which heavy packages it has loaded at its end."""
+    report = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return HEAVY & {name.split(".")[0] for name in done.stderr.splitlines()[-1].split()}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import fxst",
+        "import fxst, fxst.configs, fxst.errors, fxst.parameters",
+        "import fxst.chain; fxst.chain.CHAINS",
+        "import sys; sys.argv = ['fxst', '--help']; from fxst.cli import main; main()",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(code):
+    assert loaded_by(code) == set()
+
+
+def test_what_is_loaded_is_seen():
+    assert loaded_by("import torch") >= {"torch"}
+
+
+def test_the_public_names_are_there():
+    assert fxst.__version__
+    assert all(hasattr(fxst, name) for name in fxst.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = fxst.nonsense
