@@ -60,7 +60,7 @@ class StyleConfig:
     learning_rate: float = option(1e-3, "Peak learning rate of AdamW; it falls along a cosine.", minimum=0.0)
     warmup_steps: int = option(200, "Steps over which the learning rate rises.", minimum=1)
     stft_windows: tuple[int, ...] = option(
-        (32, 128, 512, 2048), "STFT windows of the loss; repeat the option for more."
+        (32, 128, 512, 2048), "An STFT window of the loss, in samples; repeat it for each.", flags=("--stft-window",)
     )
     stft_hop: int = option(256, "Hop of the loss' STFTs, in samples.", minimum=1)
     mae_weight: float = option(1.0, "Weight of the mean absolute error beside the spectral loss.", minimum=0.0)
@@ -96,6 +96,11 @@ class ApplyConfig:
         "Without --ref: the parameter table to apply, edited or not. With --ref: where to write the table, as .json or "
         ".csv; just json or csv names it after the output, and so does leaving this out.",
         flags=("--params", "-p"),
+        metavar="FILE",
+    )
+    plot: Path | None = option(
+        None,
+        "For one recording with --ref: draw the spectra and the equaliser to a .png, .svg or .pdf.",
         metavar="FILE",
     )
     model: str = option("eq-comp", "A shipped model's name, or a model's folder.", flags=("--model", "-m"))

@@ -14,6 +14,7 @@ from fxst.errors import AudioError, SettingsError
 
 __all__ = ["Job", "plan"]
 
+_PICTURES: Final = (".png", ".svg", ".pdf")
 _BARE_SUFFIXES: Final = {suffix[1:]: suffix for suffix in tables.SUFFIXES}
 
 
@@ -47,13 +48,15 @@ def plan(config: ApplyConfig) -> tuple[Job, ...]:
     Raises:
         AudioError: An input folder holds no sound files, or there is no place for an output.
         SettingsError: There is neither reference nor table; an output is also an input, the reference or the
-            table; two outputs have one name; or one table is asked for and there would be several.
+            table; two outputs have one name; or one table or picture is asked for and there would be several.
     """
     if not config.inputs:
         raise SettingsError("There is no recording to apply a style to: name one.")
     if config.reference is None and config.params is None:
         raise SettingsError("Name a recording to sound like (--ref), or a parameter table to apply (--params).")
     one_file = len(config.inputs) == 1 and not config.inputs[0].is_dir()
+    if config.plot is not None:
+        _check_plot(config.plot, possible=one_file and config.reference is not None)
     if one_file and config.output.suffix and not config.output.is_dir():
         pairs = [(config.inputs[0], config.output)]
         _check_suffix(config.output)
@@ -122,6 +125,14 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
         output.with_name(f"{output.stem if stems[_key(output.with_suffix(''))] == 1 else output.name}.params{suffix}")
         for output in outputs
     ]
+
+
+def _check_plot(path: Path, *, possible: bool) -> None:
+    if not possible:
+        raise SettingsError("--plot draws one recording beside its reference: name one file, and --ref.")
+    if path.suffix.lower() not in _PICTURES:
+        raise SettingsError(f"{str(path)!r} is no name for a picture: let it end in {', '.join(_PICTURES)}.")
+    _check_folder(path.parent)
 
 
 def _check_suffix(output: Path) -> None:

@@ -17,7 +17,6 @@ from fxst import __version__, tables
 from fxst.audio import Reader, Samples, Writer, output_format, probe
 from fxst.chain import Chain
 from fxst.configs import ApplyConfig
-from fxst.effects import Processor
 from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.parameters import Setting
 from fxst.plan import Job, plan
@@ -246,7 +245,7 @@ def render(audio: Any, table: Table, *, sample_rate: int) -> Samples:
         AudioError: The audio is empty, not finite or of another shape.
     """
     x = _samples(audio, "audio")
-    process = _processor(table, sample_rate=sample_rate, channels=x.shape[0])
+    process = table.chain.exact(table, sample_rate=sample_rate, channels=x.shape[0])
     y = np.concatenate([process(block) for block in _blocks(x)], axis=1)
     return y.reshape(np.shape(audio))
 
@@ -337,7 +336,7 @@ def _render_file(job: Job, table: Table, progress: Progress | None, *, share: fl
                 frames=info.frames,
             )
         )
-        process = _processor(table, sample_rate=info.sample_rate, channels=info.channels)
+        process = table.chain.exact(table, sample_rate=info.sample_rate, channels=info.channels)
         peak = 0.0
         for block in _played(reader, progress, 1 - share, share):
             rendered = process(block)
@@ -359,14 +358,6 @@ def _played(reader: Reader, progress: Progress | None, start: float, share: floa
         done += block.shape[1]
         if progress is not None and reader.info.frames:
             progress(reader.info.path, start + share * min(1.0, done / reader.info.frames))
-
-
-def _processor(table: Table, *, sample_rate: int, channels: int) -> Processor:
-    process = table.chain.exact(table, sample_rate=sample_rate, channels=channels)
-    # pedalboard guesses from the shape of the first block which axis is time, and remembers it; one frame of
-    # stereo would make it guess wrong. Silence leaves the state of an effect as it is.
-    process(np.zeros((channels, channels + 1), np.float32))
-    return process
 
 
 def _blocks(x: Samples) -> Iterator[Samples]:

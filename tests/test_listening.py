@@ -4,6 +4,7 @@ import torch
 
 from fxst import audio
 from fxst.listening import RANGE_DB, Listener, one_thread
+from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 
 RATE = 24_000
@@ -13,7 +14,11 @@ RATE = 24_000
 def model():
     torch.manual_seed(0)
     with one_thread():
-        yield StyleModel(StyleModelConfig(n_knobs=8)).eval().requires_grad_(False)
+        yield (
+            StyleModel(StyleModelConfig(8, EncoderConfig(sample_rate=24_000, window_samples=12_720)))
+            .eval()
+            .requires_grad_(False)
+        )
 
 
 def heard(model, x, *, sample_rate=RATE, block_frames=1 << 14):

@@ -20,9 +20,9 @@ def tree(tmp_path, monkeypatch):
         Path(name).write_bytes(b"")
 
 
-def config(*inputs, output="out", reference="ref.wav", params=None):
-    paths = [None if path is None else Path(path) for path in (reference, params)]
-    return ApplyConfig(tuple(map(Path, inputs)), Path(output), paths[0], paths[1])
+def config(*inputs, output="out", reference="ref.wav", params=None, plot=None):
+    paths = [None if path is None else Path(path) for path in (reference, params, plot)]
+    return ApplyConfig(tuple(map(Path, inputs)), Path(output), *paths)
 
 
 def names(jobs):
@@ -181,4 +181,17 @@ def test_an_output_needs_a_place_and_a_form(arguments, options, message):
         assert len(plan(config(*arguments, **options))) == 1
         return
     with pytest.raises(AudioError, match=message):
+        plan(config(*arguments, **options))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("a.wav", "b.flac"), {"output": "out", "plot": "p.png"}, "one recording"),
+        (("a.wav",), {"reference": None, "params": "t.json", "plot": "p.png"}, "one recording"),
+        (("a.wav",), {"plot": "p.wav"}, "no name for a picture"),
+    ],
+)
+def test_a_picture_is_of_one_recording_beside_its_reference(arguments, options, message):
+    with pytest.raises(SettingsError, match=message):
         plan(config(*arguments, **options))

@@ -15,6 +15,7 @@ from fxst.chain import CHAINS
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models import checkpoint
+from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.tables import Table
 from fxst.transfer import apply_files, load, render
@@ -25,7 +26,7 @@ MAKE_BAD_AUDIO = Path(__file__).parents[1] / "../shared/tools/make_bad_audio.py"
 def make_model(folder, chain):
     """An untrained model that yet sets its knobs by what it hears."""
     torch.manual_seed(0)
-    model = StyleModel(StyleModelConfig(n_knobs=len(chain.knobs)))
+    model = StyleModel(StyleModelConfig(len(chain.knobs), EncoderConfig(sample_rate=24_000, window_samples=12_720)))
     with torch.no_grad():
         model.controller.knobs.weight.mul_(200)
     checkpoint.save(folder, model, chain, sample_rate=24_000, card={})

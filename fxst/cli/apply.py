@@ -39,6 +39,18 @@ def apply(config: ApplyConfig) -> None:
             typer.echo(
                 f"wrote {str(result.output)!r}" + (f", settings in {str(result.table)!r}" if result.table else "")
             )
+            if config.plot is not None and config.reference is not None:
+                from fxst.plots import plot_transfer
+
+                plot_transfer(
+                    config.plot,
+                    input=result.input,
+                    output=result.output,
+                    reference=config.reference,
+                    chain=result.settings.chain,
+                    settings=result.settings,
+                )
+                typer.echo(f"wrote {str(config.plot)!r}")
             for warning in result.warnings:
                 typer.secho(f"fxst: {str(result.input)!r}: {warning}", fg=typer.colors.YELLOW, err=True)
     if failed:

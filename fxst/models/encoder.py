@@ -28,8 +28,8 @@ class EncoderConfig:
         levels: Steps of a level distribution.
     """
 
-    sample_rate: int = 24_000
-    window_samples: int = 12_720
+    sample_rate: int
+    window_samples: int
     n_mels: int = 64
     channels: tuple[int, ...] = (16, 32, 64, 64)
     bands: int = 56

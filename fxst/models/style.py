@@ -1,6 +1,6 @@
 """The style model: hears an input and a reference, and says where the knobs should be."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,13 +17,13 @@ class StyleModelConfig:
 
     Args:
         n_knobs: Knobs that it sets: those of the chain that it was made for.
-        hidden: Widths of the controller's hidden layers.
         encoder: Sizes of the encoder.
+        hidden: Widths of the controller's hidden layers.
     """
 
     n_knobs: int
+    encoder: EncoderConfig
     hidden: tuple[int, ...] = (512, 512, 256)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the sizes as plain data."""
@@ -33,7 +33,7 @@ class StyleModelConfig:
     def from_dict(data: dict[str, Any]) -> "StyleModelConfig":
         """Read the sizes back from plain data."""
         encoder: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["encoder"].items()}
-        return StyleModelConfig(data["n_knobs"], tuple(data["hidden"]), EncoderConfig(**encoder))
+        return StyleModelConfig(data["n_knobs"], EncoderConfig(**encoder), tuple(data["hidden"]))
 
 
 class StyleModel(nn.Module):

@@ -232,9 +232,7 @@ def train(config: StyleConfig) -> Trained:
     lightning.seed_everything(config.seed, verbose=False)
     _keep_freed_memory()
     encoder = EncoderConfig(sample_rate=data.sample_rate, window_samples=data.clip_samples)
-    module = StyleModule(
-        StyleModel(StyleModelConfig(len(chain.knobs), encoder=encoder)), AutodiffRenderer(chain), config
-    )
+    module = StyleModule(StyleModel(StyleModelConfig(len(chain.knobs), encoder)), AutodiffRenderer(chain), config)
     table = _LossTable()
     trainer = _trainer(config, folder, table)
     _fit(trainer, module, _Data(module, data), resume_from=last if config.resume else None)

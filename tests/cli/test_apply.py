@@ -15,6 +15,7 @@ from fxst import tables
 from fxst.chain import CHAINS
 from fxst.cli import main
 from fxst.models import checkpoint
+from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.tables import Table
 
@@ -23,7 +24,13 @@ from fxst.tables import Table
 def model(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "mine"
-    checkpoint.save(folder, StyleModel(StyleModelConfig(n_knobs=8)), CHAINS["eq-comp"], sample_rate=24_000, card={})
+    checkpoint.save(
+        folder,
+        StyleModel(StyleModelConfig(8, EncoderConfig(sample_rate=24_000, window_samples=12_720))),
+        CHAINS["eq-comp"],
+        sample_rate=24_000,
+        card={},
+    )
     return folder
 
 
@@ -236,3 +243,11 @@ def test_help_loads_no_torch(here):
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert "--params" in done.stdout
     assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_a_picture_is_drawn_beside_the_output(fxst, model):
+    arguments = ("apply", "voice.wav", "--ref", "radio.wav", "-o", "out.wav", "--model", model, "--plot", "out.png")
+    code, out, err = fxst(*arguments)
+    assert (code, err) == (0, "")
+    assert "wrote 'out.png'" in out
+    assert Path("out.png").read_bytes().startswith(b"\x89PNG")

@@ -15,6 +15,7 @@ from fxst.configs import DatasetConfig
 from fxst.data.build import build
 from fxst.evaluation.metrics import METRICS
 from fxst.models import checkpoint
+from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 
 RATE = 24_000
@@ -25,7 +26,13 @@ def model(tmp_path_factory):
     """A model that was never trained: its every knob is near the middle."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "mine"
-    checkpoint.save(folder, StyleModel(StyleModelConfig(n_knobs=6)), CHAINS["eq"], sample_rate=RATE, card={})
+    checkpoint.save(
+        folder,
+        StyleModel(StyleModelConfig(6, EncoderConfig(sample_rate=24_000, window_samples=12_720))),
+        CHAINS["eq"],
+        sample_rate=RATE,
+        card={},
+    )
     return folder
 
 
@@ -233,7 +240,13 @@ def test_two_models_of_one_name_are_told_apart(fxst, model):
 
 def test_models_of_different_chains_need_a_chain(fxst, model, tmp_path):
     other = tmp_path / "other"
-    checkpoint.save(other, StyleModel(StyleModelConfig(n_knobs=8)), CHAINS["eq-comp"], sample_rate=RATE, card={})
+    checkpoint.save(
+        other,
+        StyleModel(StyleModelConfig(8, EncoderConfig(sample_rate=24_000, window_samples=12_720))),
+        CHAINS["eq-comp"],
+        sample_rate=RATE,
+        card={},
+    )
     arguments = ("eval", "--pairs", "pairs.csv", "-m", model, "-m", other)
     code, _, err = fxst(*arguments)
     assert code == 1

@@ -8,6 +8,7 @@ import torch
 from fxst.chain import CHAINS
 from fxst.errors import ModelError
 from fxst.models import checkpoint
+from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 
 
@@ -15,7 +16,9 @@ from fxst.models.style import StyleModel, StyleModelConfig
 def saved(tmp_path):
     torch.manual_seed(0)
     chain = CHAINS["eq-comp"]
-    model = StyleModel(StyleModelConfig(len(chain.knobs), hidden=(32,)))
+    model = StyleModel(
+        StyleModelConfig(len(chain.knobs), EncoderConfig(sample_rate=24_000, window_samples=12_720), hidden=(32,))
+    )
     checkpoint.save(tmp_path / "model", model, chain, sample_rate=24_000, card={"note": "for a test"})
     return tmp_path / "model", model.eval()
 

@@ -9,7 +9,7 @@ from fxst.models.style import StyleModel, StyleModelConfig
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return StyleModel(StyleModelConfig(8)).eval()
+    return StyleModel(StyleModelConfig(8, EncoderConfig(sample_rate=24_000, window_samples=12_720))).eval()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_statistics_are_finite_for_silence_clipping_and_denormals(model):
 
 
 def test_the_long_term_spectrum_tells_a_sine_from_its_octave():
-    encoder = Encoder(EncoderConfig())
+    encoder = Encoder(EncoderConfig(sample_rate=24_000, window_samples=12_720))
     time = torch.arange(12_720) / 24_000
     sines = torch.stack([0.5 * torch.sin(2 * torch.pi * f0 * time) for f0 in (250.0, 500.0)])
     spectrum = torch.split(encoder(sines), encoder.sizes, 1)[4]
@@ -51,7 +51,7 @@ def test_the_long_term_spectrum_tells_a_sine_from_its_octave():
 
 
 def test_levels_are_those_of_the_signal():
-    encoder = Encoder(EncoderConfig())
+    encoder = Encoder(EncoderConfig(sample_rate=24_000, window_samples=12_720))
     square = torch.sign(torch.sin(2 * torch.pi * 1000 * torch.arange(12_720) / 24_000 + 0.1))
     heard = encoder(10 ** (-30.5 / 20) * square[None])
     distribution = torch.split(heard, encoder.sizes, 1)[5][0, : encoder.config.levels]
@@ -61,7 +61,7 @@ def test_levels_are_those_of_the_signal():
 
 
 def test_a_gain_moves_the_heard_spectrum_by_as_many_decibels(windows):
-    encoder = Encoder(EncoderConfig())
+    encoder = Encoder(EncoderConfig(sample_rate=24_000, window_samples=12_720))
     quiet, loud = (encoder.features(encoder(gain * windows[:1])) for gain in (1.0, 10 ** (6 / 20)))
     start = sum(encoder.sizes[:4])
     rise = 20 * (loud - quiet)[0, start : start + encoder.config.bands]
@@ -69,5 +69,5 @@ def test_a_gain_moves_the_heard_spectrum_by_as_many_decibels(windows):
 
 
 def test_sizes_travel_as_plain_data():
-    config = StyleModelConfig(6, (64,), EncoderConfig(n_mels=32))
+    config = StyleModelConfig(6, EncoderConfig(sample_rate=48_000, window_samples=9000, n_mels=32), (64,))
     assert StyleModelConfig.from_dict(config.to_dict()) == config

@@ -17,6 +17,7 @@ from fxst.data.manifest import Dataset
 from fxst.errors import FxstError, ModelError, SettingsError
 from fxst.gradients import AutodiffRenderer
 from fxst.models import checkpoint
+from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.training.style import COLUMNS, StyleModule, train
 
@@ -108,7 +109,11 @@ def module(tiny_dataset):
     data = Dataset.open(tiny_dataset)
     chain = CHAINS["eq"]
     config = StyleConfig(dataset=tiny_dataset, chain="eq", batch=8)
-    made = StyleModule(StyleModel(StyleModelConfig(len(chain.knobs))), AutodiffRenderer(chain), config)
+    made = StyleModule(
+        StyleModel(StyleModelConfig(len(chain.knobs), EncoderConfig(sample_rate=24_000, window_samples=12_720))),
+        AutodiffRenderer(chain),
+        config,
+    )
     from fxst.data.examples import draw
 
     drawn = draw(data, "train", n_knobs=len(chain.knobs), batch=8, clips=4, seed=0, step=0)
