@@ -117,10 +117,6 @@ def test_outside_packages_stay_at_home(module):
             assert any(module == home or module.startswith(f"{home}.") for home in homes), f"{module} imports {name}"
 
 
-# A model's sizes are no command's settings: what it was trained with, rate included, is written into its card.
-SIZES = {"models.encoder"}
-
-
 def defaults(path):
     """Every name in a signature, or field of a class, that has a default: (line, name, default)."""
     for node in ast.walk(tree(path)):
@@ -140,7 +136,7 @@ def test_only_the_configurations_know_a_default_sample_rate():
             # A `reference_sample_rate` of None is the other signal's, which is no rate that anybody wrote down.
             another_ones = name.endswith("_sample_rate") and ast.unparse(default) == "None"
             known = name.endswith("sample_rate") and not another_ones
-            assert not known or module in {"configs", *SIZES}, f"{module}, line {line}"
+            assert not known or module == "configs", f"{module}, line {line}"
 
 
 def test_sample_rates_are_given_by_name():
