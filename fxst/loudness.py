@@ -5,7 +5,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 
 __all__ = ["LoudnessMeter", "loudness"]
 
@@ -69,9 +68,12 @@ class LoudnessMeter:
         Shape:
             `(channels, time)`.
         """
+        # SciPy's signal package takes most of a second to load, and who only reads and writes files needs none of it.
+        from scipy.signal import sosfilt
+
         if not block.shape[1]:
             return
-        weighted, self._state = signal.sosfilt(self._sections, block, axis=1, zi=self._state)
+        weighted, self._state = sosfilt(self._sections, block, axis=1, zi=self._state)
         power = self._weights @ np.square(weighted)
         self._energy += float(power.sum())
         self._frames += len(power)
