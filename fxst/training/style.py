@@ -339,7 +339,13 @@ def _plot(rows: list[dict[str, float]], path: Path, title: str) -> None:
     steps = [row["step"] for row in rows]
     for name, label in (("train_loss", "training"), ("val_loss", "validation, unseen speakers")):
         axes.plot(steps, [row[name] for row in rows], label=label)
-    axes.plot(steps, [row["val_input_stft"] for row in rows], "--", color="grey", label="validation, unprocessed input")
+    axes.plot(
+        steps,
+        [row["val_input_stft"] for row in rows],
+        "--",
+        color="grey",
+        label="validation, unprocessed input (MR-STFT alone)",
+    )
     axes.set(xlabel="step", ylabel="loss (MAE + MR-STFT)", title=title, ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend()
