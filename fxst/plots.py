@@ -89,7 +89,8 @@ def plot_transfer(path: Path, *, input: Path, output: Path, reference: Path, cha
     for name, file, style in (("input", input, ":"), ("output", output, "-"), ("reference", reference, "--")):
         frequencies, levels = long_term_spectrum(file)
         spectra.semilogx(frequencies, levels, style, label=f"{name}: {file.name}")
-    spectra.set(ylabel="level in third octaves (dB)", ylim=(spectra.get_ylim()[1] - 90, None))
+    bottom, top = spectra.get_ylim()
+    spectra.set(ylabel="level in third octaves (dB)", ylim=(max(bottom, top - 90), top))
     spectra.legend()
     sample_rate = audio.probe(input).sample_rate
     frequencies = np.geomspace(LOWEST_HZ, sample_rate / 2.0001, 400)
