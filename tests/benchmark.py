@@ -1,13 +1,20 @@
 """Print how fast fxst is on this machine, beside its targets: `python tests/benchmark.py`.
 
-Best run while nothing else does. Every figure is the median of 20 runs after two to warm up; of programs, of 5.
+Best run while nothing else does. Every figure is the median of 20 runs after two to warm up; of programs, of 3 or 5.
 """
 
+# ruff: noqa: T201  (what it prints is what it is for)
+
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
+import numpy as np
+import soundfile
 import torch
 
 from fxst.chain import CHAINS
@@ -54,10 +61,60 @@ def entries():
     yield "fxst --help", program("-m", "fxst", "--help"), 250
 
 
+BARE = """
+import sys
+from pedalboard import Compressor, HighShelfFilter, LowShelfFilter, Pedalboard, PeakFilter
+from pedalboard.io import AudioFile
+
+peaks = [PeakFilter(f0, 3, 0.7071) for f0 in (45.36, 102.9, 233.3, 529.1)]
+eq = [LowShelfFilter(20, 3, 0.7071), *peaks, HighShelfFilter(1200, 3, 0.7071)]
+board = Pedalboard([*eq, Compressor(-10, 4, 1, 100)])
+with AudioFile(sys.argv[1]) as file:
+  with AudioFile(sys.argv[2], "w", file.samplerate, file.num_channels, bit_depth=16) as out:
+    while file.tell() < file.frames:
+        out.write(board(file.read(1 << 16), file.samplerate, reset=False))
+"""
+
+
+def measured(*arguments):
+    """Run a program; return its seconds and its peak memory in MB."""
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def compare_apply(folder, runs=3):
+    """Time `apply` on ten minutes beside a bare pedalboard script that streams the same chain over the same file."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal((44_100 * 60, 2))
+    for name, minutes in (("ten", 10), ("one", 1), ("ref", 1)):
+        with soundfile.SoundFile(folder / f"{name}.wav", "w", 44_100, 2, "PCM_16") as file:
+            for _ in range(minutes):
+                file.write(noise)
+
+    def apply(name):
+        return ("-m", "fxst", "apply", folder / f"{name}.wav", "--ref", folder / "ref.wav", "-o", folder / "out.wav")
+
+    bare = ("-c", BARE, folder / "ten.wav", folder / "out.wav")
+    # In turn, so that a machine that slows down slows both.
+    pairs = [(measured(*bare), measured(*apply("ten"))) for _ in range(runs)]
+    (bare_s, _), (ten_s, ten_mb) = (
+        tuple(map(statistics.median, zip(*rows, strict=True))) for rows in zip(*pairs, strict=True)
+    )
+    _, one_mb = measured(*apply("one"))
+    print(
+        f"apply, 10 min of 44.1 kHz stereo: {ten_s:.2f} s; bare pedalboard {bare_s:.2f} s (target {3 + bare_s:.2f} s)"
+    )
+    print(f"peak memory: 10 min {ten_mb:.0f} MB, 1 min {one_mb:.0f} MB (target: within 30 MB)")
+
+
 def main():
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")  # noqa: T201
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     for what, ms, target in entries():
-        print(f"{what:58} {ms:8.1f} ms" + (f"   (target {target} ms)" if target else ""))  # noqa: T201
+        print(f"{what:58} {ms:8.1f} ms" + (f"   (target {target} ms)" if target else ""))
+    with tempfile.TemporaryDirectory() as folder:
+        compare_apply(Path(folder))
 
 
 if __name__ == "__main__":
