@@ -279,6 +279,14 @@ def of_reverb(change):
     return spec
 
 
+@pytest.mark.parametrize("name", EFFECTS)
+def test_a_specification_that_tells_no_ranges_is_refused(name):
+    spec = Chain("c", (EFFECTS[name](),)).to_spec()
+    spec["effects"][0]["parameters"] = []
+    with pytest.raises(SettingsError):
+        Chain.from_spec(spec)
+
+
 @pytest.mark.parametrize(
     "change",
     [
