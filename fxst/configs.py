@@ -98,13 +98,13 @@ class ApplyConfig:
         flags=("--params", "-p"),
         metavar="FILE",
     )
+    model: str = option("eq-comp", "A shipped model's name, or a model's folder.", flags=("--model", "-m"))
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs; the effects run on the CPU.")
     plot: Path | None = option(
         None,
         "For one recording with --ref: draw the spectra and the equaliser to a .png, .svg or .pdf.",
         metavar="FILE",
     )
-    model: str = option("eq-comp", "A shipped model's name, or a model's folder.", flags=("--model", "-m"))
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs; the effects run on the CPU.")
 
 
 @dataclass(frozen=True)

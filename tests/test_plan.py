@@ -22,7 +22,7 @@ def tree(tmp_path, monkeypatch):
 
 def config(*inputs, output="out", reference="ref.wav", params=None, plot=None):
     paths = [None if path is None else Path(path) for path in (reference, params, plot)]
-    return ApplyConfig(tuple(map(Path, inputs)), Path(output), *paths)
+    return ApplyConfig(tuple(map(Path, inputs)), Path(output), paths[0], paths[1], plot=paths[2])
 
 
 def names(jobs):

@@ -1,9 +1,6 @@
 """`fxst dataset build`."""
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from fxst.cli.app import dataset_app
 from fxst.cli.options import command
@@ -13,6 +10,10 @@ from fxst.configs import DatasetConfig
 @command(dataset_app, DatasetConfig, "build")
 def build(config: DatasetConfig) -> None:
     """Build, show what came of it, and fail if a recording was damaged."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Table
+
     from fxst.data.build import build as build_dataset
     from fxst.data.manifest import REPORT
 

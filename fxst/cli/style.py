@@ -1,7 +1,6 @@
 """`fxst style train`."""
 
 import typer
-from rich.console import Console
 
 from fxst.cli.app import app
 from fxst.cli.options import command
@@ -15,6 +14,8 @@ app.add_typer(style_app, name="style")
 
 @command(style_app, StyleConfig, "train")
 def _train(config: StyleConfig) -> None:
+    from rich.console import Console
+
     from fxst.training.style import train
 
     result = train(config)
