@@ -55,8 +55,9 @@ class Compressor(Effect):
         from fxst import dsp
         from fxst.ballistics import envelope
 
+        # In float64, as JUCE does: of a long release, one float32 ulp more is a thousandth of its time.
         attack, release = (
-            torch.exp(-2000 * torch.pi / (values[ms] * sample_rate)) for ms in ("attack_ms", "release_ms")
+            torch.exp(-2000 * torch.pi / (values[ms].double() * sample_rate)) for ms in ("attack_ms", "release_ms")
         )
         level = envelope(x.abs(), attack, release)
         level = level.clamp_min(torch.finfo(level.dtype).tiny)  # silence has a logarithm too, and a gradient of 0

@@ -16,10 +16,10 @@ def compress(x, sample_rate=SAMPLE_RATE, **values):
 
 
 def by_its_equations(x, values, sample_rate):
-    """The docstring's equations in float64, sample by sample."""
+    """The docstring's equations in float64, sample by sample; but the coefficients are float32, which JUCE keeps."""
 
     def coefficient(ms):
-        return math.exp(-2000 * math.pi / (ms * sample_rate))
+        return float(np.float32(math.exp(-2000 * math.pi / (ms * sample_rate))))
 
     attack, release = coefficient(values["attack_ms"]), coefficient(values["release_ms"])
     threshold = 10 ** (values["threshold_db"] / 20)
@@ -46,6 +46,22 @@ def test_both_forms_follow_the_equations(speech, null_db):
             tensors = {name: torch.tensor([value]) for name, value in values.items()}
             y = compressor.autodiff(torch.from_numpy(x)[None], tensors, sample_rate=sample_rate)[0]
             assert null_db(y, slow) <= -100
+
+
+@pytest.mark.parametrize("sample_rate", [24_000, 48_000])
+def test_long_times_null_too(sample_rate, speech, null_db):
+    # Where one ulp of a float32 coefficient is a thousandth of the time.
+    compressor = Compressor()
+    generator = np.random.default_rng(2)
+    x = speech(sample_rate, seconds=0.3)
+    batch = {p.name: p.to_value(generator.uniform(size=60)) for p in compressor.parameters}
+    batch |= {"threshold_db": np.full(60, -50.0), "ratio": np.full(60, 10.0), "makeup_db": np.zeros(60)}
+    batch |= {ms: 80 * (batch[ms] / 80) ** 0.5 for ms in ("attack_ms", "release_ms")}
+    tensors = {name: torch.from_numpy(values).float() for name, values in batch.items()}
+    rendered = compressor.autodiff(torch.from_numpy(x).repeat(60, 1, 1), tensors, sample_rate=sample_rate)
+    for index, y in enumerate(rendered):
+        values = {name: column[index].item() for name, column in tensors.items()}
+        assert null_db(y, compress(x, sample_rate, **values)) <= compressor.autodiff_error_db
 
 
 @pytest.mark.parametrize("ratio", [1.0, 2.0, 4.0, 20.0])
