@@ -78,11 +78,13 @@ def _polynomials(coefficients: Tensor, n_fft: int) -> Tensor:
     return torch.view_as_complex((coefficients.reshape(-1, 3) @ basis).view(batch, sections, -1, 2))
 
 
-def _product(sections: Tensor) -> Tensor:
-    result = sections[:, 0].clone()
-    for k in range(1, sections.shape[1]):
-        result *= sections[:, k]
-    return result
+def _response(numerators: Tensor, denominators: Tensor) -> Tensor:
+    """Multiply sections, each as a ratio: products of numerators alone underflow where many bands are low."""
+    response = torch.reciprocal(denominators[:, 0]).mul_(numerators[:, 0])
+    ratio = torch.empty_like(response)
+    for k in range(1, numerators.shape[1]):
+        response *= torch.reciprocal(denominators[:, k], out=ratio).mul_(numerators[:, k])
+    return response
 
 
 class _FilterSections(torch.autograd.Function):
@@ -92,7 +94,7 @@ class _FilterSections(torch.autograd.Function):
         zeros = 2 * denominator.shape[1]  # a section lasts two samples even when it does not ring
         n_fft = fast_fft_size(time + zeros + min(decay_samples(denominator), 2**22))
         n, d = _polynomials(numerator, n_fft), _polynomials(denominator, n_fft)
-        response = _product(n).mul_(_product(d).reciprocal_()).unsqueeze(1)
+        response = _response(n, d).unsqueeze(1)
         spectrum = torch.fft.rfft(x, n_fft).mul_(response)
         return torch.fft.irfft(spectrum, n_fft)[..., :time], n, d, response, spectrum
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fxst.audio import Resampler, Samples, mono
+from fxst.audio import Resampler, Samples
 from fxst.models.style import StyleModel
 
 __all__ = ["Heard", "Listener", "one_thread"]
@@ -18,7 +18,7 @@ __all__ = ["Heard", "Listener", "one_thread"]
 SILENCE_DB: Final = -100.0
 """A window with less than this is silent: it tells nothing of how a recording was produced."""
 RANGE_DB: Final = 30
-"""Windows further than this below the loudest ones are pauses, and would dilute what is heard of the rest."""
+"""Windows further than this below the loudest tenth are pauses, and would dilute what is heard of the rest."""
 
 _BUCKET_DB: Final = 3
 _BUCKETS: Final = 50
@@ -45,10 +45,11 @@ class Heard:
 
 
 class Listener:
-    """Hears a recording block by block, as the model does: in mono, in windows, at the model's sample rate.
+    """Hears a recording block by block, as the model does: in windows, at the model's sample rate.
 
-    Every window counts, from the first to the one that ends with the recording, but for pauses: which windows
-    those are is known only at the end, so sums are kept by level, a few decibels each.
+    Every window of every channel counts, from the first to the one that ends with the recording, but for pauses: which
+    windows those are is known only at the end, so sums are kept by level, a few decibels each. Effects act on each
+    channel, and so each is heard by itself: a mix would be quieter than its channels, or cancel.
 
     Args:
         model: The model that listens.
@@ -61,10 +62,11 @@ class Listener:
         self._device = next(model.parameters()).device
         self._window = model.window_samples
         self._sample_rate = sample_rate
-        self._resampler = Resampler(source_rate=sample_rate, target_rate=model_rate, channels=1)
+        self._model_rate = model_rate
+        self._resampler: Resampler | None = None
         self._frames = 0
-        self._last_window = np.zeros(0, np.float32)
-        self._rest = np.zeros(0, np.float32)
+        self._last_window = np.zeros((0, 0), np.float32)
+        self._rest = np.zeros((0, 0), np.float32)
         self._waiting: list[Samples] = []
         self._counts = torch.zeros(_BUCKETS, dtype=torch.float64)
         self._sums = torch.zeros(0)
@@ -78,39 +80,49 @@ class Listener:
         Shape:
             `(channels, time)`.
         """
+        if self._resampler is None:
+            channels = block.shape[0]
+            rates = {"source_rate": self._sample_rate, "target_rate": self._model_rate}
+            self._resampler = Resampler(**rates, channels=channels)
+            self._last_window = self._rest = np.zeros((channels, 0), np.float32)
         self._frames += block.shape[1]
-        self._take(self._resampler.process(mono(block))[0])
+        self._take(self._resampler.process(block))
 
     def finish(self) -> Heard:
         """Tell what was heard; nothing more can be taken in after this."""
-        self._take(self._resampler.process(np.zeros((1, 0), np.float32), last=True)[0])
-        short = not len(self._last_window)
-        if len(self._rest):
+        if self._resampler is not None:
+            self._take(self._resampler.process(self._rest[:, :0], last=True))
+        short = not self._last_window.shape[1]
+        rest = self._rest.shape[1]
+        if rest:
             # The end is heard with what comes before it, or a short recording with itself.
-            before = np.tile(self._rest, math.ceil(self._window / len(self._rest))) if short else self._last_window
-            self._wait(np.concatenate([before, self._rest])[-self._window :])
+            before = np.tile(self._rest, math.ceil(self._window / rest)) if short else self._last_window
+            self._wait(np.concatenate([before, self._rest], axis=1)[:, -self._window :])
         self._listen()
         return Heard(self._mean(), self._frames / self._sample_rate, short)
 
     def _take(self, x: Samples) -> None:
-        x = np.concatenate([self._rest, x])
-        whole = len(x) - len(x) % self._window
-        for window in x[:whole].reshape(-1, self._window):
-            self._wait(window)
-            self._last_window = window
-        self._rest = x[whole:]
+        x = np.concatenate([self._rest, x], axis=1)
+        whole = x.shape[1] - x.shape[1] % self._window
+        for first in range(0, whole, self._window):
+            self._last_window = x[:, first : first + self._window]
+            self._wait(self._last_window)
+        self._rest = x[:, whole:]
 
-    def _wait(self, window: Samples) -> None:
+    def _wait(self, channels: Samples) -> None:
         # Batches are filled by count and not by block, so that the sums are the same for any block size.
-        self._waiting.append(window)
-        if len(self._waiting) == _BATCH:
-            self._listen()
+        for window in channels:
+            self._waiting.append(window)
+            if len(self._waiting) == _BATCH:
+                self._listen()
 
     def _listen(self) -> None:
         if not self._waiting:
             return
         windows = np.stack(self._waiting)
         self._waiting.clear()
+        # A constant offset is a fault of a recorder, not a style; left in, it would pass for level and bass.
+        windows -= windows.mean(axis=1, keepdims=True)
         powers = np.square(windows, dtype=np.float64).mean(axis=1)
         levels_db = 10 * np.log10(np.maximum(powers, 1e-30))
         audible = levels_db > SILENCE_DB
@@ -126,10 +138,12 @@ class Listener:
             self._counts.index_add_(0, index, torch.ones(len(index), dtype=torch.float64))
 
     def _mean(self) -> Tensor | None:
-        levels = self._counts.nonzero()
-        if not len(levels):
+        if not self._counts.any():
             return None
-        loud = slice(max(0, int(levels[-1]) - RANGE_DB // _BUCKET_DB), _BUCKETS)
+        # The loudest tenth tells how loud a recording is: one clap must not make pauses of all the rest.
+        from_the_top = self._counts.flip(0).cumsum(0)
+        loudest = _BUCKETS - 1 - int((from_the_top >= 0.1 * from_the_top[-1]).nonzero()[0])
+        loud = slice(max(0, loudest - RANGE_DB // _BUCKET_DB), _BUCKETS)
         mean: Tensor = self._sums[loud].sum(0) / self._counts[loud].sum()
         return mean.float().to(self._device)
 

@@ -210,7 +210,7 @@ class StyleTransfer:
         from fxst.listening import one_thread
 
         if reference.statistics is None:
-            raise AudioError("The reference is silent: choose one with sound in it.")
+            raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
         if heard.statistics is None:
             rows = self.chain.defaults()
         else:
@@ -289,7 +289,7 @@ def _with_reference(
     warming.start()
     goal, reference_remarks = _hear_file(style, reference, "reference", progress, share=1.0)
     if goal.statistics is None:
-        raise AudioError(f"{str(reference)!r} is silent: choose a reference with sound in it.")
+        raise AudioError(f"{str(reference)!r} is silent, or too short to hear: choose a reference with sound in it.")
 
     def choose(job: Job) -> tuple[Table, tuple[str, ...]]:
         heard, remarks = _hear_file(style, job.input, "input", progress, share=_LISTENING_SHARE)
@@ -320,6 +320,8 @@ def _hear_file(
 ) -> "tuple[Heard, tuple[str, ...]]":
     with Reader(path) as reader:
         heard = style.hear(_played(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
+        if heard.statistics is not None and not heard.statistics.isfinite().all():
+            raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
         return heard, _remarks(heard, what) + _ending(reader, what)
 
 
@@ -388,7 +390,7 @@ def _samples(given: Any, what: str) -> Samples:
 
 def _remarks(heard: "Heard", what: str) -> tuple[str, ...]:
     if heard.statistics is None:
-        return (f"the {what} is silent: the chain's defaults were applied",)
+        return (f"the {what} is silent, or too short to hear: the chain's defaults were applied",)
     if heard.short:
         return (f"the {what} lasts {heard.seconds:.3g} s, too short to judge it well: it was repeated to be heard",)
     return ()

@@ -35,18 +35,43 @@ def test_what_is_heard_does_not_depend_on_the_blocks(model, noise, block_frames)
     assert torch.equal(heard(model, x, sample_rate=44_100, block_frames=block_frames).statistics, whole.statistics)
 
 
-def test_it_is_the_mean_over_windows_of_the_mono_mix(model, noise):
+def test_it_is_the_mean_over_the_windows_of_every_channel(model, noise):
     x = noise(RATE, 2, 5 * model.window_samples / RATE)
-    windows = torch.from_numpy(audio.mono(x)).view(5, -1)
-    expected = model.statistics(windows).mean(0)
+    x -= x.reshape(2, 5, -1).mean(-1).repeat(model.window_samples, axis=1)
+    expected = model.statistics(torch.from_numpy(x).view(10, -1)).mean(0)
     torch.testing.assert_close(heard(model, x).statistics, expected)
+
+
+def test_where_a_voice_stands_in_stereo_changes_nothing(model, speech):
+    voice = speech(RATE, 1, 5)
+    alone = heard(model, voice).statistics
+    for stereo in (voice.repeat(2, 0), np.concatenate([voice, 0 * voice]), np.concatenate([voice, -voice])):
+        torch.testing.assert_close(heard(model, stereo).statistics, alone, rtol=1e-3, atol=1e-4)
+
+
+def test_a_short_bang_leaves_the_voice_heard(model, speech):
+    voice = 0.02 * np.tile(speech(RATE, 1, 3), 8)
+    banged = voice.copy()
+    banged[:, 50_000 : 50_000 + round(0.3 * RATE)] = np.random.default_rng(0).uniform(-1, 1, round(0.3 * RATE))
+    quiet, loud = heard(model, voice).statistics, heard(model, banged).statistics
+    # Of 46 windows two hold the bang: what is heard moves by about their share, and is not the bang.
+    bang = heard(model, banged[:, 38_160 : 38_160 + 2 * model.window_samples]).statistics
+    assert (loud - quiet).norm() < 0.15 * (bang - quiet).norm()
+
+
+def test_a_constant_offset_is_not_heard(model, speech):
+    voice = speech(RATE, 1, 5)
+    torch.testing.assert_close(
+        heard(model, voice + 0.05).statistics, heard(model, voice).statistics, rtol=1e-3, atol=1e-4
+    )
 
 
 def test_the_end_is_heard_too(model, noise):
     x = noise(RATE, 1, 2.4 * model.window_samples / RATE)
     windows = torch.from_numpy(np.stack([x[0, s : s + model.window_samples] for s in (0, model.window_samples)]))
     last = torch.from_numpy(x[:, -model.window_samples :])
-    expected = model.statistics(torch.cat((windows, last))).mean(0)
+    windows = torch.cat((windows, last))
+    expected = model.statistics(windows - windows.mean(1, keepdim=True)).mean(0)
     torch.testing.assert_close(heard(model, x).statistics, expected)
 
 
@@ -75,7 +100,7 @@ def test_sample_rates_are_heard_alike(model, speech):
     assert (a - b).abs().mean() < 0.01 * a.abs().mean()
 
 
-@pytest.mark.parametrize("samples", [1, 10, 12_719])
+@pytest.mark.parametrize("samples", [10, 12_719])
 def test_a_short_recording_is_repeated_to_fill_a_window(model, noise, samples):
     x = noise(RATE, 1, 1)[:, :samples]
     result = heard(model, x)
@@ -84,7 +109,8 @@ def test_a_short_recording_is_repeated_to_fill_a_window(model, noise, samples):
     assert result.seconds == samples / RATE
     assert torch.isfinite(result.statistics).all()
     if tiled is not None:
-        torch.testing.assert_close(result.statistics, model.statistics(torch.from_numpy(tiled))[0])
+        tiled = torch.from_numpy(tiled - tiled.mean())
+        torch.testing.assert_close(result.statistics, model.statistics(tiled)[0])
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-40, 1e-7])

@@ -30,7 +30,7 @@ from fxst.data.examples import StyleExamples, draw
 from fxst.errors import FxstError, ModelError, SettingsError
 from fxst.gradients import AutodiffRenderer, Renderer
 from fxst.models import checkpoint
-from fxst.models.encoder import EncoderConfig
+from fxst.models.encoder import Encoder, EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.training.losses import StyleLoss
 
@@ -228,6 +228,13 @@ def train(config: StyleConfig) -> Trained:
         raise ModelError(f"There is no {last} to resume from; leave out --resume to begin a new run.")
     if not config.resume and folder.exists() and any(folder.iterdir()):
         raise ModelError(f"{folder} is not empty; continue its run with --resume, or name another folder with -o.")
+
+    shortest = max(Encoder.spectrum_fft, *(window // 2 + 1 for window in config.stft_windows))
+    if data.clip_samples < shortest:
+        raise SettingsError(
+            f"The clips of {config.dataset} have {data.clip_samples} samples, and {shortest} are needed: build a "
+            "dataset of longer ones with `fxst dataset build --seconds`."
+        )
 
     lightning.seed_everything(config.seed, verbose=False)
     _keep_freed_memory()

@@ -215,3 +215,18 @@ def test_bands_are_what_is_asked_for():
     for kinds in ((), ("notch",)):
         with pytest.raises(SettingsError):
             ParametricEQ(kinds=kinds)
+
+
+@pytest.mark.parametrize("sample_rate", [24_000, 192_000])
+def test_bands_that_are_all_low_do_not_underflow(sample_rate, noise, null_db):
+    eq = ParametricEQ()
+    gains = (20.0, -20.0, 20.0, -20.0, 10.0, -10.0)
+    low = {f"{band}_gain_db": gain for band, gain in zip(eq.bands, gains, strict=True)}
+    low |= {f"{band}_f0_hz": 20.0 for band in eq.bands} | {f"{band}_q": 0.7 for band in eq.bands}
+    x = noise(sample_rate, 1, 0.5)
+    tensors = {name: torch.tensor([value], requires_grad=True) for name, value in low.items()}
+    y = eq.autodiff(torch.from_numpy(x)[None], tensors, sample_rate=sample_rate)
+    exact = eq.exact(low, sample_rate=sample_rate, channels=1)(x)
+    assert null_db(y[0].detach().numpy(), exact) < -100
+    y.square().sum().backward()
+    assert all(torch.isfinite(tensor.grad).all() for tensor in tensors.values())

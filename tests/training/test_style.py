@@ -158,6 +158,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp
         (replace(good, resume=True), ModelError, "--resume"),
         (replace(good, output=tiny_dataset), ModelError, "not empty"),
         (replace(good, device="abacus"), SettingsError, "abacus"),
+        (replace(good, stft_windows=(32_768,)), SettingsError, "longer"),
     ):
         with pytest.raises(kind, match=words) as caught:
             train(bad)
