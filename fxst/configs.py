@@ -38,7 +38,11 @@ def option(
 class DatasetConfig:
     """Cut a folder of recordings into clips to train on."""
 
-    sources: tuple[Path, ...] = argument("Folders or files of recordings.", metavar="SOURCE...")
+    sources: tuple[Path, ...] = argument(
+        "Folders or files of recordings. Whose voice it is, a file's folder tells; files directly in a single SOURCE "
+        "count as a speaker each.",
+        metavar="SOURCE",
+    )
     output: Path = option(Path("data"), "Folder to write the dataset to.", flags=("--output", "-o"))
     clips: int = option(1000, "How many clips to cut; 0 takes every one there is.", flags=("--clips", "-n"), minimum=0)
     seconds: float = option(0.53, "Length of a clip, in seconds.", minimum=0.01)
@@ -68,7 +72,7 @@ class StyleConfig:
     validation_examples: int = option(256, "Examples of each validation; always the same ones.", minimum=1)
     data_note: str = option("", "What the recordings are, and their licence, for the model's card.")
     seed: int = option(0, "Seed of every random choice.", minimum=0)
-    device: str = option("auto", "Where to train: auto, cpu or cuda.")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
     resume: bool = option(False, "Continue the run in the output folder.", flags=("--resume",))
 
 
@@ -80,7 +84,7 @@ class ApplyConfig:
     """
 
     inputs: tuple[Path, ...] = argument(
-        "Recordings, or folders of recordings with all that is below them.", metavar="INPUT..."
+        "Recordings, or folders of recordings with all that is below them.", metavar="INPUT"
     )
     output: Path = option(
         MISSING,

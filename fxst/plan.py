@@ -54,6 +54,8 @@ def plan(config: ApplyConfig) -> tuple[Job, ...]:
         raise SettingsError("There is no recording to apply a style to: name one.")
     if config.reference is None and config.params is None:
         raise SettingsError("Name a recording to sound like (--ref), or a parameter table to apply (--params).")
+    if config.output == Path("-"):
+        raise SettingsError("Sound is not written to standard output: name a file or folder with -o.")
     one_file = len(config.inputs) == 1 and not config.inputs[0].is_dir()
     if config.plot is not None:
         _check_plot(config.plot, possible=one_file and config.reference is not None)

@@ -353,8 +353,8 @@ def _render_file(job: Job, table: Table, progress: Progress | None, *, share: fl
         remarks = _ending(reader, "input")
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
-        cut = f"{writer.clipped} samples were cut: lower the input, or name a .wav made from a float one"
-        remarks += (f"{over}: {cut}" if writer.clipped else f"{over}: nothing was cut, but a player may",)
+        cut = f"samples cut: {writer.clipped}; lower the gains in its table, or convert the input to 32-bit float first"
+        remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was cut, but a player may",)
     return remarks
 
 

@@ -15,3 +15,12 @@ def test_every_file_that_the_readme_points_at_is_there():
     text = readme.README.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (readme.README.parent / target).exists(), target
+
+
+def test_the_python_example_runs_as_printed(monkeypatch, capsys):
+    monkeypatch.chdir(readme.README.parent)
+    (code,) = re.findall(r"```python\n(.*?)```", readme.README.read_text(encoding="utf-8"), re.DOTALL)
+    names = {}
+    exec(code, names)
+    assert (names["again"] == names["result"].audio).all()
+    assert capsys.readouterr().out.count("\n") == len(names["result"].settings)

@@ -1,6 +1,5 @@
 """The `fxst` program: its command tree, and how errors become one line and an exit code."""
 
-import os
 import sys
 
 import typer
@@ -46,14 +45,11 @@ def main() -> None:
     import fxst.cli.style  # noqa: F401  (each module registers its commands)
 
     try:
-        app()
+        app(prog_name="fxst")
     except FxstError as error:
-        typer.secho(f"fxst: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.secho("fxst: interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has gone (`fxst ... | head`): nothing is wrong, and nobody is listening.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        message = str(error)
+    except OSError as error:
+        # What no part of the program has put in its own words: a full disk under stdout, say.
+        message = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "") + "."
+    typer.secho(f"fxst: {message}", fg=typer.colors.RED, err=True)
+    sys.exit(1)

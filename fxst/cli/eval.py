@@ -50,7 +50,7 @@ def _evaluate(config: EvalConfig) -> None:
         typer.secho(f"fxst: {system} could not be measured on any item.", fg=typer.colors.RED, err=True)
     for sentence in evaluation.shortfalls:
         typer.secho(f"fxst: {sentence}", fg=typer.colors.RED, err=True)
-    if empty or evaluation.shortfalls:
+    if empty or evaluation.shortfalls or any(score.error for score in evaluation.scores):
         raise typer.Exit(1)
 
 

@@ -19,7 +19,12 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
 
     def register(run: Callable[[Any], None]) -> None:
         def call(**given: Any) -> None:
-            run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
+            try:
+                run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
+            except KeyboardInterrupt as interrupt:
+                # Caught here, for Typer would end the program without a word.
+                typer.secho(f"fxst: {interrupt or 'interrupted'}", err=True)
+                raise typer.Exit(130) from interrupt
 
         hints = get_type_hints(config_type)
         parameters = [_parameter(item, hints[item.name]) for item in dataclasses.fields(config_type)]

@@ -19,7 +19,7 @@ def _train(config: StyleConfig) -> None:
     from fxst.training.style import train
 
     result = train(config)
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     state = "interrupted" if result.interrupted else "finished"
     console.print(
         f"Training {state} after {result.steps} steps. Best at step {result.best_step}: validation loss "

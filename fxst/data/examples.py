@@ -45,7 +45,10 @@ def draw(dataset: Dataset, split: str, *, n_knobs: int, batch: int, clips: int, 
     rng = np.random.default_rng((seed, step))
     speakers = [clips_of for clips_of in dataset.indices_by_speaker(split).values() if len(clips_of) >= 2]
     if not speakers:
-        raise SettingsError(f"The dataset has no speaker with two clips in its {split} split; build a larger one.")
+        raise SettingsError(
+            f"The dataset has no speaker with two clips in its {split} split; build it from more speakers, or of "
+            "shorter clips."
+        )
     picked = np.empty((batch, 2, clips), dtype=np.int64)
     # Speakers with more clips come more often, but less than in proportion, so that no voice takes over.
     weights = np.sqrt([len(clips_of) for clips_of in speakers])

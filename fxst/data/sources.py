@@ -72,6 +72,7 @@ def find_recordings(sources: Sequence[Path], *, leave_out: Path) -> tuple[list[R
     found: list[Recording] = []
     problems: list[Problem] = []
     seen = {_identity(leave_out)}
+    alone = len({source.resolve() for source in sources if source.is_dir()}) < 2
     for root, source in enumerate(sources):
         if source.is_dir():
             paths: Iterable[Path] = _walk(located(source), seen, problems)
@@ -82,7 +83,9 @@ def find_recordings(sources: Sequence[Path], *, leave_out: Path) -> tuple[list[R
         base = root_folder(source)
         for path in paths:
             name = path.relative_to(base)
-            found.append(Recording(root, name.as_posix(), speaker_of(path, base=base)))
+            found.append(
+                Recording(root, name.as_posix(), speaker_of(path, base=base, alone=alone or not source.is_dir()))
+            )
     return sorted(found, key=lambda item: (item.speaker, item.root, item.name)), problems
 
 
@@ -104,13 +107,14 @@ def root_folder(source: Path) -> Path:
     return located(source) if source.is_dir() else located(source).parent
 
 
-def speaker_of(path: Path, *, base: Path) -> str:
+def speaker_of(path: Path, *, base: Path, alone: bool) -> str:
     """Tell the speaker of a recording from where it is.
 
     - In LibriTTS and LibriSpeech (`<subset>/<speaker>/<chapter>/<speaker>_<chapter>_….wav`, all numbers): the
       speaker's number, so that all chapters and subsets are one speaker.
     - Else the folder that holds the file, as VCTK (`wav48/p225/p225_001.wav`) and most corpora have it.
-    - A file directly in the source folder is a speaker of its own: nothing tells who else it might be.
+    - A file directly in the only source folder is a speaker of its own: nothing tells who else it might be. Of several
+      sources (`speakers/*`) each is one speaker's folder, as far as its files are directly in it.
 
     The same name below two sources is the same speaker: it is safer to join two strangers than to hear one
     person in training and in the test.
@@ -118,12 +122,15 @@ def speaker_of(path: Path, *, base: Path) -> str:
     Args:
         path: The recording, an absolute path.
         base: The folder given as source.
+        alone: Whether no other folder is a source, so that its name says nothing.
     """
     speaker, chapter = path.parent.parent.name, path.parent.name
     if speaker.isdecimal() and chapter.isdecimal() and re.match(f"{speaker}[_-]{chapter}[_-]", path.name):
         return speaker
     folder = PurePosixPath(path.parent.relative_to(base).as_posix())
-    return path.name if folder == PurePosixPath(".") else str(folder)
+    if folder == PurePosixPath("."):
+        return path.name if alone else base.name
+    return str(folder)
 
 
 def assign_splits(groups: Iterable[str], *, seed: int) -> dict[str, str]:

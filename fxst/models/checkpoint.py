@@ -119,4 +119,6 @@ def _find(name_or_path: str | Path) -> Path:
     if len(folder.parts) == 1 and (shipped / folder / "card.json").is_file():
         return shipped / folder
     names = ", ".join(sorted(path.parent.name for path in shipped.glob("*/card.json"))) or "none"
-    raise ModelError(f"There is no model {name_or_path}: no folder with a card.json, and of the shipped ones: {names}.")
+    raise ModelError(
+        f"There is no model {str(name_or_path)!r}: shipped are {names}; or name a folder with a card.json."
+    )

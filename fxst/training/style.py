@@ -3,6 +3,7 @@
 import csv
 import ctypes
 import io
+import json
 import logging
 import math
 import shlex
@@ -27,7 +28,7 @@ from fxst.chain import CHAINS, Chain
 from fxst.configs import StyleConfig
 from fxst.data import manifest
 from fxst.data.examples import StyleExamples, draw
-from fxst.errors import FxstError, ModelError, SettingsError
+from fxst.errors import ModelError, SettingsError
 from fxst.gradients import AutodiffRenderer, Renderer
 from fxst.models import checkpoint
 from fxst.models.encoder import Encoder, EncoderConfig
@@ -213,47 +214,88 @@ def train(config: StyleConfig) -> Trained:
     best model so far. Batches depend on the seed and the step alone, so a resumed run continues as if never stopped.
 
     Raises:
-        FxstError: The dataset, chain or folder will not do, or no step was finished.
+        FxstError: The dataset, chain, device or folder will not do.
+        KeyboardInterrupt: It was interrupted before there was a model.
     """
     if config.chain not in CHAINS:
         raise SettingsError(f"There is no chain {config.chain!r}; there are: {', '.join(CHAINS)}.")
-    devices = ("auto", "cpu", "cuda") if torch.cuda.is_available() else ("auto", "cpu")
-    if config.device not in devices:
-        raise SettingsError(f"There is no device {config.device!r} here; there are: {', '.join(devices)}.")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("There is no CUDA device that this torch can use: use auto or cpu.")
+    if min(config.stft_windows) < 2:
+        raise SettingsError("An STFT window must have at least 2 samples.")
     chain = CHAINS[config.chain]
     data = manifest.Dataset.open(config.dataset)
-    folder = config.output if config.output is not None else Path("runs") / config.chain
-    last = folder / "checkpoints" / "last.ckpt"
-    if config.resume and not last.is_file():
-        raise ModelError(f"There is no {last} to resume from; leave out --resume to begin a new run.")
-    if not config.resume and folder.exists() and any(folder.iterdir()):
-        raise ModelError(f"{folder} is not empty; continue its run with --resume, or name another folder with -o.")
-
     shortest = max(Encoder.spectrum_fft, *(window // 2 + 1 for window in config.stft_windows))
     if data.clip_samples < shortest:
         raise SettingsError(
             f"The clips of {config.dataset} have {data.clip_samples} samples, and {shortest} are needed: build a "
             "dataset of longer ones with `fxst dataset build --seconds`."
         )
+    for split in ("train", "val"):  # what is missing must not be found out after hundreds of steps
+        draw(data, split, n_knobs=1, batch=1, clips=config.listen_clips, seed=0, step=0)
+    folder = config.output if config.output is not None else Path("runs") / config.chain
+    last = _begin(config, folder)
 
     lightning.seed_everything(config.seed, verbose=False)
     _keep_freed_memory()
     encoder = EncoderConfig(sample_rate=data.sample_rate, window_samples=data.clip_samples)
     module = StyleModule(StyleModel(StyleModelConfig(len(chain.knobs), encoder)), AutodiffRenderer(chain), config)
     table = _LossTable()
+    # Tips, devices that are not there, remarks on workers (batches are copied from a file; a worker would only take a
+    # processor) and on what resuming means here.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    remarks = "many workers|LeafSpec|logging interval|is not empty|could not find the monitored|across ranks is zero"
+    warnings.filterwarnings("ignore", message=f".*({remarks}).*")
     trainer = _trainer(config, folder, table)
     _fit(trainer, module, _Data(module, data), resume_from=last if config.resume else None)
     if not table.rows:
-        raise FxstError(f"Training stopped before its first validation, at step {config.validate_every}: no model yet.")
+        raise KeyboardInterrupt(
+            f"interrupted at step {trainer.global_step}; there is no model before the first validation, "
+            f"at step {config.validate_every}"
+        )
     return _export(folder, module, chain, data, table, interrupted=trainer.global_step < config.steps)
+
+
+def _begin(config: StyleConfig, folder: Path) -> Path:
+    """Make the run's folder, or check that it holds the run to resume; return where its last checkpoint is."""
+    last = folder / "checkpoints" / "last.ckpt"
+    begun_with = folder / "config.json"
+    settings = _plain(config)
+    try:
+        if not config.resume:
+            leftovers = {path.name for path in folder.iterdir()} if folder.exists() else set()
+            # A run that ended before its first checkpoint leaves nothing that anyone would miss.
+            if last.is_file() or not leftovers <= {"config.json", "logs", "checkpoints"}:
+                raise ModelError(
+                    f"{folder} is not empty; continue its run with --resume, or name another folder with -o."
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            begun_with.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            return last
+        if not last.is_file():
+            raise ModelError(f"There is no {last} to resume from; leave out --resume to begin a new run.")
+        first = json.loads(begun_with.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"The folder {folder} cannot be used ({error.strerror}); name another with -o.") from error
+    except ValueError as error:
+        raise ModelError(f"{begun_with} is damaged; begin a new run in another folder.") from error
+    free = {"resume", "output", "device", "data_note"}
+    other = [name for name in settings if name not in free and settings[name] != first.get(name)]
+    if other:
+        values = ", ".join(f"{name} {first.get(name)}" for name in other)
+        raise SettingsError(f"The run in {folder} was begun with {values}; resume it with the same.")
+    return last
+
+
+def _plain(config: StyleConfig) -> dict[str, Any]:
+    """Write the run's settings as JSON has them."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return plain
 
 
 def _fit(trainer: lightning.Trainer, module: StyleModule, data: _Data, *, resume_from: Path | None) -> None:
     """Run the training; return at its end, and likewise when Ctrl-C or a termination signal ends it early."""
     on_interrupt = signal.getsignal(signal.SIGINT)
-    # Tips and remarks on workers: batches are read by memory copy here, and a worker would only take a processor.
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec).*")
     try:
         # Lightning's own file, made by this very run, holds more than weights.
         trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=False if resume_from else None)
@@ -277,7 +319,7 @@ def _trainer(config: StyleConfig, folder: Path, table: _LossTable) -> lightning.
             table,
             ModelCheckpoint(filename="best", monitor="val_loss", mode="min", **checkpoints),
             ModelCheckpoint(filename="last", **checkpoints),
-            TQDMProgressBar(refresh_rate=10),
+            *([TQDMProgressBar(refresh_rate=10)] if sys.stderr.isatty() else []),
         ],
         logger=[CSVLogger(folder / "logs", name="csv"), TensorBoardLogger(folder / "logs", name="tensorboard")],
         log_every_n_steps=10,
@@ -286,6 +328,7 @@ def _trainer(config: StyleConfig, folder: Path, table: _LossTable) -> lightning.
         check_val_every_n_epoch=1,
         reload_dataloaders_every_n_epochs=1,
         enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
     )
 
 
@@ -295,12 +338,11 @@ def _export(
     best = min(table.rows, key=lambda row: row["val_loss"])
     state = torch.load(folder / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(state)
-    config = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(module.config).items()}
     card = {
         "fxst_version": __version__,
         "training": {
             "command": shlex.join(["fxst", *sys.argv[1:]]),
-            "config": config,
+            "config": _plain(module.config),
             "data": _describe(data) | {"note": module.config.data_note},
             "gradient": "autodiff",
             "steps": int(table.rows[-1]["step"]),

@@ -111,7 +111,7 @@ def test_warnings_go_to_stderr_and_name_the_file(fxst, model):
     code, out, err = fxst("apply", "silent.wav", "--ref", "radio.wav", "-o", "out.wav", "--model", model)
     assert code == 0
     assert "silent.wav" not in out
-    assert err == "fxst: 'silent.wav': the input is silent: the chain's defaults were applied\n"
+    assert err == "fxst: 'silent.wav': the input is silent, or too short to hear: the chain's defaults were applied\n"
 
 
 def write(name, x, **options):
@@ -165,7 +165,7 @@ FAILURES = {
     "missing table": (lambda: ["voice.wav", "-p", "none.json", "-o", "o.wav"], "'none.json' does not exist"),
     "no table": (lambda: ["voice.wav", "-p", "voice.wav", "-o", "o.wav"], "'voice.wav' is not UTF-8 text"),
     "other ending": (lambda: ["voice.wav", "-p", "house.json", "-o", "o.xyz"], "has no sound file's ending"),
-    "unknown model": (lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "none"], "no model none"),
+    "unknown model": (lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "none"], "no model 'none'"),
 }
 
 

@@ -184,7 +184,7 @@ def test_what_cannot_be_scored_is_counted(fxst):
     x, _ = soundfile.read("out2.wav")
     soundfile.write("out2.wav", x[:-1], RATE, subtype="FLOAT")
     code, out, err = fxst("eval", "--pairs", "pairs.csv", "-o", "out")
-    assert code == 0
+    assert code == 1
     assert err == (
         "fxst: line 3, output: 'out2.wav' has 2 channels of 47,999 samples at 24,000 Hz, and its input 2 channels of "
         "48,000 samples at 24,000 Hz: it must be of the input's rate, channels and length.\n"

@@ -30,7 +30,7 @@ def speakers(*sources, leave_out):
     ],
 )
 def test_speaker_rule(tmp_path, file, speaker):
-    assert speaker_of(tmp_path / file, base=tmp_path) == speaker
+    assert speaker_of(tmp_path / file, base=tmp_path, alone=True) == speaker
 
 
 def test_a_speakers_number_is_the_same_from_every_source(tmp_path):
@@ -92,3 +92,8 @@ class TestSplits:
 
     def test_any_file_name_is_a_name(self):
         assert set(assign_splits(["\udcff", "日本", "\n"], seed=0).values()) == {"train", "val", "test"}
+
+
+def test_of_several_folders_each_is_one_speakers(tmp_path):
+    assert speaker_of(tmp_path / "anna/1.wav", base=tmp_path / "anna", alone=False) == "anna"
+    assert speaker_of(tmp_path / "anna/day/1.wav", base=tmp_path / "anna", alone=False) == "day"

@@ -22,7 +22,7 @@ from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.training.style import COLUMNS, StyleModule, train
 
 OPTIONS = ["--steps", "6", "--validate-every", "2", "--batch", "4", "--validation-examples", "4", "--device", "cpu"]
-PARTS = {"model.safetensors", "card.json", "losses.csv", "losses.png", "checkpoints", "logs"}
+PARTS = {"config.json", "model.safetensors", "card.json", "losses.csv", "losses.png", "checkpoints", "logs"}
 
 
 def command(dataset, output, *more):
@@ -41,7 +41,7 @@ def unbroken(tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
     done = subprocess.run(command(tiny_dataset, folder), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith(str(folder))
+    assert done.stdout.strip() == str(folder)
     return folder
 
 
@@ -92,6 +92,14 @@ def test_an_interrupted_run_exports_the_best_model_so_far(number, tiny_dataset, 
     assert json.loads((folder / "card.json").read_text())["training"]["interrupted"] is True
     assert len(checkpoint.load(folder).chain.knobs) == 8
     assert len(losses(folder)) >= 1
+
+
+def test_a_run_is_resumed_with_its_own_settings_only(unbroken, tiny_dataset):
+    other = command(tiny_dataset, unbroken, "--resume", "--batch", "8")
+    done = subprocess.run(other, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "begun with batch 4" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def wait_for(path: Path, run):
@@ -157,7 +165,8 @@ def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp
         (replace(good, dataset=tmp_path), ModelError, "dataset build"),
         (replace(good, resume=True), ModelError, "--resume"),
         (replace(good, output=tiny_dataset), ModelError, "not empty"),
-        (replace(good, device="abacus"), SettingsError, "abacus"),
+        (replace(good, output=tiny_dataset / "manifest.csv"), ModelError, "cannot be used"),
+        (replace(good, stft_windows=(1,)), SettingsError, "at least 2"),
         (replace(good, stft_windows=(32_768,)), SettingsError, "longer"),
     ):
         with pytest.raises(kind, match=words) as caught:
