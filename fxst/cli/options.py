@@ -23,7 +23,7 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
                 run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
             except KeyboardInterrupt as interrupt:
                 # Caught here, for Typer would end the program without a word.
-                typer.secho(f"fxst: {interrupt or 'interrupted'}", err=True)
+                typer.secho(f"fxst: {str(interrupt) or 'interrupted'}", err=True)
                 raise typer.Exit(130) from interrupt
 
         hints = get_type_hints(config_type)

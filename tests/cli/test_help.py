@@ -69,3 +69,15 @@ def test_version():
 @pytest.mark.parametrize("arguments", [(), ("nonsense",), ("apply", "--nonsense")])
 def test_wrong_usage_exits_with_2(arguments):
     assert run(*arguments).returncode == 2
+
+
+def test_an_interrupt_is_told_in_a_word_and_a_code(monkeypatch, capsys, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fxst.data.build.build", interrupted)
+    monkeypatch.setattr(sys, "argv", ["fxst", "dataset", "build", str(tmp_path), "-o", str(tmp_path / "data")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "fxst: interrupted\n"
