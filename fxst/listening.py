@@ -20,6 +20,9 @@ SILENCE_DB: Final = -100.0
 RANGE_DB: Final = 30
 """Windows further than this below the loudest tenth are pauses, and would dilute what is heard of the rest."""
 
+TURNS_AFTER: Final = 64
+"""In a recording of more windows than this one channel is heard in each, the next one in the next; else all are."""
+
 _BUCKET_DB: Final = 3
 _BUCKETS: Final = 50
 # So many windows stay in a processor's cache; more at once are slower.
@@ -47,9 +50,9 @@ class Heard:
 class Listener:
     """Hears a recording block by block, as the model does: in windows, at the model's sample rate.
 
-    Every window of every channel counts, from the first to the one that ends with the recording, but for pauses: which
-    windows those are is known only at the end, so sums are kept by level, a few decibels each. Effects act on each
-    channel, and so each is heard by itself: a mix would be quieter than its channels, or cancel.
+    Every window counts, from the first to the one that ends with the recording, but for pauses: which windows those are
+    is known only at the end, so sums are kept by level, a few decibels each. Effects act on each channel, and so each
+    is heard by itself: a mix would be quieter than its channels, or cancel. In a long recording channels take turns.
 
     Args:
         model: The model that listens.
@@ -67,8 +70,10 @@ class Listener:
         self._frames = 0
         self._last_window = np.zeros((0, 0), np.float32)
         self._rest = np.zeros((0, 0), np.float32)
-        self._waiting: list[Samples] = []
-        self._counts = torch.zeros(_BUCKETS, dtype=torch.float64)
+        self._times = 0
+        self._waiting: list[tuple[bool, Samples]] = []
+        # By level, and by whether it was a channel's turn: the others do not count once the recording proves long.
+        self._counts = torch.zeros(2 * _BUCKETS, dtype=torch.float64)
         self._sums = torch.zeros(0)
 
     def hear(self, block: Samples) -> None:
@@ -111,15 +116,19 @@ class Listener:
 
     def _wait(self, channels: Samples) -> None:
         # Batches are filled by count and not by block, so that the sums are the same for any block size.
-        for window in channels:
-            self._waiting.append(window)
+        turn = self._times % len(channels)
+        for channel, window in enumerate(channels):
+            if channel == turn or self._times < TURNS_AFTER:
+                self._waiting.append((channel == turn, window))
             if len(self._waiting) == _BATCH:
                 self._listen()
+        self._times += 1
 
     def _listen(self) -> None:
         if not self._waiting:
             return
-        windows = np.stack(self._waiting)
+        windows = np.stack([window for _, window in self._waiting])
+        turns = np.array([turn for turn, _ in self._waiting])
         self._waiting.clear()
         # A constant offset is a fault of a recorder, not a style; left in, it would pass for level and bass.
         windows -= windows.mean(axis=1, keepdims=True)
@@ -129,22 +138,24 @@ class Listener:
         if not audible.any():
             return
         buckets = ((levels_db[audible] - SILENCE_DB) // _BUCKET_DB).clip(0, _BUCKETS - 1)
-        index = torch.from_numpy(buckets.astype(np.int64))
+        index = torch.from_numpy(buckets.astype(np.int64) + np.where(turns[audible], 0, _BUCKETS))
         with torch.inference_mode(), one_thread():
             statistics = self._model.statistics(torch.from_numpy(windows[audible]).to(self._device)).cpu().double()
             if not len(self._sums):
-                self._sums = torch.zeros(_BUCKETS, statistics.shape[1], dtype=torch.float64)
+                self._sums = torch.zeros(2 * _BUCKETS, statistics.shape[1], dtype=torch.float64)
             self._sums.index_add_(0, index, statistics)
             self._counts.index_add_(0, index, torch.ones(len(index), dtype=torch.float64))
 
     def _mean(self) -> Tensor | None:
         if not self._counts.any():
             return None
+        counts, sums = self._counts.view(2, _BUCKETS), self._sums.view(2, _BUCKETS, -1)
+        counts, sums = (counts[0], sums[0]) if self._times > TURNS_AFTER else (counts.sum(0), sums.sum(0))
         # The loudest tenth tells how loud a recording is: one clap must not make pauses of all the rest.
-        from_the_top = self._counts.flip(0).cumsum(0)
+        from_the_top = counts.flip(0).cumsum(0)
         loudest = _BUCKETS - 1 - int((from_the_top >= 0.1 * from_the_top[-1]).nonzero()[0])
         loud = slice(max(0, loudest - RANGE_DB // _BUCKET_DB), _BUCKETS)
-        mean: Tensor = self._sums[loud].sum(0) / self._counts[loud].sum()
+        mean: Tensor = sums[loud].sum(0) / counts[loud].sum()
         return mean.float().to(self._device)
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fxst import audio
-from fxst.listening import RANGE_DB, Listener, one_thread
+from fxst.listening import RANGE_DB, TURNS_AFTER, Listener, one_thread
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 
@@ -47,6 +47,15 @@ def test_where_a_voice_stands_in_stereo_changes_nothing(model, speech):
     alone = heard(model, voice).statistics
     for stereo in (voice.repeat(2, 0), np.concatenate([voice, 0 * voice]), np.concatenate([voice, -voice])):
         torch.testing.assert_close(heard(model, stereo).statistics, alone, rtol=1e-3, atol=1e-4)
+
+
+def test_in_a_long_recording_channels_take_turns(model, noise):
+    windows = TURNS_AFTER + 2
+    x = noise(RATE, 2, windows * model.window_samples / RATE)
+    x -= x.reshape(2, windows, -1).mean(-1).repeat(model.window_samples, axis=1)
+    turns = np.stack([x[time % 2].reshape(windows, -1)[time] for time in range(windows)])
+    expected = model.statistics(torch.from_numpy(turns)).mean(0)
+    torch.testing.assert_close(heard(model, x).statistics, expected)
 
 
 def test_a_short_bang_leaves_the_voice_heard(model, speech):
