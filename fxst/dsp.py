@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["filter_by_response", "filter_sections", "to_db", "to_gain"]
+__all__ = ["filter_by_response", "filter_sections", "to_gain"]
 
 TAIL_DB = -120.0
 """How far a filter's ringing has decayed where a sampled response cuts it off."""
@@ -18,11 +18,6 @@ TAIL_DB = -120.0
 def to_gain(db: Tensor) -> Tensor:
     """Turn decibels into an amplitude factor."""
     return (db * (math.log(10) / 20)).exp()
-
-
-def to_db(gain: Tensor, floor_db: float = -120.0) -> Tensor:
-    """Turn an amplitude into decibels, held above `floor_db`, so that silence has a finite level."""
-    return 20 * gain.clamp_min(10.0 ** (floor_db / 20)).log10()
 
 
 def fast_fft_size(n: int) -> int:

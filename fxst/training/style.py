@@ -210,8 +210,9 @@ def train(config: StyleConfig) -> Trained:
     """Train a style model on a built dataset, and export the best one.
 
     The folder gets `model.safetensors` and `card.json` (what `fxst apply` loads), `losses.csv`, `losses.png`, `logs/`
-    (CSV and TensorBoard) and `checkpoints/` (`last.ckpt` for resuming, `best.ckpt`). An interrupted run exports the
-    best model so far. Batches depend on the seed and the step alone, so a resumed run continues as if never stopped.
+    (CSV and TensorBoard), `checkpoints/` (`last.ckpt` for resuming, `best.ckpt`), and `config.json`, which a resumed
+    run is held to. An interrupted run exports the best model so far. Batches depend on the seed and the step alone, so
+    a resumed run continues as if never stopped.
 
     Raises:
         FxstError: The dataset, chain, device or folder will not do.
