@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fxst.effects.base import Effect, Processor, plugin_processor
 from fxst.parameters import Parameter
 
@@ -50,6 +53,34 @@ class Compressor(Effect):
         return compress if makeup == 1.0 else lambda block: compress(block) * makeup
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
+        from fxst import dsp
+
+        return x * self._gain(x, values, sample_rate=sample_rate) * dsp.to_gain(values["makeup_db"])[:, None, None]
+
+    def gain_reduction(
+        self, x: NDArray[np.float32], values: Mapping[str, float], *, sample_rate: int
+    ) -> NDArray[np.float32]:
+        """Tell by how much the compressor turns a signal down at each moment, as a meter would show it.
+
+        Args:
+            x: What goes into the compressor.
+            values: Its settings.
+            sample_rate: Samples a second.
+
+        Returns:
+            The factor on every sample, 1 or less; the make-up gain is not in it.
+
+        Shape:
+            x and result: (channels, time).
+        """
+        import torch
+
+        tensors = {name: torch.tensor([value]) for name, value in values.items()}
+        with torch.no_grad():
+            gain = self._gain(torch.from_numpy(x)[None], tensors, sample_rate=sample_rate)
+        return np.asarray(gain[0].numpy())
+
+    def _gain(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
         import torch
 
         from fxst import dsp
@@ -63,5 +94,4 @@ class Compressor(Effect):
         level = level.clamp_min(torch.finfo(level.dtype).tiny)  # silence has a logarithm too, and a gradient of 0
         over = level.log() - dsp.to_gain(values["threshold_db"]).log()[:, None, None]
         slope = 1 / values["ratio"] - 1
-        gain = (slope[:, None, None] * over.clamp_min(0)).exp()
-        return x * gain * dsp.to_gain(values["makeup_db"])[:, None, None]
+        return (slope[:, None, None] * over.clamp_min(0)).exp()
