@@ -1,19 +1,31 @@
-"""Loudness as broadcasters measure it (ITU-R BS.1770-4), block after block."""
+"""Loudness, its range and true peaks as broadcasters measure them, block after block."""
 
+import functools
 import math
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LoudnessMeter", "loudness"]
+__all__ = ["LoudnessMeter", "TruePeakMeter", "loudness", "loudness_range", "true_peak"]
 
 ABSOLUTE_GATE_LUFS: Final = -70.0
 RELATIVE_GATE_LU: Final = -10.0
+RANGE_RELATIVE_GATE_LU: Final = -20.0
+RANGE_PERCENTILES: Final = (10, 95)
+TRUE_PEAK_RATE: Final = 192_000
+"""Samples a second among which a true peak is sought, at least."""
+
 _OFFSET_LU: Final = -0.691
 _STEP_SECONDS: Final = 0.1
 _STEPS_A_BLOCK: Final = 4
+_STEPS_A_SHORT_TERM_BLOCK: Final = 30
 _CHUNK_FRAMES: Final = 1 << 18
+_TAPS: Final = 32
+_KAISER_BETA: Final = 6.0
+
+
+_Meter = TypeVar("_Meter", "LoudnessMeter", "TruePeakMeter")
 
 
 def loudness(x: npt.NDArray[np.float32], *, sample_rate: int) -> float:
@@ -32,15 +44,50 @@ def loudness(x: npt.NDArray[np.float32], *, sample_rate: int) -> float:
     Source:
         ITU-R BS.1770-4, annex 1.
     """
-    meter = LoudnessMeter(sample_rate=sample_rate, channels=x.shape[0])
-    # In chunks: the filtered copy is float64, and a recording may be hours long.
-    for first in range(0, x.shape[1], _CHUNK_FRAMES):
-        meter.process(x[:, first : first + _CHUNK_FRAMES])
-    return meter.integrated()
+    return _fed(LoudnessMeter(sample_rate=sample_rate, channels=x.shape[0]), x).integrated()
+
+
+def loudness_range(x: npt.NDArray[np.float32], *, sample_rate: int) -> float:
+    """Measure how far the loud passages of a recording are above the soft ones, in LU; pauses do not count.
+
+    Args:
+        x: Audio.
+        sample_rate: Its sample rate.
+
+    Returns:
+        Loudness range; NaN for silence, and for less than the 3 s that one value of loudness is measured over. It
+        means something from about a minute on.
+
+    Shape:
+        x: `(channels, time)`.
+
+    Source:
+        EBU Tech 3342.
+    """
+    return _fed(LoudnessMeter(sample_rate=sample_rate, channels=x.shape[0]), x).loudness_range()
+
+
+def true_peak(x: npt.NDArray[np.float32], *, sample_rate: int) -> float:
+    """Measure how high a recording's waveform goes, between its samples too, in dBTP.
+
+    Args:
+        x: Audio.
+        sample_rate: Its sample rate.
+
+    Returns:
+        The highest peak of all channels, full scale 0 dB; minus infinity for silence.
+
+    Shape:
+        x: `(channels, time)`.
+
+    Source:
+        ITU-R BS.1770-4, annex 2.
+    """
+    return float(_fed(TruePeakMeter(sample_rate=sample_rate, channels=x.shape[0]), x).peaks_dbtp().max())
 
 
 class LoudnessMeter:
-    """Measure the loudness of a stream.
+    """Measure the loudness of a stream, and its range.
 
     Channels count alike, but for the surround channels of five (L R C Ls Rs) and six (L R C LFE Ls Rs).
 
@@ -87,12 +134,90 @@ class LoudnessMeter:
         steps = np.concatenate(self._step_energies) if self._step_energies else np.zeros(0)
         if len(steps) < _STEPS_A_BLOCK:
             return _lufs(self._energy / self._frames if self._frames else 0.0)
-        blocks = np.convolve(steps, np.full(_STEPS_A_BLOCK, 1 / _STEPS_A_BLOCK), mode="valid")
-        blocks = blocks[blocks > _energy(ABSOLUTE_GATE_LUFS)]
+        blocks = _gated(steps, steps_a_block=_STEPS_A_BLOCK, relative_gate=RELATIVE_GATE_LU)
+        return _lufs(float(blocks.mean())) if len(blocks) else -math.inf
+
+    def loudness_range(self) -> float:
+        """Give the loudness range of all that was taken in, in LU; NaN for silence, and for less than 3 s."""
+        steps = np.concatenate(self._step_energies) if self._step_energies else np.zeros(0)
+        if len(steps) < _STEPS_A_SHORT_TERM_BLOCK:
+            return math.nan
+        blocks = _gated(steps, steps_a_block=_STEPS_A_SHORT_TERM_BLOCK, relative_gate=RANGE_RELATIVE_GATE_LU)
         if not len(blocks):
-            return -math.inf
-        gate = _energy(_lufs(float(blocks.mean())) + RELATIVE_GATE_LU)
-        return _lufs(float(blocks[blocks > gate].mean()))
+            return math.nan
+        # The block nearest in rank, as the standard has it: no value between two blocks.
+        soft, loud = (np.sort(blocks)[int((len(blocks) - 1) * p / 100 + 0.5)] for p in RANGE_PERCENTILES)
+        return _lufs(float(loud)) - _lufs(float(soft))
+
+
+class TruePeakMeter:
+    """Measure the true peaks of a stream: the highest the waveform goes, between its samples too.
+
+    Args:
+        sample_rate: Samples a second.
+        channels: How many channels.
+    """
+
+    def __init__(self, *, sample_rate: int, channels: int) -> None:
+        self._between, self._most_gain = _interpolation(math.ceil(TRUE_PEAK_RATE / sample_rate))
+        self._held = np.zeros((channels, _TAPS), np.float32)  # silence before the stream
+        self._peaks = np.zeros(channels)
+
+    def process(self, block: npt.NDArray[np.float32]) -> None:
+        """Take in the next stretch of audio.
+
+        Args:
+            block: Audio.
+
+        Shape:
+            `(channels, time)`.
+        """
+        if block.shape[1]:
+            self._peaks = np.maximum(self._peaks, np.abs(block).max(axis=1))
+            x = np.concatenate([self._held, block], axis=1)
+            whole = x.shape[1] - x.shape[1] % _TAPS
+            self._peaks = self._highest(x[:, :whole])
+            self._held = x[:, whole - _TAPS :].copy()
+
+    def peaks_dbtp(self) -> npt.NDArray[np.float64]:
+        """Give each channel's true peak so far, full scale 0 dB; minus infinity for silence.
+
+        Shape:
+            `(channels,)`.
+        """
+        ending = np.pad(self._held, [(0, 0), (0, 3 * _TAPS - self._held.shape[1])])
+        with np.errstate(divide="ignore"):
+            return 20 * np.log10(self._highest(ending))
+
+    def _highest(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        if not self._between.size:
+            return self._peaks
+        peaks = self._peaks.copy()
+        for channel, row in enumerate(x):
+            blocks = row.reshape(-1, _TAPS)
+            tops = np.abs(blocks).max(axis=1)
+            # Nothing between samples is higher than the samples around it times this gain: most need no look.
+            near = np.flatnonzero(np.maximum(tops[:-1], tops[1:]) * self._most_gain > peaks[channel])
+            if len(near):
+                around = np.concatenate([blocks[near], blocks[near + 1]], axis=1)
+                peaks[channel] = max(peaks[channel], float(np.abs(around @ self._between).max()))
+        return peaks
+
+
+def _fed(meter: _Meter, x: npt.NDArray[np.float32]) -> _Meter:
+    # In chunks: what meters make of audio is a multiple of it, and a recording may be hours long.
+    for first in range(0, x.shape[1], _CHUNK_FRAMES):
+        meter.process(x[:, first : first + _CHUNK_FRAMES])
+    return meter
+
+
+def _gated(steps: npt.NDArray[np.float64], *, steps_a_block: int, relative_gate: float) -> npt.NDArray[np.float64]:
+    """Give the energies of the blocks that are neither silence nor pauses."""
+    blocks = np.convolve(steps, np.full(steps_a_block, 1 / steps_a_block), mode="valid")
+    blocks = blocks[blocks > _energy(ABSOLUTE_GATE_LUFS)]
+    if not len(blocks):
+        return blocks
+    return blocks[blocks > _energy(_lufs(float(blocks.mean())) + relative_gate)]
 
 
 def _lufs(energy: float) -> float:
@@ -101,6 +226,29 @@ def _lufs(energy: float) -> float:
 
 def _energy(lufs: float) -> float:
     return float(10 ** ((lufs - _OFFSET_LU) / 10))
+
+
+@functools.cache
+def _interpolation(factor: int) -> tuple[npt.NDArray[np.float32], float]:
+    """Give the matrix from two blocks of samples to what lies between them, and by how much it may exceed them.
+
+    A windowed sinc, flat to 0.44 of the sample rate, where it passes through every sample: only the points in between
+    need be computed.
+
+    Shape:
+        `(2 * taps, taps * (factor - 1))`.
+    """
+    matrix = np.zeros((2 * _TAPS, _TAPS, factor - 1))
+    half = _TAPS // 2
+    most = 0.0
+    for phase in range(1, factor):
+        time = np.arange(_TAPS) - (half - 1) - phase / factor
+        taps = np.sinc(time) * np.i0(_KAISER_BETA * np.sqrt(1 - np.square(time / half)))
+        taps /= taps.sum()
+        most = max(most, float(np.abs(taps).sum()))
+        for first in range(_TAPS):
+            matrix[first : first + _TAPS, first, phase - 1] = taps
+    return matrix.reshape(2 * _TAPS, -1).astype(np.float32), most
 
 
 def _channel_weights(channels: int) -> npt.NDArray[np.float64]:

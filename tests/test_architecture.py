@@ -16,7 +16,7 @@ PACKAGE = Path(fxst.__file__).parent
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
     {"errors", "configs"},
-    {"audio", "flac", "loudness", "dsp", "ballistics", "parameters"},
+    {"audio", "flac", "loudness", "spectra", "dsp", "ballistics", "parameters"},
     {"effects"},
     {"chain"},
     {"models", "tables"},
@@ -32,6 +32,7 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "matplotlib": {"plots", "training"},
     "numba": {"ballistics"},
     "pedalboard": {"effects", "chain"},
+    "pesq": {"evaluation"},
     "pyloudnorm": set(),
     "rich": {"cli"},
     "soundfile": {"audio"},

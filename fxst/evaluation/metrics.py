@@ -1,51 +1,57 @@
-"""How far an output is from its target: one function a metric, 0 where the two are the same.
+"""How far an output is from its target: one function a metric.
 
 Nothing is normalised first. Channels are compared each with its own and then averaged, so that left and right
-cannot make up for one another. What cannot be measured is not a number: NaN, which an evaluation counts as
-missing.
+cannot make up for one another; a channel that is silent in both says nothing. What cannot be measured is not a
+number: NaN, which an evaluation counts as missing.
+
+Paired metrics follow the target in time, and need one of the output's shape and sample rate. The others compare what a
+recording is like as a whole, and take one of other content, length, sample rate or number of channels: where those
+numbers differ, means over the channels that sound are compared.
 """
 
+import importlib.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fxst.loudness import loudness as integrated_loudness
+from fxst.evaluation.sound import Sound
 
 __all__ = [
     "METRICS",
     "Metric",
-    "crest_factor",
-    "loudness",
+    "cfe",
+    "cfe_db",
+    "lra_lu",
+    "ltas_db",
+    "lufs",
     "mae",
     "mrstft",
+    "msd",
+    "pesq",
+    "pesq_available",
     "rms",
-    "spectral_centroid",
+    "rms_db",
+    "sce",
+    "true_peak_db",
 ]
 
+PESQ_RATE: Final = 16_000
+PESQ_LONGEST_SECONDS: Final = 20
+"""Its C code has room for 50 utterances, which cannot be had in less; beyond them it crashes."""
+
 STFT_WINDOWS: Final = (32, 128, 512, 2048, 8192, 32768)
-STFT_FLOOR: Final = 1e-8
-"""Power under which every bin counts as equally silent, as auraloss has it."""
 
-CENTROID_WINDOW: Final = 2048
-CENTROID_HOP: Final = 512
-SILENCE: Final = 1e-12
-"""Mean square under which there is nothing to measure: -120 dBFS, below what 20 bits hold."""
+INAUDIBLE_DB: Final = -80.0
+"""Under the loudest third octave: where that is as loud as speech gets, this is about the threshold of hearing."""
 
-LOUDNESS_BLOCK_SECONDS: Final = 0.4
-_SPECTRUM_BLOCK: Final = 1 << 18
+LOGARITHMS_A_DB: Final = math.log(10)
+"""The published figures of level are 20 times the natural logarithm: this many to one dB."""
 
-Signal = npt.NDArray[np.float32]
-
-
-class Measure(Protocol):
-    """A metric's function."""
-
-    def __call__(self, output: Any, target: Any, *, sample_rate: int) -> float:
-        """Compare an output with its target."""
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,67 +59,109 @@ class Metric:
     """A metric, and how it is called in tables and files.
 
     Args:
-        name: Its name in files and requirements, with its unit.
+        name: Its name in files and requirements.
         heading: Its name for people.
         unit: The unit as printed.
-        measure: The function.
+        measure: The function, given the output and the target; NaN where it cannot be measured.
+        paired: Whether it needs a target, and not only a recording that is like it.
+        published: Whether it is one of the seven that DeepAFx-ST was published with.
+        higher_is_better: Whether it is a mark and not a distance.
     """
 
     name: str
     heading: str
     unit: str
-    measure: Measure
+    measure: Callable[[Sound, Sound], float]
+    paired: bool
+    published: bool
+    higher_is_better: bool
 
 
-def mae(output: Any, target: Any, *, sample_rate: int) -> float:
-    """Compare waveforms: the mean absolute difference of their samples.
+def pesq_available() -> bool:
+    """Tell whether the package that measures PESQ is installed."""
+    return importlib.util.find_spec("pesq") is not None
+
+
+def pesq(output: Sound, target: Sound) -> float:
+    """Predict how good listeners would find the speech beside its target: from 1, bad, to 4.6, the same.
+
+    It has no figure without the package `pesq`, and none for what that package cannot measure: less than a quarter
+    of a second, no speech, or more than 20 s.
 
     Args:
         output: What was rendered.
         target: What it should be.
-        sample_rate: Of both; it changes nothing here.
 
-    Shape:
-        output, target: `(channels, time)`.
+    Source:
+        ITU-T P.862.2, wide-band.
     """
-    x, y = _pair(output, target)
-    return float(np.abs(x - y).mean(dtype=np.float64))
+    _check_pair(output, target)
+    try:
+        from pesq import PesqError
+        from pesq import pesq as opinion
+    except ImportError:
+        return math.nan
+    if output.frames > PESQ_LONGEST_SECONDS * output.sample_rate:
+        return math.nan
+
+    def judge(ours: Array, theirs: Array) -> float:
+        try:
+            return float(opinion(PESQ_RATE, theirs, ours, "wb"))
+        except PesqError:
+            return math.nan
+
+    return _mean_by_channel(output, target, (output.resampled(PESQ_RATE), target.resampled(PESQ_RATE)), judge)
 
 
-def mrstft(output: Any, target: Any, *, sample_rate: int) -> float:
+def mrstft(output: Sound, target: Sound) -> float:
     """Compare spectra as they change, from 32 samples at a time to 32,768: linear and log magnitudes together.
 
     The mean over six FFTs of the mean absolute difference of magnitudes and of their natural logarithms; hops of
     half a window, Hann windows, the ends mirrored. A signal shorter than the longest window has no figure: a mean
-    over fewer resolutions would be another measure under the same name.
+    over fewer resolutions would be another measure under the same name. The windows are counted in samples, so
+    figures compare at one sample rate only.
 
     Args:
         output: What was rendered.
         target: What it should be.
-        sample_rate: Of both; the windows are counted in samples, so figures compare at one rate only.
-
-    Shape:
-        output, target: `(channels, time)`.
 
     Source:
         C. J. Steinmetz et al., "Style transfer of audio effects with differentiable signal processing", 2022, which
         measures with auraloss' `MultiResolutionSTFTLoss(w_sc=0, w_lin_mag=1, w_log_mag=1)`: these are its figures.
     """
-    pair = np.stack(_pair(output, target))
-    if pair.shape[-1] < max(STFT_WINDOWS):
+    _check_pair(output, target)
+    if output.frames < max(STFT_WINDOWS):
         return math.nan
     total = 0.0
     for window in STFT_WINDOWS:
         difference, bins = 0.0, 0
-        for block in _power_spectra(pair, window=window, hop=window // 2):
-            x, y = np.maximum(block, np.float32(STFT_FLOOR))
-            difference += float(np.abs(np.sqrt(x) - np.sqrt(y)).sum() + np.abs(np.log(x / y)).sum() / 2)
+        for x, y in zip(output.magnitudes(window), target.magnitudes(window), strict=True):
+            difference += float(np.abs(x - y).sum() + np.abs(np.log(x / y)).sum())
             bins += x.size
         total += difference / bins
     return total / len(STFT_WINDOWS)
 
 
-def spectral_centroid(output: Any, target: Any, *, sample_rate: int) -> float:
+def msd(output: Sound, target: Sound) -> float:
+    """Compare colour in fine detail, a few seconds at a time: linear and log magnitudes in 128 mel bands together.
+
+    The mean absolute difference of the magnitudes in the bands and of their natural logarithms; FFT, hop and Hann
+    window are all 65,536 samples, the ends mirrored. A signal shorter than the window has no figure: most of what
+    would be measured would be its mirror image. Figures compare at one sample rate only.
+
+    Args:
+        output: What was rendered.
+        target: What it should be.
+
+    Source:
+        As of `mrstft`; auraloss' `MelSTFTLoss(sample_rate, 65536, 65536, 65536, w_sc=0, w_lin_mag=1, w_log_mag=1)`.
+    """
+    _check_pair(output, target)
+    x, y = output.mel_magnitudes, target.mel_magnitudes
+    return float(np.abs(x - y).mean() + np.abs(np.log(x / y)).mean()) if x.size else math.nan
+
+
+def sce(output: Sound, target: Sound) -> float:
     """Compare brightness: the difference of the mean spectral centroids, in Hz.
 
     Frames of silence have no centroid and are left out.
@@ -121,61 +169,31 @@ def spectral_centroid(output: Any, target: Any, *, sample_rate: int) -> float:
     Args:
         output: What was rendered.
         target: What it should be.
-        sample_rate: Of both.
-
-    Shape:
-        output, target: `(channels, time)`.
     """
-    hz = np.arange(CENTROID_WINDOW // 2 + 1, dtype=np.float32) * np.float32(sample_rate / CENTROID_WINDOW)
-
-    def centroid(x: Signal) -> float:
-        if len(x) < CENTROID_WINDOW:
-            return math.nan
-        frames = []
-        for power in _power_spectra(x, window=CENTROID_WINDOW, hop=CENTROID_HOP):
-            # A Hann window leaves 3/8 of a signal's power, and half of that is in the bins above 0 Hz.
-            sounding = power[power.sum(axis=1) > SILENCE * 3 / 16 * CENTROID_WINDOW**2]
-            magnitude = np.sqrt(sounding)
-            frames.append(magnitude @ hz / magnitude.sum(axis=1))
-        centroids = np.concatenate(frames)
-        return float(centroids.mean(dtype=np.float64)) if len(centroids) else math.nan
-
-    return _difference(centroid, output, target)
+    return _difference(output, target, lambda sound: sound.centroid_hz)
 
 
-def rms(output: Any, target: Any, *, sample_rate: int) -> float:
-    """Compare levels: the difference of the root mean squares, in dB.
+def cfe(output: Sound, target: Sound) -> float:
+    """Compare dynamics by crest factor as published, with 20 times the natural logarithm: `cfe_db` times 2.3026.
 
     Args:
         output: What was rendered.
         target: What it should be.
-        sample_rate: Of both; it changes nothing here.
-
-    Shape:
-        output, target: `(channels, time)`.
     """
-    return _difference(lambda x: 10 * math.log10(_mean_square(x)), output, target)
+    return cfe_db(output, target) * LOGARITHMS_A_DB
 
 
-def crest_factor(output: Any, target: Any, *, sample_rate: int) -> float:
-    """Compare dynamics: the difference of the crest factors (peak over root mean square), in dB.
+def rms(output: Sound, target: Sound) -> float:
+    """Compare levels as published, with 20 times the natural logarithm: `rms_db` times 2.3026.
 
     Args:
         output: What was rendered.
         target: What it should be.
-        sample_rate: Of both; it changes nothing here.
-
-    Shape:
-        output, target: `(channels, time)`.
     """
-
-    def crest(x: Signal) -> float:
-        return 20 * math.log10(float(np.abs(x).max())) - 10 * math.log10(_mean_square(x))
-
-    return _difference(crest, output, target)
+    return rms_db(output, target) * LOGARITHMS_A_DB
 
 
-def loudness(output: Any, target: Any, *, sample_rate: int) -> float:
+def lufs(output: Sound, target: Sound) -> float:
     """Compare loudness as broadcasters measure it, of all channels together, in dB.
 
     Mono counts as two equal channels, which is how it is heard. A recording shorter than one gating block of 400 ms,
@@ -184,66 +202,140 @@ def loudness(output: Any, target: Any, *, sample_rate: int) -> float:
     Args:
         output: What was rendered.
         target: What it should be.
-        sample_rate: Of both.
-
-    Shape:
-        output, target: `(channels, time)`.
 
     Source:
         ITU-R BS.1770-4, annex 1.
     """
-    pair = _pair(output, target)
-    if pair[0].shape[1] < LOUDNESS_BLOCK_SECONDS * sample_rate:
+    return abs(output.loudness_lufs - target.loudness_lufs)
+
+
+def cfe_db(output: Sound, target: Sound) -> float:
+    """Compare dynamics: the difference of the crest factors (peak over root mean square), in dB.
+
+    Args:
+        output: What was rendered.
+        target: What it should be.
+    """
+    return _difference(output, target, lambda sound: sound.crest_db)
+
+
+def rms_db(output: Sound, target: Sound) -> float:
+    """Compare levels: the difference of the root mean squares, in dB.
+
+    Args:
+        output: What was rendered.
+        target: What it should be.
+    """
+    return _difference(output, target, lambda sound: sound.rms_db)
+
+
+def mae(output: Sound, target: Sound) -> float:
+    """Compare waveforms: the mean absolute difference of their samples.
+
+    Args:
+        output: What was rendered.
+        target: What it should be.
+    """
+    _check_pair(output, target)
+    return float(np.abs(output.samples - target.samples).mean(dtype=np.float64))
+
+
+def ltas_db(output: Sound, target: Sound) -> float:
+    """Compare colour and level: the mean difference of the long-term average spectra over third octaves, in dB.
+
+    From 20 Hz, or from where the shorter of the two resolves third octaves, to the lower of half their sample rates.
+    A band more than 80 dB under a sound's loudest one counts as 80 dB under it, and a band that is so faint in both
+    says nothing. Pauses count, and lower all bands alike.
+
+    Args:
+        output: What was rendered.
+        target: What it should be.
+    """
+    (ours, x), (theirs, y) = output.third_octaves, target.third_octaves
+    bands = np.intersect1d(ours, theirs)
+    if not len(bands):
         return math.nan
-    heard = (np.repeat(x, 2, axis=0) if len(x) == 1 else x for x in pair)
-    ours, theirs = (integrated_loudness(x, sample_rate=sample_rate) for x in heard)
-    return abs(ours - theirs) if math.isfinite(ours) and math.isfinite(theirs) else math.nan
+
+    def distance(x: Array, y: Array) -> float:
+        faintest = [float(levels.max()) + INAUDIBLE_DB for levels in (x, y)]
+        heard = (x > faintest[0]) | (y > faintest[1])
+        apart = np.abs(np.maximum(x, faintest[0]) - np.maximum(y, faintest[1]))
+        return float(apart[heard].mean())
+
+    return _mean_by_channel(output, target, (x[:, np.isin(ours, bands)], y[:, np.isin(theirs, bands)]), distance)
+
+
+def lra_lu(output: Sound, target: Sound) -> float:
+    """Compare dynamics over seconds: the difference of the loudness ranges, in LU.
+
+    It has no figure below 3 s, and takes about a minute to tell much.
+
+    Args:
+        output: What was rendered.
+        target: What it should be.
+
+    Source:
+        EBU Tech 3342.
+    """
+    return abs(output.loudness_range_lu - target.loudness_range_lu)
+
+
+def true_peak_db(output: Sound, target: Sound) -> float:
+    """Compare peaks, between samples too: the difference of the true peaks, in dB.
+
+    Args:
+        output: What was rendered.
+        target: What it should be.
+
+    Source:
+        ITU-R BS.1770-4, annex 2.
+    """
+    return _difference(output, target, lambda sound: sound.true_peak_dbtp)
 
 
 METRICS: Final = (
-    Metric("mae", "MAE", "", mae),
-    Metric("mrstft", "MR-STFT", "", mrstft),
-    Metric("centroid_hz", "centroid", "Hz", spectral_centroid),
-    Metric("rms_db", "RMS", "dB", rms),
-    Metric("loudness_db", "loudness", "dB", loudness),
-    Metric("crest_db", "crest factor", "dB", crest_factor),
+    Metric("pesq", "PESQ", "", pesq, paired=True, published=True, higher_is_better=True),
+    Metric("mrstft", "MRSTFT", "", mrstft, paired=True, published=True, higher_is_better=False),
+    Metric("msd", "MSD", "", msd, paired=True, published=True, higher_is_better=False),
+    Metric("sce", "SCE", "Hz", sce, paired=False, published=True, higher_is_better=False),
+    Metric("cfe", "CFE", "20·ln", cfe, paired=False, published=True, higher_is_better=False),
+    Metric("rms", "RMS", "20·ln", rms, paired=False, published=True, higher_is_better=False),
+    Metric("lufs", "LUFS", "dB", lufs, paired=False, published=True, higher_is_better=False),
+    Metric("cfe_db", "crest factor", "dB", cfe_db, paired=False, published=False, higher_is_better=False),
+    Metric("rms_db", "RMS", "dB", rms_db, paired=False, published=False, higher_is_better=False),
+    Metric("mae", "MAE", "", mae, paired=True, published=False, higher_is_better=False),
+    Metric("ltas_db", "spectrum", "dB", ltas_db, paired=False, published=False, higher_is_better=False),
+    Metric("lra_lu", "loudness range", "LU", lra_lu, paired=False, published=False, higher_is_better=False),
+    Metric("true_peak_db", "true peak", "dB", true_peak_db, paired=False, published=False, higher_is_better=False),
 )
-"""Every metric, in the order of the tables."""
+"""Every metric, in the order of the tables: the seven that were published, in their units, then the others."""
 
 
-def _pair(output: Any, target: Any) -> tuple[Signal, Signal]:
-    x, y = np.asarray(output, np.float32), np.asarray(target, np.float32)
-    if x.ndim != 2 or x.shape != y.shape or not x.size:
-        raise ValueError(f"expected two of one shape (channels, time), got {x.shape} and {y.shape}")
-    return x, y
+def _check_pair(output: Sound, target: Sound) -> None:
+    if output.samples.shape != target.samples.shape or output.sample_rate != target.sample_rate:
+        raise ValueError(
+            f"expected two of one shape and sample rate, got {output.samples.shape} at {output.sample_rate} Hz and "
+            f"{target.samples.shape} at {target.sample_rate} Hz"
+        )
 
 
-def _difference(measure: Callable[[Signal], float], output: Any, target: Any) -> float:
-    """Measure each channel, and average the differences; channels that are silent in both say nothing."""
-    differences = []
-    for x, y in zip(*_pair(output, target), strict=True):
-        silent = [_mean_square(channel) < SILENCE for channel in (x, y)]
-        if not all(silent):
-            differences.append(math.nan if any(silent) else abs(measure(x) - measure(y)))
-    return math.fsum(differences) / len(differences) if differences else math.nan
+def _difference(output: Sound, target: Sound, measured: Callable[[Sound], Array]) -> float:
+    values = (measured(output), measured(target))
+    return _mean_by_channel(output, target, values, lambda x, y: abs(float(x) - float(y)))
 
 
-def _mean_square(x: Signal) -> float:
-    return float(np.square(x, dtype=np.float64).mean())
-
-
-def _power_spectra(x: Signal, *, window: int, hop: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield short-time power spectra, `(..., time)` to `(..., frames, bins)`, a few frames at a time.
-
-    Frame n is centred on sample n * hop, and the ends are mirrored, as torch and librosa have it.
-    """
-    from scipy import fft, signal
-
-    hann = signal.get_window("hann", window).astype(np.float32)
-    padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(window // 2, window // 2)], mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window, axis=-1)[..., ::hop, :]
-    # Few enough to stay in the processor's cache; a whole recording's frames may not even fit in memory.
-    count = max(1, _SPECTRUM_BLOCK * x.shape[-1] // (window * x.size))
-    for first in range(0, frames.shape[-2], count):
-        spectrum = fft.rfft(frames[..., first : first + count, :] * hann)
-        yield np.square(spectrum.real) + np.square(spectrum.imag)
+def _mean_by_channel(
+    output: Sound, target: Sound, measured: tuple[Any, Any], distance: Callable[[Any, Any], float]
+) -> float:
+    """Take the mean over channels of a distance between what was measured in each."""
+    sounding = output.sounding, target.sounding
+    if output.channels != target.channels:
+        if not all(s.any() for s in sounding):
+            return math.nan
+        return distance(*(values[s].mean(axis=0) for values, s in zip(measured, sounding, strict=True)))
+    distances = [
+        distance(x, y) if ours and theirs else math.nan
+        for x, y, ours, theirs in zip(*measured, *sounding, strict=True)
+        if ours or theirs
+    ]
+    return math.fsum(distances) / len(distances) if distances else math.nan

@@ -1,0 +1,249 @@
+"""A signal with all that is measured in it, each thing once: a target is compared with many outputs."""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fxst import audio
+from fxst.audio import Samples
+from fxst.loudness import LoudnessMeter, TruePeakMeter
+from fxst.spectra import power_spectra, third_octaves
+
+__all__ = ["Sound"]
+
+SILENCE: Final = 1e-12
+"""Mean square under which there is nothing to measure: -120 dBFS, below what 20 bits hold."""
+
+POWER_FLOOR: Final = 1e-8
+"""Power under which every bin counts as equally silent, as auraloss has it."""
+
+CENTROID_WINDOW: Final = 2048
+CENTROID_HOP: Final = 512
+MEL_WINDOW: Final = 65_536
+MEL_BANDS: Final = 128
+LOUDNESS_BLOCK_SECONDS: Final = 0.4
+
+MOST_SAMPLES_KEPT: Final = 1 << 19
+"""Up to how many samples, in all channels, spectra are kept: about 25 bytes a sample."""
+
+_CHUNK_FRAMES: Final = 1 << 18
+
+Array = npt.NDArray[np.float64]
+
+
+class Sound:
+    """A signal, and what is measured in it when it is first asked for.
+
+    What is measured by channel is NaN for silent channels, and for what is too short.
+
+    Args:
+        samples: The signal; it is not copied, and must stay as it is.
+        sample_rate: Its sample rate.
+
+    Shape:
+        samples: `(channels, time)`.
+
+    Raises:
+        ValueError: It has another shape, or no samples.
+    """
+
+    def __init__(self, samples: Any, *, sample_rate: int) -> None:
+        self.samples: Samples = np.ascontiguousarray(samples, np.float32)
+        if self.samples.ndim != 2 or not self.samples.size:
+            raise ValueError(f"expected samples of the shape (channels, time), got {self.samples.shape}")
+        self.sample_rate = sample_rate
+        self._magnitudes: dict[int, tuple[Samples, ...]] = {}
+        self._resampled: dict[int, Samples] = {}
+
+    @property
+    def channels(self) -> int:
+        """How many channels."""
+        return self.samples.shape[0]
+
+    @property
+    def frames(self) -> int:
+        """How many samples in each channel."""
+        return self.samples.shape[1]
+
+    @functools.cached_property
+    def mean_square(self) -> Array:
+        """Each channel's power."""
+        total = np.zeros(self.channels)
+        for chunk in self._chunks():
+            total += np.einsum("ct,ct->c", chunk, chunk, dtype=np.float64)
+        return total / self.frames
+
+    @functools.cached_property
+    def sounding(self) -> npt.NDArray[np.bool_]:
+        """Which channels are not silent."""
+        return self.mean_square >= SILENCE
+
+    @functools.cached_property
+    def rms_db(self) -> Array:
+        """Each channel's root mean square."""
+        return 10 * np.log10(self.mean_square, where=self.sounding, out=np.full(self.channels, np.nan))
+
+    @functools.cached_property
+    def crest_db(self) -> Array:
+        """Each channel's crest factor: how far its highest sample is above its root mean square."""
+        highest = np.maximum(self.samples.max(axis=1), -self.samples.min(axis=1)).astype(np.float64)
+        peak_db = 20 * np.log10(highest, where=self.sounding, out=np.full(self.channels, np.nan))
+        return peak_db - self.rms_db
+
+    @functools.cached_property
+    def true_peak_dbtp(self) -> Array:
+        """How high each channel's waveform goes, between its samples too."""
+        meter = TruePeakMeter(sample_rate=self.sample_rate, channels=self.channels)
+        for chunk in self._chunks():
+            meter.process(chunk)
+        return np.where(self.sounding, meter.peaks_dbtp(), np.nan)
+
+    @property
+    def loudness_lufs(self) -> float:
+        """How loud all channels are together; NaN where no block of 400 ms is above the gate.
+
+        Mono counts as two equal channels, which is how it is heard.
+        """
+        if self.frames < LOUDNESS_BLOCK_SECONDS * self.sample_rate:
+            return math.nan
+        loudness = self._loudness.integrated()
+        return loudness if math.isfinite(loudness) else math.nan
+
+    @property
+    def loudness_range_lu(self) -> float:
+        """How far loud passages are above soft ones; NaN below 3 s, or where none is above the gate."""
+        return self._loudness.loudness_range()
+
+    @functools.cached_property
+    def _loudness(self) -> LoudnessMeter:
+        meter = LoudnessMeter(sample_rate=self.sample_rate, channels=self.channels)
+        # One channel at this gain has the power of two.
+        gain = np.float32(math.sqrt(2) if self.channels == 1 else 1)
+        for chunk in self._chunks():
+            meter.process(gain * chunk)
+        return meter
+
+    @functools.cached_property
+    def centroid_hz(self) -> Array:
+        """Each channel's mean spectral centroid, of magnitudes; frames of silence have none and are left out."""
+        if self.frames < CENTROID_WINDOW:
+            return np.full(self.channels, np.nan)
+        hz = np.arange(CENTROID_WINDOW // 2 + 1, dtype=np.float32) * np.float32(self.sample_rate / CENTROID_WINDOW)
+        # A Hann window leaves 3/8 of a signal's power, and half of that is in the bins above 0 Hz.
+        faintest = SILENCE * 3 / 16 * CENTROID_WINDOW**2
+        total, count = np.zeros(self.channels), np.zeros(self.channels)
+        for power in power_spectra(self.samples, window=CENTROID_WINDOW, hop=CENTROID_HOP):
+            sounding = power.sum(axis=-1) > faintest
+            magnitude = np.sqrt(power)
+            weight = np.where(sounding, magnitude.sum(axis=-1), 1)
+            total += np.where(sounding, magnitude @ hz / weight, 0).sum(axis=-1, dtype=np.float64)
+            count += sounding.sum(axis=-1)
+        return np.divide(total, count, where=self.sounding & (count > 0), out=np.full(self.channels, np.nan))
+
+    @functools.cached_property
+    def third_octaves(self) -> tuple[Array, Array]:
+        """Centre frequencies in Hz, and each channel's long-term average spectrum in third octaves, in dB.
+
+        Shape:
+            `(bands,)` and `(channels, bands)`.
+        """
+        return third_octaves(self.samples, sample_rate=self.sample_rate)
+
+    @functools.cached_property
+    def mel_magnitudes(self) -> Array:
+        """A mel spectrum with a very long window: a few frames of fine colour.
+
+        Slaney's mel scale, triangular bands of equal area from 0 Hz to half the sample rate. At every sample rate each
+        band holds bins, and no bin is below the floor: there is always a logarithm.
+
+        Shape:
+            `(channels, bands, frames)`; no frames for less than a window.
+        """
+        if self.frames < MEL_WINDOW:
+            return np.zeros((self.channels, MEL_BANDS, 0))
+        bank = _mel_bank(self.sample_rate)
+        frames: list[Array] = []
+        for power in power_spectra(self.samples, window=MEL_WINDOW, hop=MEL_WINDOW):
+            magnitude = np.sqrt(np.maximum(power, np.float32(POWER_FLOOR)))
+            frames.append((bank @ magnitude.reshape(-1, magnitude.shape[-1]).T).reshape(MEL_BANDS, self.channels, -1))
+        return np.concatenate(frames, axis=-1).swapaxes(0, 1)
+
+    def magnitudes(self, window: int) -> Iterator[Samples]:
+        """Yield short-time magnitude spectra, no bin below the floor, with hops of half a window.
+
+        Sounds of one shape give blocks of the same shapes.
+
+        Args:
+            window: How long a frame is, in samples.
+
+        Shape:
+            Each block: `(channels, frames, bins)`.
+        """
+        if self.samples.size > MOST_SAMPLES_KEPT:
+            return self._measured_magnitudes(window)
+        if window not in self._magnitudes:
+            self._magnitudes[window] = tuple(self._measured_magnitudes(window))
+        return iter(self._magnitudes[window])
+
+    def _measured_magnitudes(self, window: int) -> Iterator[Samples]:
+        for power in power_spectra(self.samples, window=window, hop=window // 2):
+            yield np.sqrt(np.maximum(power, np.float32(POWER_FLOOR)))
+
+    def resampled(self, sample_rate: int) -> Samples:
+        """Give the samples at another sample rate.
+
+        Args:
+            sample_rate: The sample rate wanted.
+        """
+        if sample_rate not in self._resampled:
+            self._resampled[sample_rate] = audio.resample(
+                self.samples, source_rate=self.sample_rate, target_rate=sample_rate
+            )
+        return self._resampled[sample_rate]
+
+    def _chunks(self) -> Iterator[Samples]:
+        """Yield the samples a stretch at a time: what is made of one takes a multiple of its memory."""
+        for first in range(0, self.frames, _CHUNK_FRAMES):
+            yield self.samples[:, first : first + _CHUNK_FRAMES]
+
+
+@functools.lru_cache(maxsize=4)
+def _mel_bank(sample_rate: int) -> Any:
+    """Give the triangular bands as a sparse matrix `(bands, bins)`.
+
+    Source:
+        M. Slaney, "Auditory toolbox", 1998: the scale is linear below 1 kHz, logarithmic above.
+    """
+    from scipy import sparse
+
+    highest = _mel(np.array(sample_rate / 2))
+    corners = _hertz(np.linspace(0, float(highest), MEL_BANDS + 2))
+    hz = np.arange(MEL_WINDOW // 2 + 1) * (sample_rate / MEL_WINDOW)
+    # Between corners m and m + 1 band m - 1 falls and band m rises; the last bin is the last corner.
+    below = np.clip(np.searchsorted(corners, hz, side="right") - 1, 0, MEL_BANDS)
+    rise = (hz - corners[below]) / (corners[below + 1] - corners[below])
+    area = 2 / (corners[2:] - corners[:-2])
+    bins = np.arange(len(hz))
+    rows, columns = np.concatenate([below, below - 1]), np.concatenate([bins, bins])
+    heights = np.concatenate([rise, 1 - rise])
+    inside = (rows >= 0) & (rows < MEL_BANDS)
+    rows, columns, heights = rows[inside], columns[inside], heights[inside]
+    return sparse.csr_array((heights * area[rows], (rows, columns)), shape=(MEL_BANDS, len(hz)))
+
+
+_MEL_HZ: Final = 200 / 3
+"""Hertz a mel below 1 kHz."""
+_MEL_BREAK: Final = 1000 / _MEL_HZ
+_MEL_STEP: Final = math.log(6.4) / 27
+
+
+def _mel(hz: Array) -> Array:
+    return np.where(hz < 1000, hz / _MEL_HZ, _MEL_BREAK + np.log(np.maximum(hz, 1000) / 1000) / _MEL_STEP)
+
+
+def _hertz(mel: Array) -> Array:
+    return np.where(mel < _MEL_BREAK, mel * _MEL_HZ, 1000 * np.exp(_MEL_STEP * np.maximum(mel - _MEL_BREAK, 0)))

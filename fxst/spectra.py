@@ -1,0 +1,155 @@
+"""Spectra: short-time power spectra, and the long-term average in third octaves, which is a recording's colour."""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["LongTermSpectrum", "power_spectra", "third_octaves"]
+
+WINDOW_SECONDS: Final = 1 / 3
+"""What a window of the long-term spectrum spans at least, which just resolves the lowest band."""
+
+FLOOR: Final = 1e-14
+"""Power that stands for none at all: -140 dB."""
+
+_LOWEST_BAND, _HIGHEST_BAND = -17, 13  # in third octaves from 1 kHz: the bands called 20 Hz and 20 kHz
+_EDGE: Final = 2 ** (1 / 6)
+_HANN_NOISE_BINS: Final = 1.5
+_BLOCK_SAMPLES: Final = 1 << 18
+
+Samples = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float64]
+
+
+def power_spectra(x: Samples, *, window: int, hop: int) -> Iterator[Samples]:
+    """Yield short-time power spectra, a few frames at a time.
+
+    Hann windows; frame n is centred on sample n * hop, and the ends are mirrored, as torch and librosa have it.
+
+    Args:
+        x: Audio.
+        window: How long a frame is, in samples.
+        hop: From one frame to the next, in samples.
+
+    Shape:
+        x: `(..., time)`, longer than half a window; each block: `(..., frames, bins)`.
+    """
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(window // 2, window // 2)], mode="reflect")
+    yield from _powers(_frames(padded, window=window, hop=hop), bins_of=window)
+
+
+def third_octaves(x: Samples, *, sample_rate: int) -> tuple[Array, Array]:
+    """Measure the colour of a recording as a whole: its long-term average spectrum in third octaves.
+
+    All of it counts, pauses too, which lower all bands alike.
+
+    Args:
+        x: Audio.
+        sample_rate: Its sample rate.
+
+    Returns:
+        Centre frequencies in Hz, and the power in each band in dB, full-scale sine 0 dB: every band from 20 Hz, or
+        from where so short a signal resolves them, to 20 kHz, or half the sample rate.
+
+    Shape:
+        `(..., time)` to `(bands,)` and `(..., bands)`.
+    """
+    spectrum = LongTermSpectrum(sample_rate=sample_rate)
+    spectrum.process(x)
+    return spectrum.third_octaves()
+
+
+class LongTermSpectrum:
+    """Measure the long-term average spectrum of a stream.
+
+    Args:
+        sample_rate: Samples a second.
+    """
+
+    def __init__(self, *, sample_rate: int) -> None:
+        self._sample_rate = sample_rate
+        self._window = max(2, 1 << math.ceil(math.log2(WINDOW_SECONDS * sample_rate)))
+        self._power: Array | None = None
+        self._frames = 0
+        self._held: Samples | None = None  # from the start of the last frame that was taken
+
+    def process(self, block: Samples) -> None:
+        """Take in the next stretch of audio.
+
+        Args:
+            block: Audio.
+
+        Shape:
+            `(..., time)`.
+        """
+        hop = self._window // 2
+        x = block if self._held is None else np.concatenate([self._held, block], axis=-1)
+        first = hop if self._frames else 0
+        if x.shape[-1] - first >= self._window:
+            frames = _frames(x[..., first:], window=self._window, hop=hop)
+            power = sum(p.sum(axis=-2, dtype=np.float64) for p in _powers(frames, bins_of=self._window))
+            self._power = power if self._power is None else self._power + power
+            self._frames += frames.shape[-2]
+            x = x[..., first + (frames.shape[-2] - 1) * hop :]
+        self._held = x.copy()
+
+    def third_octaves(self) -> tuple[Array, Array]:
+        """Give the centre frequencies in Hz and the power in each band in dB, of all that was taken in.
+
+        Shape:
+            `(bands,)` and `(..., bands)`.
+        """
+        if self._held is None:
+            raise ValueError("there is no audio to measure")
+        length = min(self._window, self._held.shape[-1])
+        power, frames = self._power, self._frames
+        if power is None or self._held.shape[-1] > self._window:
+            # What is left over gets a frame that ends with it; the whole of a short recording gets one of its length.
+            last = self._held[..., None, self._held.shape[-1] - length :]
+            (ending,) = _powers(last, bins_of=self._window)
+            power = ending[..., 0, :] + (0 if power is None else power)
+            frames += 1
+        centres, shares = _bands(self._sample_rate, self._window, length)
+        # A full-scale sine has a mean square of 1/2, half of which is at negative frequencies.
+        power = power @ shares * (4 / (frames * float(np.square(_hann(length)).sum()) * self._window))
+        return centres.copy(), 10 * np.log10(np.maximum(power, FLOOR))
+
+
+def _frames(x: Samples, *, window: int, hop: int) -> Samples:
+    return np.lib.stride_tricks.sliding_window_view(x, window, axis=-1)[..., ::hop, :]
+
+
+def _powers(frames: Samples, *, bins_of: int) -> Iterator[Samples]:
+    # SciPy's, because NumPy's takes twice as long.
+    from scipy import fft
+
+    hann = _hann(frames.shape[-1])
+    # Few enough to stay in the processor's cache; a whole recording's frames may not even fit in memory.
+    count = max(1, _BLOCK_SAMPLES // (bins_of * math.prod(frames.shape[:-2])))
+    for first in range(0, frames.shape[-2], count):
+        spectrum = fft.rfft(frames[..., first : first + count, :] * hann, n=bins_of)
+        yield np.square(spectrum.real) + np.square(spectrum.imag)
+
+
+@functools.lru_cache(maxsize=16)
+def _hann(window: int) -> Samples:
+    from scipy import signal
+
+    return signal.get_window("hann", window).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _bands(sample_rate: int, window: int, length: int) -> tuple[Array, Array]:
+    """Give the centres of the bands that are resolved, and the share of each bin `(bins,)` in each band `(bands,)`."""
+    centres = 1000 * 2.0 ** (np.arange(_LOWEST_BAND, _HIGHEST_BAND + 1) / 3)
+    resolved = centres * (_EDGE - 1 / _EDGE) >= _HANN_NOISE_BINS * sample_rate / length
+    centres = centres[resolved & (centres * _EDGE <= sample_rate / 2)]
+    # A bin reaches half-way to its neighbours, and where a band ends inside one, both bands have their part of it.
+    bins = np.arange(window // 2 + 1)[:, None]
+    low, high = (centres * edge * window / sample_rate for edge in (1 / _EDGE, _EDGE))
+    shares = np.clip(np.minimum(bins + 0.5, high) - np.maximum(bins - 0.5, low), 0, None)
+    return centres, shares
