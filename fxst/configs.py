@@ -113,38 +113,86 @@ class ApplyConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Measure style transfer: models and baselines on the same items, with intervals.
+    """Measure style transfer: models, baselines and oracles on the same items, with intervals.
 
-    The items come from a CSV of recordings, or are drawn from a dataset's speakers.
+    The items are drawn from a folder of recordings, as the published evaluation of DeepAFx-ST does it, or a CSV lists
+    them.
     """
 
-    pairs: Path | None = option(
-        None,
-        "CSV with the columns input, reference, target and, where there are outputs to score, output; the paths count "
-        "from its folder.",
-        metavar="CSV",
-    )
     data: Path | None = option(
         None,
-        "Folder of a dataset to draw items from; MR-STFT needs clips of 32,768 samples, so build it with --seconds 5.",
+        "Folder of recordings (or a dataset made from some) to draw items from: passages of held-out voices.",
         metavar="FOLDER",
+    )
+    pairs: Path | None = option(
+        None,
+        "CSV with the columns input, reference and, where they are known, target, output (to be scored) and group "
+        "(whose voice it is); paths count from its folder. Without targets, distances to the reference are measured.",
+        metavar="CSV",
     )
     models: tuple[str, ...] = option(
         (), "A shipped model's name, or a model's folder; repeat the option for more.", flags=("--model", "-m")
     )
+    outputs: tuple[Path, ...] = option(
+        (),
+        "Folder of renders to score, each named after its item or, with --pairs, its input; repeat the option for more.",
+        metavar="FOLDER",
+    )
+    baselines: tuple[str, ...] = option(
+        (),
+        "A row to show beside them: closed-form, rule-based, oracle-eq, oracle-chain, matchering, all or none; repeat "
+        "the option for more. By default all but oracle-chain, which takes many seconds an item, and matchering only "
+        "where it is installed.",
+        flags=("--baseline",),
+        metavar="NAME",
+    )
+    limit: int | None = option(
+        None,
+        "Score only so many items; without it 200, or with --pairs all.",
+        flags=("--limit", "--items", "-n"),
+        minimum=1,
+    )
+    protocol: Literal["p", "chain"] = option(
+        "p",
+        "With --data, what makes the targets: p, the published corruptions by equalisers, compressors and expanders; "
+        "chain, random settings of the models' own chain.",
+    )
     chain: str | None = option(
-        None, "Chain of effects of the closed form, and of --data's targets; by default the model's, or eq-comp."
+        None, "Chain of oracle-chain, and of --protocol chain's targets; by default the models', or eq-comp."
     )
-    split: Literal["train", "val", "test"] = option("test", "With --data: which speakers.")
-    items: int = option(200, "With --data: how many items.", flags=("--items", "-n"), minimum=1)
+    sample_rate: int = option(24_000, "With --data: 24000, or 44100 for music. Other rates are resampled.")
+    split: Literal["train", "val", "test", "all"] = option(
+        "test", "With --data: whose voices, divided as `fxst dataset build` divides them."
+    )
+    split_seed: int = option(0, "Seed of that division; a dataset knows its own.", minimum=0)
+    each_file: bool = option(
+        False, "Every file is a voice, or a song, of its own; without it, every folder.", flags=("--each-file",)
+    )
     seed: int = option(0, "Seed of every random choice: same seed, same items.", minimum=0)
-    output: Path | None = option(
-        None, "Folder to write items.csv and summary.json to.", flags=("--output", "-o"), metavar="FOLDER"
+    pesq: bool = option(
+        True, "Measure PESQ, where its package is installed; it takes most of the time.", flags=("--pesq/--no-pesq",)
     )
+    oracle_steps: int = option(150, "Steps of oracle-chain's optimisation.", minimum=1)
+    output: Path | None = option(
+        None,
+        "Folder to write items.csv, items.jsonl and summary.json to; an evaluation that was stopped goes on from it.",
+        flags=("--output", "-o"),
+        metavar="FOLDER",
+    )
+    audio: Path | None = option(
+        None,
+        "Folder to write every item's input, reference, target and outputs to, with a pairs.csv that lists them.",
+        metavar="FOLDER",
+    )
+    report: Path | None = option(
+        None, "Web page to write: the table, and items to listen to and look at.", metavar="HTML"
+    )
+    report_items: int = option(10, "How many items the page shows, from the best to the worst.", minimum=1)
     require: tuple[str, ...] = option(
         (),
         "Fail unless every model and output keeps to this bound, such as mrstft_ratio<=0.45; with a row's name before "
         "it (closed-form.mrstft<=1), unless that row does. Repeat the option for more.",
         metavar="BOUND",
     )
+    workers: int = option(0, "Worker processes; 0 is one for each processor.", minimum=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the models run; the effects run on the CPU.")

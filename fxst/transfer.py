@@ -115,6 +115,11 @@ class StyleTransfer:
         return self._checkpoint.folder.resolve().name
 
     @property
+    def sha256(self) -> str:
+        """Fingerprint of the model's weights and card."""
+        return str(self._checkpoint.card.get("sha256", ""))
+
+    @property
     def chain(self) -> Chain:
         """The effects that the model sets."""
         return self._checkpoint.chain
@@ -218,8 +223,7 @@ class StyleTransfer:
             with torch.inference_mode(), one_thread():
                 knobs = self._checkpoint.model.controls(heard.statistics[None], reference.statistics[None])
             rows = self.chain.settings(knobs[0].cpu())
-        sha256 = str(self._checkpoint.card.get("sha256", ""))
-        made_by = {"fxst": __version__, "model": self.name, "model_sha256": sha256}
+        made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}
         return Table(self.chain, rows, made_by | dict(names or {}))
 
     def _hear_and_choose(

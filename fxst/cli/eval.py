@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -16,18 +16,18 @@ from fxst.errors import SettingsError
 MOST_ERRORS: Final = 3
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
-    from fxst.evaluation.evaluate import Evaluation
-    from fxst.evaluation.scores import Progress
-    from fxst.evaluation.summary import Interval
+    from fxst.evaluation.evaluate import Evaluation, Progress
+    from fxst.evaluation.summary import Figure, Interval
 
 
 @command(app, EvalConfig, "eval")
 def _evaluate(config: EvalConfig) -> None:
-    """Evaluate, show the table, and fail if a system did, or fell short of what was required."""
+    """Evaluate, show the tables, and fail if a system did, or fell short of what was required."""
     if (config.pairs is None) == (config.data is None):
-        raise typer.BadParameter("name either a CSV of recordings (--pairs) or a dataset (--data).")
+        raise typer.BadParameter("name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
 
     from fxst.evaluation.summary import Requirement
 
@@ -37,12 +37,14 @@ def _evaluate(config: EvalConfig) -> None:
         except SettingsError as error:
             raise typer.BadParameter(str(error), param_hint="--require") from error
 
-    from fxst import load
     from fxst.evaluation.evaluate import evaluate
 
-    models = [load(model, device=config.device) for model in config.models]
-    with _progress_bar() as progress:
-        evaluation = evaluate(config, models, progress)
+    try:
+        with _progress_bar() as progress:
+            evaluation = evaluate(config, progress)
+    except KeyboardInterrupt as interrupt:
+        hint = "" if config.output is None else "; the same command goes on from what is finished"
+        raise KeyboardInterrupt(f"interrupted{hint}") from interrupt
     _show(evaluation)
     _tell_of_errors(evaluation)
     empty = [row.system for row in evaluation.rows if row.empty]
@@ -50,7 +52,8 @@ def _evaluate(config: EvalConfig) -> None:
         typer.secho(f"fxst: {system} could not be measured on any item.", fg=typer.colors.RED, err=True)
     for sentence in evaluation.shortfalls:
         typer.secho(f"fxst: {sentence}", fg=typer.colors.RED, err=True)
-    if empty or evaluation.shortfalls or any(score.error for score in evaluation.scores):
+    failed = any(score.error for item in evaluation.items for score in item.scores)
+    if empty or failed or evaluation.shortfalls:
         raise typer.Exit(1)
 
 
@@ -68,63 +71,96 @@ def _progress_bar() -> "Iterator[Progress | None]":
 
 
 def _show(evaluation: "Evaluation") -> None:
-    """Print a row for each system, and under it what share of the input's distances is left."""
+    """Print the published metrics, then the others: a row for each system, and what share of the input's is left."""
     from rich.console import Console
+
+    from fxst.evaluation.metrics import METRICS, pesq_available
+    from fxst.evaluation.scores import SETTINGS
+
+    measured = {name for row in evaluation.rows for name in row.figures}
+    published = [(m.name, m.heading, m.unit) for m in METRICS if m.name in measured and m.published]
+    others = [(m.name, m.heading, m.unit) for m in METRICS if m.name in measured and not m.published]
+    if SETTINGS in measured:
+        others.append((SETTINGS, "settings", "% of range"))
+    console = Console(highlight=False)
+    for columns in (published, others):
+        if columns:
+            _show_table(console, evaluation, columns)
+            console.print()
+
+    count, groups = len(evaluation.items), len({item.group for item in evaluation.items})
+    console.print(
+        f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
+        f"{'voice or song' if groups == 1 else 'voices or songs'}, output against "
+        f"{'target' if evaluation.task.items.has_targets else 'reference'}. Under each figure its 95 % bootstrap "
+        "interval over voices, then items; under each row its share of the input's.",
+        markup=False,
+    )
+    if "pesq" in measured and not pesq_available():
+        console.print("PESQ is missing: pip install 'fxst[pesq]' (or leave it out with --no-pesq).", markup=False)
+    for path in (evaluation.config.output, evaluation.config.audio, evaluation.config.report):
+        if path is not None:
+            console.print(f"Written to: {path}", markup=False, soft_wrap=True)
+
+
+def _show_table(
+    console: "Console", evaluation: "Evaluation", columns: Sequence[tuple[str, str, str]]
+) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fxst.evaluation.metrics import METRICS
     from fxst.evaluation.summary import INPUT
 
     table = Table(box=None, pad_edge=False)
     table.add_column()
-    for metric in METRICS:
-        table.add_column(f"{metric.heading}\n{metric.unit}", justify="right", no_wrap=True)
+    for _, heading, unit in columns:
+        table.add_column(f"{heading}\n{unit}", justify="right", no_wrap=True)
     for row in evaluation.rows:
-        figures = [row.figures[metric.name] for metric in METRICS]
-        counts = [Text(f"\n{figure.missing} missing" if figure.missing else "", style="yellow") for figure in figures]
-        cells = [_cell(figure.mean) + count for figure, count in zip(figures, counts, strict=True)]
-        table.add_row(Text(row.system, style="bold"), *cells)
+        figures = [row.figures.get(name) for name, _, _ in columns]
+        table.add_row(Text(row.system, style="bold"), *(_mean(figure) for figure in figures))
         if row.system != INPUT:
-            table.add_row(Text("  of input", style="dim"), *(_cell(figure.ratio) for figure in figures))
+            ratios = (Text("") if figure is None else _cell(figure.ratio, missing="") for figure in figures)
+            table.add_row(Text("  of input", style="dim"), *ratios)
     # As wide as the table is: a pipe has no width, and a narrow terminal wraps better than rich crops.
-    console = Console(highlight=False)
-    console.width = max(
-        console.width, table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum
-    )
-    console.print(table)
-    count = len(evaluation.scores) // len(evaluation.rows)
-    console.print(
-        f"{count:,} {'item' if count == 1 else 'items'}; under each figure its 95 % bootstrap interval.", markup=False
-    )
-    if evaluation.config.output is not None:
-        console.print(f"Written to: {evaluation.config.output}", markup=False, soft_wrap=True)
+    wide = table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum
+    console.print(table, width=max(console.width, wide), crop=False, no_wrap=True)
 
 
-def _cell(interval: "Interval") -> "Text":
+def _mean(figure: "Figure | None") -> "Text":
+    from rich.text import Text
+
+    if figure is None:
+        return Text("-", style="dim")
+    count = Text(f"\n{figure.missing} missing" if figure.missing else "", style="yellow")
+    return _cell(figure.mean, missing="missing") + count
+
+
+def _cell(interval: "Interval", *, missing: str) -> "Text":
     """Write a figure, and its interval in the line below."""
     from rich.text import Text
 
-    bounds = "" if math.isnan(interval.low) else f"{_number(interval.low)}-{_number(interval.high)}"
-    return Text(_number(interval.value)).append(f"\n{bounds}", style="dim")
+    from fxst.evaluation.summary import in_digits
 
-
-def _number(value: float) -> str:
-    """Write a number with four digits that count, and no exponent."""
-    if math.isnan(value):
-        return "missing"
-    magnitude = math.floor(math.log10(abs(value))) if value else 3
-    return f"{value:,.{min(max(0, 3 - magnitude), 9)}f}"
+    if math.isnan(interval.value):
+        return Text(missing)
+    bounds = "" if math.isnan(interval.low) else f"{in_digits(interval.low)}-{in_digits(interval.high)}"
+    return Text(in_digits(interval.value)).append(f"\n{bounds}", style="dim")
 
 
 def _tell_of_errors(evaluation: "Evaluation") -> None:
     """Tell why outputs are missing, a few a system; items.csv has them all."""
-    errors = [score for score in evaluation.scores if score.error]
     told: Counter[str] = Counter()
-    for score in errors:
-        told[score.system] += 1
-        if told[score.system] <= MOST_ERRORS:
-            typer.secho(f"fxst: {score.item}, {score.system}: {score.error}", fg=typer.colors.YELLOW, err=True)
-    for system, count in told.items():
+    for item in evaluation.items:
+        # What is wrong with an item is the same for every system, and told once.
+        by_error: dict[str, list[str]] = {}
+        for score in item.scores:
+            if score.error:
+                by_error.setdefault(score.error, []).append(score.system)
+        for error, systems in by_error.items():
+            who = ", ".join(systems) if len(systems) < len(item.scores) else "item"
+            told[who] += 1
+            if told[who] <= MOST_ERRORS:
+                typer.secho(f"fxst: {item.name}, {who}: {error}", fg=typer.colors.YELLOW, err=True)
+    for who, count in told.items():
         if count > MOST_ERRORS:
-            typer.secho(f"fxst: {system}: {count - MOST_ERRORS:,} more.", fg=typer.colors.YELLOW, err=True)
+            typer.secho(f"fxst: {who}: {count - MOST_ERRORS:,} more.", fg=typer.colors.YELLOW, err=True)

@@ -157,6 +157,28 @@ class Dataset:
         """
         return self._indices.get(split, {})
 
+    def recordings(self, split: str) -> dict[str, list[tuple[int, str]]]:
+        """List the recordings that each speaker's clips of a split were cut from, speakers and recordings sorted.
+
+        Args:
+            split: `train`, `val` or `test`; `all` for every one.
+
+        Returns:
+            For each speaker, which source and the name below it.
+
+        Raises:
+            ModelError: the manifest cannot be read.
+        """
+        found: dict[str, set[tuple[int, str]]] = {}
+        try:
+            with open(self.folder / MANIFEST, encoding="utf-8", errors="surrogateescape", newline="") as file:
+                for row in csv.DictReader(file):
+                    if split in ("all", row["split"]):
+                        found.setdefault(row["speaker"], set()).add((int(row["root"]), row["source"]))
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise self._damaged(MANIFEST) from error
+        return {speaker: sorted(names) for speaker, names in sorted(found.items())}
+
     def clips(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Fetch clips by their numbers, at their own level.
 

@@ -1,60 +1,62 @@
-"""`eval`: models and baselines on the same items, and what came of it as tables."""
+"""`eval`: models, baselines and oracles on the same items, and what came of it as tables."""
 
-import csv
-import io
+import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import fxst
-from fxst.audio import Samples
+from fxst import transfer
 from fxst.chain import CHAINS, Chain
 from fxst.configs import EvalConfig
-from fxst.data.manifest import Dataset
-from fxst.data.shards import write_atomically
-from fxst.errors import FxstError, SettingsError
-from fxst.evaluation.baselines import closed_form
-from fxst.evaluation.items import DrawnItems, Item, Items, PairedItems
-from fxst.evaluation.metrics import METRICS
-from fxst.evaluation.scores import Progress, Score, System, score
-from fxst.evaluation.summary import CONFIDENCE, DRAWS, INPUT, Interval, Requirement, Row, summarise
+from fxst.data.workers import Workers, processors
+from fxst.errors import SettingsError
+from fxst.evaluation import baselines
+from fxst.evaluation.items import Items, PairedItems
+from fxst.evaluation.protocol import DrawnItems
+from fxst.evaluation.results import Journal, KeptAudio, make_folder, write_results
+from fxst.evaluation.scores import Scored, score_item
+from fxst.evaluation.summary import INPUT, Requirement, Row, summarise
+from fxst.evaluation.systems import Output, System, applied, given, renders_in
+from fxst.evaluation.voices import Voices
+from fxst.transfer import StyleTransfer
 
-__all__ = ["CLOSED_FORM", "ITEMS", "OUTPUT", "SUMMARY", "Evaluation", "Model", "evaluate"]
+__all__ = ["Evaluation", "Progress", "Task", "evaluate"]
 
-CLOSED_FORM: Final = "closed-form"
+DEFAULT_CHAIN: Final = "eq-comp"
+DEFAULT_ITEMS: Final = 200
 OUTPUT: Final = "output"
 """The row of the outputs that a CSV names."""
 
-DEFAULT_CHAIN: Final = "eq-comp"
-ITEMS: Final = "items.csv"
-SUMMARY: Final = "summary.json"
-FORMAT: Final = "fxst-evaluation"
-FORMAT_VERSION: Final = 1
+ALL, NONE = "all", "none"
+FEW_ITEMS: Final = 4
+"""So few are done before a second process has loaded its libraries."""
+
+Progress = Callable[[int, int], None]
+"""Told how many items are done, and of how many."""
 
 
-class _Result(Protocol):
-    @property
-    def audio(self) -> Samples: ...
+@dataclass(frozen=True)
+class Task:
+    """What an evaluation does.
 
+    Args:
+        items: The items.
+        systems: Who does them, by the names of their rows.
+        judged: The rows of models and given outputs: those that a requirement without a row's name is about.
+        chain: The chain of `--protocol chain`; None otherwise.
+        identity: Changes with whatever changes a score.
+    """
 
-class Model(Protocol):
-    """A style-transfer model, as `fxst.load` gives it."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def chain(self) -> Chain:
-        """The effects that it sets."""
-
-    def apply(
-        self, audio: Any, reference: Any, *, sample_rate: int, reference_sample_rate: int | None = None
-    ) -> _Result:
-        """Make a recording sound like another one."""
+    items: Items
+    systems: Mapping[str, System]
+    judged: tuple[str, ...]
+    chain: Chain | None
+    identity: str
 
 
 @dataclass(frozen=True)
@@ -63,123 +65,214 @@ class Evaluation:
 
     Args:
         config: What was asked for.
-        chain: The effects of the closed form and, with a dataset, of the targets.
-        scores: Every system's score on every item.
+        task: The items and the systems.
+        items: What came of every item.
         rows: The systems in order, the input first, with their means and ratios.
         shortfalls: Each requirement that was not met, in a sentence.
     """
 
     config: EvalConfig
-    chain: Chain
-    scores: tuple[Score, ...]
+    task: Task
+    items: tuple[Scored, ...]
     rows: tuple[Row, ...]
     shortfalls: tuple[str, ...]
 
 
-def evaluate(config: EvalConfig, models: Sequence[Model], progress: Progress | None = None) -> Evaluation:
-    """Score the input, the closed form, given outputs and models on the same items.
+def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation:
+    """Score the input, baselines, given outputs and models on the same items.
 
-    With an output folder, it gets `items.csv`, a line for each system on each item, and `summary.json`.
+    With an output folder, it gets `items.csv`, `items.jsonl` and `summary.json`; what was finished when an evaluation
+    stopped is not done again.
 
     Args:
         config: The command.
-        models: Its models, loaded, in the same order.
         progress: Called after each item.
 
     Raises:
-        SettingsError: The items, the chain or a requirement make no sense.
+        SettingsError: The items, a chain, a baseline or a requirement make no sense.
         AudioError: A recording that a CSV names cannot be read.
-        ModelError: The dataset cannot be read.
-        FxstError: The output folder cannot be written.
+        ModelError: A model or dataset cannot be read.
+        FxstError: A folder cannot be written, or a worker process died.
     """
     requirements = [Requirement.parse(text) for text in config.require]
-    chain = _chain(config, models)
-    items: Items
-    if config.pairs is not None:
-        items = PairedItems(config.pairs)
-    elif config.data is not None:
-        data = Dataset.open(config.data)
-        items = DrawnItems(data, split=config.split, chain=chain, count=config.items, seed=config.seed)
-    else:
-        raise SettingsError("Name what to score: a CSV of recordings (--pairs), or a dataset (--data).")
-    judged = _outputs(items) | _named(config, models)
-    systems = _baselines(chain) | judged
+    task = _task(config)
     for requirement in requirements:
-        _check(requirement, systems, judged)
-    if config.output is not None:
-        _make_folder(config.output)
+        _check(requirement, task)
+    for folder in (config.output, config.audio):
+        if folder is not None:
+            make_folder(folder)
 
-    scores = score(items, systems, progress)
-    rows = summarise(scores, seed=config.seed)
-    shortfalls = [
-        sentence for requirement in requirements for sentence in _shortfalls(requirement, rows, judged=tuple(judged))
-    ]
-    result = Evaluation(config, chain, scores, rows, tuple(shortfalls))
+    count = len(task.items.names)
+    with Journal(config.output, task.identity) as journal:
+        done = {index: scored for index, scored in journal.finished.items() if index < count}
+        left = [index for index in range(count) if index not in done]
+        for index, scored in zip(left, _score(config, left), strict=True):
+            journal.add(index, scored)
+            done[index] = scored
+            if progress is not None:
+                progress(len(done), count)
+
+    items = tuple(done[index] for index in range(count))
+    rows = summarise(items, seed=config.seed)
+    shortfalls = [sentence for requirement in requirements for sentence in _shortfalls(requirement, rows, task.judged)]
+    result = Evaluation(config, task, items, rows, tuple(shortfalls))
+    if config.audio is not None:
+        KeptAudio(config.audio).list(task.items)
+    if config.report is not None:
+        from fxst.evaluation.report import write_evaluation
+
+        write_evaluation(result, config.report)
     if config.output is not None:
-        _write(result, config.output)
+        write_results(result, config.output)
+        journal.remove()
     return result
 
 
-def _chain(config: EvalConfig, models: Sequence[Model]) -> Chain:
+def _score(config: EvalConfig, indices: Sequence[int]) -> Iterator[Scored]:
+    """Score items in order, several at a time where that pays."""
+    workers = min(config.workers or processors(), len(indices))
+    if workers < 2 or len(indices) < FEW_ITEMS:
+        yield from map(partial(_score_one, config), indices)
+        return
+    with Workers(workers) as pool:
+        yield from pool.map(partial(_score_one, config), indices)
+
+
+def _score_one(config: EvalConfig, index: int) -> Scored:
+    """Score one item; a worker process sets up its own items and systems, once."""
+    task = _task(config)
+    keep = None if config.audio is None else KeptAudio(config.audio).keep
+    return score_item(task.items, index, task.systems, pesq=config.pesq, keep=keep)
+
+
+@lru_cache(maxsize=1)
+def _task(config: EvalConfig) -> Task:
+    models = [transfer.load(model, device=config.device) for model in config.models]
+    chain = _chain(config, models) if config.protocol == "chain" and config.data is not None else None
+    items, what = _items(config, chain)
+    judged = _given(config, items) | _named(config, models)
+    systems = {INPUT: lambda item: Output(item.input)} | _baselines(config, models, items)
+    taken = systems.keys() & judged.keys()
+    if taken:
+        raise SettingsError(f"Two rows would be called {min(taken)!r}: rename a model's or an output's folder.")
+    about = {
+        "fxst": fxst.__version__,
+        "items": what,
+        "chain": None if chain is None else chain.to_spec(),
+        "rows": list(systems) + list(judged),
+        "models": [model.sha256 for model in models],
+        "outputs": [str(folder.resolve()) for folder in config.outputs],
+        "pesq": config.pesq,
+        "oracle_steps": config.oracle_steps,
+    }
+    identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return Task(items, systems | judged, tuple(judged), chain, identity)
+
+
+def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, Any]]:
+    """Find the items, and say what they depend on."""
+    if (config.pairs is None) == (config.data is None):
+        raise SettingsError("Name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
+    if config.pairs is not None:
+        paired = PairedItems(config.pairs, limit=config.limit)
+        return paired, {"pairs": str(config.pairs.resolve()), "lines": paired.lines}
+    assert config.data is not None
+    voices = Voices(config.data, split=config.split, split_seed=config.split_seed, each_file=config.each_file)
+    drawn = DrawnItems(
+        voices,
+        chain=chain,
+        sample_rate=config.sample_rate,
+        count=config.limit or DEFAULT_ITEMS,
+        seed=config.seed,
+    )
+    return drawn, {
+        "data": str(config.data.resolve()),
+        "voices": voices.names,
+        "protocol": config.protocol,
+        "sample_rate": config.sample_rate,
+        "seed": config.seed,
+    }
+
+
+def _chain(config: EvalConfig, models: Sequence[StyleTransfer]) -> Chain:
+    chains = _chains(config, models)
+    if len(chains) > 1:
+        raise SettingsError("The models set different chains: choose one for all with --chain.")
+    return chains[0]
+
+
+def _chains(config: EvalConfig, models: Sequence[StyleTransfer]) -> list[Chain]:
     """Choose the effects: those asked for, else the models'."""
     if config.chain is not None:
         if config.chain not in CHAINS:
             raise SettingsError(f"There is no chain {config.chain!r}; there are: {', '.join(CHAINS)}.")
-        return CHAINS[config.chain]
+        return [CHAINS[config.chain]]
     chains = list({json.dumps(model.chain.to_spec()): model.chain for model in models}.values())
-    if len(chains) > 1:
-        raise SettingsError("The models set different chains: choose one for all with --chain.")
-    return chains[0] if chains else CHAINS[DEFAULT_CHAIN]
+    return chains or [CHAINS[DEFAULT_CHAIN]]
 
 
-def _baselines(chain: Chain) -> dict[str, System]:
-    def match(_: int, item: Item) -> Samples:
-        return closed_form(
-            item.input,
-            item.reference,
-            chain=chain,
-            sample_rate=item.sample_rate,
-            reference_sample_rate=item.reference_sample_rate,
-        ).audio
-
-    return {INPUT: lambda _, item: item.input, CLOSED_FORM: match}
-
-
-def _outputs(items: Items) -> dict[str, System]:
-    return {OUTPUT: items.output} if isinstance(items, PairedItems) and items.has_outputs else {}
-
-
-def _named(config: EvalConfig, models: Sequence[Model]) -> dict[str, System]:
-    """Name the models: by their folders' names, or as they were asked for where two would share a name."""
-    names = [INPUT, CLOSED_FORM, OUTPUT, *(model.name for model in models)]
-    systems: dict[str, System] = {}
-    for given, model in zip(config.models, models, strict=True):
-        name = model.name if names.count(model.name) == 1 else given
-        if name in systems or name in names[:3]:
-            raise SettingsError(f"Two rows would be called {name!r}: leave one model out, or name it by another path.")
-        systems[name] = _applied(model)
+def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items) -> dict[str, System]:
+    """Make the rows that were asked for, as far as they are possible, in the order of the tables."""
+    unknown = set(config.baselines) - set(BASELINES) - {ALL, NONE}
+    if unknown:
+        raise SettingsError(
+            f"There is no baseline {min(unknown)!r}; there are: {', '.join(BASELINES)}, and {ALL} and {NONE}."
+        )
+    by_default = not config.baselines
+    wanted = set(BASELINES) if ALL in config.baselines else set(config.baselines) - {NONE}
+    if by_default:
+        wanted = set(BASELINES) - {ORACLE_CHAIN}
+    if MATCHERING in wanted and not baselines.matchering_available():
+        if MATCHERING in config.baselines:
+            raise SettingsError("The baseline matchering needs its package: pip install matchering.")
+        wanted.remove(MATCHERING)
+    if not items.has_targets:
+        if {ORACLE_EQ, ORACLE_CHAIN} & set(config.baselines):
+            raise SettingsError("An oracle is fitted on targets, and the CSV names none: add the column target.")
+        wanted -= {ORACLE_EQ, ORACLE_CHAIN}
+    systems: dict[str, System] = {name: make() for name, make in BASELINES.items() if name in wanted}
+    if ORACLE_CHAIN in wanted:
+        del systems[ORACLE_CHAIN]
+        chains = _chains(config, models)
+        for chain in chains:
+            name = ORACLE_CHAIN if len(chains) == 1 else f"{ORACLE_CHAIN} {chain.name}"
+            systems[name] = baselines.oracle_chain(chain, steps=config.oracle_steps)
     return systems
 
 
-def _applied(model: Model) -> System:
-    return lambda _, item: (
-        model.apply(
-            item.input,
-            item.reference,
-            sample_rate=item.sample_rate,
-            reference_sample_rate=item.reference_sample_rate,
-        ).audio
-    )
+def _given(config: EvalConfig, items: Items) -> dict[str, System]:
+    """Find the rows of outputs that were rendered elsewhere."""
+    systems: dict[str, System] = {}
+    if isinstance(items, PairedItems) and items.outputs:
+        systems[OUTPUT] = given(items.outputs)
+    for folder in config.outputs:
+        name = folder.resolve().name
+        if name in systems:
+            raise SettingsError(f"Two rows would be called {name!r}: rename an output folder.")
+        systems[name] = given(renders_in(folder, items.names))
+    return systems
 
 
-def _check(requirement: Requirement, systems: Mapping[str, System], judged: Mapping[str, System]) -> None:
-    if requirement.system and requirement.system not in systems:
-        raise SettingsError(f"{requirement.text!r}: there is no row of that name; there are {', '.join(systems)}.")
-    if not requirement.system and not judged:
+def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, System]:
+    """Name the models: by their folders' names, or as they were asked for where two would share a name."""
+    names = [model.name for model in models]
+    systems: dict[str, System] = {}
+    for asked, model in zip(config.models, models, strict=True):
+        name = model.name if names.count(model.name) == 1 else asked
+        if name in systems:
+            raise SettingsError(f"Two rows would be called {name!r}: leave one model out, or name it by another path.")
+        systems[name] = applied(model)
+    return systems
+
+
+def _check(requirement: Requirement, task: Task) -> None:
+    if requirement.system and requirement.system not in task.systems:
+        raise SettingsError(f"{requirement.text!r}: there is no row of that name; there are {', '.join(task.systems)}.")
+    if not requirement.system and not task.judged:
         raise SettingsError(f"{requirement.text!r}: there is neither a model nor an output to require it of.")
 
 
-def _shortfalls(requirement: Requirement, rows: Sequence[Row], *, judged: Sequence[str]) -> list[str]:
+def _shortfalls(requirement: Requirement, rows: Sequence[Row], judged: Sequence[str]) -> list[str]:
     systems = (requirement.system,) if requirement.system else judged
     return [
         f"{row.system} falls short of {requirement.text}: "
@@ -187,60 +280,3 @@ def _shortfalls(requirement: Requirement, rows: Sequence[Row], *, judged: Sequen
         for row in rows
         if row.system in systems and not requirement.met_by(row)
     ]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FxstError(
-            f"The folder {str(folder)!r} cannot be made ({(error.strerror or str(error)).lower()}): choose another."
-        ) from error
-
-
-def _write(evaluation: Evaluation, folder: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["item", "system", *(metric.name for metric in METRICS), "error"])
-    for s in evaluation.scores:
-        cells = ("" if math.isnan(value) else repr(value) for value in s.values.values())
-        writer.writerow([s.item, s.system, *cells, s.error])
-    try:
-        write_atomically(folder / ITEMS, text.getvalue())
-        write_atomically(folder / SUMMARY, json.dumps(_summary(evaluation), indent=1) + "\n")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise FxstError(f"{str(folder)!r} cannot be written ({reason}): free space or choose another.") from error
-
-
-def _summary(evaluation: Evaluation) -> dict[str, Any]:
-    config = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(evaluation.config).items()}
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "fxst": fxst.__version__,
-        "config": config,
-        "chain": evaluation.chain.to_spec(),
-        "items": len({s.item for s in evaluation.scores}),
-        "bootstrap": {"draws": DRAWS, "confidence": CONFIDENCE},
-        "metrics": {m.name: {"heading": m.heading, "unit": m.unit} for m in METRICS},
-        "rows": [
-            {
-                "system": row.system,
-                "figures": {
-                    name: {
-                        "mean": _bounds(figure.mean),
-                        "ratio": _bounds(figure.ratio),
-                        "missing": figure.missing,
-                    }
-                    for name, figure in row.figures.items()
-                },
-            }
-            for row in evaluation.rows
-        ],
-        "shortfalls": list(evaluation.shortfalls),
-    }
-
-
-def _bounds(interval: Interval) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in asdict(interval).items()}

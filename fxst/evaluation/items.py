@@ -2,44 +2,54 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from fxst import audio
 from fxst.audio import Samples
-from fxst.chain import Chain
-from fxst.data.examples import draw
-from fxst.data.manifest import Dataset
 from fxst.errors import AudioError, SettingsError
+from fxst.tables import Table
 
-__all__ = ["DrawnItems", "Item", "Items", "PairedItems"]
+__all__ = ["Item", "Items", "PairedItems", "fitting"]
 
-REQUIRED_COLUMNS: Final = ("input", "reference", "target")
+REQUIRED_COLUMNS: Final = ("input", "reference")
+TARGET_COLUMN: Final = "target"
 OUTPUT_COLUMN: Final = "output"
+GROUP_COLUMN: Final = "group"
+FILE_COLUMNS: Final = (*REQUIRED_COLUMNS, TARGET_COLUMN, OUTPUT_COLUMN)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One task, with its solution.
+    """One task, with its solution where it is known.
 
     Args:
+        name: What it is called.
+        group: Whose voice or which song it is; items of one group are alike, and say less than as many of others.
         input: The recording.
         reference: The recording that it should sound like.
-        target: The input as it should become.
+        target: The input as it should become; None where nobody knows.
         sample_rate: Of input and target.
         reference_sample_rate: Of the reference.
+        settings: The parameter table that made the target, where one of our chains did.
+        drawn: Where the audio is from, and every parameter that was drawn, as plain data.
 
     Shape:
         input, target: `(channels, time)`, the same; reference: `(channels, time)`, its own.
     """
 
+    name: str
+    group: str
     input: Samples
     reference: Samples
-    target: Samples
+    target: Samples | None
     sample_rate: int
     reference_sample_rate: int
+    settings: Table | None = None
+    drawn: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Items(Protocol):
@@ -48,6 +58,10 @@ class Items(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """What each item is called."""
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether it is known what should come out."""
 
     def __getitem__(self, index: int) -> Item:
         """Make an item.
@@ -58,32 +72,53 @@ class Items(Protocol):
 
 
 class PairedItems:
-    """Items that a CSV file lists, with the columns input, reference, target, and perhaps output.
+    """Items that a CSV file lists, with the columns input, reference, and perhaps target, output and group.
 
     Paths count from the CSV's folder. Every input, reference and target is looked at before any work begins.
 
     Args:
         path: The CSV file.
+        limit: Take only so many from the top; None for all.
 
     Attributes:
-        names: The lines, each by its number.
-        has_outputs: Whether there is a column of outputs to score.
+        names: The name of each input without its ending, where all differ; else the line's number.
+        has_targets: Whether there is a column of targets.
+        outputs: The outputs to score by the names of their items; empty without such a column.
 
     Raises:
         SettingsError: The file cannot be read, or a column or path is missing.
         AudioError: An input, reference or target is no readable sound file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._lines = _read(path)
-        self.has_outputs = any(OUTPUT_COLUMN in row for _, row in self._lines)
-        for line, row in self._lines:
-            for column in REQUIRED_COLUMNS:
+    def __init__(self, path: Path, *, limit: int | None) -> None:
+        lines = _read(path)[:limit]
+        for line, row in lines:
+            for column in (*REQUIRED_COLUMNS, TARGET_COLUMN):
                 try:
-                    audio.probe(row[column])
+                    if column in row:
+                        audio.probe(path.parent / row[column])
                 except AudioError as error:
                     raise AudioError(f"{str(path)!r}, line {line}, {column}: {error}") from error
-        self.names = tuple(f"line {line}" for line, _ in self._lines)
+        stems = Counter(Path(row["input"]).stem for _, row in lines)
+        unique = max(stems.values()) == 1
+        self.names = tuple(Path(row["input"]).stem if unique else f"line {line}" for line, row in lines)
+        self.has_targets = TARGET_COLUMN in lines[0][1]
+        self._folder = path.parent
+        self._rows = [row for _, row in lines]
+        self._has_outputs = any(OUTPUT_COLUMN in row for row in self._rows)
+
+    @property
+    def lines(self) -> list[dict[str, str]]:
+        """What the CSV says of each item."""
+        return self._rows
+
+    @property
+    def outputs(self) -> dict[str, Path | None]:
+        """Name the file to score for each item; None where a line names none."""
+        if not self._has_outputs:
+            return {}
+        cells = (row.get(OUTPUT_COLUMN) for row in self._rows)
+        return {name: self._folder / cell if cell else None for name, cell in zip(self.names, cells, strict=True)}
 
     def __getitem__(self, index: int) -> Item:
         """Read an item's recordings.
@@ -91,72 +126,37 @@ class PairedItems:
         Raises:
             AudioError: One is damaged, or the target is not of the input's rate and shape.
         """
-        _, row = self._lines[index]
-        (x, rate), (reference, reference_rate) = audio.read(row["input"]), audio.read(row["reference"])
-        return Item(x, reference, _fitting(row["target"], x, rate), rate, reference_rate)
-
-    def output(self, index: int, item: Item) -> Samples:
-        """Read the output that was given for an item.
-
-        Raises:
-            AudioError: There is none, or it is not of the input's rate and shape.
-        """
-        _, row = self._lines[index]
-        if OUTPUT_COLUMN not in row:
-            raise AudioError("No output is named.")
-        return _fitting(row[OUTPUT_COLUMN], item.input, item.sample_rate)
+        row = self._rows[index]
+        x, rate = audio.read(self._folder / row["input"])
+        reference, reference_rate = audio.read(self._folder / row["reference"])
+        target = fitting(self._folder / row[TARGET_COLUMN], x, rate) if self.has_targets else None
+        files = {column: row[column] for column in FILE_COLUMNS if column in row}
+        group = row.get(GROUP_COLUMN) or self.names[index]
+        return Item(self.names[index], group, x, reference, target, rate, reference_rate, drawn=files)
 
 
-class DrawnItems:
-    """Items drawn from a dataset the way training draws its examples, but with the exact effects.
-
-    Each takes two passages of one speaker, dry, and random settings: the first passage is the input, the second
-    with these settings the reference, the first with these settings the target. An item depends on the seed and
-    its number alone.
+def fitting(path: Path, x: Samples, sample_rate: int) -> Samples:
+    """Read a recording that has to fit another one sample for sample.
 
     Args:
-        dataset: The clips.
-        split: Which speakers: those of `test` or `val` were never trained on.
-        chain: The effects, whose settings are drawn evenly over the knobs.
-        count: How many items.
-        seed: Seed of the draw.
-
-    Attributes:
-        names: Split, seed and number of each.
+        path: The recording.
+        x: The other one.
+        sample_rate: Its sample rate.
 
     Raises:
-        SettingsError: No speaker of the split has two clips.
+        AudioError: It cannot be read, or is of another rate, channel count or length.
     """
-
-    def __init__(self, dataset: Dataset, *, split: str, chain: Chain, count: int, seed: int) -> None:
-        self._dataset, self._split, self._chain, self._seed = dataset, split, chain, seed
-        self.names = tuple(f"{split}-{seed}-{number}" for number in range(count))
-        self[0]  # what cannot be drawn shows here, before any work
-
-    def __getitem__(self, index: int) -> Item:
-        """Draw an item."""
-        import torch
-
-        drawn = draw(
-            self._dataset,
-            self._split,
-            n_knobs=len(self._chain.knobs),
-            batch=1,
-            clips=1,
-            seed=self._seed,
-            step=index,
+    found, rate = audio.read(path)
+    if rate != sample_rate or found.shape != x.shape:
+        raise AudioError(
+            f"{str(path)!r} has {_format(found, rate)}, and its input {_format(x, sample_rate)}: "
+            "it must be of the input's rate, channels and length."
         )
-        settings = self._chain.settings(torch.from_numpy(drawn.knobs[0]))
-        rate = self._dataset.sample_rate
-        x, reference = drawn.input[0], drawn.reference[0]
-        reference, target = (
-            self._chain.exact(settings, sample_rate=rate, channels=1)(passage) for passage in (reference, x)
-        )
-        return Item(x, reference, target, rate, rate)
+    return found
 
 
-def _read(path: Path) -> list[tuple[int, dict[str, Path]]]:
-    """Read the number of each line, and the paths in it."""
+def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Read the number of each line, and what is in it."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         # Spreadsheets of half the world separate with semicolons.
@@ -171,30 +171,22 @@ def _read(path: Path) -> list[tuple[int, dict[str, Path]]]:
     missing = [column for column in REQUIRED_COLUMNS if column not in columns]
     if missing:
         raise SettingsError(
-            f"{str(path)!r} has no column {', '.join(missing)}: its first line must name the columns input, "
-            "reference, target and, where there are outputs to score, output."
+            f"{str(path)!r} has no column {', '.join(missing)}: its first line must name the columns input, reference "
+            "and, where they are known, target, output (to be scored) and group (whose voice it is)."
         )
     if not given:
         raise SettingsError(f"{str(path)!r} has no lines under its first: there is nothing to score.")
-    rows = []
-    for line, row in given:
-        cells = {column: (row[column] or "").strip() for column in (*REQUIRED_COLUMNS, OUTPUT_COLUMN) if column in row}
-        for column in REQUIRED_COLUMNS:
-            if not cells[column]:
-                raise SettingsError(f"{str(path)!r}, line {line}: the {column} is missing; name a sound file.")
-        rows.append((line, {column: path.parent / cell for column, cell in cells.items() if cell}))
-    return rows
-
-
-def _fitting(path: Path, x: Samples, sample_rate: int) -> Samples:
-    """Read a recording that has to fit the input sample for sample."""
-    found, rate = audio.read(path)
-    if rate != sample_rate or found.shape != x.shape:
-        raise AudioError(
-            f"{str(path)!r} has {_format(found, rate)}, and its input {_format(x, sample_rate)}: "
-            "it must be of the input's rate, channels and length."
-        )
-    return found
+    known = [column for column in (*FILE_COLUMNS, GROUP_COLUMN) if column in columns]
+    rows = [(line, {column: (row[column] or "").strip() for column in known}) for line, row in given]
+    for column in (*REQUIRED_COLUMNS, TARGET_COLUMN):
+        empty = [line for line, row in rows if not row.get(column, "-")]
+        if empty:
+            # Distances to some targets and to some references have no mean.
+            hint = "; leave the whole column out where targets are not known" if column == TARGET_COLUMN else ""
+            raise SettingsError(
+                f"{str(path)!r}, line {empty[0]}: the {column} is missing; name a sound file{hint}."
+            )
+    return [(line, {column: cell for column, cell in row.items() if cell}) for line, row in rows]
 
 
 def _format(x: Samples, sample_rate: int) -> str:

@@ -1,85 +1,148 @@
-"""Scoring: every way of doing the task, on every item, by every metric."""
+"""Scoring: every way of doing the task, on one item, by every metric."""
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 
-from fxst.audio import Samples
 from fxst.errors import AudioError, FxstError
 from fxst.evaluation.items import Item, Items
 from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.sound import Sound
+from fxst.evaluation.systems import Output, System
+from fxst.tables import Table
 
-__all__ = ["Progress", "Score", "System", "score"]
+__all__ = ["SETTINGS", "Score", "Scored", "score_item", "settings_error"]
 
-System = Callable[[int, Item], Samples]
-"""A way of doing the task: given an item and its number, the output."""
-
-Progress = Callable[[int, int], None]
-"""Told how many items are done, and of how many."""
+SETTINGS: Final = "settings"
+"""The metric that compares parameter tables, where the true one is known."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How far one system's output on one item is from the target.
+    """How far one system's output on one item is from what it should be.
 
     Args:
-        item: The item's name.
         system: The system's name.
-        values: What each metric says; NaN is missing.
+        values: What each metric that applies says; NaN is missing.
         error: Why there is no output at all, where there is none.
     """
 
-    item: str
     system: str
     values: Mapping[str, float]
     error: str = ""
 
 
-def score(items: Items, systems: Mapping[str, System], progress: Progress | None = None) -> tuple[Score, ...]:
-    """Score systems on items, item by item; only figures are kept.
+@dataclass(frozen=True)
+class Scored:
+    """What came of one item.
 
-    A system that fails on an item, or gives an output that is not finite or does not fit, has missing values there.
+    Args:
+        name: The item's name.
+        group: Whose voice or which song it is.
+        scores: A score for each system.
+        drawn: Where its audio is from, and what was drawn for it, as plain data.
+    """
+
+    name: str
+    group: str
+    scores: tuple[Score, ...]
+    drawn: Mapping[str, Any] = field(default_factory=dict)
+
+
+Keep = Callable[[Item, Mapping[str, Output]], None]
+"""Takes an item and what became of it."""
+
+
+def score_item(
+    items: Items, index: int, systems: Mapping[str, System], *, pesq: bool, keep: Keep | None = None
+) -> Scored:
+    """Score systems on one item.
+
+    The output is compared with the target; where there is none, with the reference, by the metrics that do not
+    ask for the same content. A system that fails, or gives an output that is not finite or does not fit, has
+    missing values.
 
     Args:
         items: What to do.
+        index: Which of them.
         systems: Who does it.
-        progress: Called after each item.
-
-    Returns:
-        The scores of all systems on the first item, then on the second, and so on.
+        pesq: Whether to measure PESQ, which takes longer than all others together.
+        keep: Is given the item and its outputs.
     """
-    scores: list[Score] = []
-    for index, name in enumerate(items.names):
-        try:
-            item = items[index]
-        except FxstError as error:
-            scores.extend(_missing(name, system, str(error)) for system in systems)
-        else:
-            scores.extend(_score(index, item, name, system, render) for system, render in systems.items())
-        if progress is not None:
-            progress(index + 1, len(items.names))
-    return tuple(scores)
-
-
-def _score(index: int, item: Item, name: str, system: str, render: System) -> Score:
+    metrics = [m for m in METRICS if (items.has_targets or not m.paired) and (pesq or m.name != "pesq")]
+    nothing = dict.fromkeys((m.name for m in metrics), math.nan)
+    name = items.names[index]
     try:
-        output = np.asarray(render(index, item))
-        if output.shape != item.target.shape:
-            raise AudioError(f"The output has the shape {output.shape}, and the target {item.target.shape}.")
-        if not np.isfinite(output).all():
-            raise AudioError("The output holds samples that are not finite.")
+        item = items[index]
     except FxstError as error:
-        return _missing(name, system, str(error))
+        return Scored(name, name, tuple(Score(system, nothing, str(error)) for system in systems))
+    goal = (
+        Sound(item.reference, sample_rate=item.reference_sample_rate)
+        if item.target is None
+        else Sound(item.target, sample_rate=item.sample_rate)
+    )
+    scores, outputs = [], {}
+    for system, render in systems.items():
+        try:
+            output = checked_output(render, item)
+        except FxstError as error:
+            scores.append(Score(system, nothing, str(error)))
+            continue
+        outputs[system] = output
+        sound = Sound(output.audio, sample_rate=item.sample_rate)
+        values = {m.name: m.measure(sound, goal) for m in metrics}
+        values = {metric: value if math.isfinite(value) else math.nan for metric, value in values.items()}
+        if item.settings is not None and output.settings is not None:
+            error_of_settings = settings_error(output.settings, item.settings)
+            if error_of_settings is not None:
+                values[SETTINGS] = error_of_settings
+        scores.append(Score(system, values))
+    if keep is not None:
+        keep(item, outputs)
+    return Scored(name, item.group, tuple(scores), item.drawn)
+
+
+def checked_output(render: System, item: Item) -> Output:
+    """Let a system do the task, and look at what came of it.
+
+    Raises:
+        AudioError: It failed, or its output does not fit the input or is not finite.
+    """
+    try:
+        output = render(item)
+    except FxstError:
+        raise
     except Exception as error:
         # Whatever goes wrong inside a system is that system's result on this item, and no reason to lose the others.
-        return _missing(name, system, f"{type(error).__name__}: {error}")
-    values = {m.name: m.measure(output, item.target, sample_rate=item.sample_rate) for m in METRICS}
-    return Score(
-        name, system, {metric: value if math.isfinite(value) else math.nan for metric, value in values.items()}
-    )
+        raise AudioError(f"{type(error).__name__}: {error}") from error
+    shape = np.shape(output.audio)
+    if shape != item.input.shape:
+        raise AudioError(f"The output has the shape {shape}, and the input {item.input.shape}.")
+    if not np.isfinite(output.audio).all():
+        raise AudioError("The output holds samples that are not finite.")
+    return output
 
 
-def _missing(item: str, system: str, error: str) -> Score:
-    return Score(item, system, {metric.name: math.nan for metric in METRICS}, error)
+def settings_error(found: Table, true: Table) -> float | None:
+    """Compare parameter tables: the mean distance of the knobs, in per cent of their ranges.
+
+    Args:
+        found: The table that was predicted.
+        true: The table that made the target.
+
+    Returns:
+        None where the two are not tables of one chain.
+    """
+    if found.chain.to_spec() != true.chain.to_spec() or not true.chain.knobs:
+        return None
+    pairs = zip(true.chain.effects, true.chain.values(found), true.chain.values(true), strict=True)
+    distances = [
+        abs(p.to_knob(ours[p.name]) - p.to_knob(theirs[p.name]))
+        for effect, ours, theirs in pairs
+        for p in effect.parameters
+        if not p.constant
+    ]
+    return 100 * math.fsum(distances) / len(distances)

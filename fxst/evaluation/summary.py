@@ -12,15 +12,16 @@ import numpy.typing as npt
 
 from fxst.errors import SettingsError
 from fxst.evaluation.metrics import METRICS
-from fxst.evaluation.scores import Score
+from fxst.evaluation.scores import SETTINGS, Scored
 
-__all__ = ["INPUT", "Figure", "Interval", "Requirement", "Row", "summarise"]
+__all__ = ["INPUT", "Figure", "Interval", "Requirement", "Row", "in_digits", "summarise"]
 
 INPUT: Final = "input"
 """The row of the unprocessed input: what doing nothing scores."""
 
 DRAWS: Final = 2000
 CONFIDENCE: Final = 0.95
+_MORE_IS_BETTER: Final = {metric.name for metric in METRICS if metric.higher_is_better}
 
 Array = npt.NDArray[np.float64]
 
@@ -46,7 +47,7 @@ class Figure:
 
     Args:
         mean: The mean over all items that have a value.
-        ratio: The mean over the input's, both on the items where both have a value.
+        ratio: The mean over the input's, both on the items where both have a value; NaN where more is better.
         missing: On how many items there is no value.
     """
 
@@ -61,7 +62,7 @@ class Row:
 
     Args:
         system: The system's name.
-        figures: A figure for each metric.
+        figures: A figure for each metric that applies to it.
     """
 
     system: str
@@ -73,41 +74,69 @@ class Row:
         return all(math.isnan(figure.mean.value) for figure in self.figures.values())
 
 
-def summarise(scores: Sequence[Score], *, seed: int) -> tuple[Row, ...]:
+def summarise(items: Sequence[Scored], *, seed: int) -> tuple[Row, ...]:
     """Take the means of all systems, with bootstrap intervals.
 
-    The items are drawn again, with repetition, many times; all systems are judged on the same draws, and a ratio is
-    one of means over the same items, so that what makes an item hard for both cancels.
+    Groups (voices, songs) are drawn again, with repetition, many times, and from each drawn group as many of its
+    items: the items of one voice are alike, and intervals over items alone would promise too much of new voices.
+    All systems are judged on the same draws, and a ratio is one of means over the same items, so that what makes
+    an item hard for both cancels.
 
     Args:
-        scores: The scores of all systems on all items, the input's among them.
+        items: What came of every item, the input's scores among it.
         seed: Seed of the draws.
 
     Source:
         B. Efron and R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 13: percentile intervals.
     """
-    values: dict[str, Array] = {
-        system: np.array([[s.values[m.name] for m in METRICS] for s in scores if s.system == system])
-        for system in dict.fromkeys(s.system for s in scores)
-    }
-    count = len(values[INPUT])
-    generator = np.random.default_rng(seed)
-    # How often each draw takes each item.
-    draws = generator.multinomial(count, np.full(count, 1 / count), DRAWS).astype(np.float64)
-    return tuple(Row(system, _figures(found, values[INPUT], draws)) for system, found in values.items())
+    draws = _draws([item.group for item in items], np.random.default_rng(seed))
+    systems = _metrics_by_system(items)
+    inputs = _values(items, INPUT, systems[INPUT])
+    return tuple(
+        Row(system, _figures(_values(items, system, metrics), inputs, draws)) for system, metrics in systems.items()
+    )
 
 
-def _figures(values: Array, inputs: Array, draws: Array) -> dict[str, Figure]:
+def _metrics_by_system(items: Sequence[Scored]) -> dict[str, list[str]]:
+    """List the metrics that were measured of each system on any item, in the order of the tables."""
+    order = [metric.name for metric in METRICS] + [SETTINGS]
+    found: dict[str, set[str]] = {}
+    for item in items:
+        for score in item.scores:
+            found.setdefault(score.system, set()).update(score.values)
+    return {system: [name for name in order if name in names] for system, names in found.items()}
+
+
+def _values(items: Sequence[Scored], system: str, metrics: Sequence[str]) -> dict[str, Array]:
+    scores = [score for item in items for score in item.scores if score.system == system]
+    return {name: np.array([score.values.get(name, math.nan) for score in scores]) for name in metrics}
+
+
+def _draws(groups: Sequence[str], generator: np.random.Generator) -> Array:
+    """Tell how often each draw takes each item, `(draws, items)`."""
+    names = sorted(set(groups))
+    times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS)
+    draws = np.zeros((DRAWS, len(groups)))
+    for name, of_group in zip(names, times.T, strict=True):
+        members = np.flatnonzero([group == name for group in groups])
+        # A group that was drawn twice gives twice as many items, each pass drawn anew.
+        draws[:, members] = generator.multinomial(of_group * len(members), np.full(len(members), 1 / len(members)))
+    return draws
+
+
+def _figures(values: Mapping[str, Array], inputs: Mapping[str, Array], draws: Array) -> dict[str, Figure]:
     figures = {}
-    for metric, ours, theirs in zip(METRICS, values.T, inputs.T, strict=True):
+    for metric, ours in values.items():
+        theirs = inputs.get(metric, np.full_like(ours, np.nan))
         measured = ~np.isnan(ours)
-        both = measured & ~np.isnan(theirs)
+        # Where more is better, a share of what the input scores tells nothing.
+        both = measured & ~np.isnan(theirs) & (metric not in _MORE_IS_BETTER)
         paired, beside = (np.where(both, x, np.nan) for x in (ours, theirs))
         mean = _interval(_mean(ours), _mean(ours, draws), items=measured.sum())
         ratio = _interval(
             _ratio(_mean(paired), _mean(beside)), _ratio(_mean(paired, draws), _mean(beside, draws)), items=both.sum()
         )
-        figures[metric.name] = Figure(mean, ratio, missing=int((~measured).sum()))
+        figures[metric] = Figure(mean, ratio, missing=int((~measured).sum()))
     return figures
 
 
@@ -128,6 +157,16 @@ def _interval(value: Array, drawn: Array, *, items: int) -> Interval:
     known = items > 1 and not math.isnan(value.item())
     low, high = np.nanquantile(drawn, (tail, 1 - tail)) if known else (math.nan, math.nan)
     return Interval(value.item(), float(low), float(high))
+
+
+def in_digits(value: float) -> str:
+    """Write a number for people: four digits that count, and no exponent.
+
+    >>> in_digits(1234.5), in_digits(0.04567)
+    ('1,234', '0.04567')
+    """
+    magnitude = math.floor(math.log10(abs(value))) if value else 3
+    return f"{value:,.{min(max(0, 3 - magnitude), 9)}f}"
 
 
 @dataclass(frozen=True)
@@ -172,15 +211,17 @@ class Requirement:
         except ValueError:
             raise SettingsError(
                 f"{text!r} is no requirement: write one like mrstft_ratio<=0.45, with one of "
-                f"{', '.join(m.name for m in METRICS)}, perhaps _ratio or _missing, and a number."
+                f"{', '.join(_NAMES)}, perhaps _ratio or _missing, and a number."
             ) from None
         return Requirement(
             text, found["system"] or "", found["metric"], found["figure"] or "mean", found["relation"], bound
         )
 
     def value(self, row: Row) -> float:
-        """Find the figure that is bounded."""
-        figure = row.figures[self.metric]
+        """Find the figure that is bounded; NaN where the metric does not apply to the system."""
+        figure = row.figures.get(self.metric)
+        if figure is None:
+            return math.nan
         return figure.missing if self.figure == "missing" else getattr(figure, self.figure).value
 
     def met_by(self, row: Row) -> bool:
@@ -194,7 +235,8 @@ _RELATIONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+_NAMES: Final = (*(metric.name for metric in METRICS), SETTINGS)
 _REQUIREMENT: Final = re.compile(
-    rf"\s*(?:(?P<system>.+)\.)?(?P<metric>{'|'.join(m.name for m in METRICS)})(?:_(?P<figure>ratio|missing))?"
+    rf"\s*(?:(?P<system>.+)\.)?(?P<metric>{'|'.join(_NAMES)})(?:_(?P<figure>ratio|missing))?"
     r"\s*(?P<relation><=|>=|<|>)\s*(?P<bound>\S+)\s*"
 )

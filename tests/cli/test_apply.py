@@ -13,7 +13,6 @@ import torch
 
 from fxst import tables
 from fxst.chain import CHAINS
-from fxst.cli import main
 from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
@@ -42,20 +41,6 @@ def here(tmp_path, monkeypatch, noise):
     soundfile.write("radio.wav", noise(44_100, 1, 1).T, 44_100)
     tables.write(Table(CHAINS["eq-comp"], CHAINS["eq-comp"].defaults()), Path("house.json"))
     return tmp_path
-
-
-@pytest.fixture
-def fxst(monkeypatch, capsys):
-    """Run the program in this process: `fxst(*arguments)` gives exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fxst", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def listing():

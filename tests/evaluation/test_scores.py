@@ -1,11 +1,23 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from fxst.chain import CHAINS
 from fxst.errors import AudioError
 from fxst.evaluation.items import Item
-from fxst.evaluation.scores import score
+from fxst.evaluation.scores import SETTINGS, score_item, settings_error
+from fxst.evaluation.systems import Output
+from fxst.tables import Table
+
+RATE = 24_000
+EQ = CHAINS["eq"]
+TRUE = Table(EQ, EQ.defaults())
+
+
+def noise(channels, samples, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal((channels, samples))).astype(np.float32)
 
 
 class Items:
@@ -13,18 +25,27 @@ class Items:
 
     names = ("good", "bad")
 
+    def __init__(self, *, has_targets=True, settings=None):
+        self.has_targets, self._settings = has_targets, settings
+
     def __getitem__(self, index):
         if index:
             raise AudioError("The file is damaged.")
-        x = np.random.default_rng(0).standard_normal((1, 40_000)).astype(np.float32)
-        return Item(x, x, x, 24_000, 24_000)
+        x = noise(1, 70_000)
+        target = x if self.has_targets else None
+        return Item("good", "voice", x, noise(2, 50_000, 1), target, RATE, 44_100, self._settings, {"from": "noise"})
 
 
-def by_place(**systems):
-    return {(s.item, s.system): s for s in score(Items(), systems)}
+def by_system(index=0, items=None, **systems):
+    scored = score_item(items or Items(), index, systems, pesq=False)
+    return {score.system: score for score in scored.scores}
 
 
-def crash(index, item):
+def unchanged(item):
+    return Output(item.input)
+
+
+def crash(item):
     raise ZeroDivisionError("by nothing")
 
 
@@ -32,35 +53,75 @@ def crash(index, item):
     ("system", "error"),
     [
         (crash, "ZeroDivisionError: by nothing"),
-        (lambda _, item: item.input * np.nan, "not finite"),
-        (lambda _, item: item.input[:, 1:], "shape"),
-        (lambda _, item: None, "shape"),
+        (lambda item: Output(item.input * np.nan), "not finite"),
+        (lambda item: Output(item.input[:, 1:]), "shape"),
+        (lambda item: Output(None), "shape"),
     ],
 )
 def test_a_system_that_fails_is_missing_and_the_others_go_on(system, error):
-    found = by_place(broken=system, perfect=lambda _, item: item.input)
-    assert all(math.isnan(value) for value in found["good", "broken"].values.values())
-    assert error in found["good", "broken"].error
-    assert set(found["good", "perfect"].values.values()) == {0.0}
-    assert found["good", "perfect"].error == ""
+    found = by_system(broken=system, perfect=unchanged)
+    assert all(math.isnan(value) for value in found["broken"].values.values())
+    assert error in found["broken"].error
+    perfect = found["perfect"].values
+    assert {name for name, value in perfect.items() if value != 0} == {"lra_lu"}  # too short for a range of loudness
+    assert found["perfect"].error == ""
 
 
 def test_an_item_that_cannot_be_had_is_missing_for_all():
-    found = by_place(one=lambda _, item: item.input, two=lambda _, item: item.input)
-    for system in ("one", "two"):
-        assert found["bad", system].error == "The file is damaged."
-        assert all(math.isnan(value) for value in found["bad", system].values.values())
+    for score in by_system(1, one=unchanged, two=unchanged).values():
+        assert score.error == "The file is damaged."
+        assert score.values
+        assert all(math.isnan(value) for value in score.values.values())
 
 
 def test_an_interrupt_ends_it():
-    def interrupted(index, item):
+    def interrupted(item):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        by_place(one=interrupted)
+        by_system(one=interrupted)
 
 
-def test_progress_is_told():
-    told = []
-    score(Items(), {"one": lambda _, item: item.input}, lambda done, total: told.append((done, total)))
-    assert told == [(1, 2), (2, 2)]
+def test_without_a_target_only_what_needs_none_is_measured():
+    values = by_system(items=Items(has_targets=False), one=unchanged)["one"].values
+    assert {"ltas_db", "cfe", "rms", "lufs", "sce"} <= values.keys()
+    assert not {"mrstft", "msd", "mae", "pesq"} & values.keys()
+    # White noise against white noise of the same power, at another rate and in stereo.
+    assert values["rms_db"] < 0.1
+
+
+def test_what_was_drawn_and_what_came_out_is_handed_on():
+    kept = []
+    scored = score_item(
+        Items(), 0, {"one": unchanged, "broken": crash}, pesq=False, keep=lambda item, outputs: kept.append(outputs)
+    )
+    assert (scored.name, scored.group, scored.drawn) == ("good", "voice", {"from": "noise"})
+    assert [list(outputs) for outputs in kept] == [["one"]]
+
+
+def moved(**knobs):
+    """The true table with some knobs turned, in shares of their ranges."""
+    rows = []
+    for row in TRUE:
+        share = knobs.get(row.parameter, 0.0)
+        rows.append(replace(row, value=row.value + share * (row.maximum - row.minimum)))
+    return Table(EQ, tuple(rows))
+
+
+def test_the_error_of_settings_is_the_mean_share_of_the_ranges():
+    assert settings_error(TRUE, TRUE) == 0
+    off = moved(low_shelf_gain_db=0.3, peak1_gain_db=-0.3)
+    assert settings_error(off, TRUE) == settings_error(TRUE, off) == pytest.approx(100 * 0.6 / 6)
+
+
+def test_settings_of_another_chain_have_no_error():
+    other = CHAINS["eq-comp"]
+    assert settings_error(Table(other, other.defaults()), TRUE) is None
+
+
+def test_settings_are_scored_where_the_true_ones_are_known():
+    systems = {"told": lambda item: Output(item.input, moved(low_shelf_gain_db=0.3)), "silent": unchanged}
+    found = by_system(items=Items(settings=TRUE), **systems)
+    assert found["told"].values[SETTINGS] == pytest.approx(5)
+    assert SETTINGS not in found["silent"].values
+    assert SETTINGS not in by_system(**systems)["told"].values

@@ -5,18 +5,24 @@ import pytest
 
 from fxst.errors import SettingsError
 from fxst.evaluation.metrics import METRICS
-from fxst.evaluation.scores import Score
+from fxst.evaluation.scores import Score, Scored
 from fxst.evaluation.summary import Requirement, summarise
 
 
-def rows(seed=0, **systems):
-    """Summarise systems that have these figures, the same for every metric."""
-    scores = [
-        Score(f"item {index}", system, {metric.name: value for metric in METRICS})
-        for system, values in systems.items()
-        for index, value in enumerate(values)
+def rows(seed=0, groups=None, **systems):
+    """Summarise systems that have these figures, the same for every metric, on items of these groups."""
+    count = len(next(iter(systems.values())))
+    items = [
+        Scored(
+            f"item {index}",
+            f"group {index if groups is None else groups[index]}",
+            tuple(
+                Score(system, {metric.name: values[index] for metric in METRICS}) for system, values in systems.items()
+            ),
+        )
+        for index in range(count)
     ]
-    return {row.system: row for row in summarise(scores, seed=seed)}
+    return {row.system: row for row in summarise(items, seed=seed)}
 
 
 def test_the_interval_of_a_mean_is_two_standard_errors_wide():
@@ -32,6 +38,44 @@ def test_it_covers_the_truth_19_times_in_20():
     generator = np.random.default_rng(1)
     intervals = [rows(input=generator.exponential(1, 60))["input"].figures["mae"].mean for _ in range(100)]
     assert 0.88 <= np.mean([one.low <= 1 <= one.high for one in intervals]) <= 0.98
+
+
+def test_items_of_one_voice_are_no_new_voices():
+    """Twenty copies of each voice's figure tell no more than the voices do."""
+    of_voice = np.random.default_rng(0).normal(5, 2, 12)
+    few = rows(input=of_voice)["input"].figures["mae"].mean
+    copies = np.repeat(of_voice, 20)
+    honest = rows(input=copies, groups=np.repeat(range(12), 20))["input"].figures["mae"].mean
+    naive = rows(input=copies)["input"].figures["mae"].mean
+    assert honest.value == pytest.approx(few.value)
+    assert honest.high - honest.low == pytest.approx(few.high - few.low, rel=0.1)
+    assert naive.high - naive.low < 0.3 * (honest.high - honest.low)
+
+
+def test_voices_that_are_all_alike_add_nothing_to_the_items():
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    ours = rows(input=values, groups=np.arange(400) % 8)["input"].figures["mae"].mean
+    plain = rows(input=values)["input"].figures["mae"].mean
+    # Both draws, of voices and of items in them, see the same spread: at most the root of two wider.
+    assert plain.high - plain.low < (ours.high - ours.low) < 1.6 * (plain.high - plain.low)
+
+
+def test_more_is_better_has_no_share():
+    figure = rows(input=[1.0, 2.0], model=[2.0, 3.0])["model"].figures["pesq"]
+    assert figure.mean.value == 2.5
+    assert math.isnan(figure.ratio.value)
+
+
+def test_a_metric_that_does_not_apply_is_no_missing_one():
+    items = [
+        Scored(str(index), "", (Score("input", {"mae": 1.0}), Score("model", {"mae": 1.0, "settings": 3.0})))
+        for index in range(3)
+    ]
+    found = {row.system: row.figures for row in summarise(items, seed=0)}
+    assert list(found["input"]) == ["mae"]
+    assert found["model"]["settings"].mean.value == 3
+    assert math.isnan(found["model"]["settings"].ratio.value)
+    assert not Requirement.parse("settings<=5").met_by(summarise(items, seed=0)[0])
 
 
 def test_a_ratio_is_one_of_means_and_hardness_cancels():
@@ -66,8 +110,9 @@ def test_one_item_has_no_interval():
 
 def test_the_seed_decides():
     values = np.random.default_rng(0).exponential(1, 50)
-    assert rows(input=values, seed=1) == rows(input=values, seed=1)
-    assert rows(input=values, seed=1) != rows(input=values, seed=2)
+    one, again, other = (rows(input=values, seed=seed)["input"].figures["mae"] for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
 
 
 @pytest.mark.parametrize(
@@ -76,7 +121,8 @@ def test_the_seed_decides():
         ("mrstft_ratio<=0.45", "", "mrstft", "ratio", "<=", 0.45),
         (" rms_db > 1e-3 ", "", "rms_db", "mean", ">", 0.001),
         ("mae_missing<1", "", "mae", "missing", "<", 1),
-        ("v1.2/eq-comp.loudness_db_ratio>=0", "v1.2/eq-comp", "loudness_db", "ratio", ">=", 0),
+        ("v1.2/eq-comp.rms_db_ratio>=0", "v1.2/eq-comp", "rms_db", "ratio", ">=", 0),
+        ("pesq>=4.3", "", "pesq", "mean", ">=", 4.3),
     ],
 )
 def test_requirements_are_read(text, system, metric, figure, relation, bound):
@@ -84,7 +130,7 @@ def test_requirements_are_read(text, system, metric, figure, relation, bound):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "mrstft", "mrstft<=", "mrstft=1", "mrstft<=x", "mrstft<=nan", "mrstft<=inf", "pesq>=4", ".mae<1"]
+    "text", ["", "mrstft", "mrstft<=", "mrstft=1", "mrstft<=x", "mrstft<=nan", "mrstft<=inf", "stoi>=4", ".mae<1"]
 )
 def test_what_is_no_requirement_is_refused(text):
     with pytest.raises(SettingsError, match="no requirement"):

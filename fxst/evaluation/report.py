@@ -1,0 +1,130 @@
+"""The page of an evaluation: its tables, and items from the best to the worst to listen to."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fxst.errors import FxstError
+from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.scores import SETTINGS, Scored, checked_output
+from fxst.evaluation.summary import INPUT, Interval, Row, in_digits
+from fxst.report import Entry, Grid, Page, Track, write_report
+
+if TYPE_CHECKING:
+    from fxst.evaluation.evaluate import Evaluation, Task
+
+__all__ = ["write_evaluation"]
+
+HEADINGS: Final = {m.name: f"{m.heading} ({m.unit})" if m.unit else m.heading for m in METRICS} | {
+    SETTINGS: "settings (% of range)"
+}
+RANKED_BY: Final = ("mrstft", "ltas_db")
+"""What orders the items: the first that was measured."""
+
+
+def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
+    """Write the page of an evaluation; items are made again, for only their figures were kept.
+
+    Args:
+        evaluation: What came of it.
+        path: The page.
+
+    Raises:
+        FxstError: It cannot be written.
+    """
+    task, rows = evaluation.task, evaluation.rows
+    shown = _spread(evaluation)
+    goal = "target" if task.items.has_targets else "reference"
+    groups = len({item.group for item in evaluation.items})
+    lead = [
+        f"{len(evaluation.items):,} items of {groups:,} voices or songs; every output is compared with the {goal}. "
+        "In brackets 95 % bootstrap intervals over voices, then items.",
+    ]
+    if len(shown) < len(evaluation.items):
+        lead.append(
+            f"The {len(shown)} items below are spread evenly from the best to the worst, by {_judge(task)}'s output."
+        )
+    lead += [f"Fell short: {sentence}" for sentence in evaluation.shortfalls]
+    grids = [_summary("Mean distances", rows, "mean"), _summary("Share of the input's distances", rows[1:], "ratio")]
+    entries = [_entry(task, index, evaluation.items[index]) for index in shown]
+    write_report(path, Page("fxst eval", tuple(lead), tuple(grids), tuple(entries)))
+
+
+def _judge(task: "Task") -> str:
+    """Choose the row that orders the items: the first that is judged, else the last baseline."""
+    return task.judged[0] if task.judged else list(task.systems)[-1]
+
+
+def _spread(evaluation: "Evaluation") -> list[int]:
+    """Choose items evenly from the best to the worst, so that the page flatters nobody."""
+    judge = _judge(evaluation.task)
+
+    def badness(index: int) -> float:
+        values = next(score.values for score in evaluation.items[index].scores if score.system == judge)
+        value = next((values[name] for name in RANKED_BY if name in values), math.nan)
+        return math.inf if math.isnan(value) else value
+
+    ranked = sorted(range(len(evaluation.items)), key=badness)
+    count = min(evaluation.config.report_items, len(ranked))
+    return [ranked[place] for place in np.linspace(0, len(ranked) - 1, count).round().astype(int)]
+
+
+def _summary(caption: str, rows: Iterable[Row], figure: str) -> Grid:
+    rows = list(rows)
+    names = [name for name in HEADINGS if any(name in row.figures for row in rows)]
+    if figure == "ratio":
+        names = [name for name in names if any(_known(row, name) for row in rows)]
+    cells = [
+        (row.system, *(_cell(getattr(row.figures[name], figure)) if name in row.figures else "-" for name in names))
+        for row in rows
+    ]
+    return Grid(caption, ("", *(HEADINGS[name] for name in names)), tuple(cells))
+
+
+def _known(row: Row, name: str) -> bool:
+    return name in row.figures and not math.isnan(row.figures[name].ratio.value)
+
+
+def _cell(interval: Interval) -> str:
+    if math.isnan(interval.value):
+        return "missing"
+    bounds = "" if math.isnan(interval.low) else f" ({in_digits(interval.low)}–{in_digits(interval.high)})"
+    return in_digits(interval.value) + bounds
+
+
+def _entry(task: "Task", index: int, scored: Scored) -> Entry:
+    notes = [f"{score.system}: {score.error}" for score in scored.scores if score.error]
+    tracks: list[Track] = []
+    try:
+        item = task.items[index]
+    except FxstError as error:
+        return Entry(scored.name, (), None, (str(error),))
+    rate = item.sample_rate
+    tracks.append(Track("input", "input", item.input, rate))
+    tracks.append(Track("reference", "reference", item.reference, item.reference_sample_rate))
+    for system, render in task.systems.items():
+        if system != INPUT:
+            try:
+                output = checked_output(render, item)
+            except FxstError:
+                continue  # its error stands in the notes
+            tracks.append(Track(system, "output", output.audio, rate, output.settings))
+    if item.target is not None:
+        tracks.append(Track("target", "target", item.target, rate, item.settings))
+    return Entry(f"{scored.name}: {scored.group}", tuple(tracks), _figures(scored), tuple(notes))
+
+
+def _figures(scored: Scored) -> Grid:
+    names = [name for name in HEADINGS if any(name in score.values for score in scored.scores)]
+    return Grid(
+        "Distances of this item",
+        ("", *(HEADINGS[name] for name in names)),
+        tuple((score.system, *_values(score.values.get(name, math.nan) for name in names)) for score in scored.scores),
+    )
+
+
+def _values(values: Iterable[float]) -> Sequence[str]:
+    return ["-" if math.isnan(value) else in_digits(value) for value in values]

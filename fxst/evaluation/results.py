@@ -1,0 +1,269 @@
+"""What an evaluation leaves on disk: figures, the items that they are of, and the audio."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Final, Self
+
+import fxst
+from fxst import audio
+from fxst.audio import Samples
+from fxst.data.shards import write_atomically
+from fxst.errors import FxstError
+from fxst.evaluation.items import Item, Items
+from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.scores import SETTINGS, Score, Scored
+from fxst.evaluation.summary import CONFIDENCE, DRAWS, Interval
+from fxst.evaluation.systems import Output
+
+if TYPE_CHECKING:
+    from fxst.evaluation.evaluate import Evaluation
+
+__all__ = ["ITEMS", "ITEM_LIST", "SUMMARY", "Journal", "KeptAudio", "make_folder", "write_results"]
+
+ITEMS: Final = "items.csv"
+ITEM_LIST: Final = "items.jsonl"
+SUMMARY: Final = "summary.json"
+FORMAT: Final = "fxst-evaluation"
+FORMAT_VERSION: Final = 2
+UNFINISHED: Final = "unfinished.jsonl"
+NAMES: Final = (*(metric.name for metric in METRICS), SETTINGS)
+
+
+class Journal:
+    """The items that are finished, kept on disk while others are not, so that a stopped evaluation can go on.
+
+    Args:
+        folder: Where to keep it; None keeps nothing.
+        identity: What the scores depend on; those of an evaluation with another one are not taken over.
+
+    Attributes:
+        finished: What an earlier run of the same evaluation has finished, by the items' numbers.
+    """
+
+    def __init__(self, folder: Path | None, identity: str) -> None:
+        self._path = None if folder is None else folder / UNFINISHED
+        self._identity = identity
+        self._file: IO[str] | None = None
+        self.finished: dict[int, Scored] = {}
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            lines = self._lines(self._path)
+            self.finished = dict(map(_from_line, lines))
+            # Written anew: the last line of a run that was killed may be half a line.
+            try:
+                write_atomically(self._path, "".join([json.dumps(self._identity) + "\n", *lines]))
+                self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # open as long as the journal
+            except OSError as error:
+                raise unwritable(self._path, error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, index: int, scored: Scored) -> None:
+        """Note that an item is finished.
+
+        Raises:
+            FxstError: It cannot be written.
+        """
+        if self._file is not None and self._path is not None:
+            try:
+                self._file.write(_to_line(index, scored))
+                self._file.flush()
+            except OSError as error:
+                raise unwritable(self._path, error) from error
+
+    def remove(self) -> None:
+        """Forget everything: the results are written."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _lines(self, path: Path) -> list[str]:
+        try:
+            first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            if json.loads(first) != self._identity:
+                return []
+        except (OSError, ValueError):
+            return []
+        return [line for line in lines if line.endswith("\n")]
+
+
+def _to_line(index: int, scored: Scored) -> str:
+    scores = [asdict(score) | {"values": _without_nan(score.values)} for score in scored.scores]
+    return json.dumps({"index": index, **asdict(scored), "scores": scores}) + "\n"
+
+
+def _from_line(line: str) -> tuple[int, Scored]:
+    found = json.loads(line)
+    scores = tuple(
+        Score(
+            score["system"],
+            {name: math.nan if value is None else value for name, value in score["values"].items()},
+            score["error"],
+        )
+        for score in found["scores"]
+    )
+    return found["index"], Scored(found["name"], found["group"], scores, found["drawn"])
+
+
+class KeptAudio:
+    """A folder with the audio of an evaluation: every item's input, reference and target, and every output.
+
+    Args:
+        folder: The folder; each kind of recording gets one of its own in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, item: Item, outputs: Mapping[str, Output]) -> None:
+        """Write an item's recordings, as 32-bit floats.
+
+        Raises:
+            AudioError: One cannot be written.
+        """
+        self._write("input", item.name, item.input, item.sample_rate)
+        self._write("reference", item.name, item.reference, item.reference_sample_rate)
+        if item.target is not None:
+            self._write("target", item.name, item.target, item.sample_rate)
+        for system, output in outputs.items():
+            self._write(system.replace("/", "_"), item.name, output.audio, item.sample_rate)
+
+    def list(self, items: Items) -> None:
+        """Write `pairs.csv`, with which any other system can be scored on the same items.
+
+        Raises:
+            FxstError: It cannot be written.
+        """
+        columns = ("input", "reference", "target") if items.has_targets else ("input", "reference")
+        rows = [columns, *([f"{column}/{name}.wav" for column in columns] for name in items.names)]
+        _write_text(self._folder / "pairs.csv", _csv(rows))
+
+    def _write(self, kind: str, name: str, x: Samples, sample_rate: int) -> None:
+        make_folder(self._folder / kind)
+        path = self._folder / kind / f"{name}.wav"
+        with audio.Writer(
+            path, sample_rate=sample_rate, channels=len(x), subtype="FLOAT", format="WAV", frames=x.shape[1]
+        ) as writer:
+            writer.write(x)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there.
+
+    Raises:
+        FxstError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FxstError(
+            f"The folder {str(folder)!r} cannot be made ({(error.strerror or str(error)).lower()}): choose another."
+        ) from error
+
+
+def unwritable(path: Path, error: OSError) -> FxstError:
+    """Say that a file cannot be written, and what to do."""
+    reason = (error.strerror or str(error)).lower()
+    return FxstError(f"{str(path)!r} cannot be written ({reason}): free space or choose another folder.")
+
+
+def write_results(evaluation: "Evaluation", folder: Path) -> None:
+    """Write the figures of each item, the list of the items, and the summary.
+
+    Raises:
+        FxstError: One cannot be written.
+    """
+    measured = {name for item in evaluation.items for score in item.scores for name in score.values}
+    names = [name for name in NAMES if name in measured]
+    rows: list[Any] = [("item", "group", "system", *names, "error")]
+    for item in evaluation.items:
+        for score in item.scores:
+            values = (score.values.get(name, math.nan) for name in names)
+            cells = ("" if math.isnan(value) else repr(value) for value in values)
+            rows.append((item.name, item.group, score.system, *cells, score.error))
+    listed = ({"item": item.name, "group": item.group, **item.drawn} for item in evaluation.items)
+    _write_text(folder / ITEMS, _csv(rows))
+    _write_text(folder / ITEM_LIST, "".join(json.dumps(entry) + "\n" for entry in listed))
+    _write_text(folder / SUMMARY, json.dumps(summary(evaluation), indent=1) + "\n")
+
+
+def summary(evaluation: "Evaluation") -> dict[str, Any]:
+    """Tell all figures as plain data; `docs/summary.schema.json` describes it."""
+    config = {key: _plain(value) for key, value in asdict(evaluation.config).items()}
+    measured = {name for row in evaluation.rows for name in row.figures}
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "fxst": fxst.__version__,
+        "config": config,
+        "chain": None if evaluation.task.chain is None else evaluation.task.chain.to_spec(),
+        "compared_with": "target" if evaluation.task.items.has_targets else "reference",
+        "items": len(evaluation.items),
+        "groups": len({item.group for item in evaluation.items}),
+        "bootstrap": {"draws": DRAWS, "confidence": CONFIDENCE, "over": "groups, then items"},
+        "metrics": {
+            m.name: {
+                "heading": m.heading,
+                "unit": m.unit,
+                "published": m.published,
+                "higher_is_better": m.higher_is_better,
+            }
+            for m in METRICS
+            if m.name in measured
+        },
+        "rows": [
+            {
+                "system": row.system,
+                "judged": row.system in evaluation.task.judged,
+                "figures": {
+                    name: {
+                        "mean": _bounds(figure.mean),
+                        "ratio": _bounds(figure.ratio),
+                        "missing": figure.missing,
+                    }
+                    for name, figure in row.figures.items()
+                },
+            }
+            for row in evaluation.rows
+        ],
+        "shortfalls": list(evaluation.shortfalls),
+    }
+
+
+def _bounds(interval: Interval) -> dict[str, float | None]:
+    return _without_nan(asdict(interval))
+
+
+def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
+    # JSON has no word for what is not a number.
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _csv(rows: Any) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise unwritable(path, error) from error

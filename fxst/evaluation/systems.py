@@ -1,0 +1,89 @@
+"""Who does the task: given an item, an output."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fxst.audio import SUFFIXES, Samples
+from fxst.errors import AudioError, SettingsError
+from fxst.evaluation.items import Item, fitting
+from fxst.tables import Table
+
+if TYPE_CHECKING:
+    from fxst.transfer import StyleTransfer
+
+__all__ = ["Output", "System", "applied", "given", "renders_in"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a system made of an item's input.
+
+    Args:
+        audio: The rendered recording, of the input's shape and rate.
+        settings: The parameter table that it was rendered with, where it was one of our chains.
+    """
+
+    audio: Samples
+    settings: Table | None = None
+
+
+System = Callable[[Item], Output]
+"""A way of doing the task."""
+
+
+def applied(model: "StyleTransfer") -> System:
+    """Let a model do the task."""
+
+    def apply(item: Item) -> Output:
+        result = model.apply(
+            item.input,
+            item.reference,
+            sample_rate=item.sample_rate,
+            reference_sample_rate=item.reference_sample_rate,
+        )
+        return Output(result.audio, result.settings)
+
+    return apply
+
+
+def given(files: Mapping[str, Path | None]) -> System:
+    """Take outputs from files.
+
+    Args:
+        files: The file of each item, by the item's name; None where there is none.
+    """
+
+    def read(item: Item) -> Output:
+        path = files[item.name]
+        if path is None:
+            raise AudioError("There is no render of this item: name the file after the item, or its line's output.")
+        return Output(fitting(path, item.input, item.sample_rate))
+
+    return read
+
+
+def renders_in(folder: Path, names: Sequence[str]) -> dict[str, Path | None]:
+    """Find the renders of items in a folder, each named after its item, whatever the ending.
+
+    Args:
+        folder: The folder.
+        names: The items' names.
+
+    Raises:
+        SettingsError: There is no such folder, it holds a render of no item, or two of one.
+    """
+    if not folder.is_dir():
+        raise SettingsError(f"{str(folder)!r} is no folder: name the folder that holds the renders.")
+    found: dict[str, Path | None] = dict.fromkeys(names)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES and path.stem in found:
+            if found[path.stem] is not None:
+                raise SettingsError(f"{str(folder)!r} holds two renders of {path.stem!r}: leave one there.")
+            found[path.stem] = path
+    if not any(found.values()):
+        raise SettingsError(
+            f"{str(folder)!r} holds no render of any item: name them after the items, such as {names[0]}.wav."
+        )
+    return found

@@ -1,0 +1,164 @@
+"""Whose recordings items are drawn from: voices or songs, held out the way a dataset holds them out."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from fxst import audio
+from fxst.audio import Samples
+from fxst.data.manifest import CARD, Dataset
+from fxst.data.sources import assign_splits, find_recordings, root_folder
+from fxst.errors import AudioError, SettingsError
+
+__all__ = ["Stretch", "Voices"]
+
+MARGIN_SECONDS: Final = 0.1
+"""Read beyond what is wanted: the pieces of a passage round their lengths, each for itself."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a recording.
+
+    Args:
+        file: The recording.
+        start: First frame, at the recording's own rate.
+        frames: How many frames.
+    """
+
+    file: str
+    start: int
+    frames: int
+
+
+class Voices:
+    """The voices of a split, each with its recordings one after the other.
+
+    Args:
+        folder: A folder of recordings, or a dataset that was built from some: then those are used, where they are.
+        split: `train`, `val` or `test`, divided as `fxst dataset build` divides; `all` for every voice.
+        split_seed: The seed of that division; a dataset knows its own.
+        each_file: Whether every file counts as a voice (a song) of its own, and not every folder.
+
+    Attributes:
+        names: The voices, sorted.
+
+    Raises:
+        AudioError: There is no such folder.
+        ModelError: The dataset cannot be read.
+        SettingsError: There is no recording, or no voice in the split.
+    """
+
+    def __init__(self, folder: Path, *, split: str, split_seed: int, each_file: bool) -> None:
+        if (folder / CARD).exists():
+            recordings, voices_of_split = _of_dataset(Dataset.open(folder), split)
+        else:
+            recordings, voices_of_split = _of_folder(folder, split, split_seed, each_file=each_file)
+        if not voices_of_split:
+            raise SettingsError(
+                f"{str(folder)!r} has too few voices to hold any out as {split}: use --split all, or --each-file where "
+                "each file is a voice or a song of its own."
+            )
+        self._recordings = recordings
+        self.names = tuple(sorted(voices_of_split))
+
+    def seconds(self, voice: str) -> float:
+        """Tell how much there is of a voice, as its files' headers claim."""
+        return sum(info.frames / info.sample_rate for info in self._infos(voice) if info.frames)
+
+    def passage(self, voice: str, *, at: float, seconds: float) -> tuple[Stretch, ...] | None:
+        """Choose a passage of a voice; None where there is not as much.
+
+        Args:
+            voice: Its name.
+            at: Where between the first passage possible, 0, and the last, 1.
+            seconds: Its length.
+        """
+        seconds += MARGIN_SECONDS
+        room = self.seconds(voice) - seconds
+        if room < 0:
+            return None
+        before, left = at * room, seconds
+        stretches = []
+        for info in self._infos(voice):
+            length = (info.frames or 0) / info.sample_rate
+            if before < length:
+                start = round(before * info.sample_rate)
+                frames = min((info.frames or 0) - start, round(left * info.sample_rate))
+                if frames > 0:
+                    stretches.append(Stretch(str(info.path), start, frames))
+                    left -= frames / info.sample_rate
+                if left * info.sample_rate < 1:
+                    break
+            before = max(0.0, before - length)
+        return tuple(stretches)
+
+    def _infos(self, voice: str) -> tuple[audio.AudioInfo, ...]:
+        return _infos(self._recordings[voice])
+
+
+def read(stretches: tuple[Stretch, ...], *, samples: int, sample_rate: int) -> Samples | None:
+    """Read a passage as one mono recording; None where the files hold less than their headers claim.
+
+    Args:
+        stretches: Where it is.
+        samples: Its length.
+        sample_rate: The sample rate wanted.
+
+    Shape:
+        `(1, samples)`.
+
+    Raises:
+        AudioError: A file is damaged.
+    """
+    pieces = []
+    for stretch in stretches:
+        x, rate = audio.read(Path(stretch.file), start=stretch.start, frames=stretch.frames)
+        pieces.append(audio.resample(audio.mono(x), source_rate=rate, target_rate=sample_rate))
+    passage = np.concatenate(pieces, axis=1)
+    return passage[:, :samples] if passage.shape[1] >= samples else None
+
+
+# Headers are read when a voice is drawn: of a corpus of 100,000 files an evaluation needs a few.
+@lru_cache(maxsize=4096)
+def _infos(paths: tuple[Path, ...]) -> tuple[audio.AudioInfo, ...]:
+    infos = []
+    for path in paths:
+        try:
+            infos.append(audio.probe(path))
+        except AudioError:
+            continue  # what cannot be read is no part of the voice
+    return tuple(infos)
+
+
+def _of_folder(
+    folder: Path, split: str, split_seed: int, *, each_file: bool
+) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
+    found, _ = find_recordings([folder], leave_out=folder / CARD)
+    if not found:
+        raise SettingsError(f"No recordings were found in {str(folder)!r}: name a folder that holds sound files.")
+    base = root_folder(folder)
+    voices: dict[str, list[Path]] = {}
+    for recording in found:
+        voices.setdefault(recording.name if each_file else recording.speaker, []).append(base / recording.name)
+    splits = assign_splits(voices, seed=split_seed)
+    chosen = [voice for voice in voices if split in ("all", splits[voice])]
+    return {voice: tuple(paths) for voice, paths in voices.items()}, chosen
+
+
+def _of_dataset(dataset: Dataset, split: str) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
+    bases = [root_folder(Path(source)) for source in dataset.settings["sources"]]
+    voices = {
+        speaker: tuple(bases[root] / name for root, name in recordings)
+        for speaker, recordings in dataset.recordings(split).items()
+    }
+    missing = [base for base in bases if not base.exists()]
+    if missing:
+        raise SettingsError(
+            f"{str(missing[0])!r}, which {str(dataset.folder)!r} was cut from, is not there: "
+            "name the folder where these recordings are now."
+        )
+    return voices, list(voices)
