@@ -6,6 +6,7 @@ cannot be read in full and as finite numbers is an `AudioError`, or is marked as
 """
 
 import contextlib
+import io
 import math
 import os
 import re
@@ -34,6 +35,7 @@ __all__ = [
     "Resampler",
     "Samples",
     "Writer",
+    "compressed",
     "loudness",
     "mono",
     "output_format",
@@ -473,6 +475,35 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
         if soundfile.check_format(container, subtype):
             return container, subtype
     return container, str(soundfile.default_subtype(container))
+
+
+def compressed(x: Samples, *, sample_rate: int, kilobits: int) -> bytes:
+    """Make an MP3 of a short recording, in memory, at a constant rate, so that its size is known before.
+
+    Args:
+        x: Audio of one or two channels.
+        sample_rate: Its sample rate, one that MP3 has.
+        kilobits: Kilobits a second, of the rates that MP3 has.
+
+    Shape:
+        x: `(channels, time)`.
+
+    Raises:
+        AudioError: MP3 cannot hold it.
+    """
+    # libsndfile counts from the lowest rate, at 1, to the highest, at 0.
+    lowest, highest = (32, 320) if sample_rate >= 32_000 else (8, 160)
+    level = (highest - kilobits) / (highest - lowest)
+    file = io.BytesIO()
+    try:
+        with soundfile.SoundFile(
+            file, "w", sample_rate, x.shape[0], "MPEG_LAYER_III", format="MP3",
+            compression_level=level, bitrate_mode="CONSTANT",
+        ) as encoder:  # fmt: skip
+            encoder.write(np.ascontiguousarray(x.T, np.float32))
+    except (soundfile.SoundFileError, ValueError, TypeError) as error:
+        raise AudioError(f"The sound cannot be compressed as MP3 ({_reason(error)}): leave it out.") from error
+    return file.getvalue()
 
 
 def mono(x: Samples) -> Samples:

@@ -21,6 +21,7 @@ LAYERS = (
     {"chain"},
     {"models", "tables"},
     {"gradients", "data", "listening", "plan", "plots"},
+    {"report"},
     {"training", "evaluation", "transfer"},
     {"cli"},
     {"__init__", "__main__"},

@@ -1,0 +1,83 @@
+"""What a page shows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fxst.audio import Samples
+from fxst.tables import Table
+
+__all__ = ["Entry", "Grid", "Page", "Role", "Track"]
+
+Role = Literal["input", "reference", "output", "target"]
+
+
+@dataclass(frozen=True)
+class Track:
+    """A recording that an entry plays and draws.
+
+    Args:
+        label: What it is called.
+        role: What it is to the others. An input, its outputs and its target share one time line; a reference has
+            its own.
+        audio: The recording, in full.
+        sample_rate: Its samples a second.
+        settings: The parameter table that made it from the entry's input, where there is one.
+
+    Shape:
+        audio: `(channels, time)`.
+    """
+
+    label: str
+    role: Role
+    audio: Samples
+    sample_rate: int
+    settings: Table | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text.
+
+    Args:
+        caption: What it tells.
+        header: A heading for each column.
+        rows: The cells; the first of each row is its name.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recording and what became of it: one player, its curves and its tables.
+
+    Args:
+        title: What it is called.
+        tracks: What can be heard, in the order of the buttons.
+        figures: Figures about it.
+        notes: What a listener should know, a sentence each.
+    """
+
+    title: str
+    tracks: tuple[Track, ...]
+    figures: Grid | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page.
+
+    Args:
+        title: Its heading.
+        lead: What it is about, a paragraph each.
+        grids: The summary.
+        entries: What there is to hear.
+    """
+
+    title: str
+    lead: tuple[str, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    entries: tuple[Entry, ...] = ()

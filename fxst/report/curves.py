@@ -1,0 +1,186 @@
+"""What a page draws of an entry: spectra, equalisers, and what its compressors did."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxst.audio import Samples
+from fxst.effects import Compressor, ParametricEQ
+from fxst.plots import equaliser_response
+from fxst.report.charts import Curve, Panel, frequency_chart, legend, time_chart
+from fxst.report.content import Entry, Track
+from fxst.report.media import Excerpt, main_track
+from fxst.spectra import third_octaves
+from fxst.tables import Table
+
+__all__ = ["LONGEST_CURVE", "charts", "deepest", "styles"]
+
+Array = NDArray[np.float64]
+
+LONGEST_CURVE: Final = 600
+"""Points in a curve: more than a chart is pixels wide."""
+
+_OUTPUT_STYLES: Final = 5  # the style sheet's, which begin again after the last
+_SPECTRUM_RANGE_DB: Final = 80.0
+_LOWEST_HZ: Final = 20.0
+_HIGHEST_HZ: Final = 20_000.0
+_EQUALISER_POINTS: Final = 240
+_SMALLEST_EQUALISER_RANGE_DB: Final = 6.0
+_SMALLEST_REDUCTION_RANGE_DB: Final = 6.0
+# A release of 2 s, the longest, has a time constant of 0.32 s: whatever came before is forgotten in this time.
+_RUN_UP_SECONDS: Final = 5.0
+
+
+def styles(tracks: Sequence[Track]) -> tuple[str, ...]:
+    """Give each track the style sheet's class that marks it in all charts and on its button."""
+    outputs = 0
+    result = []
+    for track in tracks:
+        if track.role == "output":
+            result.append(f"output{outputs % _OUTPUT_STYLES + 1}")
+            outputs += 1
+        else:
+            result.append(track.role)
+    return tuple(result)
+
+
+def charts(entry: Entry, key: str, excerpt: Excerpt) -> Iterator[tuple[str, str]]:
+    """Draw what there is to draw.
+
+    Args:
+        entry: The tracks.
+        key: A name that no other entry of the page has.
+        excerpt: The stretch of the input that is heard.
+
+    Yields:
+        A heading, and the chart with its legend as HTML.
+    """
+    yield from _spectra(entry, f"{key}-spectra")
+    yield from _equalisers(entry, f"{key}-equaliser")
+    yield from _reductions(entry, f"{key}-reduction", excerpt)
+
+
+def _spectra(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
+    curves = []
+    for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
+        hz, levels = third_octaves(track.audio, sample_rate=track.sample_rate)
+        if len(hz) > 1:  # a few milliseconds of sound have no spectrum to speak of
+            # The channels' mean power, and not their mixture's: what is out of phase is heard too.
+            curves.append(Curve(track.label, style, hz, 10 * np.log10(np.mean(10 ** (levels / 10), axis=0))))
+    if not curves:
+        return
+    high = 10 * math.ceil(max(float(curve.y.max()) for curve in curves) / 10)
+    lowest = 10 * math.floor(min(float(curve.y.min()) for curve in curves) / 10)
+    low = max(min(lowest, high - 20), high - _SPECTRUM_RANGE_DB)
+    drawn = frequency_chart(
+        key,
+        curves,
+        title="Long-term spectra",
+        description=f"Level in third octaves, over all of each recording, of {_listed(curves)}.",
+        y_label="level (dBFS)",
+        low=low,
+        high=high,
+    )
+    yield "Long-term spectra in third octaves", drawn + legend(curves)
+
+
+def _equalisers(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
+    sample_rate = main_track(entry).sample_rate
+    frequencies = np.geomspace(_LOWEST_HZ, min(_HIGHEST_HZ, sample_rate / 2.0001), _EQUALISER_POINTS)
+    curves = [
+        Curve(track.label, style, frequencies, response)
+        for track, style, table in _with_settings(entry)
+        if any(isinstance(effect, ParametricEQ) for effect in table.chain.effects)
+        for response in (equaliser_response(table.chain, table, frequencies, sample_rate=sample_rate),)
+    ]
+    if not curves:
+        return
+    extent = max(_SMALLEST_EQUALISER_RANGE_DB, *(float(np.abs(curve.y).max()) for curve in curves))
+    extent = 3 * math.ceil(extent / 3)
+    farthest = (float(curve.y[np.abs(curve.y).argmax()]) for curve in curves)
+    extremes = "; ".join(f"{curve.label} at most {db:+.1f} dB" for curve, db in zip(curves, farthest, strict=True))
+    drawn = frequency_chart(
+        key,
+        curves,
+        title="Equaliser",
+        description=f"Gain over frequency. {extremes}.",
+        y_label="gain (dB)",
+        low=-extent,
+        high=extent,
+    )
+    yield "Equaliser, all bands together", drawn + legend(curves)
+
+
+def _reductions(entry: Entry, key: str, excerpt: Excerpt) -> Iterator[tuple[str, str]]:
+    inputs = [track for track in entry.tracks if track.role == "input"]
+    if not inputs:
+        return  # nobody knows what went into the chain
+    panels = []
+    summaries = []
+    for track, style, table in _with_settings(entry):
+        for label, reduction in _reduction_of(table, inputs[0], excerpt):
+            if not reduction.size:
+                continue
+            db = deepest(20 * np.log10(reduction.min(axis=0).astype(np.float64)))
+            seconds = np.linspace(0, excerpt.seconds, len(db))
+            several = sum(isinstance(effect, Compressor) for effect in table.chain.effects) > 1
+            name = f"{track.label}: {label}" if several else track.label
+            panels.append(Panel(Curve(track.label, style, seconds, db), name))
+            summaries.append(f"{name} at most {-db.min():.1f} dB")
+    if not panels:
+        return
+    low = min(-_SMALLEST_REDUCTION_RANGE_DB, *(float(panel.curve.y.min()) for panel in panels))
+    drawn = time_chart(
+        key,
+        panels,
+        title="Gain reduction",
+        description=f"How far each compressor turns the signal down over time. {'; '.join(summaries)}.",
+        low=-3.0 * math.ceil(-low / 3),
+        start=excerpt.start,
+    )
+    yield "Gain reduction, without make-up gain", drawn
+
+
+def _reduction_of(table: Table, track: Track, excerpt: Excerpt) -> Iterator[tuple[str, Samples]]:
+    """Render an excerpt, and read the meter of every compressor on the way."""
+    rate = track.sample_rate
+    first = max(0, round((excerpt.start - _RUN_UP_SECONDS) * rate))
+    begin = round(excerpt.start * rate)
+    last = begin + round(excerpt.seconds * rate)
+    x = np.ascontiguousarray(track.audio[:, first:last], np.float32)
+    compressors = [isinstance(effect, Compressor) for effect in table.chain.effects]
+    ending = max((index for index, found in enumerate(compressors) if found), default=-1)
+    steps = zip(table.chain.effects, table.chain.labels, table.chain.values(table), strict=True)
+    for index, (effect, label, values) in enumerate(steps):
+        if index > ending:
+            return  # nothing behind it is a compressor
+        if isinstance(effect, Compressor):
+            gain = effect.gain_reduction(x, values, sample_rate=rate)
+            yield label, gain[:, begin - first :]
+        if index < ending:
+            x = effect.exact(values, sample_rate=rate, channels=len(x))(x)
+
+
+def deepest(db: Array) -> Array:
+    """Thin out a curve and keep how deep it goes: the lowest value of each stretch.
+
+    Shape:
+        `(time,)` to `(at most 600,)`.
+    """
+    count = min(len(db), LONGEST_CURVE)
+    starts = np.arange(count) * len(db) // max(count, 1)
+    return np.minimum.reduceat(db, starts) if count else db
+
+
+def _with_settings(entry: Entry) -> Iterator[tuple[Track, str, Table]]:
+    for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
+        if track.settings is not None:
+            yield track, style, track.settings
+
+
+def _listed(curves: Sequence[Curve]) -> str:
+    *before, last = [curve.label for curve in curves]
+    return f"{', '.join(before)} and {last}" if before else last

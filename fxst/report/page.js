@@ -1,0 +1,250 @@
+"use strict";
+// One player an entry. All its tracks start together, each behind a gain of its own, so that switching is a matter
+// of two gains: no gap, no seeking, no drift.
+(() => {
+  const RAMP = 0.01; // seconds; short enough to be a switch, long enough not to click
+  const AHEAD = 0.03; // seconds from a command to the sound, so that all tracks are ready for the same instant
+  const STEP = 1; // seconds that an arrow key moves
+  let context = null;
+  let current = null; // the player that was used last: only one plays at a time
+
+  const clock = (seconds) => {
+    const tenths = Math.round(seconds * 10);
+    return `${Math.floor(tenths / 600)}:${String(Math.floor(tenths / 10) % 60).padStart(2, "0")}.${tenths % 10}`;
+  };
+
+  const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)).buffer;
+
+  const ramp = (gain, value) => {
+    const now = context.currentTime;
+    gain.cancelScheduledValues(now);
+    gain.setValueAtTime(gain.value, now);
+    gain.linearRampToValueAtTime(value, now + RAMP);
+  };
+
+  class Player {
+    constructor(entry) {
+      this.entry = entry;
+      this.box = entry.querySelector(".player");
+      this.tracks = [...this.box.querySelectorAll(".track")];
+      this.encoded = [...this.box.querySelectorAll(".sound")];
+      this.button = this.box.querySelector(".play");
+      this.slider = this.box.querySelector(".seek");
+      this.time = this.box.querySelector(".time");
+      this.repeat = this.box.querySelector(".loop");
+      this.match = this.box.querySelector(".match");
+      this.trouble = this.box.querySelector(".trouble");
+      this.playheads = [...entry.querySelectorAll(".playhead")];
+      this.track = this.tracks.findIndex((track) => track.getAttribute("aria-pressed") === "true");
+      this.at = 0; // where it stands while nothing plays
+      this.playing = false; // wanted; `voices` is what sounds
+      this.voices = null;
+      this.buffers = null;
+
+      this.tracks.forEach((track, index) => track.addEventListener("click", () => this.choose(index)));
+      this.button.addEventListener("click", () => this.toggle());
+      this.slider.addEventListener("input", () => this.seek(Number(this.slider.value)));
+      this.repeat.addEventListener("click", () => this.flip(this.repeat));
+      this.match.addEventListener("click", () => {
+        this.flip(this.match);
+        if (this.voices) ramp(this.voices.tracks[this.track].gain.gain, this.level(this.track));
+      });
+      entry.addEventListener("keydown", (event) => this.key(event));
+      this.draw();
+    }
+
+    flip(option) {
+      option.setAttribute("aria-pressed", String(option.getAttribute("aria-pressed") !== "true"));
+    }
+
+    level(index) {
+      return this.match.getAttribute("aria-pressed") === "true" ? Number(this.tracks[index].dataset.matched) : 1;
+    }
+
+    length(index = this.track) {
+      return Number(this.tracks[index].dataset.seconds);
+    }
+
+    get position() {
+      if (!this.voices) return this.at;
+      return Math.min(Math.max(context.currentTime - this.voices.zero, this.voices.from), this.length());
+    }
+
+    toggle() {
+      if (this.playing) this.pause();
+      else this.play();
+    }
+
+    async play() {
+      if (current && current !== this) current.release();
+      current = this;
+      this.playing = true;
+      this.draw();
+      try {
+        context = context || new AudioContext();
+        context.resume(); // at once: a browser may ask that this be within the click
+        this.buffers =
+          this.buffers ||
+          (await Promise.all(this.encoded.map((sound) => context.decodeAudioData(bytes(sound.textContent)))));
+      } catch (problem) {
+        this.playing = false;
+        this.trouble.textContent =
+          "This browser cannot decode the sound of this page, which is MP3. " +
+          "Current versions of Firefox, Chromium and Safari can; figures and curves are not affected.";
+        this.trouble.hidden = false;
+        this.draw();
+        return;
+      }
+      if (this.playing && !this.voices) this.sound();
+    }
+
+    pause() {
+      this.at = this.position;
+      this.playing = false;
+      this.silence();
+      this.draw();
+    }
+
+    release() {
+      this.pause();
+      this.buffers = null; // decoded sound is large, and quickly decoded again
+    }
+
+    sound() {
+      if (this.at >= this.length() - RAMP) this.at = 0;
+      const start = context.currentTime + AHEAD;
+      const from = this.at;
+      const master = context.createGain();
+      master.gain.setValueAtTime(0, start);
+      master.gain.linearRampToValueAtTime(1, start + RAMP);
+      master.connect(context.destination);
+      const tracks = this.buffers.map((buffer, index) => {
+        const source = context.createBufferSource();
+        const gain = context.createGain();
+        source.buffer = buffer;
+        gain.gain.value = index === this.track ? this.level(index) : 0;
+        source.connect(gain).connect(master);
+        // A decoder may keep what MP3 pads a sound with; the page knows how long the sound is.
+        source.start(start, Math.min(from, buffer.duration), Math.max(0, this.length(index) - from));
+        return { source, gain };
+      });
+      this.voices = { tracks, master, from, zero: start - from };
+      this.frame();
+    }
+
+    silence() {
+      if (!this.voices) return;
+      const { tracks, master } = this.voices;
+      ramp(master.gain, 0);
+      for (const { source } of tracks) source.stop(context.currentTime + 2 * RAMP);
+      this.voices = null;
+    }
+
+    frame() {
+      const voices = this.voices;
+      if (!voices) return;
+      if (this.position >= this.length()) {
+        this.ended();
+        return;
+      }
+      this.draw();
+      // A page in the background draws no frames, but a track ends there too.
+      const again = () => {
+        clearTimeout(timer);
+        cancelAnimationFrame(request);
+        if (this.voices === voices) this.frame();
+      };
+      const timer = setTimeout(again, 200);
+      const request = requestAnimationFrame(again);
+    }
+
+    ended() {
+      this.silence();
+      this.at = 0;
+      if (this.repeat.getAttribute("aria-pressed") === "true") this.sound();
+      else this.playing = false;
+      this.draw();
+    }
+
+    seek(seconds) {
+      this.move(Math.min(Math.max(seconds, 0), this.length()));
+    }
+
+    move(seconds) {
+      const sounding = this.voices !== null;
+      this.silence();
+      this.at = seconds;
+      if (sounding) this.sound();
+      this.draw();
+    }
+
+    choose(index) {
+      if (index === this.track) return;
+      const position = this.position;
+      const before = this.track;
+      this.track = index;
+      this.tracks.forEach((track, other) => track.setAttribute("aria-pressed", String(other === index)));
+      if (position > this.length()) {
+        // The time is past the end of this track: its end while paused, its beginning while playing.
+        this.move(this.length());
+      } else if (this.voices) {
+        ramp(this.voices.tracks[before].gain.gain, 0);
+        ramp(this.voices.tracks[index].gain.gain, this.level(index));
+      }
+      this.draw();
+    }
+
+    key(event) {
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const on = event.target;
+      const digit = /^[1-9]$/.test(event.key) ? Number(event.key) : 0;
+      if (event.key === "k" || event.key === "K") this.toggle();
+      else if (event.key === " ") {
+        // A button does its own work with the space bar; the track that is heard already has none to do.
+        const idle = on === this.tracks[this.track];
+        if (on.closest("button, summary, a") && !idle) return;
+        this.toggle();
+      } else if (digit && digit <= this.tracks.length) this.choose(digit - 1);
+      else if ((event.key === "ArrowLeft" || event.key === "ArrowRight") && !on.closest(".scroll")) {
+        this.seek(this.position + (event.key === "ArrowLeft" ? -STEP : STEP));
+      } else return;
+      event.preventDefault();
+    }
+
+    draw() {
+      const position = this.position;
+      const length = this.length();
+      this.box.classList.toggle("playing", this.playing);
+      this.button.setAttribute("aria-label", this.playing ? "Pause" : "Play");
+      this.slider.max = length;
+      this.slider.value = position;
+      this.time.textContent = `${clock(position)} / ${clock(length)}`;
+      // In whole seconds: a screen reader would read out every change.
+      const spoken = `${Math.floor(position)} of ${Math.round(length)} seconds`;
+      if (this.slider.getAttribute("aria-valuetext") !== spoken) this.slider.setAttribute("aria-valuetext", spoken);
+      const shared = this.tracks[this.track].dataset.role !== "reference";
+      for (const line of this.playheads) {
+        const { left, width, seconds } = line.dataset;
+        const x = Number(left) + (Math.min(position, Number(seconds)) / Number(seconds)) * Number(width);
+        line.setAttribute("x1", x);
+        line.setAttribute("x2", x);
+        line.setAttribute("visibility", shared && (this.playing || position > 0) ? "visible" : "hidden");
+      }
+    }
+  }
+
+  for (const entry of document.querySelectorAll(".entry")) new Player(entry);
+
+  // A table is a stop of the Tab key only where it has to be scrolled.
+  const sizes = new ResizeObserver((boxes) => {
+    for (const { target } of boxes) {
+      if (target.scrollWidth > target.clientWidth) target.setAttribute("tabindex", "0");
+      else target.removeAttribute("tabindex");
+    }
+  });
+  for (const box of document.querySelectorAll(".scroll")) sizes.observe(box);
+
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+  });
+})();
