@@ -14,7 +14,7 @@ RELATIVE_GATE_LU: Final = -10.0
 RANGE_RELATIVE_GATE_LU: Final = -20.0
 RANGE_PERCENTILES: Final = (10, 95)
 TRUE_PEAK_RATE: Final = 192_000
-"""Samples a second among which a true peak is sought, at least."""
+"""Points a second among which a true peak is sought, at least."""
 
 _OFFSET_LU: Final = -0.691
 _STEP_SECONDS: Final = 0.1
@@ -159,7 +159,8 @@ class TruePeakMeter:
     """
 
     def __init__(self, *, sample_rate: int, channels: int) -> None:
-        self._between, self._most_gain = _interpolation(math.ceil(TRUE_PEAK_RATE / sample_rate))
+        # An even number of points a sample: most peaks are half-way between two.
+        self._between, self._most_gain = _interpolation(2 * math.ceil(TRUE_PEAK_RATE / 2 / sample_rate))
         self._held = np.zeros((channels, _TAPS), np.float32)  # silence before the stream
         self._peaks = np.zeros(channels)
 
@@ -190,8 +191,6 @@ class TruePeakMeter:
             return 20 * np.log10(self._highest(ending))
 
     def _highest(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        if not self._between.size:
-            return self._peaks
         peaks = self._peaks.copy()
         for channel, row in enumerate(x):
             blocks = row.reshape(-1, _TAPS)

@@ -72,8 +72,8 @@ class LongTermSpectrum:
 
     def __init__(self, *, sample_rate: int) -> None:
         self._sample_rate = sample_rate
-        self._window = max(2, 1 << math.ceil(math.log2(WINDOW_SECONDS * sample_rate)))
-        self._power: Array | None = None
+        self._window = max(4, 1 << math.ceil(math.log2(WINDOW_SECONDS * sample_rate)))
+        self._power: Array = np.zeros(self._window // 2 + 1)
         self._frames = 0
         self._held: Samples | None = None  # from the start of the last frame that was taken
 
@@ -86,13 +86,14 @@ class LongTermSpectrum:
         Shape:
             `(..., time)`.
         """
-        hop = self._window // 2
+        # Squared Hann windows so close together add up to a constant: no moment counts for more than another.
+        hop = self._window // 4
         x = block if self._held is None else np.concatenate([self._held, block], axis=-1)
         first = hop if self._frames else 0
         if x.shape[-1] - first >= self._window:
             frames = _frames(x[..., first:], window=self._window, hop=hop)
-            power = sum(p.sum(axis=-2, dtype=np.float64) for p in _powers(frames, bins_of=self._window))
-            self._power = power if self._power is None else self._power + power
+            for power in _powers(frames, bins_of=self._window):
+                self._power = self._power + power.sum(axis=-2, dtype=np.float64)
             self._frames += frames.shape[-2]
             x = x[..., first + (frames.shape[-2] - 1) * hop :]
         self._held = x.copy()
@@ -103,20 +104,20 @@ class LongTermSpectrum:
         Shape:
             `(bands,)` and `(..., bands)`.
         """
-        if self._held is None:
+        if self._held is None or not self._held.size:
             raise ValueError("there is no audio to measure")
         length = min(self._window, self._held.shape[-1])
         power, frames = self._power, self._frames
-        if power is None or self._held.shape[-1] > self._window:
+        if not frames or self._held.shape[-1] > self._window:
             # What is left over gets a frame that ends with it; the whole of a short recording gets one of its length.
             last = self._held[..., None, self._held.shape[-1] - length :]
-            (ending,) = _powers(last, bins_of=self._window)
-            power = ending[..., 0, :] + (0 if power is None else power)
+            for ending in _powers(last, bins_of=self._window):
+                power = power + ending[..., 0, :]
             frames += 1
         centres, shares = _bands(self._sample_rate, self._window, length)
-        # A full-scale sine has a mean square of 1/2, half of which is at negative frequencies.
-        power = power @ shares * (4 / (frames * float(np.square(_hann(length)).sum()) * self._window))
-        return centres.copy(), 10 * np.log10(np.maximum(power, FLOOR))
+        # A full-scale sine has a mean square of 1/2, and half of that is at negative frequencies.
+        scale = 4 / (frames * float(np.square(_hann(length)).sum()) * self._window)
+        return centres.copy(), 10 * np.log10(np.maximum(power @ shares * scale, FLOOR))
 
 
 def _frames(x: Samples, *, window: int, hop: int) -> Samples:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fxst.evaluation.sound import Sound
+from fxst.evaluation.sound import CENTROID_WINDOW, Sound
 
 __all__ = [
     "METRICS",
@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 PESQ_RATE: Final = 16_000
-PESQ_LONGEST_SECONDS: Final = 20
-"""Its C code has room for 50 utterances, which cannot be had in less; beyond them it crashes."""
+PESQ_SECONDS: Final = (0.25, 20)
+"""The least that it judges, and the most that cannot hold more than the 50 utterances its C code crashes beyond."""
 
 STFT_WINDOWS: Final = (32, 128, 512, 2048, 8192, 32768)
 
@@ -101,7 +101,8 @@ def pesq(output: Sound, target: Sound) -> float:
         from pesq import pesq as opinion
     except ImportError:
         return math.nan
-    if output.frames > PESQ_LONGEST_SECONDS * output.sample_rate:
+    shortest, longest = (seconds * output.sample_rate for seconds in PESQ_SECONDS)
+    if not shortest <= output.frames <= longest:
         return math.nan
 
     def judge(ours: Array, theirs: Array) -> float:
@@ -110,7 +111,7 @@ def pesq(output: Sound, target: Sound) -> float:
         except PesqError:
             return math.nan
 
-    return _mean_by_channel(output, target, (output.resampled(PESQ_RATE), target.resampled(PESQ_RATE)), judge)
+    return _mean_by_channel(output, target, (output.at(PESQ_RATE).samples, target.at(PESQ_RATE).samples), judge)
 
 
 def mrstft(output: Sound, target: Sound) -> float:
@@ -164,13 +165,17 @@ def msd(output: Sound, target: Sound) -> float:
 def sce(output: Sound, target: Sound) -> float:
     """Compare brightness: the difference of the mean spectral centroids, in Hz.
 
-    Frames of silence have no centroid and are left out.
+    Frames of silence have no centroid and are left out. Two sounds at different sample rates are compared at the lower
+    one: above it there is sound in one of them only.
 
     Args:
         output: What was rendered.
         target: What it should be.
     """
-    return _difference(output, target, lambda sound: sound.centroid_hz)
+    rate = min(output.sample_rate, target.sample_rate)
+    if min(sound.frames * rate / sound.sample_rate for sound in (output, target)) < CENTROID_WINDOW:
+        return math.nan
+    return _difference(output.at(rate), target.at(rate), lambda sound: sound.centroid_hz)
 
 
 def cfe(output: Sound, target: Sound) -> float:

@@ -57,17 +57,17 @@ class Sound:
             raise ValueError(f"expected samples of the shape (channels, time), got {self.samples.shape}")
         self.sample_rate = sample_rate
         self._magnitudes: dict[int, tuple[Samples, ...]] = {}
-        self._resampled: dict[int, Samples] = {}
+        self._elsewhere: dict[int, Sound] = {}
 
     @property
     def channels(self) -> int:
         """How many channels."""
-        return self.samples.shape[0]
+        return int(self.samples.shape[0])
 
     @property
     def frames(self) -> int:
         """How many samples in each channel."""
-        return self.samples.shape[1]
+        return int(self.samples.shape[1])
 
     @functools.cached_property
     def mean_square(self) -> Array:
@@ -85,14 +85,13 @@ class Sound:
     @functools.cached_property
     def rms_db(self) -> Array:
         """Each channel's root mean square."""
-        return 10 * np.log10(self.mean_square, where=self.sounding, out=np.full(self.channels, np.nan))
+        return 10 * self._logarithm(self.mean_square)
 
     @functools.cached_property
     def crest_db(self) -> Array:
         """Each channel's crest factor: how far its highest sample is above its root mean square."""
         highest = np.maximum(self.samples.max(axis=1), -self.samples.min(axis=1)).astype(np.float64)
-        peak_db = 20 * np.log10(highest, where=self.sounding, out=np.full(self.channels, np.nan))
-        return peak_db - self.rms_db
+        return 20 * self._logarithm(highest) - self.rms_db
 
     @functools.cached_property
     def true_peak_dbtp(self) -> Array:
@@ -142,7 +141,8 @@ class Sound:
             weight = np.where(sounding, magnitude.sum(axis=-1), 1)
             total += np.where(sounding, magnitude @ hz / weight, 0).sum(axis=-1, dtype=np.float64)
             count += sounding.sum(axis=-1)
-        return np.divide(total, count, where=self.sounding & (count > 0), out=np.full(self.channels, np.nan))
+        with np.errstate(invalid="ignore"):
+            return np.where(self.sounding, total / count, np.nan)
 
     @functools.cached_property
     def third_octaves(self) -> tuple[Array, Array]:
@@ -193,17 +193,22 @@ class Sound:
         for power in power_spectra(self.samples, window=window, hop=window // 2):
             yield np.sqrt(np.maximum(power, np.float32(POWER_FLOOR)))
 
-    def resampled(self, sample_rate: int) -> Samples:
-        """Give the samples at another sample rate.
+    def at(self, sample_rate: int) -> "Sound":
+        """Give the same sound at another sample rate.
 
         Args:
             sample_rate: The sample rate wanted.
         """
-        if sample_rate not in self._resampled:
-            self._resampled[sample_rate] = audio.resample(
-                self.samples, source_rate=self.sample_rate, target_rate=sample_rate
-            )
-        return self._resampled[sample_rate]
+        if sample_rate == self.sample_rate:
+            return self
+        if sample_rate not in self._elsewhere:
+            samples = audio.resample(self.samples, source_rate=self.sample_rate, target_rate=sample_rate)
+            self._elsewhere[sample_rate] = Sound(samples, sample_rate=sample_rate)
+        return self._elsewhere[sample_rate]
+
+    def _logarithm(self, values: Array) -> Array:
+        logarithm: Array = np.log10(values, where=self.sounding, out=np.full(self.channels, np.nan))
+        return logarithm
 
     def _chunks(self) -> Iterator[Samples]:
         """Yield the samples a stretch at a time: what is made of one takes a multiple of its memory."""
