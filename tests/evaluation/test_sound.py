@@ -114,7 +114,6 @@ def test_long_sounds_are_measured_alike(stereo, monkeypatch):
     assert measured(stereo, quieter) == pytest.approx(kept, rel=1e-6)
 
 
-@pytest.mark.slow
 def test_a_long_sound_takes_little_memory():
     generator = np.random.default_rng(0)
     x, y = (generator.standard_normal((2, 5_000_000), dtype=np.float32) for _ in range(2))
