@@ -140,9 +140,9 @@ class EvalConfig:
     )
     baselines: tuple[str, ...] = option(
         (),
-        "A row to show beside them: closed-form, rule-based, oracle-eq, oracle-chain, matchering, all or none; repeat "
-        "the option for more. By default all but oracle-chain, which takes many seconds an item, and matchering only "
-        "where it is installed.",
+        "A row to show beside them: closed-form, rule-based, matchering, oracle-eq, closed-form-eq or oracle-chain "
+        "(within the models' chain; the latter takes many seconds an item), all or none; repeat the option for more. "
+        "By default the first four, and matchering only where it is installed.",
         flags=("--baseline",),
         metavar="NAME",
     )

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, Final
 
 import fxst
@@ -16,6 +15,7 @@ from fxst.configs import EvalConfig
 from fxst.data.workers import Workers, processors
 from fxst.errors import SettingsError
 from fxst.evaluation import baselines
+from fxst.evaluation.baselines import BASELINES, CLOSED_FORM_IN_CHAIN, MATCHERING, ORACLE_CHAIN, ORACLE_EQ
 from fxst.evaluation.items import Items, PairedItems
 from fxst.evaluation.protocol import DrawnItems
 from fxst.evaluation.results import Journal, KeptAudio, make_folder, write_results
@@ -213,15 +213,19 @@ def _chains(config: EvalConfig, models: Sequence[StyleTransfer]) -> list[Chain]:
 
 def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items) -> dict[str, System]:
     """Make the rows that were asked for, as far as they are possible, in the order of the tables."""
-    unknown = set(config.baselines) - set(BASELINES) - {ALL, NONE}
+    of_chain = {
+        CLOSED_FORM_IN_CHAIN: baselines.closed_form_in_chain_system,
+        ORACLE_CHAIN: partial(baselines.oracle_chain, steps=config.oracle_steps),
+    }
+    known = (*BASELINES, *of_chain, ALL, NONE)
+    unknown = set(config.baselines) - set(known)
     if unknown:
-        raise SettingsError(
-            f"There is no baseline {min(unknown)!r}; there are: {', '.join(BASELINES)}, and {ALL} and {NONE}."
-        )
-    by_default = not config.baselines
-    wanted = set(BASELINES) if ALL in config.baselines else set(config.baselines) - {NONE}
-    if by_default:
-        wanted = set(BASELINES) - {ORACLE_CHAIN}
+        raise SettingsError(f"There is no baseline {min(unknown)!r}; there are: {', '.join(known)}.")
+    wanted = set(config.baselines) - {ALL, NONE}
+    if not config.baselines:
+        wanted = set(BASELINES)
+    elif ALL in config.baselines:
+        wanted = {*BASELINES, *of_chain}
     if MATCHERING in wanted and not baselines.matchering_available():
         if MATCHERING in config.baselines:
             raise SettingsError("The baseline matchering needs its package: pip install matchering.")
@@ -230,13 +234,11 @@ def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items
         if {ORACLE_EQ, ORACLE_CHAIN} & set(config.baselines):
             raise SettingsError("An oracle is fitted on targets, and the CSV names none: add the column target.")
         wanted -= {ORACLE_EQ, ORACLE_CHAIN}
-    systems: dict[str, System] = {name: make() for name, make in BASELINES.items() if name in wanted}
-    if ORACLE_CHAIN in wanted:
-        del systems[ORACLE_CHAIN]
-        chains = _chains(config, models)
-        for chain in chains:
-            name = ORACLE_CHAIN if len(chains) == 1 else f"{ORACLE_CHAIN} {chain.name}"
-            systems[name] = baselines.oracle_chain(chain, steps=config.oracle_steps)
+    systems = {name: make() for name, make in BASELINES.items() if name in wanted}
+    chains = _chains(config, models)
+    for name, make_for in of_chain.items():
+        for chain in chains if name in wanted else ():
+            systems[name if len(chains) == 1 else f"{name} {chain.name}"] = make_for(chain)
     return systems
 
 

@@ -19,7 +19,7 @@ REQUIRED_COLUMNS: Final = ("input", "reference")
 TARGET_COLUMN: Final = "target"
 OUTPUT_COLUMN: Final = "output"
 GROUP_COLUMN: Final = "group"
-FILE_COLUMNS: Final = (*REQUIRED_COLUMNS, TARGET_COLUMN, OUTPUT_COLUMN)
+FILE_COLUMNS: Final[tuple[str, ...]] = (*REQUIRED_COLUMNS, TARGET_COLUMN, OUTPUT_COLUMN)
 
 
 @dataclass(frozen=True)

@@ -150,15 +150,16 @@ def _of_folder(
 
 
 def _of_dataset(dataset: Dataset, split: str) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
+    # A source that is gone cannot be told from a file by looking: either way its name leads nowhere.
     bases = [root_folder(Path(source)) for source in dataset.settings["sources"]]
     voices = {
         speaker: tuple(bases[root] / name for root, name in recordings)
         for speaker, recordings in dataset.recordings(split).items()
     }
-    missing = [base for base in bases if not base.exists()]
-    if missing:
+    missing = next((path for paths in voices.values() for path in paths if not path.exists()), None)
+    if missing is not None:
         raise SettingsError(
-            f"{str(missing[0])!r}, which {str(dataset.folder)!r} was cut from, is not there: "
+            f"{str(missing)!r}, which {str(dataset.folder)!r} was cut from, is not there: "
             "name the folder where these recordings are now."
         )
     return voices, list(voices)
