@@ -1,0 +1,240 @@
+"""The corruptions of the published evaluation: drawing their settings, and applying them.
+
+Apart from one another: what was drawn is plain data, which a list of items holds and which makes the same sound again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from fxst.audio import Samples
+from fxst.errors import SettingsError
+from fxst.evaluation import sox
+from fxst.evaluation.sox import Points
+
+__all__ = [
+    "Band",
+    "Corruption",
+    "Dynamics",
+    "FrequencyCorruption",
+    "draw_compressor",
+    "draw_expander",
+    "draw_frequency_corruption",
+    "from_data",
+    "to_data",
+]
+
+BandKind = Literal["equalizer", "bass", "treble"]
+DynamicsKind = Literal["compressor", "expander"]
+
+BAND_PROBABILITY: Final = 0.8
+PEAK_BANDS_HZ: Final = ((200, 2000), (800, 4000), (2000, 8000), (4000, None))
+BASS_HZ: Final = (20, 200)
+TREBLE_HZ: Final = (4000, None)
+"""Where the bands may lie; None is the highest frequency of the sample rate."""
+
+HIGHEST: Final = 0.9
+"""The highest frequency, as a part of half the sample rate."""
+
+MOST_SUMMED_DB: Final = 24.0
+"""A peak that brings the sum of the gains drawn so far to this, up or down, is left out, and stays in the sum."""
+
+FLOOR_DB: Final = -100.0
+"""Where the companders' curves begin, and the level before the recording."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band that was drawn.
+
+    Args:
+        kind: SoX's name of the filter.
+        f0_hz: Its frequency.
+        q: Its width; shelves have a fixed one.
+        gain_db: Its gain.
+        applied: Whether it is heard: a peak is left out where the gains before it came too close to 24 dB.
+    """
+
+    kind: BandKind
+    f0_hz: int
+    q: float | None
+    gain_db: float
+    applied: bool
+
+    def sections(self, *, sample_rate: int) -> sox.Sections:
+        """Return the filter as second-order sections."""
+        if self.q is not None:
+            return sox.equalizer(self.f0_hz, self.q, self.gain_db, sample_rate=sample_rate)
+        shelf = sox.bass if self.kind == "bass" else sox.treble
+        return shelf(self.f0_hz, self.gain_db, sample_rate=sample_rate)
+
+
+@dataclass(frozen=True)
+class FrequencyCorruption:
+    """A random equaliser.
+
+    Args:
+        bands: What was drawn, in series.
+    """
+
+    bands: tuple[Band, ...]
+
+    def apply(self, x: Samples, *, sample_rate: int) -> Samples:
+        """Equalise a recording; nothing clips.
+
+        Shape:
+            x and result: (channels, time).
+        """
+        heard = [band.sections(sample_rate=sample_rate) for band in self.bands if band.applied]
+        return sox.filtered(x, np.concatenate(heard)) if heard else x.copy()
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """A random compressor or expander, with SoX's `compand`.
+
+    Args:
+        kind: Which of the two.
+        attack_ms: Time constant while the level rises.
+        release_ms: Time constant while it falls.
+        knee_db: How far the corners of the curve are rounded.
+        threshold_db: Above it the compressor works, below it the expander.
+        ratio: How many decibels in for one out (compressor), or out for one in (expander).
+        makeup_db: Added to every level.
+    """
+
+    kind: DynamicsKind
+    attack_ms: float
+    release_ms: float
+    knee_db: float
+    threshold_db: float
+    ratio: float
+    makeup_db: float
+
+    @property
+    def points(self) -> Points:
+        """Corners of the transfer curve."""
+        threshold = (self.threshold_db, self.threshold_db)
+        if self.kind == "compressor":
+            return (FLOOR_DB, FLOOR_DB), threshold, (0.0, self.threshold_db * (1 - 1 / self.ratio))
+        return (self.threshold_db + (FLOOR_DB - self.threshold_db) / self.ratio, FLOOR_DB), threshold
+
+    def apply(self, x: Samples, *, sample_rate: int) -> Samples:
+        """Compress or expand a recording; what is beyond full scale clips, before and after.
+
+        Shape:
+            x and result: (channels, time).
+        """
+        return sox.compand(
+            x,
+            self.points,
+            attack_ms=self.attack_ms,
+            release_ms=self.release_ms,
+            knee_db=self.knee_db,
+            gain_db=self.makeup_db,
+            initial_db=FLOOR_DB,
+            delay_ms=self.attack_ms if self.kind == "compressor" else 0.0,
+            sample_rate=sample_rate,
+        )
+
+
+Corruption: TypeAlias = FrequencyCorruption | Dynamics
+
+
+def draw_frequency_corruption(rng: np.random.Generator, *, sample_rate: int) -> FrequencyCorruption:
+    """Draw up to four peaks, a bass and a treble shelf.
+
+    Only the generator's `random` is asked, here and below: its numbers are the same on any machine, and in any
+    release of NumPy.
+
+    Raises:
+        SettingsError: The sample rate is too low for the bands.
+    """
+    highest = int(sample_rate // 2 * HIGHEST)
+    if highest <= PEAK_BANDS_HZ[2][1]:
+        raise SettingsError(
+            f"The bands of this corruption reach 8 kHz, too high for a sample rate of {sample_rate} Hz."
+        )
+    bands = []
+    summed = 0.0
+    for lowest_hz, highest_hz in PEAK_BANDS_HZ:
+        if rng.random() < BAND_PROBABILITY:
+            f0_hz = _whole(rng, lowest_hz, highest_hz or highest)
+            q = _rounded(0.1 + 10 * rng.random())
+            gain_db = _signed(rng, 48)
+            summed += gain_db
+            bands.append(Band("equalizer", f0_hz, q, gain_db, abs(summed) < MOST_SUMMED_DB))
+    if rng.random() < BAND_PROBABILITY:
+        bands.append(Band("bass", _whole(rng, *BASS_HZ), None, _signed(rng, 24), True))
+    if rng.random() < BAND_PROBABILITY:
+        bands.append(Band("treble", _whole(rng, TREBLE_HZ[0], highest), None, _signed(rng, 24), True))
+    return FrequencyCorruption(tuple(bands))
+
+
+def draw_compressor(rng: np.random.Generator) -> Dynamics:
+    """Draw a compressor, which hears the level one attack ahead."""
+    return _draw_dynamics(rng, "compressor", least_attack_ms=0.5, threshold_db=(-12, -64), most_ratio=11)
+
+
+def draw_expander(rng: np.random.Generator) -> Dynamics:
+    """Draw an expander, which does not hear ahead."""
+    return _draw_dynamics(rng, "expander", least_attack_ms=1.0, threshold_db=(-10, -30), most_ratio=5)
+
+
+def _draw_dynamics(
+    rng: np.random.Generator,
+    kind: DynamicsKind,
+    *,
+    least_attack_ms: float,
+    threshold_db: tuple[float, float],
+    most_ratio: float,
+) -> Dynamics:
+    attack_ms = _rounded(least_attack_ms + 50 * rng.random())
+    return Dynamics(
+        kind=kind,
+        attack_ms=attack_ms,
+        release_ms=_rounded(attack_ms + 200 * rng.random()),
+        knee_db=_rounded(12 * rng.random()),
+        threshold_db=_rounded(threshold_db[0] + (threshold_db[1] - threshold_db[0]) * rng.random()),
+        ratio=_rounded(1 + (most_ratio - 1) * rng.random()),
+        makeup_db=_rounded(6 * rng.random()),
+    )
+
+
+def _rounded(value: float) -> float:
+    """Round as a list of items shows it, before it is applied: then the list makes the same sound."""
+    return float(f"{value:.6g}")
+
+
+def _whole(rng: np.random.Generator, lowest: int, highest: int) -> int:
+    return lowest + int((highest - lowest) * rng.random())
+
+
+def _signed(rng: np.random.Generator, most: float) -> float:
+    value = _rounded(most * rng.random())
+    return value if rng.random() < 0.5 else -value
+
+
+def to_data(corruption: Corruption) -> dict[str, Any]:
+    """Return what was drawn as data that JSON can hold."""
+    if isinstance(corruption, Dynamics):
+        return asdict(corruption)
+    return {"kind": "frequency", "bands": [asdict(band) for band in corruption.bands]}
+
+
+def from_data(data: Mapping[str, Any]) -> Corruption:
+    """Make what was drawn from data again.
+
+    Raises:
+        SettingsError: The data is no corruption's.
+    """
+    try:
+        if data["kind"] == "frequency":
+            return FrequencyCorruption(tuple(Band(**band) for band in data["bands"]))
+        if data["kind"] in get_args(DynamicsKind):
+            return Dynamics(**data)
+    except (KeyError, TypeError) as error:
+        raise SettingsError(f"What was drawn for an item cannot be read ({error}).") from error
+    raise SettingsError(f"What was drawn for an item is of no kind that is known: {data['kind']!r}.")

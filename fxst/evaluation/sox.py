@@ -1,0 +1,232 @@
+"""SoX's `equalizer`, `bass`, `treble` and `compand`, which published evaluations corrupt recordings with.
+
+Written anew from what they compute, so that an evaluation needs no program besides this one; tested against SoX 14.4.2.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxst.audio import Samples
+from fxst.effects.parametric_eq import Kind, ParametricEQ
+from fxst.errors import SettingsError
+
+__all__ = ["Curve", "Points", "Sections", "bass", "compand", "curve", "equalizer", "filtered", "treble"]
+
+Sections = NDArray[np.float64]
+"""Second-order sections in SciPy's layout, (K, 6)."""
+
+Points = Sequence[tuple[float, float]]
+"""Levels (in, out) in decibels, from low to high."""
+
+SHELF_SLOPE: Final = 0.5
+LEAST_KNEE_DB: Final = 0.01
+NEPER: Final = math.log(10) / 20
+"""One decibel, as the natural logarithm of an amplitude factor."""
+
+
+def equalizer(f0_hz: float, q: float, gain_db: float, *, sample_rate: int) -> Sections:
+    """Design SoX's `equalizer`: a peak or a dip."""
+    return _band("peak", f0_hz, q, gain_db, sample_rate)
+
+
+def bass(f0_hz: float, gain_db: float, *, sample_rate: int) -> Sections:
+    """Design SoX's `bass`: a low shelf of slope 0.5."""
+    return _band("low_shelf", f0_hz, _shelf_q(gain_db), gain_db, sample_rate)
+
+
+def treble(f0_hz: float, gain_db: float, *, sample_rate: int) -> Sections:
+    """Design SoX's `treble`: a high shelf of slope 0.5."""
+    return _band("high_shelf", f0_hz, _shelf_q(gain_db), gain_db, sample_rate)
+
+
+def _band(kind: Kind, f0_hz: float, q: float, gain_db: float, sample_rate: int) -> Sections:
+    eq = ParametricEQ(kinds=(kind,))
+    values = zip((parameter.name for parameter in eq.parameters), (gain_db, f0_hz, q), strict=True)
+    return eq.sections(dict(values), sample_rate=sample_rate)
+
+
+def _shelf_q(gain_db: float) -> float:
+    """Turn a shelf's slope into a quality factor.
+
+    Source:
+        R. Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter coefficients".
+    """
+    a = 10.0 ** (gain_db / 40)
+    return 1 / math.sqrt((a + 1 / a) * (1 / SHELF_SLOPE - 1) + 2)
+
+
+def filtered(x: Samples, sections: Sections) -> Samples:
+    """Filter a recording from silence on, in float64; nothing clips.
+
+    Shape:
+        x and result: (channels, time); sections: (K, 6).
+    """
+    from scipy.signal import sosfilt
+
+    if not x.size or not len(sections):
+        return x.copy()
+    y: Samples = sosfilt(sections, x.astype(np.float64), axis=-1).astype(np.float32)
+    return y
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a level is multiplied by: pieces of parabolas, gain over level, both in nepers.
+
+    Args:
+        starts: Where each piece begins, from low to high; below the first, the gain is constant.
+        gains: The gain where each begins.
+        slopes: How steeply each begins.
+        bends: How each is bent; 0 for a line.
+    """
+
+    starts: NDArray[np.float64]
+    gains: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    bends: NDArray[np.float64]
+
+    def __call__(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the factor for levels that are amplitudes on [0, 1], full scale 1."""
+        u = np.log(np.maximum(level, math.exp(self.starts[0])))
+        piece = np.maximum(np.searchsorted(self.starts, u, side="right") - 1, 0)
+        u -= self.starts[piece]
+        factor: NDArray[np.float64] = np.exp(self.gains[piece] + u * (self.slopes[piece] + u * self.bends[piece]))
+        return factor
+
+
+def curve(points: Points, *, knee_db: float, gain_db: float) -> Curve:
+    """Shape the transfer curve of `compand`, with rounded corners.
+
+    Args:
+        points: The corners. At full scale, out is in unless the points say otherwise; below the first, the gain is
+            that of the first.
+        knee_db: How far a corner is rounded to either side, measured along the curve.
+        gain_db: Added to every level that comes out.
+
+    Raises:
+        SettingsError: The points do not rise, or go beyond full scale.
+    """
+    corners = [(level, out - level) for level, out in points]
+    levels = [level for level, _ in corners]
+    if not levels or levels[-1] > 0 or any(a >= b for a, b in itertools.pairwise(levels)):
+        raise SettingsError("The points of a transfer curve must rise from one to the next, and end at 0 dB or below.")
+    if levels[-1] < 0:
+        corners.append((0.0, 0.0))
+    knee_db = max(knee_db, LEAST_KNEE_DB)
+    # Something flat, for the first corner to be rounded on.
+    corners.insert(0, (corners[0][0] - 2 * knee_db, corners[0][1]))
+    path = [(NEPER * level, NEPER * (gain + gain_db)) for level, gain in _without_straight(corners)]
+
+    start, end, pieces = path[0], path[-1], []
+    for corner, after in itertools.pairwise(path[1:]):
+        # The line that follows gives no more than its half, so that its other corner has as much.
+        here = _toward(corner, start, min(NEPER * knee_db, math.dist(start, corner)))
+        there = _toward(corner, after, min(NEPER * knee_db, math.dist(corner, after) / 2))
+        pieces += [_line(start, here), _parabola(here, corner, there)]
+        start = there
+    pieces.append(_line(start, end))
+    return Curve(*np.array(pieces).T)
+
+
+Point = tuple[float, float]
+
+
+def _without_straight(corners: list[Point]) -> list[Point]:
+    """Leave out the points at which the path goes straight on."""
+    kept = corners[:2]
+    for corner in corners[2:]:
+        (x0, y0), (x1, y1) = kept[-2:]
+        if (y1 - y0) * (corner[0] - x1) == (corner[1] - y1) * (x1 - x0):
+            kept.pop()
+        kept.append(corner)
+    return kept
+
+
+def _toward(corner: Point, other: Point, distance: float) -> Point:
+    """Walk from a corner along a line."""
+    part = distance / math.dist(corner, other)
+    return corner[0] + part * (other[0] - corner[0]), corner[1] + part * (other[1] - corner[1])
+
+
+def _line(start: Point, end: Point) -> tuple[float, float, float, float]:
+    """Describe a line as a piece of the curve; where it has no length, nothing is looked up in it."""
+    width = end[0] - start[0]
+    return (*start, (end[1] - start[1]) / width if width > 0 else 0.0, 0.0)
+
+
+def _parabola(start: Point, corner: Point, end: Point) -> tuple[float, float, float, float]:
+    """Round a corner: from start to end, by way of the centre of gravity of the three."""
+    (x0, y0), (x1, y1), (x2, y2) = start, corner, end
+    middle = (x0 + x1 + x2) / 3 - x0, (y0 + y1 + y2) / 3 - y0
+    width, height = x2 - x0, y2 - y0
+    bend = (height / width - middle[1] / middle[0]) / (width - middle[0])
+    return x0, y0, middle[1] / middle[0] - bend * middle[0], bend
+
+
+def compand(
+    x: Samples,
+    points: Points,
+    *,
+    attack_ms: float,
+    release_ms: float,
+    knee_db: float,
+    gain_db: float,
+    initial_db: float,
+    delay_ms: float,
+    sample_rate: int,
+) -> Samples:
+    """Compress or expand as SoX's `compand` does, each channel by itself.
+
+    SoX calculates with integers that end at full scale: what is beyond clips, before and after, and so it does here.
+    (In the last `delay_ms` SoX 14.4.2 forgets to clip what comes out, and its integers run over; here they do not.)
+
+    Args:
+        x: The recording.
+        points: Corners of the transfer curve.
+        attack_ms: Time constant while the level rises.
+        release_ms: Time constant while it falls.
+        knee_db: How far the curve's corners are rounded.
+        gain_db: Added to every level that comes out.
+        initial_db: The level before the recording begins.
+        delay_ms: How far the gain is ahead of the sound that it is applied to.
+        sample_rate: Of the recording.
+
+    Shape:
+        x and result: (channels, time).
+
+    Raises:
+        SettingsError: The points do not rise, or go beyond full scale.
+    """
+    import torch
+
+    from fxst.ballistics import envelope
+
+    factor = curve(points, knee_db=knee_db, gain_db=gain_db)
+    if not x.size:
+        return x.copy()
+    clipped = np.clip(x.astype(np.float64), -1, 1)
+    attack, release = (_coefficient(ms / 1000, sample_rate) for ms in (attack_ms, release_ms))
+    # The follower starts from 0: a sample ahead of the first lifts it to the initial level.
+    ahead = np.full((len(x), 1), 10 ** (initial_db / 20) / (1 - attack))
+    level = envelope(
+        torch.from_numpy(np.concatenate([ahead, np.abs(clipped)], axis=1))[None],
+        torch.tensor([attack], dtype=torch.float64),
+        torch.tensor([release], dtype=torch.float64),
+    )[0, :, 1:].numpy()
+    gain = factor(level)
+    # Sound waits in a buffer of whole samples; what is left in it at the end comes out with the last gain.
+    delay = min(int(delay_ms / 1000 * sample_rate), x.shape[1])
+    gain = np.concatenate([gain[:, delay:], np.repeat(gain[:, -1:], delay, axis=1)], axis=1)
+    y: Samples = np.clip(clipped * gain, -1, 1).astype(np.float32)
+    return y
+
+
+def _coefficient(seconds: float, sample_rate: int) -> float:
+    """Give how much of the level stays from one sample to the next; none where the time is no longer than a sample."""
+    return math.exp(-1 / (sample_rate * seconds)) if seconds * sample_rate > 1 else 0.0
