@@ -480,6 +480,8 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
 def compressed(x: Samples, *, sample_rate: int, kilobits: int) -> bytes:
     """Make an MP3 of a short recording, in memory, at a constant rate, so that its size is known before.
 
+    The encoder leaves itself 0.4 dB of room: whatever goes in comes out at 0.95 times its level.
+
     Args:
         x: Audio of one or two channels.
         sample_rate: Its sample rate, one that MP3 has.

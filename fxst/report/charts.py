@@ -122,7 +122,7 @@ def time_chart(key: str, panels: Sequence[Panel], *, title: str, description: st
         low: The lowest level shown, below 0 dB.
         start: Where in the recording the time axis begins, in seconds.
     """
-    seconds = max(float(panel.curve.x[-1]) for panel in panels)
+    seconds = max(float(panel.curve.x[-1]) for panel in panels) or 1.0  # a single sample has no length
     span = WIDTH - LEFT - RIGHT
     height = len(panels) * (PANEL_HEAD + PANEL_HEIGHT) + BOTTOM
 

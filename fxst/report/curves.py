@@ -129,7 +129,7 @@ def _reductions(entry: Entry, key: str, excerpt: Excerpt) -> Iterator[tuple[str,
             several = sum(isinstance(effect, Compressor) for effect in table.chain.effects) > 1
             name = f"{track.label}: {label}" if several else track.label
             panels.append(Panel(Curve(track.label, style, seconds, db), name))
-            summaries.append(f"{name} at most {-db.min():.1f} dB")
+            summaries.append(f"{name} at most {abs(db.min()):.1f} dB")
     if not panels:
         return
     low = min(-_SMALLEST_REDUCTION_RANGE_DB, *(float(panel.curve.y.min()) for panel in panels))

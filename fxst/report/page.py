@@ -90,17 +90,16 @@ def _html(page: Page) -> str:
 
 def _fitted(entries: Sequence[Entry], room: int) -> tuple[list[_Part], Quality]:
     """Choose the best quality that fits, and how many entries do."""
-    parts: list[_Part] = []
-    drawn_for = 0.0
+    parts = [_part(entry, f"entry-{number}", QUALITIES[0]) for number, entry in enumerate(entries, 1)]
     for quality in QUALITIES:
-        if quality.seconds != drawn_for:
-            parts = [_part(entry, f"entry-{number}", quality) for number, entry in enumerate(entries, 1)]
-            drawn_for = quality.seconds
         sizes = [part.bytes + encoded_bytes(part.entry, quality) for part in parts]
         if sum(sizes) <= room:
-            return parts, quality
+            break
     fitting = int(np.searchsorted(np.cumsum(sizes), room, side="right"))
-    return parts[:fitting], QUALITIES[-1]
+    if quality.seconds != QUALITIES[0].seconds:
+        # A shorter excerpt has another note and another stretch of time in its curves, but as many points.
+        parts = [_part(part.entry, part.key, quality) for part in parts[:fitting]]
+    return parts[:fitting], quality
 
 
 def _part(entry: Entry, key: str, quality: Quality) -> _Part:
@@ -228,9 +227,9 @@ def _clock(seconds: float) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    target = Path(os.path.realpath(path))
-    temporary = target.parent / f".fxst-{secrets.token_hex(8)}.tmp"
     try:
+        target = Path(os.path.realpath(path))
+        temporary = target.parent / f".fxst-{secrets.token_hex(8)}.tmp"
         if target.exists() and not target.is_file():
             raise FxstError(f"{str(path)!r} is a folder or a device: name a file.")
         # 0o666 less the umask, as for any new file; tempfile would make it private.

@@ -1,0 +1,344 @@
+"""The page in a real browser, with no network: heard through a tap on what goes to the loudspeakers."""
+
+import re
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from fxst.report import Entry, Page, Track, write_report
+
+sync_api = pytest.importorskip("playwright.sync_api")
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
+
+# Times in the page are in seconds of the browser's own audio clock; a machine under load delivers commands late.
+IN_STEP = 0.05
+
+TAP = """
+(() => {
+  const connect = AudioNode.prototype.connect;
+  let tap = null;
+  AudioNode.prototype.connect = function (target, ...rest) {
+    if (target instanceof AudioDestinationNode) {
+      if (!tap) {
+        tap = target.context.createAnalyser();
+        tap.fftSize = 4096;
+        tap.smoothingTimeConstant = 0;
+      }
+      connect.call(this, tap);
+    }
+    return connect.call(this, target, ...rest);
+  };
+  // What is heard: the loudest pitch in Hz, and where the pages' players say they are.
+  window.heard = () => {
+    const players = [...document.querySelectorAll(".player")];
+    const result = {
+      at: players.map((player) => Number(player.querySelector(".seek").value)),
+      playing: players.map((player) => player.querySelector(".play").getAttribute("aria-label") === "Pause"),
+      pressed: players.map((player) =>
+        [...player.querySelectorAll(".track")].findIndex((track) => track.getAttribute("aria-pressed") === "true")),
+      clock: performance.now() / 1000, hz: 0, level: -Infinity,
+    };
+    if (tap) {
+      const bins = new Float32Array(tap.frequencyBinCount);
+      tap.getFloatFrequencyData(bins);
+      const loudest = bins.reduce((best, level, bin) => (level > bins[best] ? bin : best), 0);
+      result.level = bins[loudest];
+      result.hz = (loudest * tap.context.sampleRate) / tap.fftSize;
+      result.window = tap.fftSize / tap.context.sampleRate;
+    }
+    return result;
+  };
+})();
+"""
+
+CONTRAST = """
+() => {
+  const numbers = (colour) => (colour.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+  const luminance = (colour) => {
+    const [r, g, b] = numbers(colour).slice(0, 3).map((c) => c / 255)
+      .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const opaque = (colour) => (numbers(colour)[3] ?? 1) > 0;
+  const ratio = (element, colour) => {
+    let behind = element;
+    while (!opaque(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement;
+    const [high, low] = [luminance(colour), luminance(getComputedStyle(behind).backgroundColor)].sort((a, b) => b - a);
+    return (high + 0.05) / (low + 0.05);
+  };
+  document.querySelectorAll("details").forEach((details) => (details.open = true));
+  const words = [], lines = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const style = getComputedStyle(element);
+    if (element.matches("script, noscript, noscript *, title, desc") || !element.getClientRects().length) continue;
+    const says = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    const colour = element instanceof SVGElement ? style.fill : style.color;
+    if (says) words.push([ratio(element, colour), element.outerHTML.slice(0, 80)]);
+    if (element.matches(".curve")) lines.push([ratio(element, style.stroke), element.outerHTML.slice(0, 80)]);
+    if (element.matches("button")) lines.push([ratio(element.parentElement, style.borderTopColor), "border"]);
+  }
+  return { words, lines, paper: getComputedStyle(document.body).backgroundColor };
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip("there is no Chromium here")
+    with sync_api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        chromium = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def open_page(browser):
+    """Give `open_page(path, **context)`: a page without network, which must ask for nothing and complain of nothing."""
+    opened = []
+
+    def open_it(path, **options):
+        context = browser.new_context(offline=True, **({"viewport": {"width": 1280, "height": 900}} | options))
+        page = context.new_page()
+        troubles = []
+        page.on("console", lambda message: troubles.append(f"console: {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+        page.on("request", lambda request: troubles.append(request.url) if elsewhere(request.url) else None)
+        page.add_init_script(TAP)
+        page.goto(path.as_uri())
+        opened.append((context, troubles))
+        return SimpleNamespace(page=page, troubles=troubles)
+
+    def elsewhere(url):
+        return not re.match(r"(data|blob):", url) and not (url.startswith("file:") and url.endswith(".html"))
+
+    yield open_it
+    for context, _ in opened:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def shown(open_page, ten_entries_html):
+    return open_page(ten_entries_html)
+
+
+@pytest.fixture
+def ten(shown):
+    """The page of ten entries, at rest, with the focus nowhere; complaints of a test are that test's failure."""
+    shown.page.reload()
+    yield shown.page
+    assert shown.troubles == []
+
+
+def heard(page):
+    return page.evaluate("heard()")
+
+
+def until(page, condition):
+    page.wait_for_function(f"() => {{ const now = heard(); return {condition}; }}", timeout=5000)
+    return heard(page)
+
+
+def player(page, number):
+    return page.locator(".player").nth(number)
+
+
+def track(page, name, number=0):
+    return player(page, number).locator(".track", has_text=name)
+
+
+def play(page, number=0):
+    player(page, number).locator(".play").click()
+    return until(page, f"now.playing[{number}] && now.at[{number}] > 0.2 && now.level > -60")
+
+
+def time_heard(now, begin_hz, number=0):
+    """Where the sound is, by its pitch: that of the middle of the stretch that was analysed."""
+    return (now["hz"] - begin_hz) / 600.0 + now["window"] / 2
+
+
+def test_it_plays_and_says_where_it_is(ten):
+    assert player(ten, 0).locator(".time").inner_text() == "0:00.0 / 0:05.5"
+    before = play(ten)
+    ten.wait_for_timeout(300)
+    after = heard(ten)
+    assert after["at"][0] - before["at"][0] == pytest.approx(after["clock"] - before["clock"], abs=IN_STEP)
+    assert time_heard(after, 500.0) == pytest.approx(after["at"][0], abs=2 * IN_STEP)
+    player(ten, 0).locator(".play").click()
+    still = until(ten, "!now.playing[0] && now.level < -60")
+    ten.wait_for_timeout(100)
+    assert heard(ten)["at"] == still["at"]
+    assert still["at"][0] > 0.5
+
+
+def test_switching_changes_what_is_heard_and_keeps_the_position(ten):
+    last = play(ten)
+    for name, begin_hz in (("Output", 4000.0), ("Target", 7500.0), ("Input", 500.0)):
+        track(ten, name).click()
+        now = until(ten, f"now.hz > {begin_hz} && now.hz < {begin_hz + 3300} && now.clock > {last['clock'] + 0.15}")
+        assert now["at"][0] - last["at"][0] == pytest.approx(now["clock"] - last["clock"], abs=IN_STEP)
+        assert time_heard(now, begin_hz) == pytest.approx(now["at"][0], abs=2 * IN_STEP)
+        assert track(ten, name).get_attribute("aria-pressed") == "true"
+        last = now
+    assert ten.locator(".player").first.locator('.track[aria-pressed="true"]').count() == 1
+
+
+def test_a_shorter_track_starts_again_where_it_has_already_ended(ten):
+    play(ten)
+    player(ten, 0).locator(".seek").fill("4.5")
+    until(ten, "now.at[0] > 4.5")
+    track(ten, "Reference").click()
+    now = until(ten, "now.at[0] < 1 && now.hz > 180 && now.hz < 220")
+    assert now["playing"][0]
+    assert player(ten, 0).locator(".time").inner_text().endswith("/ 0:03.0")
+
+
+def test_starting_one_entry_pauses_the_other(ten):
+    play(ten, 0)
+    play(ten, 1)
+    now = heard(ten)
+    assert now["playing"] == [False, True, *[False] * 8]
+    ten.wait_for_timeout(100)
+    assert heard(ten)["at"][0] == now["at"][0] > 0
+    play(ten, 0)
+    assert heard(ten)["playing"][:2] == [True, False]
+
+
+def test_seeking_is_heard_at_once(ten):
+    play(ten)
+    slider = player(ten, 0).locator(".seek")
+    slider.fill("3")
+    before = heard(ten)
+    now = until(ten, f"now.clock > {before['clock'] + 0.2}")
+    assert now["at"][0] == pytest.approx(3 + now["clock"] - before["clock"], abs=2 * IN_STEP)
+    assert time_heard(now, 500.0) == pytest.approx(now["at"][0], abs=2 * IN_STEP)
+    assert slider.get_attribute("aria-valuetext") == "3 of 6 seconds"
+
+
+def test_at_the_end_it_stops_or_repeats(ten):
+    play(ten)
+    player(ten, 0).locator(".seek").fill("5.3")
+    until(ten, "!now.playing[0] && now.at[0] === 0")
+    player(ten, 0).locator(".loop").click()
+    player(ten, 0).locator(".seek").fill("5.3")
+    player(ten, 0).locator(".play").click()
+    until(ten, "now.playing[0] && now.at[0] > 5.3")
+    assert until(ten, "now.at[0] > 0.1 && now.at[0] < 2")["playing"][0]
+
+
+def test_same_loudness_turns_down_what_is_louder(open_page, tmp_path, speech):
+    x = speech(24_000, seconds=3)
+    tracks = (Track("Input", "input", 0.1 * x, 24_000), Track("Output", "output", x, 24_000))
+    write_report(tmp_path / "report.html", Page("Levels", entries=(Entry("levels", tracks),)))
+    shown = open_page(tmp_path / "report.html")
+    # The gains themselves: speech is not steady enough to be compared by ear while it goes on.
+    gains = "() => window.gains.slice(-3).map((gain) => Number(gain.gain.value.toFixed(3)))"
+    shown.page.evaluate("""() => {
+      window.gains = [];
+      const create = AudioContext.prototype.createGain;
+      AudioContext.prototype.createGain = function () {
+        window.gains.push(create.call(this));
+        return window.gains.at(-1);
+      };
+    }""")
+    shown.page.locator(".play").click()
+    until(shown.page, "now.at[0] > 0.2")
+    assert shown.page.evaluate(gains) == [1, 1, 0]  # all, input, output
+    shown.page.keyboard.press("2")
+    shown.page.wait_for_timeout(100)
+    assert shown.page.evaluate(gains) == [1, 0, 1]
+    shown.page.locator(".match").click()
+    shown.page.wait_for_timeout(100)
+    assert shown.page.evaluate(gains) == [1, 0, pytest.approx(0.1, abs=0.002)]
+    assert shown.troubles == []
+
+
+def test_the_keyboard_alone_is_enough(ten):
+    reached = []
+    for _ in range(40):
+        ten.keyboard.press("Tab")
+        element = ten.evaluate(
+            "() => { const on = document.activeElement, style = getComputedStyle(on); return {"
+            "in: [...document.querySelectorAll('.entry')].indexOf(on.closest('.entry')), "
+            "name: on.getAttribute('aria-label') || on.innerText, outline: style.outlineStyle + style.outlineWidth}; }"
+        )
+        assert element["outline"] == "solid3px", element
+        if element["in"] == 0:
+            reached.append(" ".join(element["name"].split()))
+    tracks = ["1 Input", "2 Reference", "3 Output", "4 Another", "5 Target"]
+    assert reached[:9] == [*tracks, "Play", "Position", "Repeat", "Same loudness"]
+
+    player(ten, 1).locator(".seek").focus()
+    ten.keyboard.press("k")
+    until(ten, "now.playing[1] && now.at[1] > 0.1 && now.at[1] < 1")
+    ten.keyboard.press("5")
+    until(ten, "now.pressed[1] === 4 && now.hz > 7500")
+    ten.keyboard.press("9")  # there is no ninth track
+    ten.keyboard.press("ArrowRight")
+    ten.keyboard.press("ArrowRight")
+    now = until(ten, "now.at[1] > 2")
+    ten.keyboard.press("Space")
+    assert not until(ten, "!now.playing[1]")["playing"][1]
+    ten.keyboard.press("ArrowLeft")
+    assert heard(ten)["at"][1] == pytest.approx(now["at"][1] - 1, abs=0.5)
+    # On a button the space bar does what the button does; on the track that is heard, it plays.
+    track(ten, "Output", 1).focus()
+    ten.keyboard.press("Space")
+    now = until(ten, "now.pressed[1] === 2")
+    assert not now["playing"][1]
+    ten.keyboard.press("Space")
+    until(ten, "now.playing[1]")
+    assert now["playing"][0] is False
+    assert heard(ten)["pressed"][0] == 0  # nothing of this was the first entry's
+
+
+def test_all_tracks_are_decoded_to_one_length(ten):
+    lengths = ten.evaluate("""async () => {
+      const context = new OfflineAudioContext(1, 1, 24000);
+      const sounds = [...document.querySelector(".player").querySelectorAll(".sound")];
+      const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
+      return Promise.all(sounds.map(async (s) => (await context.decodeAudioData(bytes(s.textContent))).length));
+    }""")
+    assert lengths == [132_000, 72_000, 132_000, 132_000, 132_000]
+
+
+def test_sound_that_cannot_be_decoded_is_told(ten_entries_html, open_page, tmp_path):
+    text = ten_entries_html.read_text(encoding="utf-8")
+    path = tmp_path / "damaged.html"
+    path.write_text(re.sub(r'(class="sound">)[^<]*', r"\1bm8gc291bmQ=", text, count=1), encoding="utf-8")
+    shown = open_page(path)
+    player(shown.page, 0).locator(".play").click()
+    trouble = player(shown.page, 0).get_by_role("alert")
+    trouble.wait_for(state="visible")
+    assert "cannot decode" in trouble.inner_text()
+    assert heard(shown.page)["playing"][0] is False
+    play(shown.page, 1)  # the other entries are not affected
+    assert shown.troubles == []
+
+
+@pytest.mark.parametrize("width", [390, 320, 1280])
+def test_only_tables_scroll_sideways(shown, width):
+    page = shown.page
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    wide = page.locator(".scroll").first
+    assert wide.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert wide.get_attribute("tabindex") == "0"
+    assert shown.troubles == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_is_readable(shown, scheme):
+    shown.page.emulate_media(color_scheme=scheme)
+    # Colours of buttons fade from one scheme to the other.
+    shown.page.wait_for_timeout(200)
+    found = shown.page.evaluate(CONTRAST)
+    brightness = sum(int(number) for number in re.findall(r"\d+", found["paper"]))
+    assert (brightness > 600) == (scheme == "light")
+    assert len(found["words"]) > 500
+    assert len(found["lines"]) > 100
+    assert min(found["words"])[0] >= 4.5, min(found["words"])  # WCAG AA, text
+    assert min(found["lines"])[0] >= 3.0, min(found["lines"])  # and graphics
