@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fxst.report.markup import text
 
-__all__ = ["Curve", "Panel", "frequency_chart", "legend", "sample", "time_chart"]
+__all__ = ["Curve", "Panel", "frequency_chart", "legend", "panel_height", "sample", "time_chart"]
 
 Array = NDArray[np.float64]
 
@@ -22,11 +22,11 @@ RIGHT: Final = 10.0
 TOP: Final = 10.0
 BOTTOM: Final = 36.0
 HEIGHT: Final = 260.0
-PANEL_HEIGHT: Final = 84.0
 PANEL_HEAD: Final = 26.0
 
 _FREQUENCIES: Final = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
-_STEPS_DB: Final = (1, 2, 3, 6, 10, 12, 20, 24, 30, 40, 60)
+_STEPS_OF_LEVELS: Final = (1, 2, 5, 10, 20, 50)
+_STEPS_OF_GAINS: Final = (1, 2, 3, 6, 12, 24, 48)
 _STEPS_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 _LONGEST_PANEL_LABEL: Final = 56
 
@@ -59,6 +59,11 @@ class Panel:
 
     curve: Curve
     heading: str
+
+
+def panel_height(count: int) -> float:
+    """Choose how high each of so many strips is: as a chart when they are few, readable when they are many."""
+    return max(84.0, 190.0 / count)
 
 
 def sample(style: str) -> str:
@@ -97,17 +102,21 @@ def frequency_chart(
         return LEFT + np.log(hz / first) / math.log(last / first) * (WIDTH - LEFT - RIGHT)
 
     def down(db: Array) -> Array:
-        return bottom - (np.clip(db, low, high) - low) / (high - low) * (bottom - TOP)
+        return bottom - (db - low) / (high - low) * (bottom - TOP)
 
     marks = [hz for hz in _FREQUENCIES if first * 0.999 <= hz <= last * 1.001]
-    parts = _levels(low, high, down)
+    parts = _levels(low, high, down, steps=_STEPS_OF_GAINS if low == -high else _STEPS_OF_LEVELS)
     for hz in marks:
         x = float(across(np.array(float(hz))))
         parts.append(f'<path class="grid" d="M{_n(x)} {_n(TOP)}V{_n(bottom)}"/>')
         name = f"{hz // 1000}k" if hz >= 1000 else f"{hz}"
         parts.append(f'<text class="tick" x="{_n(x)}" y="{_n(bottom + 15)}" text-anchor="middle">{name}</text>')
     parts.append(_axis_names("frequency (Hz)", y_label, bottom, HEIGHT))
+    # What is too low to be shown leaves the frame, and is not drawn along its edge.
+    frame = f'x="{_n(LEFT)}" y="{_n(TOP)}" width="{_n(WIDTH - LEFT - RIGHT)}" height="{_n(bottom - TOP)}"'
+    parts.append(f'<clipPath id="{key}-frame"><rect {frame}/></clipPath><g clip-path="url(#{key}-frame)">')
     parts += [f'<path class="curve {curve.style}" d="{_path(across(curve.x), down(curve.y))}"/>' for curve in curves]
+    parts.append("</g>")
     return _svg(key, parts, title=title, description=description, height=HEIGHT)
 
 
@@ -124,7 +133,8 @@ def time_chart(key: str, panels: Sequence[Panel], *, title: str, description: st
     """
     seconds = max(float(panel.curve.x[-1]) for panel in panels) or 1.0  # a single sample has no length
     span = WIDTH - LEFT - RIGHT
-    height = len(panels) * (PANEL_HEAD + PANEL_HEIGHT) + BOTTOM
+    tall = panel_height(len(panels))
+    height = len(panels) * (PANEL_HEAD + tall) + BOTTOM
 
     def across(t: Array) -> Array:
         return LEFT + t / seconds * span
@@ -135,17 +145,17 @@ def time_chart(key: str, panels: Sequence[Panel], *, title: str, description: st
     marks = np.arange(math.ceil(start / step - 1e-6), math.floor((start + seconds) / step + 1e-6) + 1) * step
     bottom = 0.0
     for number, panel in enumerate(panels):
-        top = number * (PANEL_HEAD + PANEL_HEIGHT) + PANEL_HEAD
-        bottom = top + PANEL_HEIGHT
+        top = number * (PANEL_HEAD + tall) + PANEL_HEAD
+        bottom = top + tall
 
         def down(db: Array, top: float = top) -> Array:
-            return top + np.clip(db, low, 0) / low * PANEL_HEIGHT
+            return top + db / low * tall
 
         heading = panel.heading
         if len(heading) > _LONGEST_PANEL_LABEL:
             heading = heading[: _LONGEST_PANEL_LABEL - 1] + "…"
         parts.append(f'<text class="heading" x="{_n(LEFT)}" y="{_n(top - 7)}">{text(heading)}</text>')
-        parts += _levels(low, 0, down, steps=4)
+        parts += _levels(low, 0, down, steps=_STEPS_OF_GAINS, most=4 if len(panels) > 1 else 7)
         parts += [
             f'<path class="grid" d="M{_n(float(across(np.array(mark - start))))} {_n(top)}V{_n(bottom)}"/>'
             for mark in marks
@@ -157,7 +167,7 @@ def time_chart(key: str, panels: Sequence[Panel], *, title: str, description: st
     for mark in marks:
         x = float(across(np.array(mark - start)))
         parts.append(f'<text class="tick" x="{_n(x)}" y="{_n(bottom + 15)}" text-anchor="middle">{mark:g}</text>')
-    parts.append(_axis_names("time in the recording (s)", "gain reduction (dB)", bottom, height))
+    parts.append(_axis_names("time in the recording (s)", "gain (dB)", bottom, height))
     parts.append(
         f'<line class="playhead" x1="{_n(LEFT)}" y1="{_n(PANEL_HEAD)}" x2="{_n(LEFT)}" y2="{_n(bottom)}" '
         f'data-left="{_n(LEFT)}" data-width="{_n(span)}" data-seconds="{seconds:.4f}" visibility="hidden"/>'
@@ -175,9 +185,11 @@ def _svg(key: str, parts: Sequence[str], *, title: str, description: str, height
     )
 
 
-def _levels(low: float, high: float, down: Callable[[Array], Array], *, steps: int = 7) -> list[str]:
+def _levels(
+    low: float, high: float, down: Callable[[Array], Array], *, steps: Sequence[float], most: int = 8
+) -> list[str]:
     """Draw the horizontal lines, and write the decibels beside them."""
-    step = _step(high - low, steps, _STEPS_DB)
+    step = _step(high - low, most, steps)
     parts = []
     for db in np.arange(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1) * step:
         y = float(down(np.array(db)))

@@ -56,37 +56,33 @@ def _of_chain(made: Sequence[tuple[Track, Table]]) -> str:
     rows = [[table[index] for table in tables] for index in range(len(tables[0]))]
     turned = [row for row in rows if row[0].minimum != row[0].maximum]
     constant = [row for row in rows if row[0].minimum == row[0].maximum]
-    names = "".join(f'<th scope="col" class="figure">{text(track.label)}</th>' for track, _ in made)
-    head = (
-        f'<thead><tr><th scope="col">Effect</th><th scope="col">Parameter</th>{names}'
-        '<th scope="col">Unit</th><th scope="col" class="figure">Range</th></tr></thead>'
-    )
     caption = f"Parameters of the chain {chain.name}"
+    labels = [track.label for track, _ in made]
     parts = []
     if turned:
-        parts.append(_scrolling(caption, head + _rows_of_settings(turned), style="parameters"))
+        parts.append(_scrolling(caption, _settings(labels, turned, ranges=True), style="parameters"))
     if constant:
-        label = "1 constant" if len(constant) == 1 else f"{len(constant)} constants"
-        inner = _scrolling(
-            f"Constants of the chain {chain.name}", head + _rows_of_settings(constant), style="parameters"
-        )
-        parts.append(f'<details class="constants"><summary>{label}</summary>{inner}</details>')
+        count = "1 constant" if len(constant) == 1 else f"{len(constant)} constants"
+        caption = f"Constants of the chain {chain.name}"
+        inner = _scrolling(caption, _settings(labels, constant, ranges=False), style="parameters")
+        parts.append(f'<details class="constants"><summary>{count}</summary>{inner}</details>')
     return "".join(parts)
 
 
-def _rows_of_settings(rows: Sequence[Sequence[Setting]]) -> str:
-    result = []
+def _settings(labels: Sequence[str], rows: Sequence[Sequence[Setting]], *, ranges: bool) -> str:
+    columns = "".join(f'<th scope="col" class="figure">{text(label)}</th>' for label in labels)
+    columns += '<th scope="col">Unit</th>' + ('<th scope="col" class="figure">Range</th>' if ranges else "")
+    body = []
     for row in rows:
         first = row[0]
-        values = "".join(f'<td class="figure">{_minus(short(setting.value))}</td>' for setting in row)
-        span = _minus(short(first.minimum))
-        if first.minimum != first.maximum:
-            span += f" … {_minus(short(first.maximum))}"
-        result.append(
-            f'<tr><td>{text(first.effect)}</td><th scope="row">{text(first.parameter)}</th>{values}'
-            f'<td>{text(first.unit)}</td><td class="figure range">{span}</td></tr>'
-        )
-    return f"<tbody>{''.join(result)}</tbody>"
+        cells = "".join(f'<td class="figure">{_number(setting.value)}</td>' for setting in row)
+        cells += f"<td>{text(first.unit)}</td>"
+        if ranges:
+            cells += f'<td class="figure range">{_number(first.minimum)} … {_number(first.maximum)}</td>'
+        name = f'<td>{text(first.effect)}</td><th scope="row">{text(first.parameter)}</th>'
+        body.append(f"<tr>{name}{cells}</tr>")
+    head = f'<tr><th scope="col">Effect</th><th scope="col">Parameter</th>{columns}</tr>'
+    return f"<thead>{head}</thead><tbody>{''.join(body)}</tbody>"
 
 
 def _scrolling(caption: str, content: str, *, style: str) -> str:
@@ -97,5 +93,5 @@ def _scrolling(caption: str, content: str, *, style: str) -> str:
     )
 
 
-def _minus(number: str) -> str:
-    return number.replace("-", "\N{MINUS SIGN}")
+def _number(value: float) -> str:
+    return short(value).replace("-", "\N{MINUS SIGN}")

@@ -18,8 +18,7 @@ from fxst.tables import Table
 
 RATE = 24_000
 CHAIN = CHAINS["eq-comp"]
-# Those of HTML, and those of SVG that are written closed here.
-VOID = {"meta", "link", "input", "br", "line"}
+VOID = {"meta", "link", "input", "br"}
 
 
 class Outline(HTMLParser):
