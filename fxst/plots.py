@@ -10,15 +10,14 @@ from fxst import audio
 from fxst.chain import Chain
 from fxst.effects import ParametricEQ
 from fxst.errors import AudioError
+from fxst.spectra import LongTermSpectrum
 from fxst.tables import Table
 
 __all__ = ["long_term_spectrum", "plot_transfer"]
 
 Array = NDArray[np.float64]
 
-N_FFT: Final = 8192
 LOWEST_HZ: Final = 20.0
-FLOOR: Final = 1e-14
 
 
 def long_term_spectrum(path: Path) -> tuple[Array, Array]:
@@ -30,29 +29,10 @@ def long_term_spectrum(path: Path) -> tuple[Array, Array]:
     Raises:
         AudioError: The file cannot be read.
     """
-    sample_rate = audio.probe(path).sample_rate
-    window = np.hanning(N_FFT)
-    power = np.zeros(N_FFT // 2 + 1)
-    frames = 0
-    rest = np.zeros(0, dtype=np.float32)
+    spectrum = LongTermSpectrum(sample_rate=audio.probe(path).sample_rate)
     for block in audio.stream(path):
-        rest = np.concatenate([rest, audio.mono(block)[0]])
-        while len(rest) >= N_FFT:
-            power += np.abs(np.fft.rfft(rest[:N_FFT] * window)) ** 2
-            rest = rest[N_FFT // 2 :]
-            frames += 1
-    if frames == 0:  # shorter than one window
-        power += np.abs(np.fft.rfft(np.pad(rest, (0, N_FFT - len(rest))) * window)) ** 2
-        frames = 1
-    power *= 4 / (frames * np.sum(window**2) * N_FFT)
-    centres = 1000.0 * 2.0 ** (np.arange(-17, 14) / 3)
-    centres = centres[(centres >= LOWEST_HZ * 0.98) & (centres * 2 ** (1 / 6) < sample_rate / 2)]
-    frequencies = np.fft.rfftfreq(N_FFT, 1 / sample_rate)
-    bands = [power[np.abs(np.log2(np.maximum(frequencies, 1) / f0)) <= 1 / 6] for f0 in centres]
-    # The lowest third octaves are narrower than a bin: they take the nearest bin's share.
-    nearest = [power[np.argmin(np.abs(frequencies - f0))] * f0 * 0.2316 * N_FFT / sample_rate for f0 in centres]
-    levels = [band.sum() if band.size > 1 else near for band, near in zip(bands, nearest, strict=True)]
-    return centres, 10 * np.log10(np.maximum(levels, FLOOR))
+        spectrum.process(audio.mono(block)[0])
+    return spectrum.third_octaves()
 
 
 def equaliser_response(chain: Chain, settings: Table, frequencies: Array, *, sample_rate: int) -> Array:
