@@ -20,6 +20,13 @@ class Renderer(nn.Module, ABC):
         super().__init__()
         self.chain = chain
 
+    def at_step(self, step: int) -> None:
+        """Learn how far training has come; methods that change with time, or draw at random, ask for it.
+
+        Args:
+            step: Number of the step that comes, from 0: after a resumed run's, the same as without a stop.
+        """
+
     @abstractmethod
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
         """Render `x` at these knobs.
