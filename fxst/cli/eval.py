@@ -103,9 +103,7 @@ def _show(evaluation: "Evaluation") -> None:
             console.print(f"Written to: {path}", markup=False, soft_wrap=True)
 
 
-def _show_table(
-    console: "Console", evaluation: "Evaluation", columns: Sequence[tuple[str, str, str]]
-) -> None:
+def _show_table(console: "Console", evaluation: "Evaluation", columns: Sequence[tuple[str, str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -123,7 +121,9 @@ def _show_table(
             table.add_row(Text("  of input", style="dim"), *ratios)
     # As wide as the table is: a pipe has no width, and a narrow terminal wraps better than rich crops.
     wide = table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum
-    console.print(table, width=max(console.width, wide), crop=False, no_wrap=True)
+    narrow, console.width = console.width, max(console.width, wide)
+    console.print(table)
+    console.width = narrow
 
 
 def _mean(figure: "Figure | None") -> "Text":

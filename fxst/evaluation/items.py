@@ -183,9 +183,7 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
         if empty:
             # Distances to some targets and to some references have no mean.
             hint = "; leave the whole column out where targets are not known" if column == TARGET_COLUMN else ""
-            raise SettingsError(
-                f"{str(path)!r}, line {empty[0]}: the {column} is missing; name a sound file{hint}."
-            )
+            raise SettingsError(f"{str(path)!r}, line {empty[0]}: the {column} is missing; name a sound file{hint}.")
     return [(line, {column: cell for column, cell in row.items() if cell}) for line, row in rows]
 
 

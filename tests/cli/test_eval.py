@@ -4,21 +4,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 from fxst.chain import CHAINS
-from fxst.cli import main
-from fxst.configs import DatasetConfig
-from fxst.data.build import build
 from fxst.evaluation.metrics import METRICS
 from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 
 RATE = 24_000
+ROOT = Path(__file__).parents[2]
+QUICK = ("--pairs", "pairs.csv", "--baseline", "closed-form", "--no-pesq")
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +37,15 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    """Three voices, which are noises of different colours, in clips of 1.5 s."""
+def recordings(tmp_path_factory):
+    """Three voices of 12 s, which are noises of different colours that swell."""
     folder = tmp_path_factory.mktemp("voices")
     generator = np.random.default_rng(0)
     for speaker in range(3):
         (folder / f"p{speaker}").mkdir()
-        noise = 0.05 * generator.standard_normal(8 * RATE)
+        noise = 0.05 * generator.standard_normal(12 * RATE) * (1.1 + np.sin(np.arange(12 * RATE) / 4000))
         soundfile.write(folder / f"p{speaker}/x.wav", noise + 0.5 * speaker * np.roll(noise, 1), RATE)
-    build(DatasetConfig((folder,), folder / "data", clips=0, seconds=1.5, workers=1))
-    return folder / "data"
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -55,29 +54,15 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     for number in (1, 2):
-        noise = 0.1 * generator.standard_normal((2 * RATE, 2))
+        noise = 0.1 * generator.standard_normal((3 * RATE, 2))
         soundfile.write(f"in{number}.wav", noise, RATE, subtype="FLOAT")
         soundfile.write(f"target{number}.wav", 0.5 * noise, RATE, subtype="FLOAT")
         soundfile.write(f"out{number}.wav", 0.5 * noise, RATE, subtype="FLOAT")
         # As strong in every hertz as the target, at its own rate.
-        reference = 0.05 * (44_100 / RATE) ** 0.5 * generator.standard_normal(44_100)
+        reference = 0.05 * (44_100 / RATE) ** 0.5 * generator.standard_normal(3 * 44_100)
         soundfile.write(f"ref{number}.wav", reference, 44_100, subtype="FLOAT")
     pairs("in1.wav,ref1.wav,target1.wav,out1.wav", "in2.wav,ref2.wav,target2.wav,out2.wav")
     return tmp_path
-
-
-@pytest.fixture
-def fxst(monkeypatch, capsys):
-    """Run the program in this process: `fxst(*arguments)` gives exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fxst", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def pairs(*lines, header="input,reference,target,output"):
@@ -95,33 +80,62 @@ def items(folder="out"):
 
 
 def test_a_perfect_output_is_at_distance_0(fxst):
-    code, out, err = fxst("eval", "--pairs", "pairs.csv", "-o", "out", "--require", "mrstft_ratio<=0")
+    code, out, err = fxst("eval", *QUICK, "-o", "out", "--require", "mrstft_ratio<=0")
     assert (code, err) == (0, "")
     rows = summary()
     assert list(rows) == ["input", "closed-form", "output"]
     for metric in METRICS:
-        figures = rows["output"][metric.name]
-        assert figures["mean"] == {"value": 0, "low": 0, "high": 0}
-        assert figures["missing"] == 0
+        if metric.name != "pesq":  # which was not asked for
+            figures = rows["output"][metric.name]
+            assert figures["mean"] == {"value": 0, "low": 0, "high": 0}
+            assert figures["missing"] == 0
     assert rows["input"]["rms_db"]["mean"]["value"] == pytest.approx(6.0206, abs=1e-3)
+    assert rows["input"]["rms"]["mean"]["value"] == pytest.approx(20 * np.log(2), abs=3e-3)
     assert rows["closed-form"]["rms_db"]["mean"]["value"] < 1
     assert [(row["item"], row["system"]) for row in items()] == [
-        (line, system) for line in ("line 2", "line 3") for system in rows
+        (name, system) for name in ("in1", "in2") for system in rows
     ]
     assert all(name in out for name in rows)
     assert "2 items" in out
 
 
+def test_the_summary_keeps_to_its_schema(fxst):
+    schema = json.loads((ROOT / "docs/summary.schema.json").read_text())
+    fxst("eval", *QUICK, "-o", "out", "--require", "mae_ratio<=-1")
+    found = json.loads(Path("out/summary.json").read_text())
+    jsonschema.validate(found, schema)
+    assert found["compared_with"] == "target"
+    assert found["shortfalls"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(found | {"more": 1}, schema)
+
+
 def test_models_run_on_pairs_at_their_own_rates(fxst, model):
     pairs("in1.wav,ref1.wav,target1.wav", "in2.wav,ref2.wav,target2.wav", header="input,reference,target")
-    code, _, err = fxst("eval", "--pairs", "pairs.csv", "-m", model, "-o", "out")
+    code, _, err = fxst("eval", *QUICK, "-m", model, "-o", "out")
     assert (code, err) == (0, "")
     assert list(summary()) == ["input", "closed-form", "mine"]
     assert all(row["error"] == "" for row in items())
 
 
+def test_without_targets_distances_to_the_references_are_measured(fxst):
+    pairs("in1.wav,ref1.wav,out1.wav", "in2.wav,ref2.wav,out2.wav", header="input,reference,output")
+    code, out, err = fxst("eval", "--pairs", "pairs.csv", "-o", "out", "--require", "ltas_db_ratio<=0.5")
+    assert (code, err) == (0, "")
+    assert "against reference" in out
+    rows = summary()
+    # An oracle has nothing to be fitted on, and what compares sample for sample nothing to compare with.
+    assert {"input", "closed-form", "output"} <= rows.keys()
+    assert "oracle-eq" not in rows
+    assert not {"pesq", "mrstft", "msd", "mae"} & rows["output"].keys()
+    assert rows["output"]["ltas_db"]["mean"]["value"] < 0.5 < 5 < rows["input"]["ltas_db"]["mean"]["value"]
+    code, _, err = fxst("eval", "--pairs", "pairs.csv", "--baseline", "oracle-eq")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "add the column target" in err
+
+
 def test_requirements_set_the_exit_code(fxst, model):
-    arguments = ("eval", "--pairs", "pairs.csv", "-m", model)
+    arguments = ("eval", *QUICK, "-m", model)
     code, _, err = fxst(*arguments, "--require", "mrstft_ratio<=0.01", "--require", "closed-form.mrstft_ratio<=1")
     assert code == 1
     assert err.startswith("fxst: mine falls short of mrstft_ratio<=0.01: it is ")
@@ -130,17 +144,17 @@ def test_requirements_set_the_exit_code(fxst, model):
     assert (code, err) == (0, "")
 
 
-@pytest.mark.parametrize("requirement", ["mrstft_ratio=<0.45", "pesq>3", "mrstft<=much"])
+@pytest.mark.parametrize("requirement", ["mrstft_ratio=<0.45", "stoi>3", "mrstft<=much"])
 def test_a_malformed_requirement_is_wrong_usage(fxst, requirement):
     code, out, err = fxst("eval", "--pairs", "nothing.csv", "--require", requirement)
     assert (code, out) == (2, "")
     assert "no requirement" in err
 
 
-def test_wrong_usage(fxst, dataset):
+def test_wrong_usage(fxst, recordings):
     assert fxst("eval")[0] == 2
-    assert fxst("eval", "--pairs", "pairs.csv", "--data", dataset)[0] == 2
-    assert fxst("eval", "--data", dataset, "--split", "all")[0] == 2
+    assert fxst("eval", "--pairs", "pairs.csv", "--data", recordings)[0] == 2
+    assert fxst("eval", "--data", recordings, "--split", "held-out")[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -150,29 +164,44 @@ def test_wrong_usage(fxst, dataset):
 def test_a_requirement_needs_somebody(fxst, requirement, message):
     if message.startswith("neither"):
         pairs("in1.wav,ref1.wav,target1.wav", header="input,reference,target")
-    code, out, err = fxst("eval", "--pairs", "pairs.csv", "--require", requirement)
+    code, out, err = fxst("eval", *QUICK, "--require", requirement)
     assert (code, out) == (1, "")
     assert message in err
 
 
-def test_items_are_drawn_from_a_dataset(fxst, model, dataset):
-    arguments = ("eval", "--data", dataset, "--split", "train", "--items", 4, "-m", model)
+PROTOCOL = ("--split", "all", "--each-file", "--baseline", "none", "--no-pesq", "--workers", 1)
+
+
+def test_items_are_drawn_from_recordings(fxst, model, recordings):
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "-m", model)
     for folder in ("one", "two"):
-        code, _, err = fxst(*arguments, "-o", folder)
+        code, _, err = fxst(*arguments, "-n", 3, "-o", folder)
         assert (code, err) == (0, "")
     assert Path("one/items.csv").read_bytes() == Path("two/items.csv").read_bytes()
-    assert summary("one") == summary("two")
-    assert summary("one")["closed-form"]["mrstft"]["ratio"]["value"] < 0.5
-    assert json.loads(Path("one/summary.json").read_text())["chain"]["name"] == "eq"
+    assert Path("one/items.jsonl").read_bytes() == Path("two/items.jsonl").read_bytes()
+    assert list(summary("one")) == ["input", "mine"]
+    listed = [json.loads(line) for line in Path("one/items.jsonl").read_text().splitlines()]
+    assert [row["item"] for row in listed] == [f"p-24000-0-{number}" for number in range(3)]
+    assert all(row["passage"] and {"input", "target", "input_is"} <= row.keys() for row in listed)
 
-    fxst(*arguments[:-4], "--items", 2, "-m", model, "-o", "fewer")
-    assert items("fewer") == items("one")[:6]
-    fxst(*arguments, "--seed", 1, "-o", "other")
-    assert items("other") != items("one")
+    fxst(*arguments, "--limit", 2, "-o", "fewer")
+    assert items("fewer") == items("one")[:4]
+    fxst(*arguments, "-n", 2, "--seed", 1, "-o", "other")
+    assert items("other") != items("fewer")
+    # As many processes as one likes: the same figures.
+    fxst("eval", "--data", recordings, *PROTOCOL[:-1], 2, "-n", 4, "-o", "several")
+    fxst("eval", "--data", recordings, *PROTOCOL, "-n", 4, "-o", "alone")
+    assert Path("several/items.csv").read_bytes() == Path("alone/items.csv").read_bytes()
 
 
-def test_without_a_model_the_chain_is_named(fxst, dataset):
-    arguments = ("eval", "--data", dataset, "--split", "train", "--items", 2, "-o", "out")
+def test_targets_of_a_chain_tell_their_settings(fxst, model, recordings):
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 2, "--protocol", "chain", "-o", "out")
+    assert fxst(*arguments, "-m", model)[0] == 0
+    assert json.loads(Path("out/summary.json").read_text())["chain"]["name"] == "eq"
+    figures = summary()
+    assert "settings" not in figures["input"]
+    # Of a model whose knobs stay in the middle, a quarter of the range is missing on average.
+    assert 10 < figures["mine"]["settings"]["mean"]["value"] < 45
     assert fxst(*arguments, "--chain", "fx")[0] == 0
     assert json.loads(Path("out/summary.json").read_text())["chain"]["name"] == "fx"
     code, _, err = fxst(*arguments, "--chain", "reverb")
@@ -180,31 +209,117 @@ def test_without_a_model_the_chain_is_named(fxst, dataset):
     assert "there are: eq, eq-comp, fx" in err
 
 
+def test_a_stopped_evaluation_goes_on(fxst, recordings, monkeypatch):
+    from fxst.evaluation import evaluate as module
+
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 3)
+    fxst(*arguments, "-o", "whole")
+    scored = []
+    score_one = module._score_one
+
+    def stop_at_the_third(config, index):
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        scored.append(index)
+        return score_one(config, index)
+
+    monkeypatch.setattr(module, "_score_one", stop_at_the_third)
+    code, _, err = fxst(*arguments, "-o", "out")
+    assert code == 130
+    assert "goes on from what is finished" in err
+    assert not Path("out/summary.json").exists()
+    with open("out/unfinished.jsonl", "a") as journal:
+        journal.write('{"index": 2, "name"')  # a process that was killed while it wrote
+
+    def only_the_third(config, index):
+        assert index == 2
+        return score_one(config, index)
+
+    monkeypatch.setattr(module, "_score_one", only_the_third)
+    assert fxst(*arguments, "-o", "out")[0] == 0
+    for name in ("items.csv", "items.jsonl"):
+        assert Path("out", name).read_bytes() == Path("whole", name).read_bytes()
+    assert summary("out") == summary("whole")
+    assert not Path("out/unfinished.jsonl").exists()
+
+
+def test_what_another_evaluation_finished_is_not_taken_over(fxst, recordings, monkeypatch):
+    from fxst.evaluation import evaluate as module
+
+    score_one = module._score_one
+    monkeypatch.setattr(module, "_score_one", lambda config, index: 1 / 0 if index else score_one(config, index))
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 2, "-o", "out")
+    with pytest.raises(ZeroDivisionError):
+        fxst(*arguments)
+    monkeypatch.setattr(module, "_score_one", score_one)
+    assert fxst(*arguments, "--seed", 5)[0] == 0
+    fxst(*arguments[:-2], "--seed", 5, "-o", "whole")
+    assert Path("out/items.csv").read_bytes() == Path("whole/items.csv").read_bytes()
+
+
+def test_kept_audio_can_be_scored_again(fxst, model, recordings):
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 2, "-m", model, "-o", "out")
+    assert fxst(*arguments, "--audio", "kept")[0] == 0
+    again = ("eval", "--pairs", "kept/pairs.csv", "--baseline", "none", "--no-pesq", "--outputs", "kept/mine")
+    assert fxst(*again, "-o", "again")[0] == 0
+    assert summary("again").keys() == summary("out").keys()
+    for ours, theirs in zip(items("again"), items("out"), strict=True):
+        assert (ours["item"], ours["system"]) == (theirs["item"], theirs["system"])
+        assert ours["mrstft"] == theirs["mrstft"]
+    # The same renders, of the items themselves.
+    assert fxst(*arguments[:-4], "--outputs", "kept/mine", "-o", "third")[0] == 0
+    assert Path("third/items.csv").read_bytes() == Path("out/items.csv").read_bytes()
+
+
+def test_renders_that_are_not_there(fxst):
+    Path("renders").mkdir()
+    code, _, err = fxst("eval", *QUICK, "--outputs", "renders")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "such as in1.wav" in err
+    Path("renders/in1.flac").write_bytes(Path("out1.wav").read_bytes())
+    code, _, err = fxst("eval", *QUICK, "--outputs", "renders", "-o", "out")
+    assert code == 1
+    assert err.startswith("fxst: in2, renders: There is no render of this item")
+    assert summary()["renders"]["mrstft"]["missing"] == 1
+    Path("renders/in1.wav").write_bytes(Path("out1.wav").read_bytes())
+    assert "two renders of 'in1'" in fxst("eval", *QUICK, "--outputs", "renders")[2]
+
+
+def test_the_report_is_a_page(fxst):
+    code, out, _ = fxst("eval", *QUICK, "--report", "report.html", "--report-items", 1, "--limit", 1)
+    assert code == 0
+    page = Path("report.html").read_text()
+    assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
+    assert all(word in page for word in ("closed-form", "MRSTFT", "in1"))
+    assert len(page) < 5_000_000
+    assert "report.html" in out
+
+
 def test_what_cannot_be_scored_is_counted(fxst):
     x, _ = soundfile.read("out2.wav")
     soundfile.write("out2.wav", x[:-1], RATE, subtype="FLOAT")
-    code, out, err = fxst("eval", "--pairs", "pairs.csv", "-o", "out")
+    code, out, err = fxst("eval", *QUICK, "-o", "out")
     assert code == 1
     assert err == (
-        "fxst: line 3, output: 'out2.wav' has 2 channels of 47,999 samples at 24,000 Hz, and its input 2 channels of "
-        "48,000 samples at 24,000 Hz: it must be of the input's rate, channels and length.\n"
+        "fxst: in2, output: 'out2.wav' has 2 channels of 71,999 samples at 24,000 Hz, and its input 2 channels of "
+        "72,000 samples at 24,000 Hz: it must be of the input's rate, channels and length.\n"
     )
     assert "1 missing" in out
     figures = summary()["output"]["mrstft"]
     assert figures["missing"] == 1
     assert figures["mean"] == {"value": 0, "low": None, "high": None}
     assert items()[-1]["mrstft"] == ""
-    assert "47,999" in items()[-1]["error"]
+    assert "71,999" in items()[-1]["error"]
 
 
 def test_when_nothing_at_all_can_be_scored_the_command_fails(fxst):
     pairs("in1.wav,ref1.wav,target1.wav,", "in2.wav,ref2.wav,target2.wav,gone.wav")
-    code, out, err = fxst("eval", "--pairs", "pairs.csv")
+    code, out, err = fxst("eval", *QUICK)
     assert code == 1
     assert "missing" in out
     assert err.splitlines() == [
-        "fxst: line 2, output: No output is named.",
-        "fxst: line 3, output: 'gone.wav' does not exist: check the name.",
+        "fxst: in1, output: There is no render of this item: name the file after the item, or its line's output.",
+        "fxst: in2, output: 'gone.wav' does not exist: check the name.",
         "fxst: output could not be measured on any item.",
     ]
 
@@ -212,7 +327,7 @@ def test_when_nothing_at_all_can_be_scored_the_command_fails(fxst):
 @pytest.mark.parametrize(("column", "file"), [("input", "in2"), ("reference", "ref2"), ("target", "target2")])
 def test_a_broken_path_is_one_sentence(fxst, column, file):
     Path(f"{file}.wav").unlink()
-    code, out, err = fxst("eval", "--pairs", "pairs.csv", "-o", "out")
+    code, out, err = fxst("eval", *QUICK, "-o", "out")
     assert (code, out) == (1, "")
     assert err == f"fxst: 'pairs.csv', line 3, {column}: '{file}.wav' does not exist: check the name.\n"
     assert not Path("out").exists()
@@ -220,7 +335,7 @@ def test_a_broken_path_is_one_sentence(fxst, column, file):
 
 def test_the_program_itself():
     done = subprocess.run(
-        [sys.executable, "-m", "fxst", "eval", "--pairs", "pairs.csv", "--require", "output.mae<=0"],
+        [sys.executable, "-m", "fxst", "eval", *QUICK, "--require", "output.mae<=0"],
         capture_output=True,
         text=True,
         check=False,
@@ -231,14 +346,14 @@ def test_the_program_itself():
 
 def test_two_models_of_one_name_are_told_apart(fxst, model):
     Path("mine").symlink_to(model)
-    assert fxst("eval", "--pairs", "pairs.csv", "-m", "mine", "-m", model, "-o", "out")[0] == 0
+    assert fxst("eval", *QUICK, "-m", "mine", "-m", model, "-o", "out")[0] == 0
     assert list(summary())[-2:] == ["mine", str(model)]
-    code, _, err = fxst("eval", "--pairs", "pairs.csv", "-m", model, "-m", model)
+    code, _, err = fxst("eval", *QUICK, "-m", model, "-m", model)
     assert code == 1
     assert "Two rows would be called" in err
 
 
-def test_models_of_different_chains_need_a_chain(fxst, model, tmp_path):
+def test_models_of_different_chains_need_a_chain_for_its_targets(fxst, model, recordings, tmp_path):
     other = tmp_path / "other"
     checkpoint.save(
         other,
@@ -247,24 +362,36 @@ def test_models_of_different_chains_need_a_chain(fxst, model, tmp_path):
         sample_rate=RATE,
         card={},
     )
-    arguments = ("eval", "--pairs", "pairs.csv", "-m", model, "-m", other)
-    code, _, err = fxst(*arguments)
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 1, "-m", model, "-m", other)
+    code, _, err = fxst(*arguments, "--protocol", "chain")
     assert code == 1
     assert "--chain" in err
-    assert fxst(*arguments, "--chain", "eq")[0] == 0
+    assert fxst(*arguments, "--protocol", "chain", "--chain", "eq")[0] == 0
+    assert fxst(*arguments)[0] == 0
 
 
 def test_a_folder_that_cannot_be_made(fxst):
     Path("out").write_text("not a folder")
-    code, out, err = fxst("eval", "--pairs", "pairs.csv", "-o", "out")
+    code, out, err = fxst("eval", *QUICK, "-o", "out")
     assert (code, out) == (1, "")
     assert err == "fxst: The folder 'out' cannot be made (file exists): choose another.\n"
+
+
+def test_baselines_are_chosen_by_name(fxst):
+    quick = ("eval", "--pairs", "pairs.csv", "--no-pesq", "-o", "out")
+    assert fxst(*quick, "--baseline", "oracle-eq", "--baseline", "closed-form-eq")[0] == 0
+    assert list(summary()) == ["input", "oracle-eq", "closed-form-eq", "output"]
+    assert fxst(*quick, "--baseline", "none")[0] == 0
+    assert list(summary()) == ["input", "output"]
+    code, _, err = fxst(*quick, "--baseline", "magic")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "there are: closed-form, rule-based, matchering, oracle-eq" in err
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column input, reference, target"),
+        ("", "no column input, reference"),
         ("input,target\na,b\n", "no column reference"),
         ("input,reference,target\n", "nothing to score"),
         ("input,reference,target\nin1.wav,,target1.wav\n", "line 2: the reference is missing"),
