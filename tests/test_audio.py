@@ -274,7 +274,7 @@ class TestWriter:
         assert np.array_equal(audio.read(tmp_path / "y.wav")[0], loud)
 
     def test_more_than_4_gib_becomes_rf64_or_fails_clearly(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(audio, "_LARGEST_DATA_BYTES", 100_000)
+        monkeypatch.setattr(audio.writing, "_LARGEST_DATA_BYTES", 100_000)
         with audio.Writer(tmp_path / "known.wav", frames=30_000, **self.settings) as writer:
             writer.write(NOISE)
         assert audio.probe(tmp_path / "known.wav").format == "RF64"

@@ -1,0 +1,279 @@
+"""Reading: a file is measured by what can be read from it, and never by what its header claims."""
+
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import soundfile
+
+from fxst import flac
+from fxst.audio.formats import SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
+from fxst.errors import AudioError
+
+__all__ = ["HIGHEST_SAMPLE_RATE", "Reader", "probe", "read", "stream"]
+
+HIGHEST_SAMPLE_RATE: Final = 768_000
+
+_BLOCK_SAMPLES: Final = 1 << 23
+
+# libsndfile's log, the only place where it tells what the header claimed before it was corrected.
+_CLAIMED_BYTES: Final = re.compile(r"^\s*(?:data|SSND|Data [sS]ize)\s*:\s*(\d+)(?: \(should be (\d+)\))?", re.MULTILINE)
+_CHUNK_HEADER_BYTES: Final = 32
+# Room for an Ogg page, or for two FLAC frames of all but the widest recordings.
+_TAIL_BYTES: Final = 1 << 16
+_LAST_OGG_PAGE: Final = 4
+
+
+def probe(path: Path) -> AudioInfo:
+    """Look at a sound file's header without reading its audio.
+
+    Args:
+        path: A sound file.
+
+    Raises:
+        AudioError: it is no readable sound file, or holds no audio.
+    """
+    with Reader(path) as reader:
+        return reader.info
+
+
+def stream(path: Path, *, block_frames: int = 1 << 16, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
+    """Play a sound file block by block, so that its length does not matter.
+
+    Args:
+        path: A sound file.
+        block_frames: The longest block.
+        start: The first frame wanted.
+        frames: How many frames are wanted; None for all.
+
+    Shape:
+        Each block: `(channels, time)`.
+
+    Raises:
+        AudioError: the file cannot be read in full as finite audio.
+    """
+    with Reader(path) as reader:
+        yield from reader.blocks(block_frames=block_frames, start=start, frames=frames)
+
+
+def read(path: Path, *, start: int = 0, frames: int | None = None) -> tuple[Samples, int]:
+    """Read a sound file, or a part of it, into memory; give the audio and its sample rate.
+
+    Args:
+        path: A sound file.
+        start: The first frame wanted.
+        frames: How many frames are wanted; None for all.
+
+    Shape:
+        The audio: `(channels, time)`.
+
+    Raises:
+        AudioError: the file cannot be read in full as finite audio.
+    """
+    with Reader(path) as reader:
+        return reader.read(start=start, frames=frames), reader.info.sample_rate
+
+
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    def seekable(self) -> bool:
+        # soundfile seeks after every read where it can: that fails at the end of a FLAC of unknown length.
+        return False
+
+
+class Reader:
+    """An open sound file.
+
+    `truncated` tells that less audio than the header promised is there. For some formats the header alone
+    shows it; for the others it is known once the last block has been taken.
+
+    Args:
+        path: A sound file.
+
+    Raises:
+        AudioError: it is no readable sound file, or holds no audio.
+    """
+
+    info: AudioInfo
+    truncated: bool
+
+    def __init__(self, path: Path) -> None:
+        self._fd = _open_regular(path)
+        try:
+            # By descriptor: no second look-up of the name, and libsndfile cannot be led by the name's ending.
+            self._file = _ForwardFile(self._fd, closefd=False)
+            self.info = self._checked(path)
+            self.truncated = self._promises_more()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, soundfile.SoundFileError | TypeError):
+                raise AudioError(
+                    f"{quoted(path)} cannot be read as sound ({reason(error)}): "
+                    "convert it to WAV or FLAC, or leave it out."
+                ) from error
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if hasattr(self, "_file"):
+            self._file.close()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def blocks(self, *, block_frames: int = 1 << 16, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
+        """Yield the audio from frame `start` on, `frames` of it or all.
+
+        Args:
+            block_frames: The longest block.
+            start: The first frame wanted.
+            frames: How many frames are wanted; None for all.
+
+        Shape:
+            Each block: `(channels, time)`.
+
+        Raises:
+            AudioError: the file is damaged, holds no audio at all, or samples that are not finite.
+        """
+        block_frames = max(1, min(block_frames, _BLOCK_SAMPLES // self.info.channels))
+        position = start
+        end = None if frames is None else start + frames
+        try:
+            if self.info.frames is not None and start >= self.info.frames:
+                return
+            self._go_to(start)
+            while end is None or position < end:
+                wanted = block_frames if end is None else min(block_frames, end - position)
+                block = self._file.read(wanted, dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                if not (math.isfinite(block.min()) and math.isfinite(block.max())):
+                    raise AudioError(
+                        f"{quoted(self.info.path)} holds samples that are not finite numbers, near "
+                        f"{position / self.info.sample_rate:.2f} s: export it again."
+                    )
+                position += len(block)
+                yield np.ascontiguousarray(block.T)
+        except soundfile.SoundFileError as error:
+            raise AudioError(
+                f"{quoted(self.info.path)} is damaged near {position / self.info.sample_rate:.2f} s "
+                f"({reason(error)}): get a whole copy of it."
+            ) from error
+        if end is None or position < end:
+            self._note_end(position, nothing=position == 0)
+
+    def read(self, *, start: int = 0, frames: int | None = None) -> Samples:
+        """Read the audio from frame `start` on, `frames` of it or all, in one piece.
+
+        Args:
+            start: The first frame wanted.
+            frames: How many frames are wanted; None for all.
+
+        Shape:
+            `(channels, time)`.
+
+        Raises:
+            AudioError: the file is damaged, holds no audio at all, or samples that are not finite.
+        """
+        blocks = list(self.blocks(start=start, frames=frames))
+        return np.concatenate(blocks, axis=1) if blocks else np.zeros((self.info.channels, 0), np.float32)
+
+    def _go_to(self, frame: int) -> None:
+        if self._file.tell() == frame:
+            return
+        if self.info.format == "OGG":
+            # libsndfile 1.2 lands beside the mark when a Vorbis file has been read before, and does not tell.
+            self._file.close()
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            self._file = _ForwardFile(self._fd, closefd=False)
+        self._file.seek(frame)
+
+    def _checked(self, path: Path) -> AudioInfo:
+        file = self._file
+        if not 1 <= file.samplerate <= HIGHEST_SAMPLE_RATE:
+            raise AudioError(
+                f"{quoted(path)} claims a sample rate of {file.samplerate} Hz, so its header is damaged: "
+                "get a whole copy of it."
+            )
+        if file.frames == 0:
+            raise AudioError(f"{quoted(path)} holds no audio: export it again, or leave it out.")
+        # In a 24-bit sample in a 32-bit container libsndfile guesses; where the guess fails it reads noise.
+        if "detection failed" in file.extra_info:
+            raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
+        # libsndfile says "as many as fit 63 bits" for a stream whose encoder did not know.
+        frames = file.frames if 0 < file.frames < 2**62 else None
+        if file.format == "FLAC" and (ending := flac.ending(_tail(self._fd))):
+            frames = frames or ending.frames
+            if frames < ending.frames:
+                raise AudioError(f"{quoted(path)} holds more audio than its header counts: encode it again.")
+            if ending.sample_rate not in (None, file.samplerate):
+                raise AudioError(f"{quoted(path)} changes its sample rate on the way: encode it again.")
+        return AudioInfo(path, file.samplerate, file.channels, frames, file.format, file.subtype)
+
+    def _promises_more(self) -> bool:
+        info = self.info
+        if info.format == "OGG":
+            page = (tail := _tail(self._fd)).rfind(b"OggS")
+            return page < 0 or page + 5 >= len(tail) or not tail[page + 5] & _LAST_OGG_PAGE
+        claim = _CLAIMED_BYTES.search(self._file.extra_info)
+        if claim is None or int(claim[1]) == 2**32 - 1:
+            # The largest size means "not known": a program that wrote into a pipe.
+            return False
+        if claim[2] is not None:
+            return int(claim[2]) < int(claim[1])
+        if info.subtype not in SAMPLE_BYTES or info.frames is None:
+            return False
+        present = info.frames * info.channels * SAMPLE_BYTES[info.subtype]
+        return int(claim[1]) > present + info.channels * SAMPLE_BYTES[info.subtype] + _CHUNK_HEADER_BYTES
+
+    def _note_end(self, position: int, *, nothing: bool) -> None:
+        if nothing:
+            raise AudioError(f"{quoted(self.info.path)} holds no audio: export it again, or leave it out.")
+        if self.info.frames is None:
+            return
+        if position < self.info.frames and (self.info.format != "MP3" or _mp3_counts_its_frames(self._fd)):
+            self.truncated = True
+
+
+def _open_regular(path: Path) -> int:
+    # The look before opening: opening a pipe waits for a writer, and opening a device may do anything.
+    name = quoted(path)
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise AudioError(f"{name} is a folder: name a sound file in it.")
+        if not stat.S_ISREG(found.st_mode):
+            raise AudioError(f"{name} is a pipe or a device: save the sound to a file first.")
+        if found.st_size == 0:
+            raise AudioError(f"{name} is empty (0 bytes): get a whole copy of it.")
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise AudioError(f"{name} is a link to a file that does not exist: mend the link.") from error
+        raise AudioError(f"{name} does not exist: check the name.") from error
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{name} cannot be opened ({reason(error)}): check its permissions.") from error
+
+
+def _tail(fd: int) -> bytes:
+    return os.pread(fd, _TAIL_BYTES, max(0, os.fstat(fd).st_size - _TAIL_BYTES))
+
+
+def _mp3_counts_its_frames(fd: int) -> bool:
+    """Whether an MP3 begins with a table that says how long it is; without it the length is an estimate."""
+    head = os.pread(fd, 10, 0)
+    start = 0
+    if head[:3] == b"ID3" and len(head) == 10:
+        start = 10 + sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(head[6:])))
+    first_frame = os.pread(fd, 4096, start)
+    return any(mark in first_frame for mark in (b"Xing", b"Info", b"VBRI"))
