@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["ApplyConfig", "DatasetConfig", "EvalConfig", "StyleConfig", "argument", "option"]
+__all__ = ["ApplyConfig", "DatasetConfig", "EvalConfig", "ProxyConfig", "StyleConfig", "argument", "option"]
 
 
 def argument(help: str, *, metavar: str | None = None, default: Any = ...) -> Any:
@@ -71,6 +71,36 @@ class StyleConfig:
     validate_every: int = option(250, "Steps between validations and checkpoints.", minimum=1)
     validation_examples: int = option(256, "Examples of each validation; always the same ones.", minimum=1)
     data_note: str = option("", "What the recordings are, and their licence, for the model's card.")
+    seed: int = option(0, "Seed of every random choice.", minimum=0)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
+    resume: bool = option(False, "Continue the run in the output folder.", flags=("--resume",))
+
+
+@dataclass(frozen=True)
+class ProxyConfig:
+    """Train a network to imitate one effect at every setting, so that gradients can pass where the effect has none."""
+
+    dataset: Path = argument("Folder of a dataset that `fxst dataset build` made.")
+    effect: str = option(MISSING, "The effect to imitate, as it stands in the chain; a second of its kind has a 2.")
+    chain: str = option("fx", "Chain that sets the ranges of the effect's parameters; `fxst chains` lists them.")
+    parts: tuple[str, ...] = option(
+        (),
+        "A part that the network has: tone (a curve over frequency), echoes, dynamics (a gain that follows the level) "
+        "or waveshape (one of the moment's level alone); repeat the option for more. Without it all; fewer are faster.",
+        flags=("--part",),
+    )
+    output: Path | None = option(None, "Folder of the run; runs/proxy-EFFECT without it.", flags=("--output", "-o"))
+    steps: int = option(2000, "Optimiser steps.", minimum=1)
+    batch: int = option(16, "Clips in a step.", minimum=1)
+    learning_rate: float = option(3e-3, "Peak learning rate; it falls along a cosine.", minimum=0.0)
+    warmup_steps: int = option(50, "Steps over which the learning rate rises.", minimum=1)
+    mae_weight: float = option(
+        10.0, "Weight of the mean absolute error, on clips of equal level, beside the spectral loss.", minimum=0.0
+    )
+    validate_every: int = option(200, "Steps from one validation to the next; each ends with a checkpoint.", minimum=1)
+    validation_examples: int = option(128, "Clips of each validation; always the same ones.", minimum=1)
+    test_examples: int = option(256, "Clips of held-out speakers that the finished proxy is measured on.", minimum=1)
+    data_note: str = option("", "What the recordings are, and their licence, for the proxy's card.")
     seed: int = option(0, "Seed of every random choice.", minimum=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
     resume: bool = option(False, "Continue the run in the output folder.", flags=("--resume",))

@@ -42,6 +42,7 @@ def main() -> None:
     import fxst.cli.chains
     import fxst.cli.dataset
     import fxst.cli.eval
+    import fxst.cli.proxy
     import fxst.cli.style  # noqa: F401  (each module registers its commands)
 
     try:

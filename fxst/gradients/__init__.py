@@ -2,5 +2,6 @@
 
 from fxst.gradients.autodiff import AutodiffRenderer
 from fxst.gradients.base import Renderer
+from fxst.gradients.proxy import ProxyRenderer
 
-__all__ = ["AutodiffRenderer", "Renderer"]
+__all__ = ["AutodiffRenderer", "ProxyRenderer", "Renderer"]

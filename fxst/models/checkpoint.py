@@ -2,27 +2,31 @@
 
 Format version 1, a folder with two files:
 
-- `model.safetensors`: every weight, and the encoder's mel filters;
-- `card.json`: `format`, `format_version`, `sha256` of the weights, the chain's full specification, the model's
-  sizes, the sample rate, and what a person wants to know of it: data, command, steps, time, losses, licence.
+- `model.safetensors`: every weight, and of a style model the encoder's mel filters;
+- `card.json`: `format`, `format_version`, `sha256` of the weights, the chain's full specification (of a proxy, a chain
+  of its one effect), the model's sizes, the sample rate, and what a person wants to know of it: data, command, steps,
+  time, losses, licence.
 """
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
+from torch import Tensor
 
 from fxst.chain import Chain
 from fxst.errors import ModelError, SettingsError
+from fxst.models.proxy import ProxyModel
 from fxst.models.style import StyleModel, StyleModelConfig
 
-__all__ = ["Checkpoint", "load", "pretrained_folder", "save"]
+__all__ = ["Checkpoint", "find", "load", "pretrained_folder", "read", "save", "write"]
 
 FORMAT = "fxst-style"
 FORMAT_VERSION = 1
@@ -47,7 +51,7 @@ def pretrained_folder() -> Path:
 
 
 def save(folder: Path, model: StyleModel, chain: Chain, *, sample_rate: int, card: dict[str, Any]) -> None:
-    """Write a model's two files, the card last, so that a folder with a card is whole.
+    """Write a style model's two files.
 
     Args:
         folder: Where to; made where it does not exist.
@@ -56,10 +60,32 @@ def save(folder: Path, model: StyleModel, chain: Chain, *, sample_rate: int, car
         sample_rate: Rate that it listens at, in Hz.
         card: What else to tell of it.
     """
+    write(folder, FORMAT, model, chain, sample_rate=sample_rate, card=card)
+
+
+def write(
+    folder: Path,
+    kind: str,
+    model: StyleModel | ProxyModel,
+    chain: Chain,
+    *,
+    sample_rate: int,
+    card: dict[str, Any],
+) -> None:
+    """Write a model's two files, the card last, so that a folder with a card is whole.
+
+    Args:
+        folder: Where to; made where it does not exist.
+        kind: Its format.
+        model: The model.
+        chain: The chain whose knobs it sets or imitates.
+        sample_rate: Its sample rate, in Hz.
+        card: What else to tell of it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = save_weights({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
     head = {
-        "format": FORMAT,
+        "format": kind,
         "format_version": FORMAT_VERSION,
         "sha256": hashlib.sha256(weights).hexdigest(),
         "sample_rate": sample_rate,
@@ -71,7 +97,7 @@ def save(folder: Path, model: StyleModel, chain: Chain, *, sample_rate: int, car
 
 
 def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
-    """Read a model: a shipped one by its name, or any by its folder.
+    """Read a style model: a shipped one by its name, or any by its folder.
 
     Args:
         name_or_path: `eq-comp`, or the path of a folder with a `card.json`.
@@ -80,14 +106,38 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
     Raises:
         ModelError: There is no such model, or it is damaged or of an unknown version.
     """
-    folder = _find(name_or_path)
+
+    def build(card: dict[str, Any], state: dict[str, Tensor]) -> StyleModel:
+        return StyleModel(StyleModelConfig.from_dict(card["model"]), state["encoder.mel"])
+
+    folder = find(name_or_path, "style")
+    model, chain, sample_rate, card = read(folder, FORMAT, build)
+    return Checkpoint(model.to(device), chain, sample_rate, card, folder)
+
+
+Model = TypeVar("Model", StyleModel, ProxyModel)
+
+
+def read(
+    folder: Path, kind: str, build: Callable[[dict[str, Any], dict[str, Tensor]], Model]
+) -> tuple[Model, Chain, int, dict[str, Any]]:
+    """Read a model's two files; return the model, its chain, its sample rate and its card.
+
+    Args:
+        folder: Where they are.
+        kind: The format that it must have.
+        build: Makes a model of the right sizes from card and weights.
+
+    Raises:
+        ModelError: The model is damaged, or of another format or an unknown version.
+    """
     try:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         weights = (folder / "model.safetensors").read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"The model {folder} cannot be read ({error}); restore its files.") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise ModelError(f"{folder / 'card.json'} is not the card of an fxst style model.")
+    if not isinstance(card, dict) or card.get("format") != kind:
+        raise ModelError(f"{folder / 'card.json'} is not the card of an {kind.replace('-', ' ')} model.")
     if card.get("format_version") != FORMAT_VERSION:
         raise ModelError(
             f"The model {folder} has format version {card.get('format_version')}, and this fxst reads version "
@@ -97,25 +147,34 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
         raise ModelError(f"The weights of the model {folder} are not those that its card describes; restore its files.")
     try:
         chain = Chain.from_spec(card["chain"])
-        config = StyleModelConfig.from_dict(card["model"])
         state = load_weights(weights)
-        model = StyleModel(config, state["encoder.mel"])
+        model = build(card, state)
         model.load_state_dict(state)
         sample_rate = int(card["sample_rate"])
     except (KeyError, TypeError, ValueError, RuntimeError, SettingsError, SafetensorError) as error:
         raise ModelError(f"The model {folder} is damaged ({error}); restore its files.") from error
-    if config.n_knobs != len(chain.knobs):
-        raise ModelError(f"The model {folder} sets {config.n_knobs} knobs, but its chain has {len(chain.knobs)}.")
+    if model.config.n_knobs != len(chain.knobs):
+        raise ModelError(f"The model {folder} has {model.config.n_knobs} knobs, but its chain has {len(chain.knobs)}.")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
         raise ModelError(f"The model {folder} holds numbers that are not finite; restore its files.")
-    return Checkpoint(model.eval().requires_grad_(False).to(device), chain, sample_rate, card, folder)
+    model.eval().requires_grad_(False)
+    return model, chain, sample_rate, card
 
 
-def _find(name_or_path: str | Path) -> Path:
+def find(name_or_path: str | Path, kind: str) -> Path:
+    """Find a model's folder: a shipped model's by its name, or any that exists.
+
+    Args:
+        name_or_path: The name, or the folder's path.
+        kind: Which shipped models have names here: `style` or `proxy`.
+
+    Raises:
+        ModelError: There is no such model.
+    """
     folder = Path(name_or_path)
     if (folder / "card.json").is_file():
         return folder
-    shipped = pretrained_folder() / "style"
+    shipped = pretrained_folder() / kind
     if len(folder.parts) == 1 and (shipped / folder / "card.json").is_file():
         return shipped / folder
     names = ", ".join(sorted(path.parent.name for path in shipped.glob("*/card.json"))) or "none"

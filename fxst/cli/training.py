@@ -1,0 +1,38 @@
+"""How a training command ends: what it came to, how to go on, and where the model is."""
+
+from pathlib import Path
+from typing import Protocol
+
+import typer
+
+__all__ = ["tell_result"]
+
+
+class Result(Protocol):
+    """What every training gives back."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def interrupted(self) -> bool: ...
+
+
+def tell_result(result: Result, findings: str) -> None:
+    """Tell what a training came to, and print the folder of the model; exit 130 when it was interrupted.
+
+    Args:
+        result: Of the training.
+        findings: How good the model is.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True, soft_wrap=True)
+    state = "interrupted" if result.interrupted else "finished"
+    console.print(f"Training {state} after {result.steps} steps. {findings}")
+    if result.interrupted:
+        console.print("Continue it with the same command and --resume.")
+    typer.echo(result.folder)
+    if result.interrupted:
+        raise typer.Exit(130)

@@ -1,0 +1,57 @@
+"""What a proxy learns from: dry clips at any level, random settings, and what the exact effect makes of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fxst.chain import Chain
+from fxst.data.manifest import Dataset
+from fxst.errors import SettingsError
+from fxst.gradients.exact import render_exact
+
+__all__ = ["Renders", "draw_renders"]
+
+
+@dataclass(frozen=True)
+class Renders:
+    """A batch of dry clips, settings, and the renders that these give.
+
+    Shape:
+        input, output: (B, 1, T); knobs: (B, P), on [0, 1].
+    """
+
+    input: NDArray[np.float32]
+    knobs: NDArray[np.float32]
+    output: NDArray[np.float32]
+
+
+def draw_renders(
+    dataset: Dataset, split: str, chain: Chain, *, batch: int, peak_db: tuple[float, float], seed: int, step: int
+) -> Renders:
+    """Draw a batch; it depends on the arguments alone, so that training can resume at any step.
+
+    Args:
+        dataset: The clips.
+        split: `train`, `val` or `test`.
+        chain: What renders them, by its exact form.
+        batch: How many clips.
+        peak_db: Range of the clips' peak level; every level in it is as likely.
+        seed: Seed of the run.
+        step: Which batch of the run.
+
+    Raises:
+        SettingsError: The split has no clips.
+    """
+    rng = np.random.default_rng((seed, step))
+    clips = np.concatenate([np.empty(0, np.int64), *dataset.indices_by_speaker(split).values()])
+    if not len(clips):
+        raise SettingsError(f"The dataset has no clips in its {split} split; build it from more speakers.")
+    dry = dataset.clips(rng.choice(clips, batch))
+    level = 10 ** (rng.uniform(*peak_db, batch) / 20)
+    dry *= (level / np.maximum(np.abs(dry).max(-1), 1e-6))[:, None].astype(np.float32)
+    knobs = rng.random((batch, len(chain.knobs)), dtype=np.float32)
+    settings = torch.from_numpy(knobs)
+    output = render_exact(chain, torch.from_numpy(dry)[:, None], settings, sample_rate=dataset.sample_rate)
+    return Renders(dry[:, None], knobs, output.numpy())

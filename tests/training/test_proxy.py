@@ -1,0 +1,172 @@
+import csv
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fxst.chain import CHAINS, Chain
+from fxst.configs import ProxyConfig
+from fxst.data.manifest import Dataset
+from fxst.data.renders import draw_renders
+from fxst.errors import FxstError, ModelError, SettingsError
+from fxst.gradients import AutodiffRenderer
+from fxst.models import proxy_file
+from fxst.models.proxy import ProxyModel, ProxyModelConfig
+from fxst.training.fidelity import measure_fidelity
+from fxst.training.proxy import COLUMNS, ProxyModule, train
+
+OPTIONS = ["--effect", "compressor", "--steps", "6", "--validate-every", "2", "--batch", "4", "--device", "cpu"]
+OPTIONS += ["--validation-examples", "4", "--test-examples", "8"]
+PARTS = {"config.json", "model.safetensors", "card.json", "losses.csv", "losses.png", "checkpoints", "logs"}
+
+
+def command(dataset, output, *more):
+    return [sys.executable, "-m", "fxst", "proxy", "train", str(dataset), "-o", str(output), *OPTIONS, *more]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300)
+
+
+def losses(folder):
+    with open(folder / "losses.csv", encoding="utf-8", newline="") as file:
+        return [{name: row[name] for name in row if name != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    done = run(tiny_dataset, folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(folder)
+    assert "cosine" in done.stderr
+    return folder
+
+
+def test_a_run_leaves_a_proxy_with_its_card_losses_and_curve(unbroken):
+    assert {path.name for path in unbroken.iterdir()} == PARTS
+    assert [row["step"] for row in losses(unbroken)] == ["2", "4", "6"]
+    assert set(COLUMNS) - {"seconds"} == set(losses(unbroken)[0])
+    proxy = proxy_file.load(unbroken)
+    proxy.check(CHAINS["fx"].effects[1], sample_rate=24_000)
+    assert proxy.card["fidelity"]["examples"] == 8
+    assert proxy.card["training"]["config"]["steps"] == 6
+
+
+def test_a_run_that_was_cut_resumes_to_the_same_losses_and_weights(unbroken, tiny_dataset, tmp_path):
+    folder = tmp_path / "killed"
+    cut = subprocess.Popen(command(tiny_dataset, folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not (folder / "checkpoints/last.ckpt").exists():
+        assert cut.poll() is None, "the run ended by itself"
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    time.sleep(0.2)
+    cut.kill()
+    cut.wait()
+    assert not (folder / "card.json").exists()
+    done = run(tiny_dataset, folder, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert losses(folder) == losses(unbroken)
+    assert (folder / "model.safetensors").read_bytes() == (unbroken / "model.safetensors").read_bytes()
+
+
+def test_the_loss_reaches_every_weight_that_it_begins_with(tiny_dataset):
+    torch.manual_seed(0)
+    chain = CHAINS["eq"]
+    model = ProxyModel(ProxyModelConfig(6, 24_000))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.01 * torch.randn_like(weight)  # a wire's gates are shut: nothing passes back through a nought
+    module = ProxyModule(model, ProxyConfig(dataset=tiny_dataset, effect="parametric_eq"))
+    module.measure(drawn(tiny_dataset, chain))["loss"].backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad.isfinite().all(), name
+        assert weight.grad.abs().sum() > 0, name
+
+
+def drawn(folder, chain, batch=8, step=0, split="train"):
+    made = draw_renders(Dataset.open(folder), split, chain, batch=batch, peak_db=(-18.0, 0.0), seed=0, step=step)
+    return tuple(torch.from_numpy(array) for array in (made.input, made.knobs, made.output))
+
+
+def test_learning_one_batch_by_heart_brings_the_loss_down(tiny_dataset):
+    torch.manual_seed(0)
+    batch = drawn(tiny_dataset, CHAINS["eq"], batch=4)
+    config = ProxyConfig(dataset=tiny_dataset, effect="parametric_eq")
+    module = ProxyModule(ProxyModel(ProxyModelConfig(6, 24_000, gain_head=0, echo_kernels=0)), config)
+    optimizer = torch.optim.AdamW(module.model.parameters(), 1e-2)
+    values = []
+    for _ in range(30):
+        loss = module.measure(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert values[-1] < 0.5 * values[0]
+
+
+@pytest.mark.parametrize("effect", CHAINS["fx"].effects, ids=lambda effect: effect.name)
+def test_what_a_proxy_learns_from_is_the_exact_effect(effect, tiny_dataset):
+    chain = Chain(effect.name, (effect,))
+    x, knobs, y = drawn(tiny_dataset, chain, batch=3, step=5)
+    expected = chain.autodiff(x, knobs, sample_rate=24_000)
+    error_db = 10 * ((y - expected).square().sum() / y.square().sum()).log10()
+    assert error_db <= effect.autodiff_error_db
+    assert all(torch.equal(a, b) for a, b in zip((x, knobs, y), drawn(tiny_dataset, chain, 3, 5), strict=True))
+
+
+def test_levels_and_settings_are_spread_over_their_whole_ranges(tiny_dataset):
+    x, knobs, _ = drawn(tiny_dataset, CHAINS["eq"], batch=256)
+    peaks = 20 * x.abs().amax((1, 2)).log10()
+    for values, low, high in ((peaks, -18.0, 0.0), *((column, 0.0, 1.0) for column in knobs.T)):
+        assert low - 1e-3 <= values.min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < values.max() <= high + 1e-3
+        np.testing.assert_allclose(values.mean(), (low + high) / 2, atol=0.1 * (high - low))
+
+
+def test_autodiff_itself_is_as_true_as_can_be(tiny_dataset):
+    chain = CHAINS["eq-comp"]
+    fidelity = measure_fidelity(AutodiffRenderer(chain), Dataset.open(tiny_dataset), examples=6)
+    assert fidelity.error_db < -60
+    assert fidelity.gradient_cosine == pytest.approx(1.0)
+    assert fidelity.examples == 6
+
+
+def test_doing_nothing_leaves_all_of_what_the_effect_changed(tiny_dataset):
+    class Wire(AutodiffRenderer):
+        def forward(self, x, knobs, *, sample_rate):
+            return x + 0 * knobs.sum()
+
+    fidelity = measure_fidelity(Wire(CHAINS["eq"]), Dataset.open(tiny_dataset), examples=6)
+    assert fidelity.error_db == pytest.approx(0.0)
+    assert fidelity.gradient_cosine == pytest.approx(0.0)
+
+
+def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp_path):
+    good = ProxyConfig(dataset=tiny_dataset, effect="reverb", output=tmp_path / "run")
+    for bad, kind, words in (
+        (replace(good, chain="nosuch"), SettingsError, "nosuch"),
+        (replace(good, effect="flanger"), SettingsError, "distortion, reverb"),
+        (replace(good, chain="eq-comp"), SettingsError, "eq-comp has no effect 'reverb'"),
+        (replace(good, parts=("tone", "soul")), SettingsError, "no part soul"),
+        (replace(good, dataset=tmp_path), ModelError, "dataset build"),
+        (replace(good, resume=True), ModelError, "--resume"),
+        (replace(good, output=tiny_dataset), ModelError, "not empty"),
+    ):
+        with pytest.raises(kind, match=words) as caught:
+            train(bad)
+        assert isinstance(caught.value, FxstError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_card_is_plain_json(unbroken):
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    json.loads((unbroken / "card.json").read_text(), parse_constant=refuse)
