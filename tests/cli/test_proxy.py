@@ -1,0 +1,80 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from fxst.configs import DatasetConfig
+from fxst.data.build import build
+from fxst.models import proxy_file
+
+QUICK = ["--effect", "distortion", "--part", "waveshape", "--batch", "4", "--validate-every", "2", "--device", "cpu"]
+QUICK += ["--validation-examples", "4", "--test-examples", "4"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    source, output = tmp_path_factory.mktemp("voices"), tmp_path_factory.mktemp("built") / "data"
+    for speaker in range(6):
+        (source / f"p{speaker}").mkdir()
+        noise = 0.1 * np.random.default_rng(speaker).standard_normal(24_000 * 2)
+        soundfile.write(source / f"p{speaker}/a.wav", noise, 24_000)
+    build(DatasetConfig(sources=(source,), output=output, clips=0, workers=1))
+    return output
+
+
+def test_a_proxy_is_trained_told_of_and_found(fxst, dataset, tmp_path):
+    folder = tmp_path / "run"
+    code, out, err = fxst("proxy", "train", dataset, *QUICK, "--steps", "4", "-o", folder)
+    assert code == 0, err
+    assert out.strip() == str(folder)
+    assert "after 4 steps" in err
+    assert "dB of what the effect changes" in err
+    proxy = proxy_file.load(folder)
+    assert proxy.effect.name == "distortion"
+    assert proxy.model.tone is proxy.model.echoes is None
+
+
+def test_what_cannot_be_done_is_said_in_one_line(fxst, dataset, tmp_path):
+    assert fxst("proxy", "train", dataset)[0] == 2  # no effect was named
+    for options, words in (
+        (["--effect", "flanger"], "flanger"),
+        (["--effect", "reverb", "--chain", "eq-comp"], "has no effect"),
+        (["--effect", "reverb", "--part", "soul"], "soul"),
+    ):
+        code, out, err = fxst("proxy", "train", dataset, *options, "-o", tmp_path / "run")
+        assert (code, out) == (1, "")
+        assert words in err
+        assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_run_exports_the_best_proxy_so_far(dataset, tmp_path):
+    folder = tmp_path / "run"
+    # A shell that starts a job in the background would ignore SIGINT.
+    run = subprocess.Popen(
+        [sys.executable, "-m", "fxst", "proxy", "train", dataset, *QUICK, "--steps", "100000", "-o", folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    end = time.monotonic() + 120
+    while not (folder / "checkpoints/last.ckpt").exists():
+        assert run.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.kill(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 130, errors
+    assert "--resume" in errors
+    card = json.loads((folder / "card.json").read_text())
+    assert card["training"]["interrupted"] is True
+    assert np.isfinite(card["fidelity"]["error_db"])
+    proxy_file.load(folder)
