@@ -59,7 +59,7 @@ class Journal:
             # Written anew: the last line of a run that was killed may be half a line.
             try:
                 write_atomically(self._path, "".join([json.dumps(self._identity) + "\n", *lines]))
-                self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # open as long as the journal
+                self._file = open(self._path, "a", encoding="utf-8")  # open as long as the journal
             except OSError as error:
                 raise unwritable(self._path, error) from error
         return self
