@@ -30,6 +30,7 @@ LAYERS = (
 HOMES = {  # outside packages, and the modules or folders that may import them
     "auraloss": {"training", "evaluation"},
     "lightning": {"training"},
+    "matchering": {"evaluation.matchering"},
     "matplotlib": {"plots", "training"},
     "numba": {"ballistics"},
     "pedalboard": {"effects", "chain"},

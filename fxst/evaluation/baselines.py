@@ -1,192 +1,119 @@
-"""What can be done without learning anything: the results that a model has to beat."""
+"""The rows that a model is read beside: what can be done without learning, and what could be done at best."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
-from fxst.audio import Samples, resample
+from fxst.audio import Samples
 from fxst.chain import Chain
-from fxst.effects import ParametricEQ
+from fxst.errors import AudioError
+from fxst.evaluation import matchering
+from fxst.evaluation.closed_form import ORACLE_BANDS_AN_OCTAVE, closed_form, closed_form_in_chain
+from fxst.evaluation.items import Item
+from fxst.evaluation.oracle import STEPS, optimise
+from fxst.evaluation.rule_based import rule_based
+from fxst.evaluation.systems import Output, System
+from fxst.tables import Table
 
-__all__ = ["ClosedForm", "closed_form"]
+__all__ = [
+    "BASELINES",
+    "CLOSED_FORM",
+    "CLOSED_FORM_IN_CHAIN",
+    "MATCHERING",
+    "ORACLE_CHAIN",
+    "ORACLE_EQ",
+    "RULE_BASED",
+    "closed_form_in_chain_system",
+    "matchering_available",
+    "oracle_chain",
+]
 
-LOWEST_HZ: Final = 1000 * 2 ** (-35 / 6)
-"""Lower edge of the third octave around 20 Hz."""
+CLOSED_FORM: Final = "closed-form"
+CLOSED_FORM_IN_CHAIN: Final = "closed-form-eq"
+RULE_BASED: Final = "rule-based"
+MATCHERING: Final = "matchering"
+ORACLE_EQ: Final = "oracle-eq"
+ORACLE_CHAIN: Final = "oracle-chain"
 
-CELLS_A_BAND: Final = 8
-"""An equaliser's response is as good as constant in an eighth of a third octave."""
-
-SPECTRUM_SECONDS: Final = 0.34
-"""Length of a spectrum: enough to tell third octaves apart from 20 Hz on, and short beside any recording."""
-
-LEVEL_SECONDS: Final = 0.05
-ACTIVE_DB: Final = -40.0
-"""Frames further than this under the loudest are pauses: they tell of the room and not of the production."""
-
-FAINT_DB: Final = -80.0
-CLEAR_DB: Final = -40.0
-"""Bands this far under the loudest weigh nothing and all; between, in proportion."""
-
-GAIN_COST: Final = 0.01
-LEVEL_COST: Final = 3.0
-"""What a squared dB of a gain, and of the level between the two recordings, costs beside one in a band.
-
-Wide bands together can make almost any level, and bands without sound any gain: of all fits that are as good, these
-choose the one with the smallest gains. On speech the result hardly depends on them, from a tenth to three times.
-"""
-
-Array = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+Match = Callable[..., Samples]
 
 
-@dataclass(frozen=True)
-class ClosedForm:
-    """A recording matched to another by an equaliser and a gain.
+def oracle_chain(chain: Chain, *, steps: int = STEPS, start: Callable[[Item], Table | None] | None = None) -> System:
+    """Make the row of a chain whose settings are optimised on the target itself: the ceiling of that chain.
 
     Args:
-        audio: The result.
-        eq: The equaliser's values; empty where the chain has none.
-        gain_db: The gain after it.
+        chain: The effects.
+        steps: Steps of the optimisation.
+        start: A model's settings for an item, to begin from besides the usual starts.
     """
 
-    audio: Samples
-    eq: Mapping[str, float]
-    gain_db: float
-
-
-def closed_form(
-    audio: Samples, reference: Samples, *, chain: Chain, sample_rate: int, reference_sample_rate: int
-) -> ClosedForm:
-    """Bring a recording to a reference by their long-term spectra and levels, with an equaliser and a gain.
-
-    The gains of the chain's equaliser are fitted, within their ranges, to the difference of the two spectra in third
-    octaves, by least squares on the equaliser's true response; its frequencies and widths stay at their defaults.
-    A plain gain then makes the level the reference's. Where one of the two is silent nothing is done.
-
-    Args:
-        audio: The recording.
-        reference: The recording to sound like.
-        chain: The effects whose equaliser is used; the others are passed over.
-        sample_rate: The recording's.
-        reference_sample_rate: The reference's.
-
-    Shape:
-        audio, reference: `(channels, time)`, each on its own; result: as audio.
-    """
-    eq = next((effect for effect in chain.effects if isinstance(effect, ParametricEQ)), None)
-    # What the input's rate cannot carry is no part of the level that it should have.
-    reference = resample(reference, source_rate=reference_sample_rate, target_rate=sample_rate)
-    wanted = _active_power(reference, sample_rate=sample_rate)
-    if not wanted or not _active_power(audio, sample_rate=sample_rate):
-        return ClosedForm(audio, {}, 0.0)
-    values: dict[str, float] = {}
-    if eq is not None:
-        highest_hz = min(sample_rate, reference_sample_rate) / 2
-        values = _fitted(eq, audio, reference, highest_hz=highest_hz, sample_rate=sample_rate)
-        audio = eq.exact(values, sample_rate=sample_rate, channels=len(audio))(audio)
-    gain = (wanted / _active_power(audio, sample_rate=sample_rate)) ** 0.5
-    return ClosedForm(audio * np.float32(gain), values, 20 * float(np.log10(gain)))
-
-
-def _fitted(
-    eq: ParametricEQ, audio: Samples, reference: Samples, *, highest_hz: float, sample_rate: int
-) -> dict[str, float]:
-    """Fit the gains to what the two have in common, up to the highest frequency that both carry."""
-    from scipy.optimize import least_squares
-
-    values = {p.name: p.default for p in eq.parameters}
-    gains = [p for p in eq.parameters if p.name.endswith("_gain_db") and not p.constant]
-    bands = int(3 * np.log2(highest_hz / LOWEST_HZ))
-    hz, power = _spectrum(audio, bands=bands, sample_rate=sample_rate)
-    _, reference_power = _spectrum(reference, bands=bands, sample_rate=sample_rate)
-    band_of = _cells(hz) // CELLS_A_BAND
-    ours, theirs = _sums(band_of, power, bands), _sums(band_of, reference_power, bands)
-    weights = np.minimum(_clearness(ours), _clearness(theirs))
-    if not gains or not weights.any():
-        return values
-    difference = _db(theirs) - _db(ours)
-    z = np.exp(-2j * np.pi * hz / sample_rate * np.arange(3)[:, None])
-
-    def residuals(gains_db: Array) -> Array:
-        values.update(zip((p.name for p in gains), gains_db.tolist(), strict=True))
-        numerators, denominators = np.split(eq.sections(values, sample_rate=sample_rate), 2, axis=1)
-        response = np.square(np.abs((numerators @ z) / (denominators @ z))).prod(axis=0)
-        left = difference - (_db(_sums(band_of, power * response, bands)) - _db(ours))
-        # A level that all bands share is the plain gain's business; this much of it fits best at its cost.
-        level = weights @ left / (weights.sum() + LEVEL_COST)
-        return np.concatenate(
-            [np.sqrt(weights) * (left - level), np.sqrt(GAIN_COST) * gains_db, [np.sqrt(LEVEL_COST) * level]]
+    def match(item: Item) -> Output:
+        given = start(item) if start is not None else None
+        settings, audio = optimise(
+            item.input,
+            _target(item),
+            chain=chain,
+            sample_rate=item.sample_rate,
+            steps=steps,
+            starts=() if given is None else (given,),
         )
+        return Output(audio, settings)
 
-    lowest, highest = np.array([(p.minimum, p.maximum) for p in gains]).T
-    found = least_squares(residuals, np.clip(0.0, lowest, highest), bounds=(lowest, highest))
-    residuals(found.x)
-    return values
+    return match
 
 
-def _spectrum(x: Samples, *, bands: int, sample_rate: int) -> tuple[Array, Array]:
-    """Measure the long-term power spectrum of what is no pause, in the cells that third octaves consist of."""
-    length = round(SPECTRUM_SECONDS * sample_rate)
-    frames = _frames(x, length, hop=length // 2)
-    window = np.hanning(length).astype(np.float32)
-    power = np.zeros(length // 2 + 1)
-    # One by one: as a view the frames take no memory, however long the recording.
-    active = np.flatnonzero(_active(_powers(frames)))
-    for frame in active:
-        power += np.square(np.abs(np.fft.rfft(frames[:, frame] * window))).mean(axis=0)
-    power /= len(active)
-    hz: Array = np.fft.rfftfreq(length, 1 / sample_rate)[1:].astype(np.float64)
-    cells = _cells(hz)
-    used = (cells >= 0) & (cells < bands * CELLS_A_BAND)
-    present, cell_of, bins = np.unique(cells[used], return_inverse=True, return_counts=True)
-    return _sums(cell_of, hz[used], len(present)) / bins, _sums(cell_of, power[1:][used], len(present))
+def closed_form_in_chain_system(chain: Chain) -> System:
+    """Make the row of the closed form within a chain's equaliser, and a gain.
+
+    Args:
+        chain: The effects whose equaliser is used.
+    """
+    return _to_reference(
+        lambda audio, reference, **rates: closed_form_in_chain(audio, reference, chain=chain, **rates).audio
+    )
 
 
-def _cells(hz: Array) -> Integers:
-    cells: Integers = np.floor(3 * CELLS_A_BAND * np.log2(hz / LOWEST_HZ)).astype(np.int64)
-    return cells
+def matchering_available() -> bool:
+    """Whether the package `matchering` is installed."""
+    return matchering.available()
 
 
-def _sums(group: Integers, values: Array, groups: int) -> Array:
-    """Add up the values of each group."""
-    return np.bincount(group, values, groups).astype(np.float64)
+def _oracle_eq() -> System:
+    def match(item: Item) -> Output:
+        rate = item.sample_rate
+        audio = closed_form(
+            item.input,
+            _target(item),
+            sample_rate=rate,
+            reference_sample_rate=rate,
+            bands_an_octave=ORACLE_BANDS_AN_OCTAVE,
+        )
+        return Output(audio)
+
+    return match
 
 
-def _clearness(band_powers: Array) -> Array:
-    """Weigh bands by how far above the faintest that count they are, from 0 to 1."""
-    level = _db(band_powers)
-    weights: Array = np.clip((level - level.max() - FAINT_DB) / (CLEAR_DB - FAINT_DB), 0.0, 1.0)
-    return weights
+def _to_reference(match: Match) -> System:
+    """Let a function of two recordings and their rates do the task."""
+    return lambda item: Output(
+        match(
+            item.input,
+            item.reference,
+            sample_rate=item.sample_rate,
+            reference_sample_rate=item.reference_sample_rate,
+        )
+    )
 
 
-def _active_power(x: Samples, *, sample_rate: int) -> float:
-    """Measure the mean square of what is no pause; 0 for silence."""
-    powers = _powers(_frames(x, round(LEVEL_SECONDS * sample_rate), hop=round(LEVEL_SECONDS * sample_rate)))
-    active = _active(powers)
-    return float(powers[active].mean()) if active.any() else 0.0
+def _target(item: Item) -> Samples:
+    if item.target is None:
+        raise AudioError(f"{item.name} has no target, and an oracle has to be shown one.")
+    return item.target
 
 
-def _active(powers: Array) -> npt.NDArray[np.bool_]:
-    active: npt.NDArray[np.bool_] = powers > powers.max() * 10 ** (ACTIVE_DB / 10)
-    return active
-
-
-def _powers(frames: Samples) -> Array:
-    """Measure the mean square of each frame: `(channels, frames, time)` to `(frames,)`."""
-    energies: Array = np.einsum("cft,cft->f", frames, frames, dtype=np.float64)
-    return energies / float(frames.shape[0] * frames.shape[2])
-
-
-def _frames(x: Samples, length: int, *, hop: int) -> Samples:
-    """View a recording as frames, `(channels, frames, time)`, the last of them filled up with silence."""
-    left = length - x.shape[1]
-    padded = np.pad(x, [(0, 0), (0, left if left > 0 else left % hop)])
-    return np.lib.stride_tricks.sliding_window_view(padded, length, axis=1)[:, ::hop]
-
-
-def _db(power: Array) -> Array:
-    level: Array = 10 * np.log10(np.maximum(power, np.finfo(np.float64).tiny))
-    return level
+BASELINES: Final[dict[str, Callable[[], System]]] = {
+    CLOSED_FORM: lambda: _to_reference(closed_form),
+    RULE_BASED: lambda: _to_reference(rule_based),
+    MATCHERING: lambda: _to_reference(matchering.match),
+    ORACLE_EQ: _oracle_eq,
+}
+"""The rows that need no chain, by their names, in the order of the tables; call one to make it."""

@@ -1,0 +1,163 @@
+"""The rule-based row: an engineer's recipe, as published beside the models, with nothing learned.
+
+The equaliser turns the input's average spectrum into the reference's; then the threshold of a compressor comes down
+until the input is as loud as the reference. Both at one peak level, which is the recipe's and not the reference's.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fxst.audio import Samples, resample
+from fxst.loudness import loudness
+
+__all__ = ["compress", "equalise", "rule_based"]
+
+PEAK_DB: Final = -12.0
+
+N_FFT: Final = 65_536
+SMOOTHING_BINS: Final = 1025
+SMOOTHING_ORDER: Final = 2
+TAPS: Final = 63
+FAINT: Final = 1e-6
+"""The fitted parabolas of the smoothing may pass below 0; no bin counts for less than this of the strongest."""
+
+RATIO: Final = 3.0
+ATTACK_MS: Final = 1.0
+RELEASE_MS: Final = 50.0
+KNEE_DB: Final = 6.0
+THRESHOLD_STEP_DB: Final = 0.5
+LOWEST_THRESHOLD_DB: Final = -80.0
+TOLERANCE_LU: Final = 0.5
+
+Array = npt.NDArray[np.float64]
+
+
+def rule_based(audio: Samples, reference: Samples, *, sample_rate: int, reference_sample_rate: int) -> Samples:
+    """Bring a recording to a reference by rule: average spectra first, then loudness through a compressor.
+
+    The threshold comes down in steps until the loudness lacks less than `TOLERANCE_LU`; the result is the step before
+    that one, and has a peak of `PEAK_DB`. Where one of the two is silent nothing is done.
+
+    Args:
+        audio: The recording.
+        reference: The recording to sound like.
+        sample_rate: The recording's.
+        reference_sample_rate: The reference's.
+
+    Shape:
+        audio, reference: `(channels, time)`, each on its own; result: as audio.
+
+    Source:
+        C. J. Steinmetz, N. J. Bryan and J. D. Reiss, "Style transfer of audio effects with differentiable signal
+        processing", JAES 2022: its rule-based baseline, which is mono. Several channels share one filter and one gain.
+    """
+    reference = resample(reference, source_rate=reference_sample_rate, target_rate=sample_rate)
+    if not audio.any() or not reference.any():
+        return audio
+    reference = _normalised(reference)
+    equalised = _normalised(equalise(_normalised(audio), reference))
+    wanted_lufs = loudness(reference, sample_rate=sample_rate)
+
+    level_db = _level_db(equalised)
+    peak_db = float(level_db.max())
+    before = attempt = equalised
+    lufs = unpressed_lufs = loudness(equalised, sample_rate=sample_rate)
+    threshold_db = 0.0
+    while wanted_lufs - lufs > TOLERANCE_LU and threshold_db > LOWEST_THRESHOLD_DB:
+        before = attempt
+        if peak_db > threshold_db - KNEE_DB / 2:
+            attempt = _normalised(equalised * _gain(level_db, threshold_db, sample_rate=sample_rate))
+            lufs = loudness(attempt, sample_rate=sample_rate)
+        else:  # nothing reaches the knee, and so nothing need be measured again
+            attempt, lufs = equalised, unpressed_lufs
+        threshold_db -= THRESHOLD_STEP_DB
+    return before
+
+
+def equalise(audio: Samples, reference: Samples) -> Samples:
+    """Turn a recording's average magnitude spectrum into a reference's with a short linear-phase filter.
+
+    The filter is causal, and so delays by half its length.
+
+    Args:
+        audio: The recording.
+        reference: The recording to sound like, at the same rate.
+
+    Shape:
+        audio, reference: `(channels, time)`, each on its own; result: as audio.
+    """
+    from scipy.signal import firwin2, lfilter
+
+    response = _smooth_spectrum(reference) / _smooth_spectrum(audio)
+    response[-1] = 0.0
+    taps = firwin2(TAPS, np.linspace(0.0, 1.0, len(response)), response)
+    filtered: Samples = lfilter(taps, [1.0], audio, axis=1).astype(np.float32)
+    return filtered
+
+
+def compress(audio: Samples, *, threshold_db: float, sample_rate: int) -> Samples:
+    """Turn down what is louder than a threshold, with the recipe's ratio, soft knee and times; no make-up gain.
+
+    Args:
+        audio: The recording; its channels are turned down together, by the loudest of them.
+        threshold_db: The middle of the knee.
+        sample_rate: The recording's.
+
+    Shape:
+        audio and result: `(channels, time)`.
+
+    Source:
+        D. Giannoulis, M. Massberg and J. D. Reiss, "Digital dynamic range compressor design", JAES 2012: the
+        feed-forward design in the log domain, its soft knee, and its smooth branching detector after the gain
+        computer. A time is how long 10 % to 90 % of a step take.
+    """
+    gain = _gain(_level_db(audio), threshold_db, sample_rate=sample_rate)
+    compressed: Samples = (audio * gain).astype(np.float32)
+    return compressed
+
+
+def _gain(level_db: Array, threshold_db: float, *, sample_rate: int) -> Array:
+    """Compute the compressor's gain, `(time,)`, from the level."""
+    import torch
+
+    from fxst.ballistics import envelope
+
+    # Quadratic on the knee and linear above it: the square of what is on the knee, and the rest as it is.
+    on_knee = np.clip(level_db - (threshold_db - KNEE_DB / 2), 0.0, KNEE_DB)
+    over = on_knee**2 / (2 * KNEE_DB) + np.maximum(level_db - (threshold_db + KNEE_DB / 2), 0.0)
+    reduction_db = torch.from_numpy(over * (1 - 1 / RATIO))
+    attack, release = (
+        torch.full((1,), np.exp(-np.log(9) / (sample_rate * ms / 1000)), dtype=torch.float64)
+        for ms in (ATTACK_MS, RELEASE_MS)
+    )
+    smooth: Array = envelope(reduction_db[None, None], attack, release)[0, 0].numpy()
+    gain: Array = np.exp(smooth * (-np.log(10) / 20))
+    return gain
+
+
+def _level_db(audio: Samples) -> Array:
+    level = np.abs(audio).max(axis=0).astype(np.float64)
+    level_db: Array = 20 * np.log10(np.maximum(level, np.finfo(np.float32).tiny))
+    return level_db
+
+
+def _smooth_spectrum(x: Samples) -> Array:
+    """Average the magnitudes of centred frames of a rectangular window, and smooth them over frequency."""
+    from scipy.fft import rfft
+    from scipy.signal import savgol_filter
+
+    padded = np.pad(x, [(0, 0), (N_FFT // 2, N_FFT // 2)], mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT, axis=1)[:, :: N_FFT // 4]
+    magnitudes = np.zeros(N_FFT // 2 + 1)
+    for frame in range(frames.shape[1]):
+        magnitudes += np.abs(rfft(frames[:, frame])).mean(axis=0)
+    smooth: Array = savgol_filter(magnitudes / frames.shape[1], SMOOTHING_BINS, SMOOTHING_ORDER)
+    smooth = np.maximum(smooth, FAINT * smooth.max())
+    return smooth
+
+
+def _normalised(x: Samples | Array) -> Samples:
+    scaled: Samples = (x * (10 ** (PEAK_DB / 20) / np.abs(x).max())).astype(np.float32)
+    return scaled
