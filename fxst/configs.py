@@ -165,7 +165,7 @@ class EvalConfig:
     )
     outputs: tuple[Path, ...] = option(
         (),
-        "Folder of renders to score, each named after its item or, with --pairs, its input; repeat the option for more.",
+        "Folder of renders to score, each named after its item (with --pairs, its input); repeat the option for more.",
         metavar="FOLDER",
     )
     baselines: tuple[str, ...] = option(

@@ -70,9 +70,9 @@ def on_the_radio(x):
     return chain.exact(table, sample_rate=SAMPLE_RATE, channels=1)(x)
 
 
-def write(path, x, format):
+def write(path, x, container):
     """Write 16 bits, and tell what became of them."""
-    with audio.Writer(path, sample_rate=SAMPLE_RATE, channels=1, subtype="PCM_16", format=format) as writer:
+    with audio.Writer(path, sample_rate=SAMPLE_RATE, channels=1, subtype="PCM_16", format=container) as writer:
         writer.write(x)
     seconds, peak = x.shape[1] / SAMPLE_RATE, np.abs(x).max()
     print(f"{path.name}: {seconds:.1f} s, peak {peak:.2f}, {writer.clipped} samples clipped")  # noqa: T201

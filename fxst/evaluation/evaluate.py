@@ -213,7 +213,7 @@ def _chains(config: EvalConfig, models: Sequence[StyleTransfer]) -> list[Chain]:
 
 def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items) -> dict[str, System]:
     """Make the rows that were asked for, as far as they are possible, in the order of the tables."""
-    of_chain = {
+    of_chain: dict[str, Callable[[Chain], System]] = {
         CLOSED_FORM_IN_CHAIN: baselines.closed_form_in_chain_system,
         ORACLE_CHAIN: partial(baselines.oracle_chain, steps=config.oracle_steps),
     }

@@ -91,7 +91,7 @@ def _known(row: Row, name: str) -> bool:
 def _cell(interval: Interval) -> str:
     if math.isnan(interval.value):
         return "missing"
-    bounds = "" if math.isnan(interval.low) else f" ({in_digits(interval.low)}–{in_digits(interval.high)})"
+    bounds = "" if math.isnan(interval.low) else f" ({in_digits(interval.low)} to {in_digits(interval.high)})"
     return in_digits(interval.value) + bounds
 
 

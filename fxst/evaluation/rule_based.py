@@ -21,7 +21,7 @@ SMOOTHING_BINS: Final = 1025
 SMOOTHING_ORDER: Final = 2
 TAPS: Final = 63
 FAINT: Final = 1e-6
-"""The fitted parabolas of the smoothing may pass below 0; no bin counts for less than this of the strongest."""
+"""A bin that is weaker than this beside the strongest has nothing in it that could be turned, and is left alone."""
 
 RATIO: Final = 3.0
 ATTACK_MS: Final = 1.0
@@ -90,7 +90,10 @@ def equalise(audio: Samples, reference: Samples) -> Samples:
     """
     from scipy.signal import firwin2, lfilter
 
-    response = _smooth_spectrum(reference) / _smooth_spectrum(audio)
+    ours, theirs = _smooth_spectrum(audio), _smooth_spectrum(reference)
+    # At 0 Hz the parabolas of the smoothing mostly end below 0, in both alike. The quotient is right all the same; were
+    # one of them held above 0, it would be of the order of a million, and the filter would be nothing else.
+    response = np.divide(theirs, ours, out=np.ones_like(ours), where=np.abs(ours) > FAINT * np.abs(ours).max())
     response[-1] = 0.0
     taps = firwin2(TAPS, np.linspace(0.0, 1.0, len(response)), response)
     filtered: Samples = lfilter(taps, [1.0], audio, axis=1).astype(np.float32)
@@ -154,7 +157,6 @@ def _smooth_spectrum(x: Samples) -> Array:
     for frame in range(frames.shape[1]):
         magnitudes += np.abs(rfft(frames[:, frame])).mean(axis=0)
     smooth: Array = savgol_filter(magnitudes / frames.shape[1], SMOOTHING_BINS, SMOOTHING_ORDER)
-    smooth = np.maximum(smooth, FAINT * smooth.max())
     return smooth
 
 

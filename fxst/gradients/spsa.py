@@ -1,5 +1,7 @@
 """Gradients by simultaneous perturbation: two renders a direction, of effects that need no gradient of their own."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -62,16 +64,19 @@ class SPSARenderer(Renderer):
         epsilon = self.epsilon / (1 + self._step) ** self.epsilon_decay
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._step)
         signs = torch.randint(0, 2, (self.directions, *knobs.shape), generator=generator) * 2.0 - 1.0
-        result: Tensor = _Perturbed.apply(x, knobs, self.chain, sample_rate, epsilon * signs)  # type: ignore[no-untyped-call]
+        render = partial(render_exact, self.chain, sample_rate=sample_rate)
+        result: Tensor = _Perturbed.apply(x, knobs, render, epsilon * signs)
         return result
 
 
 class _Perturbed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, knobs: Tensor, chain: Chain, sample_rate: int, moves: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, knobs: Tensor, render: Callable[[Tensor, Tensor], Tensor], moves: Tensor
+    ) -> Tensor:
         ctx.save_for_backward(x, knobs)
-        ctx.chain, ctx.sample_rate, ctx.moves = chain, sample_rate, moves.to(knobs)
-        return render_exact(chain, x, knobs, sample_rate=sample_rate)
+        ctx.render, ctx.moves = render, moves.to(knobs)
+        return render(x, knobs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -80,8 +85,8 @@ class _Perturbed(torch.autograd.Function):
         ahead, behind = ((knobs + sign * ctx.moves).clamp(0, 1) for sign in (1, -1))
         # All directions, both ways, as one batch: the threads then never wait for one another.
         several = torch.cat([ahead, behind]).flatten(0, 1)
-        renders = render_exact(ctx.chain, x.repeat(2 * count, 1, 1), several, sample_rate=ctx.sample_rate)
+        renders = ctx.render(x.repeat(2 * count, 1, 1), several)
         y_ahead, y_behind = renders.view(2, count, *x.shape)
         change = ((y_ahead - y_behind) * gradients[0]).double().sum(dim=(2, 3))
         estimate = (change[..., None] / (ahead - behind).double()).mean(dim=0)
-        return None, estimate.to(knobs.dtype), None, None, None
+        return None, estimate.to(knobs.dtype), None, None

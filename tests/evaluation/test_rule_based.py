@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfilt
 
-from fxst.evaluation import rule_based
+from fxst.evaluation import rule_based, sox
 from fxst.evaluation.rule_based import compress, equalise
 from fxst.loudness import loudness
 
@@ -136,3 +136,16 @@ def test_where_one_is_silent_nothing_is_done(noise):
     x = noise(RATE, 1, 0.5)
     for heard, reference in ((x, 0 * x), (0 * x, x)):
         assert np.array_equal(matched(heard, reference), heard)
+
+
+def test_nothing_at_0_hz_makes_no_spike_there(speech):
+    """Of speech, the smoothing's parabolas end below 0 at 0 Hz, in both alike: all else must be left as it was."""
+    x = np.tile(speech(RATE, 1, 2.0), 4)
+    bump = sox.filtered(x, sox.equalizer(1000, 1, 9, sample_rate=RATE))
+    smooth = [rule_based._smooth_spectrum(signal)[0] for signal in (x, bump)]
+    assert max(smooth) < 0, "these recordings do not show what is tested here"
+    response = np.abs(np.fft.rfft(equalise(bump, x)[0])) / np.abs(np.fft.rfft(bump[0]))
+    hz = np.fft.rfftfreq(x.shape[1], 1 / RATE)
+    for low, high, gain_db in ((100, 300, 0), (950, 1050, -9), (4000, 8000, 0)):
+        found = 20 * np.log10(np.median(response[(hz > low) & (hz < high)]))
+        assert found == pytest.approx(gain_db, abs=2)
