@@ -160,13 +160,13 @@ def _interval(value: Array, drawn: Array, *, items: int) -> Interval:
 
 
 def in_digits(value: float) -> str:
-    """Write a number for people: four digits that count, and no exponent.
+    """Write a number for people: four digits that count, up to five after the point.
 
-    >>> in_digits(1234.5), in_digits(0.04567)
-    ('1,234', '0.04567')
+    >>> in_digits(1234.5), in_digits(0.4567), in_digits(0.00000123)
+    ('1,234', '0.4567', '0.00000')
     """
     magnitude = math.floor(math.log10(abs(value))) if value else 3
-    return f"{value:,.{min(max(0, 3 - magnitude), 9)}f}"
+    return f"{value:,.{min(max(0, 3 - magnitude), 5)}f}"
 
 
 @dataclass(frozen=True)

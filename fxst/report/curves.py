@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 LONGEST_CURVE: Final = 600
 """Points in a curve: more than a chart is pixels wide."""
 
-_OUTPUT_STYLES: Final = 5  # the style sheet's, which begin again after the last
+_OUTPUT_STYLES: Final = 8  # the style sheet's, which begin again after the last
 _SPECTRUM_RANGE_DB: Final = 80.0
 _LOWEST_HZ: Final = 20.0
 _HIGHEST_HZ: Final = 20_000.0

@@ -1,13 +1,14 @@
 """What is drawn is what was measured: read back from the drawings."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fxst.chain import CHAINS
 from fxst.effects import Compressor
-from fxst.report import Entry, Track
+from fxst.report import Entry, Track, curves
 from fxst.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from fxst.report.curves import LONGEST_CURVE, charts, deepest, styles
 from fxst.report.media import excerpts
@@ -136,3 +137,14 @@ def test_no_two_tracks_look_alike():
     roles = ("input", "reference", *["output"] * 5, "target")
     marks = styles([Track("", role, x, RATE) for role in roles])
     assert len(set(marks)) == len(roles)
+
+
+def test_every_style_of_an_output_is_in_the_style_sheet():
+    """One more output than there are styles begins again; none is drawn without colour or like another."""
+    sheet = Path(curves.__file__).with_name("page.css").read_text()
+    drawn = [
+        re.findall(rf"^\.output{number} {{ (.*) }}$", sheet, re.M) for number in range(1, curves._OUTPUT_STYLES + 1)
+    ]
+    assert all(len(rules) == 1 for rules in drawn)
+    dashes = [re.sub(r"stroke: [^;]*;", "", *rules) for rules in drawn]
+    assert len(set(dashes)) == len(dashes)
