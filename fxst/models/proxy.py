@@ -48,7 +48,7 @@ class ProxyModelConfig:
     gain_channels: int = 24
     gain_layers: int = 3
     gain_holds: int = 4
-    gain_hop: int = 8
+    gain_hop: int = 16
     gain_head: int = 8
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class ProxyModel(nn.Module):
 
     Nothing in it is of a particular effect. The kernel h is a tone curve times a mixture of learned echoes, convolved
     by FFT; the gain is a temporal convolutional network's, conditioned on the knobs by feature-wise scales and
-    shifts, that sees the logarithm of the signal's absolute value. It begins as a wire: what comes in goes out.
+    shifts, that sees the logarithm of the signal's absolute value. It begins all but as a wire: what comes in goes out.
 
     Args:
         config: The sizes.

@@ -320,7 +320,7 @@ def _begin(config: Config, folder: Path) -> Path:
         raise ModelError(f"The folder {folder} cannot be used ({error.strerror}); name another with -o.") from error
     except ValueError as error:
         raise ModelError(f"{begun_with} is damaged; begin a new run in another folder.") from error
-    free = {"resume", "output", "device", "data_note"}
+    free = {"resume", "output", "device", "data_note", "test_examples"}
     other = [name for name in settings if name not in free and settings[name] != first.get(name)]
     if other:
         values = ", ".join(f"{name} {first.get(name)}" for name in other)

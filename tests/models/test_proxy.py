@@ -91,7 +91,7 @@ def test_a_shorter_recording_is_rendered_like_the_beginning_of_a_longer_one(mode
     knobs = torch.tensor([[0.3, 0.8]] * 2, dtype=torch.float64)
     whole = model(x, knobs)
     for time in (1, 7, 237):
-        ahead = 8 if model.gain is not None and model.config.gain_layers else 0
+        ahead = model.config.gain_hop if model.gain is not None and model.config.gain_layers else 0
         sure = max(0, time - ahead)
         torch.testing.assert_close(model(x[..., :time], knobs)[..., :sure], whole[..., :sure], atol=1e-12, rtol=0)
 
