@@ -58,6 +58,23 @@ class StyleConfig:
     dataset: Path = argument("Folder of a dataset that `fxst dataset build` made.")
     chain: str = option("eq-comp", "Chain of effects whose knobs the model learns to set; `fxst chains` lists them.")
     output: Path | None = option(None, "Folder of the run; runs/CHAIN without it.", flags=("--output", "-o"))
+    gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(
+        "autodiff", "How the gradient passes through the effects."
+    )
+    proxies: tuple[Path, ...] = option(
+        (),
+        "For proxy and hybrids: folder of a proxy that `fxst proxy train` made, before the shipped ones; repeat the "
+        "option for more.",
+        flags=("--proxy",),
+        metavar="FOLDER",
+    )
+    spsa_directions: int = option(1, "For spsa: directions that each step tries, with two renders each.", minimum=1)
+    spsa_epsilon: float = option(
+        0.01, "For spsa: how far knobs are moved at first, in parts of their ranges.", minimum=1e-4, maximum=0.5
+    )
+    spsa_epsilon_decay: float = option(
+        0.101, "For spsa: the perturbation falls with this power of the step's number.", minimum=0.0
+    )
     steps: int = option(12_000, "Optimiser steps.", minimum=1)
     batch: int = option(16, "Examples in a step.", minimum=2)
     listen_clips: int = option(4, "Clips that the encoder hears of the input, and of the reference.", minimum=3)

@@ -2,6 +2,19 @@
 
 from fxst.gradients.autodiff import AutodiffRenderer
 from fxst.gradients.base import Renderer
+from fxst.gradients.hybrids import FullHybridRenderer, HalfHybridRenderer
+from fxst.gradients.methods import METHODS, MethodOptions, make_renderer
 from fxst.gradients.proxy import ProxyRenderer
+from fxst.gradients.spsa import SPSARenderer
 
-__all__ = ["AutodiffRenderer", "ProxyRenderer", "Renderer"]
+__all__ = [
+    "METHODS",
+    "AutodiffRenderer",
+    "FullHybridRenderer",
+    "HalfHybridRenderer",
+    "MethodOptions",
+    "ProxyRenderer",
+    "Renderer",
+    "SPSARenderer",
+    "make_renderer",
+]

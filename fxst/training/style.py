@@ -11,7 +11,7 @@ from fxst.configs import StyleConfig
 from fxst.data import manifest
 from fxst.data.examples import draw
 from fxst.errors import SettingsError
-from fxst.gradients import AutodiffRenderer, Renderer
+from fxst.gradients import MethodOptions, Renderer, make_renderer
 from fxst.models import checkpoint
 from fxst.models.encoder import Encoder, EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
@@ -69,6 +69,7 @@ class StyleModule(runs.TrainingModule):
             # The clips of one example share settings, so they are rendered as channels of one signal.
             target = self.renderer.chain.autodiff(first, hidden, sample_rate=self.sample_rate)
             produced = self.renderer.chain.autodiff(reference, hidden, sample_rate=self.sample_rate)
+        self.renderer.at_step(self.global_step)
         knobs = self.model(dry, produced)
         output = self.renderer(first, knobs, sample_rate=self.sample_rate)
         mae, stft = self.loss(output, target)
@@ -118,11 +119,12 @@ def train(config: StyleConfig) -> Trained:
         )
     for split in ("train", "val"):  # what is missing must not be found out after hundreds of steps
         draw(data, split, n_knobs=1, batch=1, clips=config.listen_clips, seed=0, step=0)
+    _renderer(config, chain, data.sample_rate)
 
     def make() -> StyleModule:
         encoder = EncoderConfig(sample_rate=data.sample_rate, window_samples=data.clip_samples)
         model = StyleModel(StyleModelConfig(len(chain.knobs), encoder))
-        return StyleModule(model, AutodiffRenderer(chain), config)
+        return StyleModule(model, _renderer(config, chain, data.sample_rate), config)
 
     def batch(split: str, step: int) -> tuple[Tensor, ...]:
         examples = draw(
@@ -140,13 +142,24 @@ def train(config: StyleConfig) -> Trained:
     return _export(runs.run(config, folder, make, batch, columns=COLUMNS), chain, data)
 
 
+def _renderer(config: StyleConfig, chain: Chain, rate: int) -> Renderer:
+    options = MethodOptions(
+        proxies=config.proxies,
+        directions=config.spsa_directions,
+        epsilon=config.spsa_epsilon,
+        epsilon_decay=config.spsa_epsilon_decay,
+        seed=config.seed,
+    )
+    return make_renderer(config.gradient, chain, sample_rate=rate, options=options)
+
+
 def _export(run: "runs.Run[StyleModule]", chain: Chain, data: manifest.Dataset) -> Trained:
     checkpoint.save(
         run.folder,
         run.module.model,
         chain,
         sample_rate=run.module.sample_rate,
-        card=run.card(data, gradient="autodiff"),
+        card=run.card(data, gradient=run.module.config.gradient),
     )
     run.write_losses(chain.name, CURVES, unit="loss (MAE + MR-STFT)")
     return Trained(

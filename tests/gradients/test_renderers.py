@@ -3,18 +3,18 @@ import torch
 
 import fxst.gradients
 from fxst.chain import CHAINS
-from fxst.gradients import AutodiffRenderer, Renderer
-
-METHODS = [
-    kind
-    for name in fxst.gradients.__all__
-    if isinstance(kind := getattr(fxst.gradients, name), type) and kind is not Renderer
-]
+from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, Renderer, make_renderer
 
 
-def test_every_method_is_a_renderer():
-    assert METHODS
-    assert all(issubclass(method, Renderer) for method in METHODS)
+def test_every_renderer_is_a_method_that_can_be_asked_for():
+    public = {
+        kind
+        for name in fxst.gradients.__all__
+        if isinstance(kind := getattr(fxst.gradients, name), type) and issubclass(kind, Renderer)
+    } - {Renderer}
+    options = MethodOptions()
+    made = {type(make_renderer(name, CHAINS["eq-comp"], sample_rate=24_000, options=options)) for name in METHODS}
+    assert made == public
 
 
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=lambda chain: chain.name)

@@ -1,0 +1,46 @@
+"""Gradients through proxies, sound through the exact effects: proxies are good at the one and never quite the other."""
+
+from torch import Tensor
+
+from fxst.gradients.base import Renderer
+from fxst.gradients.exact import render_exact
+from fxst.gradients.proxy import ProxyRenderer
+
+__all__ = ["FullHybridRenderer", "HalfHybridRenderer"]
+
+
+class HalfHybridRenderer(Renderer):
+    """Renders through proxies while a model trains, and with the exact effects once it is used.
+
+    Args:
+        proxy: The chain's proxies.
+    """
+
+    def __init__(self, proxy: ProxyRenderer) -> None:
+        super().__init__(proxy.chain)
+        self.proxy = proxy
+
+    def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
+        if self.training:
+            return self.proxy.forward(x, knobs, sample_rate=sample_rate)
+        return render_exact(self.chain, x, knobs, sample_rate=sample_rate)
+
+
+class FullHybridRenderer(Renderer):
+    """Renders with the exact effects always; the gradient is the proxies'.
+
+    Args:
+        proxy: The chain's proxies.
+    """
+
+    def __init__(self, proxy: ProxyRenderer) -> None:
+        super().__init__(proxy.chain)
+        self.proxy = proxy
+
+    def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
+        exact = render_exact(self.chain, x, knobs, sample_rate=sample_rate)
+        if not self.training and not (knobs.requires_grad or x.requires_grad):
+            return exact
+        imitated = self.proxy.forward(x, knobs, sample_rate=sample_rate)
+        # Nought is added, to the last bit, and with it the gradient.
+        return exact + (imitated - imitated.detach())
