@@ -271,9 +271,10 @@ def run(
     module = make()
     table = _LossTable(columns)
     # Tips, devices that are not there, remarks on workers (batches are copied from a file; a worker would only take a
-    # processor) and on what resuming means here.
+    # processor), on proxies that are not trained, and on what resuming means here.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    remarks = "many workers|LeafSpec|in eval mode at the start|logging interval|is not empty|could not find the monitored|across ranks is zero"
+    remarks = "many workers|LeafSpec|in eval mode at the start|logging interval|is not empty"
+    remarks += "|could not find the monitored|across ranks is zero"
     warnings.filterwarnings("ignore", message=f".*({remarks}).*")
     trainer = _trainer(config, folder, table)
     _fit(trainer, module, _Data(draw, config), resume_from=last if config.resume else None)

@@ -44,7 +44,7 @@ def test_methods_differ_in_their_gradient_and_in_nothing_else(config, tmp_path):
     assert 0 < moved["near"] < moved["far"]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Ends a run from within, as a crash would."""
 
 
@@ -55,12 +55,13 @@ def test_a_resumed_run_draws_the_directions_that_it_would_have_drawn(config, tmp
 
     def stop_after_the_second(renderer, step):
         if step > 2:
-            raise Stopped
+            raise StoppedError
         at_step(renderer, step)
 
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
+    with monkeypatch.context() as patch:
         patch.setattr(SPSARenderer, "at_step", stop_after_the_second)
-        train(cut)
+        with pytest.raises(StoppedError):
+            train(cut)
     train(replace(cut, resume=True))
     for name, value in weights(whole.output).items():
         torch.testing.assert_close(weights(cut.output)[name], value, rtol=0, atol=0)
