@@ -6,8 +6,10 @@ import io
 import json
 import logging
 import math
+import resource
 import shlex
 import signal
+import statistics
 import sys
 import time
 import warnings
@@ -122,6 +124,8 @@ class _LossTable(Callback):
         self.seconds = 0.0
         self._since = time.monotonic()
         self._training: list[Tensor] = []
+        self.step_seconds: list[float] = []
+        self._last_step: float | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self._since = time.monotonic()
@@ -130,8 +134,13 @@ class _LossTable(Callback):
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         self._training.append(outputs["loss"].detach())
+        now = time.monotonic()
+        if self._last_step is not None:
+            self.step_seconds.append(now - self._last_step)
+        self._last_step = now
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._last_step = None  # a step after a validation would count its time
         if trainer.sanity_checking or not self._training:
             return
         now = time.monotonic()
@@ -177,6 +186,7 @@ class Run(Generic[Module]):
         folder: Where the run is kept.
         rows: The loss table.
         seconds: How long it trained.
+        step_seconds: How long a step took, in the median.
         interrupted: Whether it was stopped before its last step.
     """
 
@@ -184,6 +194,7 @@ class Run(Generic[Module]):
     folder: Path
     rows: list[dict[str, float]]
     seconds: float
+    step_seconds: float
     interrupted: bool
 
     @property
@@ -213,6 +224,9 @@ class Run(Generic[Module]):
                 "steps": self.steps,
                 "interrupted": self.interrupted,
                 "seconds": round(self.seconds),
+                "examples": self.steps * self.module.config.batch,
+                "ms_per_step": None if math.isnan(self.step_seconds) else round(1000 * self.step_seconds),
+                "peak_memory_mb": round(_peak_memory(self.module.device)),
                 "machine": f"{torch.get_num_threads()} threads, {self.module.device.type}",
             },
             "losses": {name: round(value, 6) for name, value in self.best.items()},
@@ -285,7 +299,16 @@ def run(
         )
     best = torch.load(folder / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=False)
     module.load_state_dict(best["state_dict"])
-    return Run(module, folder, table.rows, table.seconds, trainer.global_step < config.steps)
+    step_seconds = statistics.median(table.step_seconds) if table.step_seconds else math.nan
+    return Run(module, folder, table.rows, table.seconds, step_seconds, trainer.global_step < config.steps)
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Tell the most memory that this process has held, in MB: the device's, or the computer's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # Linux counts in units of 1024 bytes, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def device_is_there(device: str) -> None:
