@@ -120,6 +120,12 @@ class StyleTransfer:
         return str(self._checkpoint.card.get("sha256", ""))
 
     @property
+    def training(self) -> Mapping[str, Any]:
+        """How it was trained, as its card tells; empty where that says nothing."""
+        told = self._checkpoint.card.get("training")
+        return told if isinstance(told, dict) else {}
+
+    @property
     def chain(self) -> Chain:
         """The effects that the model sets."""
         return self._checkpoint.chain

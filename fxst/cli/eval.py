@@ -88,6 +88,8 @@ def _show(evaluation: "Evaluation") -> None:
             _show_table(console, evaluation, columns)
             console.print()
 
+    _show_training(console, evaluation)
+
     count, groups = len(evaluation.items), len({item.group for item in evaluation.items})
     console.print(
         f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
@@ -124,6 +126,26 @@ def _show_table(console: "Console", evaluation: "Evaluation", columns: Sequence[
     narrow, console.width = console.width, max(console.width, wide)
     console.print(table)
     console.width = narrow
+
+
+def _show_training(console: "Console", evaluation: "Evaluation") -> None:
+    """Print how the models were trained, where there are several to compare and their cards tell."""
+    from rich.table import Table
+    from rich.text import Text
+
+    training = evaluation.task.training
+    if len(training) < 2:
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "gradient", "steps", "examples", "ms a step", "peak MB"):
+        table.add_column(heading, justify="left" if heading in ("model", "gradient") else "right", no_wrap=True)
+    for name, told in training.items():
+        cells = (
+            "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in told.values()
+        )
+        table.add_row(Text(name, style="bold"), *map(Text, cells))
+    console.print(table)
+    console.print()
 
 
 def _mean(figure: "Figure | None") -> "Text":

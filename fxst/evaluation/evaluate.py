@@ -33,6 +33,9 @@ OUTPUT: Final = "output"
 """The row of the outputs that a CSV names."""
 
 ALL, NONE = "all", "none"
+TRAINING: Final = ("gradient", "steps", "examples", "ms_per_step", "peak_memory_mb")
+"""What of a model's card is shown beside its figures."""
+
 FEW_ITEMS: Final = 4
 """So few are done before a second process has loaded its libraries."""
 
@@ -49,6 +52,7 @@ class Task:
         systems: Who does them, by the names of their rows.
         judged: The rows of models and given outputs: those that a requirement without a row's name is about.
         chain: The chain of `--protocol chain`; None otherwise.
+        training: How the models were trained, as their cards tell, by the names of their rows.
         identity: Changes with whatever changes a score.
     """
 
@@ -56,6 +60,7 @@ class Task:
     systems: Mapping[str, System]
     judged: tuple[str, ...]
     chain: Chain | None
+    training: Mapping[str, Mapping[str, Any]]
     identity: str
 
 
@@ -150,7 +155,8 @@ def _task(config: EvalConfig) -> Task:
     models = [transfer.load(model, device=config.device) for model in config.models]
     chain = _chain(config, models) if config.protocol == "chain" and config.data is not None else None
     items, what = _items(config, chain)
-    judged = _given(config, items) | _named(config, models)
+    named = _named(config, models)
+    judged = _given(config, items) | {name: applied(model) for name, model in named.items()}
     systems = {INPUT: lambda item: Output(item.input)} | _baselines(config, models, items)
     taken = systems.keys() & judged.keys()
     if taken:
@@ -166,7 +172,8 @@ def _task(config: EvalConfig) -> Task:
         "oracle_steps": config.oracle_steps,
     }
     identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    return Task(items, systems | judged, tuple(judged), chain, identity)
+    training = {name: {key: model.training.get(key) for key in TRAINING} for name, model in named.items()}
+    return Task(items, systems | judged, tuple(judged), chain, training, identity)
 
 
 def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, Any]]:
@@ -255,16 +262,16 @@ def _given(config: EvalConfig, items: Items) -> dict[str, System]:
     return systems
 
 
-def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, System]:
+def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, StyleTransfer]:
     """Name the models: by their folders' names, or as they were asked for where two would share a name."""
     names = [model.name for model in models]
-    systems: dict[str, System] = {}
+    named: dict[str, StyleTransfer] = {}
     for asked, model in zip(config.models, models, strict=True):
         name = model.name if names.count(model.name) == 1 else asked
-        if name in systems:
+        if name in named:
             raise SettingsError(f"Two rows would be called {name!r}: leave one model out, or name it by another path.")
-        systems[name] = applied(model)
-    return systems
+        named[name] = model
+    return named
 
 
 def _check(requirement: Requirement, task: Task) -> None:

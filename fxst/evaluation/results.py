@@ -237,6 +237,7 @@ def summary(evaluation: "Evaluation") -> dict[str, Any]:
             }
             for row in evaluation.rows
         ],
+        "training": evaluation.task.training,
         "shortfalls": list(evaluation.shortfalls),
     }
 

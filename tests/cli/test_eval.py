@@ -295,6 +295,27 @@ def test_the_report_is_a_page(fxst):
     assert "report.html" in out
 
 
+def test_how_the_models_were_trained_stands_beside_their_figures(fxst, model, tmp_path):
+    other = tmp_path / "other"
+    told = {"gradient": "spsa", "steps": 30, "examples": 480, "ms_per_step": 212, "peak_memory_mb": 900, "more": 1}
+    checkpoint.save(
+        other,
+        StyleModel(StyleModelConfig(6, EncoderConfig(sample_rate=24_000, window_samples=12_720))),
+        CHAINS["eq"],
+        sample_rate=RATE,
+        card={"training": told},
+    )
+    code, out, _ = fxst("eval", *QUICK, "-m", model, "-m", other, "-o", "out")
+    assert code == 0
+    assert all(word in out for word in ("spsa", "480", "212", "900"))
+    found = json.loads(Path("out/summary.json").read_text())
+    jsonschema.validate(found, json.loads((ROOT / "docs/summary.schema.json").read_text()))
+    assert found["training"]["mine"] == dict.fromkeys(
+        ("gradient", "steps", "examples", "ms_per_step", "peak_memory_mb")
+    )
+    assert found["training"]["other"] == {name: told[name] for name in found["training"]["other"]}
+
+
 def test_what_cannot_be_scored_is_counted(fxst):
     x, _ = soundfile.read("out2.wav")
     soundfile.write("out2.wav", x[:-1], RATE, subtype="FLOAT")
