@@ -17,9 +17,14 @@ import soundfile
 import torch
 
 from fxst.chain import CHAINS
-from fxst.gradients import AutodiffRenderer
+from fxst.configs import StyleConfig
+from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, make_renderer
+from fxst.models.encoder import EncoderConfig
+from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.training.losses import StyleLoss
 
 SAMPLE_RATE = 24_000
+CLIP = 12_720
 
 
 def median_ms(run, *, runs=20, warm_up=2):
@@ -45,6 +50,30 @@ def forward_and_backward(chain, batch, samples):
     return median_ms(step)
 
 
+def training_step(method):
+    """Time a full step of `fxst style train` on eq-comp, but for drawing the data: render, predict, render, descend."""
+    chain = CHAINS["eq-comp"]
+    generator = torch.manual_seed(0)
+    config = StyleConfig(Path("nowhere"), gradient=method)
+    model = StyleModel(StyleModelConfig(len(chain.knobs), EncoderConfig(sample_rate=SAMPLE_RATE, window_samples=CLIP)))
+    renderer = make_renderer(method, chain, sample_rate=SAMPLE_RATE, options=MethodOptions())
+    loss = StyleLoss(windows=config.stft_windows, hop=config.stft_hop, mae_weight=config.mae_weight)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    dry, reference = (0.1 * torch.randn(32, config.listen_clips, CLIP, generator=generator) for _ in range(2))
+    hidden = torch.rand(32, len(chain.knobs), generator=generator)
+
+    def step():
+        with torch.no_grad():
+            target, produced = (chain.autodiff(x, hidden, sample_rate=SAMPLE_RATE) for x in (dry[:, :1], reference))
+        output = renderer(dry[:, :1], model(dry, produced), sample_rate=SAMPLE_RATE)
+        mae, stft = loss(output, target)
+        optimiser.zero_grad()
+        (config.mae_weight * mae + stft).backward()
+        optimiser.step()
+
+    return median_ms(step, runs=10)
+
+
 def program(*arguments):
     command = [sys.executable, *arguments]
     return median_ms(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL), runs=5)
@@ -56,6 +85,10 @@ def entries():
         for chain, target in (("eq-comp", 40), ("fx", None)):
             what = f"{chain} autodiff, forward and backward, {batch} x {samples:,}"
             yield what, forward_and_backward(chain, batch, samples), target
+    steps = {method: training_step(method) for method in METHODS}
+    targets = {"autodiff": 180, "spsa": 1.5 * steps["autodiff"]}
+    for method, ms in steps.items():
+        yield f"eq-comp {method}, full training step, 32 x {CLIP:,}", ms, targets.get(method)
     yield "import fxst", program("-c", "import fxst"), None
     yield "fxst --help", program("-m", "fxst", "--help"), 250
 
@@ -118,7 +151,7 @@ def compare_apply(folder, runs=3):
 def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     for what, ms, target in entries():
-        print(f"{what:58} {ms:8.1f} ms" + (f"   (target {target} ms)" if target else ""))
+        print(f"{what:58} {ms:8.1f} ms" + (f"   (target {target:.0f} ms)" if target else ""))
     with tempfile.TemporaryDirectory() as folder:
         compare_apply(Path(folder))
 
