@@ -1,11 +1,13 @@
 """`eval`: models, baselines and oracles on the same items, and what came of it as tables."""
 
+import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, Final
 
 import fxst
@@ -38,6 +40,9 @@ TRAINING: Final = ("gradient", "steps", "examples", "ms_per_step", "peak_memory_
 
 FEW_ITEMS: Final = 4
 """So few are done before a second process has loaded its libraries."""
+
+NOT_OUTPUTS: Final = frozenset(("reference", "target"))
+"""Folders of kept audio that hold no row's outputs."""
 
 Progress = Callable[[int, int], None]
 """Told how many items are done, and of how many."""
@@ -100,6 +105,8 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
         FxstError: A folder cannot be written, or a worker process died.
     """
     requirements = [Requirement.parse(text) for text in config.require]
+    # Models and files may have changed since this process last had the same command.
+    _task.cache_clear()
     task = _task(config)
     for requirement in requirements:
         _check(requirement, task)
@@ -123,13 +130,13 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
     result = Evaluation(config, task, items, rows, tuple(shortfalls))
     if config.audio is not None:
         KeptAudio(config.audio).list(task.items)
+    if config.output is not None:
+        write_results(result, config.output)
     if config.report is not None:
         from fxst.evaluation.report import write_evaluation
 
         write_evaluation(result, config.report)
-    if config.output is not None:
-        write_results(result, config.output)
-        journal.remove()
+    journal.remove()
     return result
 
 
@@ -161,14 +168,22 @@ def _task(config: EvalConfig) -> Task:
     taken = systems.keys() & judged.keys()
     if taken:
         raise SettingsError(f"Two rows would be called {min(taken)!r}: rename a model's or an output's folder.")
+    taken = NOT_OUTPUTS & judged.keys()
+    if taken and config.audio is not None:
+        raise SettingsError(
+            f"The --audio of a row called {min(taken)!r} would overwrite the items': rename its folder."
+        )
     about = {
         "fxst": fxst.__version__,
         "items": what,
         "chain": None if chain is None else chain.to_spec(),
+        "oracle_chains": [chain.to_spec() for chain in _chains(config, models)],
         "rows": list(systems) + list(judged),
         "models": [model.sha256 for model in models],
-        "outputs": [str(folder.resolve()) for folder in config.outputs],
+        "outputs": [_stamps(renders_in(folder, items.names).values()) for folder in config.outputs],
         "pesq": config.pesq,
+        # What was finished without keeping its audio would be missing there.
+        "audio": None if config.audio is None else str(config.audio.resolve()),
         "oracle_steps": config.oracle_steps,
     }
     identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -182,7 +197,7 @@ def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, An
         raise SettingsError("Name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
     if config.pairs is not None:
         paired = PairedItems(config.pairs, limit=config.limit)
-        return paired, {"pairs": str(config.pairs.resolve()), "lines": paired.lines}
+        return paired, {"pairs": str(config.pairs.resolve()), "lines": paired.lines, "files": _stamps(paired.files)}
     assert config.data is not None
     voices = Voices(config.data, split=config.split, split_seed=config.split_seed, each_file=config.each_file)
     drawn = DrawnItems(
@@ -199,6 +214,19 @@ def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, An
         "sample_rate": config.sample_rate,
         "seed": config.seed,
     }
+
+
+def _stamps(paths: Iterable[Path | None]) -> list[tuple[str, int, int] | None]:
+    """Tell what changes when a file is written again: its size, and when that was; None where there is no file."""
+    stamps: list[tuple[str, int, int] | None] = []
+    for path in paths:
+        stamp = None
+        with contextlib.suppress(OSError):
+            if path is not None:
+                found = path.stat()
+                stamp = (str(path.resolve()), found.st_size, found.st_mtime_ns)
+        stamps.append(stamp)
+    return stamps
 
 
 def _chain(config: EvalConfig, models: Sequence[StyleTransfer]) -> Chain:

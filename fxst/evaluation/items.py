@@ -113,6 +113,11 @@ class PairedItems:
         return self._rows
 
     @property
+    def files(self) -> list[Path]:
+        """Name every file of every item."""
+        return [self._folder / row[column] for row in self._rows for column in FILE_COLUMNS if column in row]
+
+    @property
     def outputs(self) -> dict[str, Path | None]:
         """Name the file to score for each item; None where a line names none."""
         if not self._has_outputs:

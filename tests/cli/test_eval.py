@@ -10,7 +10,8 @@ import pytest
 import soundfile
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chain import CHAINS, Chain
+from fxst.effects import Compressor
 from fxst.evaluation.metrics import METRICS
 from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
@@ -255,6 +256,73 @@ def test_what_another_evaluation_finished_is_not_taken_over(fxst, recordings, mo
     assert fxst(*arguments, "--seed", 5)[0] == 0
     fxst(*arguments[:-2], "--seed", 5, "-o", "whole")
     assert Path("out/items.csv").read_bytes() == Path("whole/items.csv").read_bytes()
+
+
+def stopped_at_the_last(fxst, monkeypatch, *arguments):
+    """Have an evaluation stopped when all but its last item are finished."""
+    from fxst.evaluation import evaluate as module
+
+    score_one = module._score_one
+    monkeypatch.setattr(module, "_score_one", lambda config, index: 1 / 0 if index else score_one(config, index))
+    with pytest.raises(ZeroDivisionError):
+        fxst("eval", *arguments)
+    monkeypatch.setattr(module, "_score_one", score_one)
+    assert Path("out/unfinished.jsonl").read_text().count("\n") == 2
+
+
+def test_what_was_finished_with_another_chain_is_not_taken_over(fxst, recordings, monkeypatch):
+    rows = ("--baseline", "closed-form-eq", "--split", "all", "--no-pesq", "--workers", 1)
+    arguments = ("--data", recordings, *rows, "-n", 2)
+    stopped_at_the_last(fxst, monkeypatch, *arguments, "--chain", "eq", "-o", "out")
+    # The same row of another chain: what a chain without an equaliser can do.
+    monkeypatch.setitem(CHAINS, "none", Chain("none", (Compressor(),)))
+    assert fxst("eval", *arguments, "--chain", "none", "-o", "out")[0] == 0
+    assert fxst("eval", *arguments, "--chain", "none", "-o", "whole")[0] == 0
+    assert Path("out/items.csv").read_bytes() == Path("whole/items.csv").read_bytes()
+
+
+def test_what_was_finished_without_keeping_its_audio_is_done_again(fxst, recordings, monkeypatch):
+    arguments = ("--data", recordings, *PROTOCOL, "-n", 2, "-o", "out")
+    stopped_at_the_last(fxst, monkeypatch, *arguments)
+    assert fxst("eval", *arguments, "--audio", "kept")[0] == 0
+    with open("kept/pairs.csv", newline="") as file:
+        listed = [Path("kept", path) for row in csv.DictReader(file) for path in row.values()]
+    assert len(listed) == 6
+    assert all(path.exists() for path in listed)
+
+
+@pytest.mark.parametrize("file", ["renders/in1.wav", "target1.wav"])
+def test_what_was_finished_with_files_that_have_changed_is_done_again(fxst, monkeypatch, file):
+    Path("renders").mkdir()
+    for number in (1, 2):
+        Path(f"renders/in{number}.wav").write_bytes(Path(f"out{number}.wav").read_bytes())
+    arguments = (*QUICK, "--workers", 1, "--outputs", "renders", "-o", "out")
+    stopped_at_the_last(fxst, monkeypatch, *arguments)
+    x, _ = soundfile.read(file)
+    soundfile.write(file, 0.5 * x, RATE, subtype="FLOAT")
+    assert fxst("eval", *arguments)[0] == 0
+    row = next(row for row in items() if (row["item"], row["system"]) == ("in1", "renders"))
+    assert float(row["rms_db"]) == pytest.approx(6.0206, abs=1e-3)
+
+
+def test_the_same_command_in_one_process_sees_what_has_changed(fxst):
+    Path("renders").mkdir()
+    Path("renders/in1.wav").write_bytes(Path("out1.wav").read_bytes())
+    assert fxst("eval", *QUICK, "--outputs", "renders", "-o", "out")[0] == 1
+    Path("renders/in2.wav").write_bytes(Path("out2.wav").read_bytes())
+    assert fxst("eval", *QUICK, "--outputs", "renders", "-o", "out")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["reference", "target"])
+def test_kept_outputs_do_not_overwrite_the_items(fxst, name):
+    Path(name).mkdir()
+    Path(name, "in1.wav").write_bytes(Path("out1.wav").read_bytes())
+    Path(name, "in2.wav").write_bytes(Path("out2.wav").read_bytes())
+    arguments = ("eval", *QUICK, "--outputs", name)
+    assert fxst(*arguments)[0] == 0
+    code, _, err = fxst(*arguments, "--audio", "kept")
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"'{name}'" in err
 
 
 def test_kept_audio_can_be_scored_again(fxst, model, recordings):
