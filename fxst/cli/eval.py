@@ -95,7 +95,8 @@ def _show(evaluation: "Evaluation") -> None:
         f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
         f"{'voice or song' if groups == 1 else 'voices or songs'}, output against "
         f"{'target' if evaluation.task.items.has_targets else 'reference'}. Under each figure its 95 % bootstrap "
-        "interval over voices, then items; under each row its share of the input's.",
+        f"interval over {'voices, then items' if groups > 1 else 'the items of this one'}; under each row its share of "
+        "the input's.",
         markup=False,
     )
     if "pesq" in measured and not pesq_available():

@@ -168,11 +168,9 @@ def _task(config: EvalConfig) -> Task:
     taken = systems.keys() & judged.keys()
     if taken:
         raise SettingsError(f"Two rows would be called {min(taken)!r}: rename a model's or an output's folder.")
-    taken = NOT_OUTPUTS & judged.keys()
-    if taken and config.audio is not None:
-        raise SettingsError(
-            f"The --audio of a row called {min(taken)!r} would overwrite the items': rename its folder."
-        )
+    of_items = NOT_OUTPUTS & judged.keys()
+    if of_items and config.audio is not None:
+        raise SettingsError(f"The --audio of a row called {min(of_items)!r} would overwrite the items': rename it.")
     about = {
         "fxst": fxst.__version__,
         "items": what,
@@ -311,9 +309,21 @@ def _check(requirement: Requirement, task: Task) -> None:
 
 def _shortfalls(requirement: Requirement, rows: Sequence[Row], judged: Sequence[str]) -> list[str]:
     systems = (requirement.system,) if requirement.system else judged
-    return [
-        f"{row.system} falls short of {requirement.text}: "
-        + ("it could not be measured." if math.isnan(value := requirement.value(row)) else f"it is {value:.4g}.")
-        for row in rows
-        if row.system in systems and not requirement.met_by(row)
-    ]
+    inputs = next(row for row in rows if row.system == INPUT)
+    reasons = ((row.system, _reason(requirement, row, inputs)) for row in rows if row.system in systems)
+    return [f"{system} falls short of {requirement.text}: {reason}" for system, reason in reasons if reason]
+
+
+def _reason(requirement: Requirement, row: Row, inputs: Row) -> str:
+    """Tell why a requirement is not met; empty where it is."""
+    value = requirement.value(row)
+    if math.isnan(value):
+        return "it could not be measured."
+    if not requirement.met_by(row):
+        return f"it is {value:.4g}."
+    if requirement.figure == "missing":
+        return ""
+    # What is silent has no level and no colour, and a mean over the other items would not tell.
+    measured = inputs.figures.get(requirement.metric)
+    lost = row.figures[requirement.metric].missing - (measured.missing if measured is not None else 0)
+    return f"it is missing on {lost:,} more {'item' if lost == 1 else 'items'} than the input's." if lost > 0 else ""

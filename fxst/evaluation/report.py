@@ -10,7 +10,7 @@ import numpy as np
 from fxst.errors import FxstError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Scored, checked_output
-from fxst.evaluation.summary import INPUT, Interval, Row, in_digits
+from fxst.evaluation.summary import INPUT, Figure, Interval, Row, in_digits
 from fxst.report import Entry, Grid, Page, Track, write_report
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
     groups = len({item.group for item in evaluation.items})
     lead = [
         f"{len(evaluation.items):,} items of {groups:,} voices or songs; every output is compared with the {goal}. "
-        "In brackets 95 % bootstrap intervals over voices, then items.",
+        f"In brackets 95 % bootstrap intervals over {'voices, then items' if groups > 1 else 'the items of this one'}.",
     ]
     if len(shown) < len(evaluation.items):
         lead.append(
@@ -50,7 +50,9 @@ def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
     lead += [f"Fell short: {sentence}" for sentence in evaluation.shortfalls]
     grids = [_summary("Mean distances", rows, "mean"), _summary("Share of the input's distances", rows[1:], "ratio")]
     entries = [_entry(task, index, evaluation.items[index]) for index in shown]
-    write_report(path, Page("fxst eval", tuple(lead), tuple(grids), tuple(entries)))
+    # An item that cannot be read is told of, and has nothing to play.
+    lead += [f"{entry.title}: {note}" for entry in entries if not entry.tracks for note in entry.notes]
+    write_report(path, Page("fxst eval", tuple(lead), tuple(grids), tuple(entry for entry in entries if entry.tracks)))
 
 
 def _judge(task: "Task") -> str:
@@ -78,7 +80,15 @@ def _summary(caption: str, rows: Iterable[Row], figure: str) -> Grid:
     if figure == "ratio":
         names = [name for name in names if any(_known(row, name) for row in rows)]
     cells = [
-        (row.system, *(_cell(getattr(row.figures[name], figure)) if name in row.figures else "-" for name in names))
+        (
+            row.system,
+            *(
+                _cell(getattr(row.figures[name], figure)) + (_missing(row.figures[name]) if figure == "mean" else "")
+                if name in row.figures
+                else "-"
+                for name in names
+            ),
+        )
         for row in rows
     ]
     return Grid(caption, ("", *(HEADINGS[name] for name in names)), tuple(cells))
@@ -93,6 +103,11 @@ def _cell(interval: Interval) -> str:
         return "missing"
     bounds = "" if math.isnan(interval.low) else f" ({in_digits(interval.low)} to {in_digits(interval.high)})"
     return in_digits(interval.value) + bounds
+
+
+def _missing(figure: Figure) -> str:
+    """Count the items that a mean is not of; where it is of none, it says so itself."""
+    return f", {figure.missing:,} missing" if figure.missing and not math.isnan(figure.mean.value) else ""
 
 
 def _entry(task: "Task", index: int, scored: Scored) -> Entry:

@@ -21,6 +21,9 @@ INPUT: Final = "input"
 
 DRAWS: Final = 2000
 CONFIDENCE: Final = 0.95
+ROUNDING: Final = 1e-9
+"""A mean distance below this is what rounding left of 0, in any unit, and nothing is a share of it."""
+
 _MORE_IS_BETTER: Final = {metric.name for metric in METRICS if metric.higher_is_better}
 
 Array = npt.NDArray[np.float64]
@@ -47,7 +50,8 @@ class Figure:
 
     Args:
         mean: The mean over all items that have a value.
-        ratio: The mean over the input's, both on the items where both have a value; NaN where more is better.
+        ratio: The mean over the input's, both on the items where both have a value; NaN where more is better, and
+            where the input's is 0.
         missing: On how many items there is no value.
     """
 
@@ -133,9 +137,7 @@ def _figures(values: Mapping[str, Array], inputs: Mapping[str, Array], draws: Ar
         both = measured & ~np.isnan(theirs) & (metric not in _MORE_IS_BETTER)
         paired, beside = (np.where(both, x, np.nan) for x in (ours, theirs))
         mean = _interval(_mean(ours), _mean(ours, draws), items=measured.sum())
-        ratio = _interval(
-            _ratio(_mean(paired), _mean(beside)), _ratio(_mean(paired, draws), _mean(beside, draws)), items=both.sum()
-        )
+        ratio = _interval(_share(paired, beside), _share(paired, beside, draws), items=both.sum())
         figures[metric] = Figure(mean, ratio, missing=int((~measured).sum()))
     return figures
 
@@ -145,6 +147,12 @@ def _mean(values: Array, draws: Array | None = None) -> Array:
     times = np.ones((1, len(values))) if draws is None else draws
     present = ~np.isnan(values)
     return _ratio(times @ np.where(present, values, 0.0), times @ present)
+
+
+def _share(values: Array, beside: Array, draws: Array | None = None) -> Array:
+    """Take the mean of one over that of the other, in each draw; NaN where the other is 0."""
+    whole = _mean(beside, draws)
+    return _ratio(_mean(values, draws), np.where(whole > ROUNDING, whole, 0.0))
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

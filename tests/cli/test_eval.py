@@ -135,6 +135,15 @@ def test_without_targets_distances_to_the_references_are_measured(fxst):
     assert "add the column target" in err
 
 
+def test_the_items_of_one_voice_are_not_called_voices(fxst):
+    pairs("in1.wav,ref1.wav,target1.wav,me", "in2.wav,ref2.wav,target2.wav,me", header="input,reference,target,group")
+    out = " ".join(fxst("eval", *QUICK, "--report", "report.html")[1].split())
+    assert "2 items of 1 voice or song" in out
+    for text in (out, Path("report.html").read_text()):
+        assert "over the items of this one" in text
+        assert "over voices" not in text
+
+
 def test_requirements_set_the_exit_code(fxst, model):
     arguments = ("eval", *QUICK, "-m", model)
     code, _, err = fxst(*arguments, "--require", "mrstft_ratio<=0.01", "--require", "closed-form.mrstft_ratio<=1")
@@ -399,6 +408,30 @@ def test_what_cannot_be_scored_is_counted(fxst):
     assert figures["mean"] == {"value": 0, "low": None, "high": None}
     assert items()[-1]["mrstft"] == ""
     assert "71,999" in items()[-1]["error"]
+
+
+def test_a_requirement_is_not_met_on_the_easy_items_alone(fxst):
+    """Silence has no level, and so no distance in it: leaving it out must not pay."""
+    x, _ = soundfile.read("out2.wav")
+    soundfile.write("out2.wav", 0 * x, RATE, subtype="FLOAT")
+    code, _, err = fxst("eval", *QUICK, "--require", "rms_db_ratio<=0.5", "--require", "rms_db_missing<=1")
+    assert code == 1
+    assert err == "fxst: output falls short of rms_db_ratio<=0.5: it is missing on 1 more item than the input's.\n"
+    assert fxst("eval", *QUICK, "--require", "rms_db_missing<=1", "--require", "closed-form.rms_db<=1")[0] == 0
+
+
+def test_the_page_counts_what_is_missing_and_tells_of_what_cannot_be_read(fxst):
+    for name, broken in (("in2", np.nan), ("out1", 0.0)):
+        x, _ = soundfile.read(f"{name}.wav")
+        soundfile.write(f"{name}.wav", broken * x, RATE, subtype="FLOAT")
+    code, _, err = fxst("eval", *QUICK, "--report", "report.html", "-o", "out")
+    assert code == 1
+    assert err.startswith("fxst: in2, item: ")
+    page = Path("report.html").read_text()
+    assert ", 1 missing" in page
+    assert "not finite" in page
+    assert page.count("<article") == 1
+    assert summary()["input"]["mrstft"]["missing"] == 1
 
 
 def test_when_nothing_at_all_can_be_scored_the_command_fails(fxst):

@@ -101,6 +101,12 @@ def test_nothing_measured_and_nothing_to_compare_with():
     assert [row.empty for row in found.values()] == [False, False, True]
 
 
+def test_nothing_is_a_share_of_what_rounding_left():
+    found = rows(input=[0.0, 4e-15, 0.0], model=[1.0, 2.0, 3.0])["model"].figures["cfe_db"]
+    assert found.mean.value == 2
+    assert math.isnan(found.ratio.value)
+
+
 def test_one_item_has_no_interval():
     mean = rows(input=[3.0])["input"].figures["mae"].mean
     assert mean.value == 3
