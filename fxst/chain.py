@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxst.effects import EFFECTS, Compressor, Distortion, Effect, ParametricEQ, Processor, Reverb
-from fxst.errors import SettingsError
+from fxst.effects import EFFECTS, Compressor, Distortion, Effect, ParametricEQ, Processor, Reverb, undeclared
+from fxst.errors import SettingsError, UndeclaredError
 from fxst.parameters import Parameter, Setting
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class Chain:
             if not parameter.constant
         )
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether every effect has an autodiff form."""
+        return all(effect.differentiable for effect in self.effects)
+
     def split(self, knobs: "Tensor") -> "list[dict[str, Tensor]]":
         """Turn knob vectors into physical values, one dictionary an effect, constants included.
 
@@ -77,6 +82,9 @@ class Chain:
 
         Shape:
             x: (B, C, T); knobs: (B, P); result: (B, C, T).
+
+        Raises:
+            SettingsError: An effect has no autodiff form.
         """
         for effect, values in zip(self.effects, self.split(knobs.to(x.dtype)), strict=True):
             x = effect.autodiff(x, values, sample_rate=sample_rate)
@@ -166,13 +174,17 @@ class Chain:
         """Read a chain back from plain data.
 
         Raises:
-            SettingsError: The data is not a chain's, or names an effect or parameter that this version lacks.
+            UndeclaredError: It names an effect that nobody has declared.
+            SettingsError: The data is not a chain's, or names a parameter that this version lacks.
         """
         try:
             effects = []
             for entry in spec["effects"]:
                 options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
-                effect = EFFECTS[options.pop("effect")]
+                name = options.pop("effect")
+                if isinstance(name, str) and name not in EFFECTS:
+                    raise UndeclaredError(undeclared(f"{name!r:.80}"))
+                effect = EFFECTS[name]
                 parameters = tuple(Parameter(**row) for row in options.pop("parameters"))
                 if not parameters:
                     raise SettingsError(f"The specification of {effect.name} has no parameters.")

@@ -1,6 +1,6 @@
 """What can go wrong, in words for the person at the keyboard."""
 
-__all__ = ["AudioError", "FxstError", "ModelError", "SettingsError"]
+__all__ = ["AudioError", "FxstError", "ModelError", "SettingsError", "UndeclaredError"]
 
 
 class FxstError(Exception):
@@ -17,3 +17,7 @@ class ModelError(FxstError):
 
 class SettingsError(FxstError):
     """A parameter table, option or specification does not make sense."""
+
+
+class UndeclaredError(SettingsError):
+    """A chain has an effect that this program does not know, for it is the user's own."""

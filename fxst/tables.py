@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, overload
 
 from fxst.chain import CHAINS, Chain
-from fxst.effects import EFFECTS, Effect, ParametricEQ
+from fxst.effects import EFFECTS, Effect, ParametricEQ, undeclared
 from fxst.errors import SettingsError
 from fxst.parameters import Parameter, Setting
 
@@ -352,7 +352,7 @@ def _shape(label: str, names: Sequence[str]) -> Effect:
     """Make the effect that these rows belong to; an equaliser's bands are told by the names."""
     kind = EFFECTS.get(label) or EFFECTS.get(label.rstrip("0123456789"))
     if kind is None:
-        raise SettingsError(f"there is no effect {_cell(label)}; the effects are {', '.join(EFFECTS)}.")
+        raise SettingsError(undeclared(_cell(label)))
     if kind is not ParametricEQ:
         return kind()  # type: ignore[call-arg]  # subclasses give `parameters` a default
     bands = dict.fromkeys(match[1] for name in names if (match := _BAND.fullmatch(name)))

@@ -1,6 +1,8 @@
 """The `fxst` program: its command tree, and how errors become one line and an exit code."""
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -32,8 +34,23 @@ def _root(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
+    effects: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Before the command: Python file that declares effects and chains of your own. It is run as a "
+            "program, so name only files that you trust; repeat the option for more.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    if effects:
+        from fxst.effects.declarations import run_declarations
+
+        for path in effects:
+            run_declarations(path)
 
 
 def main() -> None:

@@ -19,9 +19,13 @@ def _train(config: ProxyConfig) -> None:
 
     result = train(config)
     fidelity = result.fidelity
-    tell_result(
-        result,
+    findings = (
         f"Best at step {result.best_step}: validation loss {result.val_loss:.4f}. On held-out speakers its error is at "
-        f"{fidelity.error_db:.1f} dB of what the effect changes, and the cosine of its gradient with autodiff's is "
-        f"{fidelity.gradient_cosine:.3f} (median of {fidelity.gradient_examples}).",
+        f"{fidelity.error_db:.1f} dB of what the effect changes"
     )
+    if fidelity.gradient_examples:
+        findings += (
+            f", and the cosine of its gradient with autodiff's is {fidelity.gradient_cosine:.3f} (median of "
+            f"{fidelity.gradient_examples})"
+        )
+    tell_result(result, f"{findings}.")

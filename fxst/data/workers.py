@@ -6,11 +6,13 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
+from fxst.effects.declarations import declared_in, run_declarations
 from fxst.errors import FxstError
 
 __all__ = ["Workers", "processors"]
@@ -74,16 +76,20 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
             context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
             if "forkserver" in methods:
                 context.set_forkserver_preload(["fxst.data.cutting"])
-            self._executor = ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin)
+            self._executor = ProcessPoolExecutor(
+                self._count, mp_context=context, initializer=_begin, initargs=(tuple(declared_in),)
+            )
         return self._executor
 
 
-def _begin() -> None:
+def _begin(declarations: Sequence[Path]) -> None:
     # Ctrl-C reaches every process of the terminal, and the main one is who answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # libmpg123 tells the terminal of every frame it decodes to find its place after a seek; errors do not go this way.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    for path in declarations:  # a new process knows nothing of the user's effects
+        run_declarations(path)
 
 
 def _end_with_parent() -> None:

@@ -2,8 +2,20 @@
 
 from fxst.effects.base import EFFECTS, Effect, Processor
 from fxst.effects.compressor import Compressor
+from fxst.effects.declarations import undeclared
 from fxst.effects.distortion import Distortion
 from fxst.effects.parametric_eq import ParametricEQ
+from fxst.effects.plugin import declare_plugin
 from fxst.effects.reverb import Reverb
 
-__all__ = ["EFFECTS", "Compressor", "Distortion", "Effect", "ParametricEQ", "Processor", "Reverb"]
+__all__ = [
+    "EFFECTS",
+    "Compressor",
+    "Distortion",
+    "Effect",
+    "ParametricEQ",
+    "Processor",
+    "Reverb",
+    "declare_plugin",
+    "undeclared",
+]

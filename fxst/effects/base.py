@@ -41,10 +41,13 @@ class Effect(ABC):
     name: ClassVar[str]
     autodiff_error_db: ClassVar[float]
     """Declared and tested ceiling on the power of (autodiff - exact) relative to exact's."""
+    differentiable: ClassVar[bool] = True
+    """Whether there is an autodiff form at all; a plugin has none."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        EFFECTS[cls.name] = cls
+        if hasattr(cls, "name"):  # what several effects have in common is no effect yet
+            EFFECTS[cls.name] = cls
 
     def __post_init__(self) -> None:
         widest = self.widest()
@@ -96,7 +99,17 @@ def plugin_processor(plugin: Any, *, sample_rate: int, channels: int) -> Process
     """Make a fresh pedalboard plugin render block after block, whatever the lengths of the blocks.
 
     Left to itself a plugin takes the longer axis of its first block for time, and forgets its state when a block is
-    longer than all before. A first buffer of silence, which leaves no trace in the state, settles both.
+    longer than all before. A first buffer of silence, which leaves no trace in the state, settles both; and it tells a
+    plugin that looks ahead from one that answers at once.
+
+    Raises:
+        SettingsError: The plugin is late, or changes the length.
     """
-    plugin.process(np.zeros((channels, PLUGIN_BUFFER), np.float32), sample_rate, PLUGIN_BUFFER, reset=False)
+    silence = np.zeros((channels, PLUGIN_BUFFER), np.float32)
+    answer = plugin.process(silence, sample_rate, PLUGIN_BUFFER, reset=False)
+    if answer.shape != silence.shape:
+        raise SettingsError(
+            f"The plugin {type(plugin).__name__} gives its sound late, or changes its length, and an effect must keep "
+            "both: take one without latency."
+        )
     return lambda block: plugin.process(block, sample_rate, PLUGIN_BUFFER, reset=False)

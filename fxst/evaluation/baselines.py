@@ -9,7 +9,7 @@ from fxst.errors import AudioError
 from fxst.evaluation import matchering
 from fxst.evaluation.closed_form import ORACLE_BANDS_AN_OCTAVE, closed_form, closed_form_in_chain
 from fxst.evaluation.items import Item
-from fxst.evaluation.oracle import STEPS, optimise
+from fxst.evaluation.oracle import STEPS, check, optimise
 from fxst.evaluation.rule_based import rule_based
 from fxst.evaluation.systems import Output, System
 from fxst.tables import Table
@@ -44,7 +44,11 @@ def oracle_chain(chain: Chain, *, steps: int = STEPS, start: Callable[[Item], Ta
         chain: The effects.
         steps: Steps of the optimisation.
         start: A model's settings for an item, to begin from besides the usual starts.
+
+    Raises:
+        SettingsError: The chain cannot be differentiated.
     """
+    check(chain)
 
     def match(item: Item) -> Output:
         given = start(item) if start is not None else None

@@ -9,6 +9,7 @@ import numpy as np
 from fxst.audio import Samples
 from fxst.chain import Chain
 from fxst.effects import Compressor, ParametricEQ
+from fxst.errors import SettingsError
 from fxst.evaluation.closed_form import closed_form_in_chain
 from fxst.tables import Table
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Adam
 
-__all__ = ["LEARNING_RATE", "STEPS", "optimise"]
+__all__ = ["LEARNING_RATE", "STEPS", "check", "optimise"]
 
 STEPS: Final = 150
 LEARNING_RATE: Final = 0.1
@@ -68,11 +69,15 @@ def optimise(
     Shape:
         audio, target, and the rendered recording: `(channels, time)`, the same.
 
+    Raises:
+        SettingsError: The chain cannot be differentiated.
+
     Source:
         D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
     import torch
 
+    check(chain)
     tables = [
         Table(chain, chain.defaults()),
         *_closed_forms(audio, target, chain=chain, sample_rate=sample_rate),
@@ -94,6 +99,23 @@ def optimise(
     # Of results that are equally near, the first: the simplest.
     (_, rendered), table = min(((judged(table), table) for table in tables), key=lambda candidate: candidate[0][0])
     return table, rendered
+
+
+def check(chain: Chain) -> None:
+    """Check that a chain can be optimised by gradient.
+
+    Args:
+        chain: The effects.
+
+    Raises:
+        SettingsError: It cannot be differentiated.
+    """
+    without = [label for label, effect in zip(chain.labels, chain.effects, strict=True) if not effect.differentiable]
+    if without:
+        raise SettingsError(
+            f"The oracle of chain {chain.name} would need an autodiff form of {', '.join(without)}, which a plugin has "
+            "not: leave that row out."
+        )
 
 
 def _descend(

@@ -22,7 +22,7 @@ from safetensors.torch import save as save_weights
 from torch import Tensor
 
 from fxst.chain import Chain
-from fxst.errors import ModelError, SettingsError
+from fxst.errors import ModelError, SettingsError, UndeclaredError
 from fxst.models.proxy import ProxyModel
 from fxst.models.style import StyleModel, StyleModelConfig
 
@@ -151,6 +151,8 @@ def read(
         model = build(card, state)
         model.load_state_dict(state)
         sample_rate = int(card["sample_rate"])
+    except UndeclaredError as error:
+        raise ModelError(f"The model {folder} cannot be used: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError, SettingsError, SafetensorError) as error:
         raise ModelError(f"The model {folder} is damaged ({error}); restore its files.") from error
     if model.config.n_knobs != len(chain.knobs):

@@ -27,7 +27,8 @@ class Fidelity:
     Args:
         error_db: Power of (rendered - exact) over the power of what the exact chain changed, (exact - input), both over
             all clips together.
-        gradient_cosine: Median cosine between the gradients that the renderer and autodiff give the knobs.
+        gradient_cosine: Median cosine between the gradients that the renderer and autodiff give the knobs; NaN for a
+            chain that has no autodiff form.
         gradient_examples: Examples whose autodiff gradient is not nought, which are those that have a cosine.
         examples: Clips that were rendered.
     """
@@ -73,6 +74,8 @@ def measure_fidelity(
         with torch.no_grad():
             error += (renderer(x, knobs, sample_rate=sample_rate) - target).double().square().sum().item()
         change += (target - x).double().square().sum().item()
+        if not chain.differentiable:
+            continue
         elsewhere = torch.from_numpy(rng.random(knobs.shape, dtype=np.float32))
         gradients = []
         for method in (renderer, AutodiffRenderer(chain)):
@@ -82,7 +85,7 @@ def measure_fidelity(
             gradients.append(torch.autograd.grad(weight * mae + stft, turned)[0].double())
         there = gradients[1].norm(dim=1) > 0
         cosines.append(functional.cosine_similarity(gradients[0][there], gradients[1][there], eps=1e-30))
-    cosine = torch.cat(cosines)
+    cosine = torch.cat(cosines) if cosines else torch.empty(0)
     return Fidelity(
         error_db=10 * math.log10(max(error, 1e-30) / max(change, 1e-30)),
         gradient_cosine=cosine.median().item() if len(cosine) else math.nan,

@@ -1,6 +1,7 @@
 """Train a style model: hide random settings in a reference, and ask the model to find them."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from fxst.data import manifest
 from fxst.data.examples import draw
 from fxst.errors import SettingsError
 from fxst.gradients import MethodOptions, Renderer, make_renderer
+from fxst.gradients.exact import render_exact
 from fxst.models import checkpoint
 from fxst.models.encoder import Encoder, EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
@@ -65,10 +67,13 @@ class StyleModule(runs.TrainingModule):
         """
         dry, reference, hidden = batch
         first = dry[:, :1]
+        chain = self.renderer.chain
+        # The two forms null; in a batch, torch's is the faster one.
+        render = chain.autodiff if chain.differentiable else partial(render_exact, chain)
         with torch.no_grad():
             # The clips of one example share settings, so they are rendered as channels of one signal.
-            target = self.renderer.chain.autodiff(first, hidden, sample_rate=self.sample_rate)
-            produced = self.renderer.chain.autodiff(reference, hidden, sample_rate=self.sample_rate)
+            target = render(first, hidden, sample_rate=self.sample_rate)
+            produced = render(reference, hidden, sample_rate=self.sample_rate)
         self.renderer.at_step(self.global_step)
         knobs = self.model(dry, produced)
         output = self.renderer(first, knobs, sample_rate=self.sample_rate)

@@ -1,10 +1,12 @@
 """What every effect promises, held over random settings; the test finds the effects by itself."""
 
 import numpy as np
+import pedalboard
 import pytest
 import torch
 
-from fxst.effects import EFFECTS
+from fxst.effects import EFFECTS, declare_plugin
+from fxst.parameters import Parameter
 
 RATES = (24_000, 44_100, 48_000)
 DRAWS = 9  # of each kind of signal, rate and width: 2 x 3 x 2 x 9 = 108 settings an effect
@@ -16,7 +18,24 @@ MISSION_DB = {  # median and worst null that the project promises; any other eff
     "reverb": (-80, -80),
 }
 
-every_effect = pytest.mark.parametrize("effect", [kind() for kind in EFFECTS.values()], ids=lambda e: e.name)
+shipped = [kind() for kind in EFFECTS.values()]
+every_effect = pytest.mark.parametrize("effect", shipped, ids=lambda e: e.name)
+
+
+def declared(name, make, *parameters):
+    """A plugin as an effect, which no other test is to find."""
+    effect = declare_plugin(name, make, parameters)()
+    del EFFECTS[name]
+    return effect
+
+
+MIX = Parameter("mix", 0.0, 1.0, 0.5)
+plugins = [
+    declared("phaser", pedalboard.Phaser, Parameter("rate_hz", 0.1, 5.0, 1.0, "Hz", "log"), MIX),
+    declared("chorus", pedalboard.Chorus, Parameter("centre_delay_ms", 3.0, 20.0, 7.0, "ms"), MIX),
+    declared("ladder", pedalboard.LadderFilter, Parameter("cutoff_hz", 100.0, 5000.0, 1000.0, "Hz", "log")),
+]
+every_exact_form = pytest.mark.parametrize("effect", shipped + plugins, ids=lambda e: e.name)
 
 
 def draw(effect, generator):
@@ -72,7 +91,7 @@ def test_any_rate_and_any_number_of_channels_null_too(effect, sample_rate, chann
         assert null_db(y, render_exact(effect, x, values, sample_rate)) <= effect.autodiff_error_db
 
 
-@every_effect
+@every_exact_form
 def test_exact_gives_float32_of_the_same_shape_and_leaves_its_input_alone(effect, noise):
     x = noise(24_000, 2)
     before = x.copy()
@@ -83,7 +102,7 @@ def test_exact_gives_float32_of_the_same_shape_and_leaves_its_input_alone(effect
     assert not np.array_equal(y, x)
 
 
-@every_effect
+@every_exact_form
 @pytest.mark.parametrize("channels", [1, 2, 6])
 @pytest.mark.parametrize(
     ("blocks", "time"),
@@ -111,7 +130,7 @@ def test_blocks_of_any_length_render_as_the_whole(effect, channels, blocks, time
     np.testing.assert_array_equal(np.concatenate(rendered, axis=1), whole)
 
 
-@every_effect
+@every_exact_form
 def test_two_processors_share_nothing(effect, noise):
     x = noise(24_000)
     values = draw(effect, np.random.default_rng(5))

@@ -1,0 +1,25 @@
+"""Pedalboard's phaser as an effect, and a chain of it: `fxst --effects docs/phaser.py chains` lists it."""
+
+import pedalboard
+
+from fxst.chain import CHAINS, Chain
+from fxst.effects import declare_plugin
+from fxst.parameters import Parameter
+
+Phaser = declare_plugin(
+    "phaser",
+    pedalboard.Phaser,  # a VST3 or Audio Unit: lambda: pedalboard.load_plugin("my.vst3")
+    [  # named as the plugin names them, each over the widest range that it may ever take
+        Parameter("rate_hz", 0.05, 10.0, 2.0, "Hz", "log"),
+        Parameter("depth", 0.0, 1.0, 0.5),
+        Parameter("centre_frequency_hz", 100.0, 8000.0, 1000.0, "Hz", "log"),
+        Parameter("feedback", 0.0, 0.9, 0.3),
+        Parameter("mix", 0.0, 1.0, 0.5),
+    ],
+)
+
+# What a model is to find. A clip of half a second tells little of a rate, so this one is fixed, at one turn a clip.
+phaser = Phaser().restrict(
+    rate_hz=2.0, depth=0.5, centre_frequency_hz=(200.0, 4000.0), feedback=(0.0, 0.9), mix=(0.0, 0.5)
+)
+CHAINS["phaser"] = Chain("phaser", (phaser,))

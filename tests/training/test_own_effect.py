@@ -1,0 +1,173 @@
+"""An effect of the user's own, from the file that declares it to the recording, by the commands alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from fxst.effects.declarations import run_declarations
+from fxst.errors import SettingsError
+
+PROJECT = Path(__file__).parents[2]
+EXAMPLE = PROJECT / "docs/phaser.py"
+QUICK = ("--batch", "2", "--steps", "2", "--validate-every", "1", "--validation-examples", "2", "--device", "cpu")
+
+
+def fxst(*arguments, cwd=None):
+    """Run the program in a process of its own, for what a file declares stays declared."""
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "fxst", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+
+
+def fails(done, words, code=1):
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.fixture(scope="module")
+def model(tiny_dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("spsa") / "model"
+    options = ("--chain", "phaser", "--gradient", "spsa", "--listen-clips", "3", *QUICK, "-o", folder)
+    done = fxst("--effects", EXAMPLE, "style", "train", tiny_dataset, *options)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory, noise):
+    """A folder with a stereo recording, a reference at another rate, and what the model made of them."""
+    folder = tmp_path_factory.mktemp("work")
+    soundfile.write(folder / "voice.wav", noise(48_000, 2, 1).T, 48_000, subtype="PCM_24")
+    soundfile.write(folder / "radio.wav", noise(44_100, 1, 1).T, 44_100)
+    for table in ("json", "csv"):
+        arguments = ("voice.wav", "-r", "radio.wav", "-o", "out.wav", "-p", table, "-m", model)
+        done = fxst("--effects", EXAMPLE, "apply", *arguments, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert "centre_frequency_hz" in done.stdout
+    return folder
+
+
+@pytest.mark.parametrize("table", ["out.params.json", "out.params.csv"])
+def test_a_model_trained_by_spsa_is_applied_and_its_table_gives_the_same_samples(table, folder, tmp_path):
+    again = tmp_path / "again.wav"
+    done = fxst("--effects", EXAMPLE, "apply", "voice.wav", "-p", table, "-o", again, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert again.read_bytes() == (folder / "out.wav").read_bytes()
+    rendered, _ = soundfile.read(again)
+    assert np.isfinite(rendered).all()
+    assert not np.array_equal(rendered, soundfile.read(folder / "voice.wav")[0])
+
+
+def test_files_carry_the_effects_name_and_ranges_and_no_program(model, folder):
+    card = json.loads((model / "card.json").read_text())
+    assert card["training"]["gradient"] == "spsa"
+    table = json.loads((folder / "out.params.json").read_text())
+    for document in (card, table):
+        (effect,) = document["chain"]["effects"]
+        assert effect.keys() == {"effect", "parameters"}
+    del card["training"]  # which tells with what command the model was trained
+    assert "phaser.py" not in json.dumps([card, table])
+
+
+@pytest.mark.parametrize("means", ["model", "out.params.json", "out.params.csv"])
+def test_without_its_declaration_a_model_and_a_table_are_refused_in_a_sentence(means, model, folder, tmp_path):
+    arguments = ("-r", "radio.wav", "-m", model) if means == "model" else ("-p", means)
+    done = fxst("apply", "voice.wav", "-o", tmp_path / "out.wav", *arguments, cwd=folder)
+    fails(done, "There is no effect 'phaser'")
+    assert "fxst --effects FILE.py" in done.stderr
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.slow
+def test_a_proxy_learns_it_and_a_model_learns_through_the_proxy(tiny_dataset, tmp_path):
+    proxy, model = tmp_path / "proxy", tmp_path / "model"
+    options = ("--effect", "phaser", "--chain", "phaser", "--test-examples", "2", *QUICK, "-o", proxy)
+    done = fxst("--effects", EXAMPLE, "proxy", "train", tiny_dataset, *options)
+    assert done.returncode == 0, done.stderr
+    assert "dB of what the effect changes" in done.stderr
+    assert "cosine" not in done.stderr
+    card = json.loads((proxy / "card.json").read_text())
+    assert np.isfinite(card["fidelity"]["error_db"])
+    assert (card["fidelity"]["gradient_cosine"], card["fidelity"]["gradient_examples"]) == (None, 0)
+
+    options = ("--chain", "phaser", "--gradient", "full-hybrid", "--proxy", proxy, "--listen-clips", "3")
+    done = fxst("--effects", EXAMPLE, "style", "train", tiny_dataset, *options, *QUICK, "-o", model)
+    assert done.returncode == 0, done.stderr
+    fails(fxst("style", "train", tiny_dataset, *options, *QUICK, "-o", tmp_path / "other"), "no chain 'phaser'")
+
+
+def test_autodiff_is_refused_before_anything_is_written(tiny_dataset, tmp_path):
+    done = fxst("--effects", EXAMPLE, "style", "train", tiny_dataset, "--chain", "phaser", "-o", tmp_path / "run")
+    fails(done, "phaser has no torch form: train it with --gradient spsa, or through a proxy")
+    assert not (tmp_path / "run").exists()
+
+
+def test_it_is_evaluated_in_processes_that_know_it_too(model, examples, tmp_path):
+    data = examples / "voices"
+    options = ("--data", data, "--split", "all", "--each-file", "-n", "4", "--no-pesq", "--workers", "2")
+    done = fxst(
+        "--effects", EXAMPLE, "eval", "-m", model, *options, "--protocol", "chain", "--baseline", "closed-form",
+        "-o", tmp_path / "scores",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    oracle = fxst("--effects", EXAMPLE, "eval", "-m", model, *options, "--baseline", "oracle-chain")
+    fails(oracle, "leave that row out")
+
+
+FILES = {
+    "an exception": ("import math\n\nmath.sqrt(-1)\n", "line 3: ValueError: "),
+    "deep": ("def f():\n    return {}['x']\n\nf()\n", "line 2: KeyError: 'x'."),
+    "no Python": ("x = 1\ny = = 2\n", "line 2: SyntaxError: "),
+    "not text": (b"\xff\xfe\x00", "SyntaxError: "),
+    "an end": ("import sys\nsys.exit(3)\n", "line 2: SystemExit: 3."),
+    "an effect that cannot be": (
+        "import pedalboard\nfrom fxst.effects import declare_plugin\nfrom fxst.parameters import Parameter\n"
+        "declare_plugin('late', pedalboard.PitchShift, [Parameter('semitones', -1, 1, 0)])\n",
+        "line 4: The plugin PitchShift gives its sound late",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), FILES.values(), ids=FILES)
+def test_a_file_that_fails_is_told_of_by_its_line(text, words, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SettingsError) as failed:
+        run_declarations(file)
+    message = str(failed.value)
+    assert message.startswith(repr(str(file)))
+    assert words in message
+    assert "\n" not in message
+
+
+def test_a_file_that_fails_ends_the_command(tmp_path):
+    (tmp_path / "mine.py").write_text("import nothing_of_that_name\n")
+    fails(fxst("--effects", "mine.py", "chains", cwd=tmp_path), "'mine.py', line 1: ModuleNotFoundError")
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(tmp_path):
+    done = fxst("--effects", "none.py", "chains", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "none.py" in done.stderr
+
+
+def test_help_says_that_the_file_is_run():
+    words = " ".join(fxst("--help").stdout.replace("│", " ").split())
+    assert "run as a program" in words
+
+
+def test_several_files_may_build_on_each_other(tmp_path):
+    (tmp_path / "two.py").write_text(
+        "from fxst.chain import CHAINS, Chain\nfrom fxst.effects import EFFECTS, Reverb\n"
+        "CHAINS['mine'] = Chain('mine', (EFFECTS['phaser'](), Reverb()))\n"
+    )
+    done = fxst("--effects", EXAMPLE, "--effects", tmp_path / "two.py", "chains")
+    assert "mine: phaser, reverb; 10 knobs" in done.stdout
+    assert "mine" not in fxst("chains").stdout
