@@ -76,6 +76,7 @@ def _show(evaluation: "Evaluation") -> None:
 
     from fxst.evaluation.metrics import METRICS, pesq_available
     from fxst.evaluation.scores import SETTINGS
+    from fxst.evaluation.summary import groups_of, sure_over
 
     measured = {name for row in evaluation.rows for name in row.figures}
     published = [(m.name, m.heading, m.unit) for m in METRICS if m.name in measured and m.published]
@@ -90,13 +91,12 @@ def _show(evaluation: "Evaluation") -> None:
 
     _show_training(console, evaluation)
 
-    count, groups = len(evaluation.items), len({item.group for item in evaluation.items})
+    count, groups = len(evaluation.items), len(groups_of(evaluation.items))
     console.print(
         f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
         f"{'voice or song' if groups == 1 else 'voices or songs'}, output against "
         f"{'target' if evaluation.task.items.has_targets else 'reference'}. Under each figure its 95 % bootstrap "
-        f"interval over {'voices, then items' if groups > 1 else 'the items of this one'}; under each row its share of "
-        "the input's.",
+        f"interval {sure_over(groups)}; under each row its share of the input's.",
         markup=False,
     )
     if "pesq" in measured and not pesq_available():

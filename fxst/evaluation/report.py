@@ -10,7 +10,7 @@ import numpy as np
 from fxst.errors import FxstError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Scored, checked_output
-from fxst.evaluation.summary import INPUT, Figure, Interval, Row, in_digits
+from fxst.evaluation.summary import INPUT, Figure, Interval, Row, groups_of, in_digits, sure_over
 from fxst.report import Entry, Grid, Page, Track, write_report
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
     task, rows = evaluation.task, evaluation.rows
     shown = _spread(evaluation)
     goal = "target" if task.items.has_targets else "reference"
-    groups = len({item.group for item in evaluation.items})
+    groups = len(groups_of(evaluation.items))
     lead = [
         f"{len(evaluation.items):,} items of {groups:,} voices or songs; every output is compared with the {goal}. "
-        f"In brackets 95 % bootstrap intervals over {'voices, then items' if groups > 1 else 'the items of this one'}.",
+        f"In brackets each figure's 95 % bootstrap interval {sure_over(groups)}.",
     ]
     if len(shown) < len(evaluation.items):
         lead.append(

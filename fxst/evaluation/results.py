@@ -18,7 +18,7 @@ from fxst.errors import FxstError
 from fxst.evaluation.items import Item, Items
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Score, Scored
-from fxst.evaluation.summary import CONFIDENCE, DRAWS, Interval
+from fxst.evaluation.summary import CONFIDENCE, DRAWS, Interval, groups_of
 from fxst.evaluation.systems import Output
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def summary(evaluation: "Evaluation") -> dict[str, Any]:
         "chain": None if evaluation.task.chain is None else evaluation.task.chain.to_spec(),
         "compared_with": "target" if evaluation.task.items.has_targets else "reference",
         "items": len(evaluation.items),
-        "groups": len({item.group for item in evaluation.items}),
+        "groups": len(groups_of(evaluation.items)),
         "bootstrap": {"draws": DRAWS, "confidence": CONFIDENCE, "over": "groups, then items"},
         "metrics": {
             m.name: {

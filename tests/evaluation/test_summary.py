@@ -6,7 +6,7 @@ import pytest
 from fxst.errors import SettingsError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import Score, Scored
-from fxst.evaluation.summary import Requirement, summarise
+from fxst.evaluation.summary import Requirement, summarise, sure_over
 
 
 def rows(seed=0, groups=None, **systems):
@@ -50,6 +50,23 @@ def test_items_of_one_voice_are_no_new_voices():
     assert honest.value == pytest.approx(few.value)
     assert honest.high - honest.low == pytest.approx(few.high - few.low, rel=0.1)
     assert naive.high - naive.low < 0.3 * (honest.high - honest.low)
+
+
+def test_items_that_nobody_could_open_are_no_voices():
+    values = np.random.default_rng(0).normal(5, 2, 40)
+    voices = np.arange(40) % 4
+    alone = rows(input=values, groups=voices)["input"].figures["mae"].mean
+    broken = [*values, math.nan, math.nan]
+    found = rows(input=broken, groups=[*voices, 90, 91])["input"].figures["mae"]
+    assert found.missing == 2
+    assert found.mean.value == alone.value
+    assert found.mean.high - found.mean.low == pytest.approx(alone.high - alone.low, rel=0.1)
+
+
+def test_few_voices_are_told_of():
+    assert "too narrow" in sure_over(3)
+    assert "too narrow" not in sure_over(8)
+    assert sure_over(1) == "over the items of this one"
 
 
 def test_voices_that_are_all_alike_add_nothing_to_the_items():
