@@ -162,8 +162,7 @@ class ApplyConfig:
 class EvalConfig:
     """Measure style transfer: models, baselines and oracles on the same items, with intervals.
 
-    The items are drawn from a folder of recordings, as the published evaluation of DeepAFx-ST does it, or a CSV lists
-    them.
+    The items are drawn from a folder of recordings, as DeepAFx-ST's own evaluation drew them, or a CSV lists them.
     """
 
     data: Path | None = option(
@@ -182,7 +181,8 @@ class EvalConfig:
     )
     outputs: tuple[Path, ...] = option(
         (),
-        "Folder of renders to score, each named after its item (with --pairs, its input); repeat the option for more.",
+        "Folder of renders to score, in it or in sub-folders, each named after its item (with --pairs, its input); "
+        "repeat the option for more.",
         metavar="FOLDER",
     )
     baselines: tuple[str, ...] = option(
@@ -238,7 +238,7 @@ class EvalConfig:
     require: tuple[str, ...] = option(
         (),
         "Fail unless every model and output keeps to this bound, such as mrstft_ratio<=0.45; with a row's name before "
-        "it (closed-form.mrstft<=1), unless that row does. Repeat the option for more.",
+        "it (eq.mrstft<=1), unless that row does. Repeat the option for more.",
         metavar="BOUND",
     )
     workers: int = option(0, "Worker processes; 0 is one for each processor.", minimum=0)

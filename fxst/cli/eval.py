@@ -96,7 +96,8 @@ def _show(evaluation: "Evaluation") -> None:
         f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
         f"{'voice or song' if groups == 1 else 'voices or songs'}, output against "
         f"{'target' if evaluation.task.items.has_targets else 'reference'}. Under each figure its 95 % bootstrap "
-        f"interval {sure_over(groups)}; under each row its share of the input's.",
+        f"interval {sure_over(groups)}; under each row its share of the input's. Less is better"
+        f"{', except of PESQ' if 'pesq' in measured else ''}.",
         markup=False,
     )
     if "pesq" in measured and not pesq_available():

@@ -15,13 +15,14 @@ from fxst import transfer
 from fxst.chain import CHAINS, Chain
 from fxst.configs import EvalConfig
 from fxst.data.workers import Workers, processors
-from fxst.errors import SettingsError
+from fxst.errors import FxstError, SettingsError
 from fxst.evaluation import baselines
 from fxst.evaluation.baselines import BASELINES, CLOSED_FORM_IN_CHAIN, MATCHERING, ORACLE_CHAIN, ORACLE_EQ
 from fxst.evaluation.items import Items, PairedItems
+from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.protocol import DrawnItems
 from fxst.evaluation.results import Journal, KeptAudio, make_folder, write_results
-from fxst.evaluation.scores import Scored, score_item
+from fxst.evaluation.scores import SETTINGS, Scored, score_item
 from fxst.evaluation.summary import INPUT, Requirement, Row, summarise
 from fxst.evaluation.systems import Output, System, applied, given, renders_in
 from fxst.evaluation.voices import Voices
@@ -109,10 +110,12 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
     _task.cache_clear()
     task = _task(config)
     for requirement in requirements:
-        _check(requirement, task)
-    for folder in (config.output, config.audio):
+        _check(requirement, task, config)
+    for folder in (config.output, config.audio, config.report and config.report.parent):
         if folder is not None:
             make_folder(folder)
+    if config.report is not None and config.report.is_dir():
+        raise FxstError(f"{str(config.report)!r} is a folder: name a file for the page, such as page.html in it.")
 
     count = len(task.items.names)
     with Journal(config.output, task.identity) as journal:
@@ -129,7 +132,7 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
     shortfalls = [sentence for requirement in requirements for sentence in _shortfalls(requirement, rows, task.judged)]
     result = Evaluation(config, task, items, rows, tuple(shortfalls))
     if config.audio is not None:
-        KeptAudio(config.audio).list(task.items)
+        KeptAudio(config.audio).list(items, has_targets=task.items.has_targets)
     if config.output is not None:
         write_results(result, config.output)
     if config.report is not None:
@@ -300,7 +303,17 @@ def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, Sty
     return named
 
 
-def _check(requirement: Requirement, task: Task) -> None:
+def _check(requirement: Requirement, task: Task, config: EvalConfig) -> None:
+    """Refuse before any work what could never be met."""
+    metric = requirement.metric
+    if not config.pesq and metric == "pesq":
+        raise SettingsError(f"{requirement.text!r}: PESQ is not measured with --no-pesq: leave one of the two out.")
+    if not task.items.has_targets and any(m.paired for m in METRICS if m.name == metric):
+        raise SettingsError(
+            f"{requirement.text!r}: {metric} needs targets, and the CSV names none: add the column target."
+        )
+    if metric == SETTINGS and task.chain is None:
+        raise SettingsError(f"{requirement.text!r}: the true settings are known only with --protocol chain.")
     if requirement.system and requirement.system not in task.systems:
         raise SettingsError(f"{requirement.text!r}: there is no row of that name; there are {', '.join(task.systems)}.")
     if not requirement.system and not task.judged:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections import Counter
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +81,8 @@ class PairedItems:
         limit: Take only so many from the top; None for all.
 
     Attributes:
-        names: The name of each input without its ending, where all differ; else the line's number.
+        names: The name of each input without its ending; where two share one, with the folders that they do not
+            share before it; the line's number where an input is listed twice.
         has_targets: Whether there is a column of targets.
         outputs: The outputs to score by the names of their items; empty without such a column.
 
@@ -99,9 +100,9 @@ class PairedItems:
                         audio.probe(path.parent / row[column])
                 except AudioError as error:
                     raise AudioError(f"{str(path)!r}, line {line}, {column}: {error}") from error
-        stems = Counter(Path(row["input"]).stem for _, row in lines)
-        unique = max(stems.values()) == 1
-        self.names = tuple(Path(row["input"]).stem if unique else f"line {line}" for line, row in lines)
+        self.names = _names([path.parent / row["input"] for _, row in lines]) or tuple(
+            f"line {line}" for line, _ in lines
+        )
         self.has_targets = TARGET_COLUMN in lines[0][1]
         self._folder = path.parent
         self._rows = [row for _, row in lines]
@@ -140,6 +141,17 @@ class PairedItems:
         return Item(self.names[index], group, x, reference, target, rate, reference_rate, drawn=files)
 
 
+def _names(inputs: Sequence[Path]) -> tuple[str, ...]:
+    """Name inputs after their files, as briefly as tells them apart; nothing where their names cannot."""
+    stems = tuple(path.stem for path in inputs)
+    if len(set(stems)) == len(stems):
+        return stems
+    whole = [path.parent.resolve() / path.stem for path in inputs]
+    shared = os.path.commonpath([path.parent for path in whole])
+    paths = tuple(path.relative_to(shared).as_posix() for path in whole)
+    return paths if len(set(paths)) == len(paths) else ()
+
+
 def fitting(path: Path, x: Samples, sample_rate: int) -> Samples:
     """Read a recording that has to fit another one sample for sample.
 
@@ -170,6 +182,8 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
         reader.fieldnames = columns
         given = [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{str(path)!r} is no CSV file in UTF-8: save it as one, or check the name.") from error
     except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
         raise SettingsError(f"{str(path)!r} cannot be read as a CSV file ({reason}): check the name.") from error

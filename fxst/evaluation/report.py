@@ -38,9 +38,11 @@ def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
     task, rows = evaluation.task, evaluation.rows
     shown = _spread(evaluation)
     goal = "target" if task.items.has_targets else "reference"
-    groups = len(groups_of(evaluation.items))
+    count, groups = len(evaluation.items), len(groups_of(evaluation.items))
+    better = "Less is better, except of PESQ. " if any("pesq" in row.figures for row in rows) else "Less is better. "
     lead = [
-        f"{len(evaluation.items):,} items of {groups:,} voices or songs; every output is compared with the {goal}. "
+        f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
+        f"{'voice or song' if groups == 1 else 'voices or songs'}; every output is compared with the {goal}. {better}"
         f"In brackets each figure's 95 % bootstrap interval {sure_over(groups)}.",
     ]
     if len(shown) < len(evaluation.items):
@@ -129,7 +131,8 @@ def _entry(task: "Task", index: int, scored: Scored) -> Entry:
             tracks.append(Track(system, "output", output.audio, rate, output.settings))
     if item.target is not None:
         tracks.append(Track("target", "target", item.target, rate, item.settings))
-    return Entry(f"{scored.name}: {scored.group}", tuple(tracks), _figures(scored), tuple(notes))
+    title = scored.name if scored.group == scored.name else f"{scored.name}: {scored.group}"
+    return Entry(title, tuple(tracks), _figures(scored), tuple(notes))
 
 
 def _figures(scored: Scored) -> Grid:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from fxst import audio
 from fxst.audio import Samples
 from fxst.data.shards import write_atomically
 from fxst.errors import FxstError
-from fxst.evaluation.items import Item, Items
+from fxst.evaluation.items import Item
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Score, Scored
 from fxst.evaluation.summary import CONFIDENCE, DRAWS, Interval, groups_of
@@ -139,19 +139,28 @@ class KeptAudio:
         for system, output in outputs.items():
             self._write(system.replace("/", "_"), item.name, output.audio, item.sample_rate)
 
-    def list(self, items: Items) -> None:
+    def list(self, items: Sequence[Scored], *, has_targets: bool) -> None:
         """Write `pairs.csv`, with which any other system can be scored on the same items.
+
+        Args:
+            items: What came of the items.
+            has_targets: Whether it is known what should come out.
 
         Raises:
             FxstError: It cannot be written.
         """
-        columns = ("input", "reference", "target") if items.has_targets else ("input", "reference")
-        rows = [columns, *([f"{column}/{name}.wav" for column in columns] for name in items.names)]
+        columns = ("input", "reference", "target") if has_targets else ("input", "reference")
+        rows: list[Sequence[str]] = [(*columns, "group")]
+        for item in items:
+            files = [f"{column}/{item.name}.wav" for column in columns]
+            # An item that could not be made has none, and would keep the others from being scored.
+            if all((self._folder / file).exists() for file in files):
+                rows.append([*files, item.group])
         _write_text(self._folder / "pairs.csv", _csv(rows))
 
     def _write(self, kind: str, name: str, x: Samples, sample_rate: int) -> None:
-        make_folder(self._folder / kind)
         path = self._folder / kind / f"{name}.wav"
+        make_folder(path.parent)
         with audio.Writer(
             path, sample_rate=sample_rate, channels=len(x), subtype="FLOAT", format="WAV", frames=x.shape[1]
         ) as writer:

@@ -260,6 +260,10 @@ class Requirement:
                 f"{text!r} is no requirement: write one like mrstft_ratio<=0.45, with one of "
                 f"{', '.join(_NAMES)}, perhaps _ratio or _missing, and a number."
             ) from None
+        if found["figure"] == "ratio" and found["metric"] in _MORE_IS_BETTER:
+            raise SettingsError(
+                f"{text!r} is no requirement: of a mark a share of the input's tells nothing; bound {found['metric']}."
+            )
         return Requirement(
             text, found["system"] or "", found["metric"], found["figure"] or "mean", found["relation"], bound
         )

@@ -67,6 +67,8 @@ def given(files: Mapping[str, Path | None]) -> System:
 def renders_in(folder: Path, names: Sequence[str]) -> dict[str, Path | None]:
     """Find the renders of items in a folder, each named after its item, whatever the ending.
 
+    A render may be in a sub-folder, where `fxst apply FOLDER` and other programs leave it.
+
     Args:
         folder: The folder.
         names: The items' names.
@@ -77,11 +79,18 @@ def renders_in(folder: Path, names: Sequence[str]) -> dict[str, Path | None]:
     if not folder.is_dir():
         raise SettingsError(f"{str(folder)!r} is no folder: name the folder that holds the renders.")
     found: dict[str, Path | None] = dict.fromkeys(names)
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and path.stem in found:
-            if found[path.stem] is not None:
-                raise SettingsError(f"{str(folder)!r} holds two renders of {path.stem!r}: leave one there.")
-            found[path.stem] = path
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    by_path = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in files]
+    # What is where its item's name says is meant before what lies deeper.
+    settled: set[str] = set()
+    for candidates in (by_path, [(path.stem, path) for path in files if path.parent != folder]):
+        for name, path in candidates:
+            if name not in found or name in settled:
+                continue
+            if found[name] is not None:
+                raise SettingsError(f"{str(folder)!r} holds two renders of {name!r}: leave one there.")
+            found[name] = path
+        settled = {name for name, path in found.items() if path is not None}
     if not any(found.values()):
         raise SettingsError(
             f"{str(folder)!r} holds no render of any item: name them after the items, such as {names[0]}.wav."

@@ -154,7 +154,7 @@ def test_requirements_set_the_exit_code(fxst, model):
     assert (code, err) == (0, "")
 
 
-@pytest.mark.parametrize("requirement", ["mrstft_ratio=<0.45", "stoi>3", "mrstft<=much"])
+@pytest.mark.parametrize("requirement", ["mrstft_ratio=<0.45", "stoi>3", "mrstft<=much", "pesq_ratio>=1"])
 def test_a_malformed_requirement_is_wrong_usage(fxst, requirement):
     code, out, err = fxst("eval", "--pairs", "nothing.csv", "--require", requirement)
     assert (code, out) == (2, "")
@@ -295,7 +295,8 @@ def test_what_was_finished_without_keeping_its_audio_is_done_again(fxst, recordi
     stopped_at_the_last(fxst, monkeypatch, *arguments)
     assert fxst("eval", *arguments, "--audio", "kept")[0] == 0
     with open("kept/pairs.csv", newline="") as file:
-        listed = [Path("kept", path) for row in csv.DictReader(file) for path in row.values()]
+        rows = list(csv.DictReader(file))
+    listed = [Path("kept", row[column]) for row in rows for column in ("input", "reference", "target")]
     assert len(listed) == 6
     assert all(path.exists() for path in listed)
 
@@ -360,6 +361,91 @@ def test_renders_that_are_not_there(fxst):
     assert summary()["renders"]["mrstft"]["missing"] == 1
     Path("renders/in1.wav").write_bytes(Path("out1.wav").read_bytes())
     assert "two renders of 'in1'" in fxst("eval", *QUICK, "--outputs", "renders")[2]
+
+
+def test_renders_lie_in_sub_folders_as_their_inputs_do(fxst):
+    for number, folder in ((1, "ann"), (2, "bob")):
+        for kind, source in (("raw", "in"), ("renders", "out")):
+            Path(kind, folder).mkdir(parents=True)
+            Path(kind, folder, "ep1.wav").write_bytes(Path(f"{source}{number}.wav").read_bytes())
+    header = "input,reference,target,group"
+    pairs("raw/ann/ep1.wav,ref1.wav,target1.wav,a", "raw/bob/ep1.wav,ref2.wav,target2.wav,a", header=header)
+    code, _, err = fxst("eval", *QUICK, "--outputs", "renders", "-o", "out", "--audio", "kept")
+    assert (code, err) == (0, "")
+    assert summary()["renders"]["mae"]["mean"] == {"value": 0, "low": 0, "high": 0}
+    assert {row["item"] for row in items()} == {"ann/ep1", "bob/ep1"}
+    arguments = ("eval", "--pairs", "kept/pairs.csv", "--baseline", "none", "--no-pesq", "--outputs", "kept/renders")
+    code, out, err = fxst(*arguments, "-o", "again")
+    assert (code, err) == (0, "")
+    assert "2 items of 1 voice" in out
+    assert summary("again")["renders"] == summary()["renders"]
+
+    # By the name alone too, but what is not deeper counts first.
+    pairs("in1.wav,ref1.wav,target1.wav", "in2.wav,ref2.wav,target2.wav", header="input,reference,target")
+    for name, source in (("in1", "out1"), ("old/in1", "in1"), ("new/in2", "out2")):
+        Path("loose", name).parent.mkdir(parents=True, exist_ok=True)
+        Path(f"loose/{name}.wav").write_bytes(Path(f"{source}.wav").read_bytes())
+    assert fxst("eval", *QUICK, "--outputs", "loose", "-o", "out", "--require", "mae<=0")[0] == 0
+    Path("loose/old/in2.wav").write_bytes(Path("out2.wav").read_bytes())
+    assert "two renders of 'in2'" in fxst("eval", *QUICK, "--outputs", "loose")[2]
+    # One input with two references: only the lines tell such items apart.
+    pairs("in1.wav,ref1.wav", "in1.wav,ref2.wav", header="input,reference")
+    assert fxst("eval", *QUICK, "-o", "out")[0] == 0
+    assert {row["item"] for row in items()} == {"line 2", "line 3"}
+
+
+def test_kept_audio_lists_only_items_that_there_are(fxst):
+    x, _ = soundfile.read("target2.wav")
+    soundfile.write("target2.wav", x[:-1], RATE, subtype="FLOAT")
+    assert fxst("eval", *QUICK, "--audio", "kept")[0] == 1
+    arguments = ("eval", "--pairs", "kept/pairs.csv", "--baseline", "none", "--no-pesq", "-o", "again")
+    assert fxst(*arguments)[0] == 0
+    assert [row["item"] for row in items("again")] == ["in1"]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "arguments", "message"),
+    [
+        ("output.pesq>=3", (), "--no-pesq"),
+        ("settings<=5", (), "--protocol chain"),
+        ("mrstft_ratio<=0.4", ("no targets",), "add the column target"),
+    ],
+)
+def test_what_could_never_be_met_is_refused_before_any_work(fxst, requirement, arguments, message):
+    if arguments:
+        pairs("in1.wav,ref1.wav,out1.wav", header="input,reference,output")
+    code, out, err = fxst("eval", *QUICK, "--require", requirement)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert message in err
+
+
+def test_where_the_page_goes_is_looked_at_before_any_work(fxst, monkeypatch):
+    assert fxst("eval", *QUICK, "--limit", 1, "--report", "new/folder/page.html")[0] == 0
+    assert Path("new/folder/page.html").exists()
+    code, out, err = fxst("eval", *QUICK, "-o", "out", "--report", "new")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "name a file" in err
+    assert not Path("out/unfinished.jsonl").exists()
+
+
+def test_a_csv_in_another_encoding_is_told_what_to_become(fxst):
+    Path("pairs.csv").write_bytes("input,reference\nepisode é.wav,ref1.wav\n".encode("latin-1"))
+    code, _, err = fxst("eval", *QUICK)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "UTF-8: save it as one" in err
+
+
+def test_the_page_names_an_item_once_and_says_what_is_better(fxst):
+    fxst("eval", *QUICK, "--report", "report.html", "--limit", 1)
+    page = Path("report.html").read_text()
+    assert "in1: in1" not in page
+    assert "1 item of 1 voice or song;" in page
+    assert "Less is better." in page
+
+
+def test_no_word_of_the_help_is_cut(fxst, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "…" not in fxst("eval", "--help")[1]
 
 
 def test_the_report_is_a_page(fxst):
