@@ -172,7 +172,14 @@ def _cell(interval: "Interval", *, missing: str) -> "Text":
 
 
 def _tell_of_errors(evaluation: "Evaluation") -> None:
-    """Tell why outputs are missing, a few a system; items.csv has them all."""
+    """Tell which files were left out and why outputs are missing, a few of each; items.jsonl and items.csv have all."""
+    from fxst.evaluation.protocol import UNREADABLE
+
+    left_out = sorted({file for item in evaluation.items for file in item.drawn.get(UNREADABLE, ())})
+    if left_out:
+        more = f", and {len(left_out) - 1:,} more" if len(left_out) > 1 else ""
+        typer.secho(f"fxst: left out, for it cannot be read as sound: {left_out[0]}{more}.", fg="yellow", err=True)
+
     told: Counter[str] = Counter()
     for item in evaluation.items:
         # What is wrong with an item is the same for every system, and told once.

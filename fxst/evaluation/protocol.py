@@ -21,7 +21,7 @@ from fxst.evaluation.items import Item
 from fxst.evaluation.voices import Stretch, Voices, read
 from fxst.tables import Table
 
-__all__ = ["PATCH_SAMPLES", "DrawnItems", "Styles", "draw_styles"]
+__all__ = ["PATCH_SAMPLES", "UNREADABLE", "DrawnItems", "Styles", "draw_styles"]
 
 PATCH_SAMPLES: Final[Mapping[int, int]] = {24_000: 131_072, 44_100: 262_144}
 """Length of an input, and of a reference, by sample rate."""
@@ -35,6 +35,9 @@ EQUALISED: Final = 0.75
 EXPANDED: Final = 0.10
 COMPRESSED: Final = 0.75
 """How often input and target are equalised, the input is expanded, and the target is compressed."""
+
+UNREADABLE: Final = "unreadable"
+"""What an item calls the files of its voice that could not be read."""
 
 TRIES: Final = 100
 
@@ -126,6 +129,8 @@ class DrawnItems:
             "passage": [asdict(stretch) for stretch in stretches],
             "input_is": "first half" if first else "second half",
         }
+        if unreadable := self._voices.unreadable(voice):
+            drawn[UNREADABLE] = list(unreadable)
         halves = (slice(None, self._samples), slice(self._samples, None))
         ours, theirs = halves if first else halves[::-1]
         settings: Table | None = None

@@ -69,6 +69,11 @@ class Voices:
         """Tell how much there is of a voice, as its files' headers claim."""
         return sum(info.frames / info.sample_rate for info in self._infos(voice) if info.frames)
 
+    def unreadable(self, voice: str) -> tuple[str, ...]:
+        """Name the files of a voice that cannot be read, and so are no part of it."""
+        readable = {info.path for info in self._infos(voice)}
+        return tuple(str(path) for path in self._recordings[voice] if path not in readable)
+
     def passage(self, voice: str, *, at: float, seconds: float) -> tuple[Stretch, ...] | None:
         """Choose a passage of a voice; None where there is not as much.
 

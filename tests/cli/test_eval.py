@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -202,6 +203,17 @@ def test_items_are_drawn_from_recordings(fxst, model, recordings):
     fxst("eval", "--data", recordings, *PROTOCOL[:-1], 2, "-n", 4, "-o", "several")
     fxst("eval", "--data", recordings, *PROTOCOL, "-n", 4, "-o", "alone")
     assert Path("several/items.csv").read_bytes() == Path("alone/items.csv").read_bytes()
+
+
+def test_files_that_cannot_be_read_are_told_of(fxst, recordings, tmp_path):
+    shutil.copytree(recordings, tmp_path / "voices")
+    (tmp_path / "voices/p1/broken.wav").write_bytes(b"RIFF")
+    split = ("--split", "all", "--baseline", "none", "--no-pesq", "--workers", 1)
+    code, _, err = fxst("eval", "--data", "voices", *split, "-n", 8, "-o", "out")
+    assert code == 0
+    assert err.startswith("fxst: left out, for it cannot be read as sound: ")
+    assert err.strip().endswith("voices/p1/broken.wav.")
+    assert "broken.wav" in Path("out/items.jsonl").read_text()
 
 
 def test_targets_of_a_chain_tell_their_settings(fxst, model, recordings):
