@@ -18,8 +18,6 @@ Phaser = declare_plugin(
     ],
 )
 
-# What a model is to find. A clip of half a second tells little of a rate, so this one is fixed, at one turn a clip.
-phaser = Phaser().restrict(
-    rate_hz=2.0, depth=0.5, centre_frequency_hz=(200.0, 4000.0), feedback=(0.0, 0.9), mix=(0.0, 0.5)
-)
+# What a model is to find. Fixed is the rest: a clip tells nothing of a rate, and a deep sweep leaves no notch in place.
+phaser = Phaser().restrict(rate_hz=2.0, depth=0.1, centre_frequency_hz=(200.0, 4000.0), feedback=0.0, mix=(0.0, 0.5))
 CHAINS["phaser"] = Chain("phaser", (phaser,))
