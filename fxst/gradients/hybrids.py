@@ -9,8 +9,8 @@ from fxst.gradients.proxy import ProxyRenderer
 __all__ = ["FullHybridRenderer", "HalfHybridRenderer"]
 
 
-class HalfHybridRenderer(Renderer):
-    """Renders through proxies while a model trains, and with the exact effects once it is used.
+class HybridRenderer(Renderer):
+    """What both hybrids have: proxies, and the chain that they imitate.
 
     Args:
         proxy: The chain's proxies.
@@ -19,6 +19,10 @@ class HalfHybridRenderer(Renderer):
     def __init__(self, proxy: ProxyRenderer) -> None:
         super().__init__(proxy.chain)
         self.proxy = proxy
+
+
+class HalfHybridRenderer(HybridRenderer):
+    """Renders through proxies while a model trains, and with the exact effects once it is used."""
 
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
         if self.training:
@@ -26,16 +30,8 @@ class HalfHybridRenderer(Renderer):
         return render_exact(self.chain, x, knobs, sample_rate=sample_rate)
 
 
-class FullHybridRenderer(Renderer):
-    """Renders with the exact effects always; the gradient is the proxies'.
-
-    Args:
-        proxy: The chain's proxies.
-    """
-
-    def __init__(self, proxy: ProxyRenderer) -> None:
-        super().__init__(proxy.chain)
-        self.proxy = proxy
+class FullHybridRenderer(HybridRenderer):
+    """Renders with the exact effects always; the gradient is the proxies'."""
 
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
         exact = render_exact(self.chain, x, knobs, sample_rate=sample_rate)
