@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["filter_by_response", "filter_sections", "to_gain"]
+__all__ = ["filter_by_response", "filter_sections", "filter_sections_sampled", "to_gain"]
 
 TAIL_DB = -120.0
 """How far a filter's ringing has decayed where a sampled response cuts it off."""
@@ -135,6 +135,34 @@ def _coefficient_gradient(weight: Tensor, sections: Tensor, n_fft: int) -> Tenso
 
 
 def filter_sections(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Run a signal through second-order sections in series; first derivatives only.
+
+    On a processor it is the recursion itself, in float64; on a CUDA device, where a recursion is slow, the sampled
+    response.
+
+    Args:
+        x: The signal.
+        numerator: Coefficients (n0, n1, n2) of n0 + n1 s + n2 s^2, where s = (1 - 1/z) / (1 + 1/z).
+        denominator: The same of the denominators; every section must be stable.
+
+    Shape:
+        x: (B, C, T); numerator, denominator: (B, K, 3); result: (B, C, T).
+    """
+    if x.is_cuda:
+        return filter_sections_sampled(x, numerator, denominator)
+    from fxst.biquads import cascade  # which compiles
+
+    b, a = _in_z(numerator), _in_z(denominator)
+    return cascade(x, b / a[..., :1], a[..., 1:] / a[..., :1])
+
+
+def _in_z(coefficients: Tensor) -> Tensor:
+    """Expand c0 (1 + 1/z)^2 + c1 (1 - 1/z^2) + c2 (1 - 1/z)^2; in float64, for at low frequencies it cancels."""
+    c0, c1, c2 = coefficients.double().unbind(-1)
+    return torch.stack((c0 + c1 + c2, 2 * (c0 - c2), c0 - c1 + c2), -1)
+
+
+def filter_sections_sampled(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """Run a signal through second-order sections in series, all at once, by sampling their response.
 
     The transform is as long as the signal and the slowest section's ringing together, so that the result is that
@@ -142,8 +170,8 @@ def filter_sections(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor
 
     Args:
         x: The signal.
-        numerator: Coefficients (n0, n1, n2) of n0 + n1 s + n2 s^2, where s = (1 - 1/z) / (1 + 1/z).
-        denominator: The same of the denominators; every section must be stable.
+        numerator: Coefficients as of `filter_sections`.
+        denominator: Likewise.
 
     Shape:
         x: (B, C, T); numerator, denominator: (B, K, 3); result: (B, C, T).

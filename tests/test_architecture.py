@@ -16,7 +16,7 @@ PACKAGE = Path(fxst.__file__).parent
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
     {"errors", "configs"},
-    {"audio", "flac", "loudness", "spectra", "dsp", "ballistics", "parameters"},
+    {"audio", "flac", "loudness", "spectra", "dsp", "ballistics", "biquads", "parameters"},
     {"effects"},
     {"chain"},
     {"models", "tables"},
@@ -32,7 +32,7 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "lightning": {"training"},
     "matchering": {"evaluation.matchering"},
     "matplotlib": {"plots", "training"},
-    "numba": {"ballistics"},
+    "numba": {"ballistics", "biquads"},
     "pedalboard": {"effects", "chain"},
     "pesq": {"evaluation"},
     "pyloudnorm": set(),

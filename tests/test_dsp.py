@@ -39,34 +39,40 @@ def test_transform_sizes_are_large_enough_even_fast_and_near():
         assert odd in (1, 3, 5, 9, 15)
 
 
-def test_sampled_sections_are_the_recursion():
+FORMS = [dsp.filter_sections, dsp.filter_sections_sampled]  # on a processor the first is the recursion
+
+
+@pytest.mark.parametrize(("form", "error"), list(zip(FORMS, (1e-12, 1e-5), strict=True)))
+def test_sections_are_scipys(form, error):
     generator = torch.manual_seed(0)
     for _ in range(10):
         numerator, denominator = sections(generator, 4)
         x = torch.randn(1, 2, 500, dtype=torch.float64, generator=generator)
-        y = dsp.filter_sections(x, numerator[None], denominator[None])
+        y = form(x, numerator[None], denominator[None])
         recursion = sosfilt(second_order_sections(numerator, denominator), x.numpy(), axis=-1)
-        np.testing.assert_allclose(y.numpy(), recursion, atol=1e-5 * abs(recursion).max())
+        np.testing.assert_allclose(y.numpy(), recursion, atol=error * abs(recursion).max())
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("time", [1, 2, 3, 4, 8, 9])
-def test_gradients_of_sections_are_right_for_signals_of_any_length(time):
+def test_gradients_of_sections_are_right_for_signals_of_any_length(time, form):
     # Poles near z = 0 ring for 5 samples, so that the transform is hardly longer than the signal.
     generator = torch.manual_seed(1)
     numerator = 0.5 + torch.rand(2, 1, 3, dtype=torch.float64, generator=generator)
     denominator = torch.tensor([0.9, 1.9, 1.0], dtype=torch.float64).repeat(2, 1, 1)
     x = torch.randn(2, 2, time, dtype=torch.float64, generator=generator)
     inputs = (x.requires_grad_(), numerator.requires_grad_(), denominator.requires_grad_())
-    assert torch.autograd.gradcheck(dsp.filter_sections, inputs)
+    assert torch.autograd.gradcheck(form, inputs)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("time", [1, 6, 7])
-def test_a_section_that_does_not_ring_still_has_its_two_zeros(time):
+def test_a_section_that_does_not_ring_still_has_its_two_zeros(time, form):
     # The numerator alone, over (1 + s)^2, which has both poles at z = 0: a filter of three taps.
     b, _ = bilinear([0.5, 2.0, 3.0], [1.0, 2.0, 1.0], fs=0.5)
     x = torch.randn(1, 1, time, dtype=torch.float64, generator=torch.manual_seed(4))
     numerator, denominator = (torch.tensor([[c]], dtype=torch.float64) for c in ([3.0, 2.0, 0.5], [1.0, 2.0, 1.0]))
-    y = dsp.filter_sections(x, numerator, denominator)
+    y = form(x, numerator, denominator)
     np.testing.assert_allclose(y.numpy(), lfilter(b, [1], x.numpy()), atol=1e-12)
 
 

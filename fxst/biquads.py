@@ -1,0 +1,137 @@
+"""Second-order sections in series as a recursion, with its gradient: a filter that cannot be unrolled in torch.
+
+Rows of a batch are filtered side by side, a few at a time, so that one instruction of the processor moves all of them;
+numba compiles it. Imported only where gradients are needed.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["cascade"]
+
+Array = NDArray[Any]
+_jit: Any = numba.njit  # numba's own types do not know what compiled functions take
+
+LANES = 8
+"""Rows that are filtered side by side."""
+
+
+@_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _filter(x: Array, b: Array, a: Array, stages: Array) -> None:
+    """Filter LANES rows: x (T, LANES); b (K, 3, LANES); a (K, 2, LANES); what leaves each section (T, K, LANES)."""
+    sections = b.shape[0]
+    first = np.zeros((sections, LANES))
+    second = np.zeros((sections, LANES))
+    signal = np.zeros((1, LANES))
+    for n in range(x.shape[0]):
+        for r in range(LANES):
+            signal[0, r] = x[n, r]
+        for k in range(sections):
+            for r in range(LANES):
+                u = signal[0, r]
+                y = b[k, 0, r] * u + first[k, r]
+                first[k, r] = b[k, 1, r] * u - a[k, 0, r] * y + second[k, r]
+                second[k, r] = b[k, 2, r] * u - a[k, 1, r] * y
+                signal[0, r] = y
+                stages[n, k, r] = y
+
+
+@_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _adjoin(
+    grad: Array, x: Array, stages: Array, b: Array, a: Array, grad_x: Array, grad_b: Array, grad_a: Array
+) -> None:
+    """Run the adjoint of `_filter` backwards in time: each section's poles first, then its zeros."""
+    sections = b.shape[0]
+    first = np.zeros((sections, LANES))  # what the section's poles gave one sample later, and two
+    second = np.zeros((sections, LANES))
+    signal = np.zeros((1, LANES))
+    for n in range(x.shape[0] - 1, -1, -1):
+        for r in range(LANES):
+            signal[0, r] = grad[n, r]
+        for k in range(sections - 1, -1, -1):
+            for r in range(LANES):
+                y = stages[n, k, r]
+                u = stages[n, k - 1, r] if k > 0 else x[n, r]
+                later, latest = first[k, r], second[k, r]
+                w = signal[0, r] - a[k, 0, r] * later - a[k, 1, r] * latest
+                signal[0, r] = b[k, 0, r] * w + b[k, 1, r] * later + b[k, 2, r] * latest
+                grad_b[k, 0, r] += w * u
+                grad_b[k, 1, r] += later * u
+                grad_b[k, 2, r] += latest * u
+                grad_a[k, 0, r] -= later * y
+                grad_a[k, 1, r] -= latest * y
+                second[k, r] = later
+                first[k, r] = w
+        for r in range(LANES):
+            grad_x[n, r] = signal[0, r]
+
+
+class _Cascade(torch.autograd.Function):
+    """Takes x (groups, T, LANES), b (groups, K, 3, LANES) and a (groups, K, 2, LANES)."""
+
+    @staticmethod
+    def forward(x: Tensor, b: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        groups, time, _ = x.shape
+        stages = x.new_empty(groups, time, b.shape[1], LANES)
+        for group in range(groups):
+            _filter(*(tensor[group].detach().numpy() for tensor in (x, b, a, stages)))
+        return stages[:, :, -1].contiguous(), stages
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        if grad is None:
+            return None, None, None
+        x, b, a, stages = ctx.saved_tensors
+        grad = grad.contiguous()
+        grads = torch.empty_like(x), torch.zeros_like(b), torch.zeros_like(a)
+        for group in range(len(x)):
+            _adjoin(*(tensor[group].detach().numpy() for tensor in (grad, x, stages, b, a, *grads)))
+        return grads
+
+
+def cascade(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
+    """Run a signal through second-order sections in series, from silence on, in float64; first derivatives only.
+
+    Args:
+        x: The signal, on the CPU.
+        b: Numerators (b0, b1, b2) of b0 + b1/z + b2/z^2, in float64.
+        a: Denominators (a1, a2) of 1 + a1/z + a2/z^2, in float64; every section must be stable.
+
+    Shape:
+        x: (B, C, T); b: (B, K, 3); a: (B, K, 2); result: (B, C, T).
+
+    Source:
+        The sections are in transposed direct form II; the adjoint is the same recursion run backwards, its
+        gradients the correlations of signal and adjoint (C.-Y. Yu and G. Fazekas, "Differentiable time-varying linear
+        prediction in the context of end-to-end analysis-by-synthesis", 2024).
+    """
+    batch, channels, time = x.shape
+    rows = batch * channels
+    padding = -rows % LANES
+
+    def lanes(tensor: Tensor) -> Tensor:
+        """Lay (rows, ...) out as (groups, ..., LANES)."""
+        tensor = torch.cat((tensor, tensor[-1:].expand(padding, *tensor.shape[1:]))) if padding else tensor
+        return tensor.reshape(-1, LANES, *tensor.shape[1:]).movedim(1, -1).contiguous()
+
+    given = lanes(x.reshape(rows, time)), *(lanes(c.double().repeat_interleave(channels, 0)) for c in (b, a))
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
+        y: Tensor = _Cascade.apply(*given)[0]
+    else:  # what leaves the sections is kept for gradients only
+        y = torch.cat(
+            [_Cascade.forward(*(tensor[group : group + 1] for tensor in given))[0] for group in range(len(given[0]))]
+        )
+    return y.movedim(-1, 1).flatten(0, 1)[:rows].reshape(x.shape)
