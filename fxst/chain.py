@@ -1,6 +1,6 @@
 """Effects in order: the only place that knows which knob belongs to what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxst.effects import EFFECTS, Compressor, Distortion, Effect, ParametricEQ, Processor, Reverb, undeclared
+from fxst.effects.parametric_eq import Kind
 from fxst.errors import SettingsError, UndeclaredError
 from fxst.parameters import Parameter, Setting
 
@@ -90,14 +91,21 @@ class Chain:
             x = effect.autodiff(x, values, sample_rate=sample_rate)
         return x
 
-    def settings(self, knobs: "Tensor") -> tuple[Setting, ...]:
+    def settings(self, knobs: "Tensor", *, out_of_the_way: Collection[str] = ()) -> tuple[Setting, ...]:
         """Write one knob vector as a parameter table, every value rounded as it will be printed.
+
+        Args:
+            knobs: Where the knobs are.
+            out_of_the_way: Labels of the effects that are to let sound pass as it is, whatever their knobs.
 
         Shape:
             knobs: (P,), on [0, 1].
         """
+        turned = self.split(knobs[None].double())
         return self._table(
-            {name: value.item() for name, value in values.items()} for values in self.split(knobs[None].double())
+            {name: value.item() for name, value in values.items()}
+            | (dict(effect.transparent()) if label in out_of_the_way else {})
+            for label, effect, values in zip(self.labels, self.effects, turned, strict=True)
         )
 
     def defaults(self) -> tuple[Setting, ...]:
@@ -151,6 +159,7 @@ class Chain:
         processors = [
             effect.exact(values, sample_rate=sample_rate, channels=channels)
             for effect, values in zip(self.effects, self.values(settings), strict=True)
+            if not effect.is_transparent(values)
         ]
 
         def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -219,6 +228,42 @@ def _mission_reverb() -> Effect:
     return Reverb().restrict(room_size=(0.1, 1.0), wet_level=(0.1, 0.8), dry_level=(0.5, 1.0), damping=0.5, width=1.0)
 
 
+STUDIO_BANDS: tuple[tuple[Kind, float, float], ...] = (
+    ("low_shelf", 25.0, 300.0),
+    ("peak", 80.0, 350.0),
+    ("peak", 180.0, 800.0),
+    ("peak", 400.0, 1600.0),
+    ("peak", 800.0, 2800.0),
+    ("peak", 1500.0, 4500.0),
+    ("peak", 2500.0, 7000.0),
+    ("peak", 4000.0, 10_800.0),
+    ("peak", 7000.0, 18_000.0),
+    ("high_shelf", 3500.0, 16_000.0),
+)
+"""Kind of each band, and where it may lie: near enough to each other that any curve is in reach of some bands, and each
+in a stretch of its own, so that a model has one way to say a thing, and a person finds it."""
+
+
+def _studio_eq() -> Effect:
+    eq = ParametricEQ(kinds=tuple(kind for kind, _, _ in STUDIO_BANDS))
+    ranges: dict[str, float | tuple[float, float]] = {}
+    for band, (kind, lowest_hz, highest_hz) in zip(eq.bands, STUDIO_BANDS, strict=True):
+        ranges[f"{band}_f0_hz"] = (lowest_hz, highest_hz)
+        # A narrow band at the bottom would ring for seconds.
+        ranges[f"{band}_q"] = (0.3, 8.0) if kind == "peak" else (0.3, 1.2)
+    return eq.restrict(**ranges)
+
+
+def _studio_compressor() -> Effect:
+    return Compressor().restrict(
+        threshold_db=(-60.0, 0.0), ratio=(1.0, 20.0), attack_ms=(0.1, 100.0), release_ms=(10.0, 1000.0)
+    )
+
+
+def _studio_reverb() -> Effect:
+    return Reverb().restrict(room_size=(0.1, 1.0), wet_level=(0.05, 0.5), dry_level=(0.25, 0.75), width=1.0)
+
+
 CHAINS: dict[str, Chain] = {
     chain.name: chain
     for chain in (
@@ -229,8 +274,17 @@ CHAINS: dict[str, Chain] = {
             (
                 _mission_eq(),
                 _mission_compressor(),
-                Distortion().restrict(drive_db=(0.0, 30.0)),
+                Distortion().restrict(drive_db=(0.0, 30.0), mix=1.0),
                 _mission_reverb(),
+            ),
+        ),
+        Chain(
+            "studio",
+            (
+                _studio_eq(),
+                _studio_compressor(),
+                Distortion().restrict(drive_db=(6.0, 36.0), mix=(0.25, 1.0)),
+                _studio_reverb(),
             ),
         ),
     )

@@ -233,7 +233,7 @@ def test_a_table_of_something_else_is_refused():
         chain.values(table[1:])
     with pytest.raises(SettingsError, match="low_shelf_gain_db twice"):
         chain.values([*table, table[0]])
-    with pytest.raises(SettingsError, match="has no distortion drive_db, reverb room_size"):
+    with pytest.raises(SettingsError, match="has no distortion drive_db, distortion mix, reverb room_size"):
         chain.values(CHAINS["fx"].defaults())
 
 

@@ -70,6 +70,18 @@ class Effect(ABC):
             x: (B, C, T); each value: (B,); result: (B, C, T).
         """
 
+    def transparent(self) -> Mapping[str, float]:
+        """Return the values that take this effect out of the way: whatever the rest, sound passes as it is.
+
+        Empty where there are none.
+        """
+        return {}
+
+    def is_transparent(self, values: Mapping[str, float]) -> bool:
+        """Tell whether sound passes as it is at these values, to the last bit."""
+        out_of_the_way = self.transparent()
+        return bool(out_of_the_way) and all(values[name] == value for name, value in out_of_the_way.items())
+
     def restrict(self, **ranges: float | tuple[float, float]) -> "Effect":
         """Return this effect with narrower ranges: a pair is a range, a number a constant.
 

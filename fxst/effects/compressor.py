@@ -39,6 +39,9 @@ class Compressor(Effect):
     name: ClassVar[str] = "compressor"
     autodiff_error_db: ClassVar[float] = -100.0
 
+    def transparent(self) -> Mapping[str, float]:
+        return {"ratio": 1.0, "makeup_db": 0.0}
+
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
         from pedalboard import Compressor
 

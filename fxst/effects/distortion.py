@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from fxst.effects.base import Effect, Processor, plugin_processor
 from fxst.parameters import Parameter
 
@@ -15,19 +17,32 @@ __all__ = ["Distortion"]
 
 @dataclass(frozen=True)
 class Distortion(Effect):
-    """Drive a signal into a hyperbolic tangent: y = tanh(g x), with g the drive as an amplitude factor."""
+    """Drive a signal into a hyperbolic tangent: y = (1 - m) x + m tanh(g x), with g the drive as an amplitude factor.
 
-    parameters: tuple[Parameter, ...] = (Parameter("drive_db", -12.0, 48.0, 0.0, "dB"),)
+    Below full mix the signal passes beside it as it is, which is how a soft clipper warms without flattening.
+    """
+
+    parameters: tuple[Parameter, ...] = (
+        Parameter("drive_db", -12.0, 48.0, 0.0, "dB"),
+        Parameter("mix", 0.0, 1.0, 1.0),
+    )
 
     name: ClassVar[str] = "distortion"
     autodiff_error_db: ClassVar[float] = -100.0
 
+    def transparent(self) -> Mapping[str, float]:
+        return {"mix": 0.0}
+
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
         from pedalboard import Distortion
 
-        return plugin_processor(Distortion(drive_db=values["drive_db"]), sample_rate=sample_rate, channels=channels)
+        plugin = Distortion(drive_db=values["drive_db"])
+        distort = plugin_processor(plugin, sample_rate=sample_rate, channels=channels)
+        mix = np.float32(values["mix"])
+        return distort if mix == 1 else lambda block: block + mix * (distort(block) - block)
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
         from fxst import dsp
 
-        return (x * dsp.to_gain(values["drive_db"])[:, None, None]).tanh()
+        distorted = (x * dsp.to_gain(values["drive_db"])[:, None, None]).tanh()
+        return x.lerp(distorted, values["mix"][:, None, None].expand_as(x))

@@ -105,6 +105,9 @@ class ParametricEQ(Effect):
     def widest(self) -> tuple[Parameter, ...]:
         return _parameters(self.kinds)
 
+    def transparent(self) -> Mapping[str, float]:
+        return {f"{band}_gain_db": 0.0 for band in self.bands}
+
     def sections(self, values: Mapping[str, float], *, sample_rate: int) -> NDArray[np.float64]:
         """Return the bands as second-order sections in SciPy's layout, (K, 6)."""
         rows = []

@@ -43,6 +43,9 @@ class Reverb(Effect):
     name: ClassVar[str] = "reverb"
     autodiff_error_db: ClassVar[float] = -80.0
 
+    def transparent(self) -> Mapping[str, float]:
+        return {"wet_level": 0.0, "dry_level": 0.5}
+
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
         from pedalboard import Reverb
 

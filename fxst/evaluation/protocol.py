@@ -8,8 +8,7 @@ import numpy as np
 
 from fxst.audio import Samples
 from fxst.chain import Chain
-from fxst.errors import SettingsError
-from fxst.evaluation.corruption import (
+from fxst.data.corruption import (
     Dynamics,
     FrequencyCorruption,
     draw_compressor,
@@ -17,6 +16,7 @@ from fxst.evaluation.corruption import (
     draw_frequency_corruption,
     to_data,
 )
+from fxst.errors import SettingsError
 from fxst.evaluation.items import Item
 from fxst.evaluation.voices import Stretch, Voices, read
 from fxst.tables import Table

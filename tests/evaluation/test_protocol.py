@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from fxst.chain import CHAINS
+from fxst.data.corruption import from_data
 from fxst.errors import SettingsError
-from fxst.evaluation.corruption import from_data
 from fxst.evaluation.protocol import PATCH_SAMPLES, DrawnItems, draw_styles
 from fxst.evaluation.voices import Stretch, Voices, read
 

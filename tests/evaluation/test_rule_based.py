@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfilt
 
-from fxst.evaluation import rule_based, sox
+from fxst.data import sox
+from fxst.evaluation import rule_based
 from fxst.evaluation.rule_based import compress, equalise
 from fxst.loudness import loudness
 

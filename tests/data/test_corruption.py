@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fxst.errors import SettingsError
-from fxst.evaluation.corruption import (
+from fxst.data.corruption import (
     Band,
     Dynamics,
     FrequencyCorruption,
@@ -17,6 +16,7 @@ from fxst.evaluation.corruption import (
     from_data,
     to_data,
 )
+from fxst.errors import SettingsError
 
 RATES = {24_000: 10_800, 44_100: 19_845}  # and the highest frequency of a band
 PEAKS_HZ = {24_000: [(200, 2000), (800, 4000), (2000, 8000), (4000, 10_800)]}

@@ -8,8 +8,8 @@ import pytest
 from scipy.io import wavfile
 from scipy.signal import sosfreqz
 
+from fxst.data import corruption, sox
 from fxst.errors import SettingsError
-from fxst.evaluation import corruption, sox
 
 RATES = [24_000, 44_100]
 GENTLE = {"attack_ms": 5.0, "release_ms": 50.0, "knee_db": 0.0, "gain_db": 0.0, "initial_db": -100.0, "delay_ms": 0.0}

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from fxst.audio import Samples
+from fxst.data import sox
+from fxst.data.sox import Points
 from fxst.errors import SettingsError
-from fxst.evaluation import sox
-from fxst.evaluation.sox import Points
 
 __all__ = [
     "Band",
