@@ -57,6 +57,21 @@ class StyleConfig:
 
     dataset: Path = argument("Folder of a dataset that `fxst dataset build` made.")
     chain: str = option("eq-comp", "Chain of effects whose knobs the model learns to set; `fxst chains` lists them.")
+    also: tuple[Path, ...] = option(
+        (),
+        "With the recipe passages: another dataset to train on, of any sample rate, its clips as long; repeat the "
+        "option for more.",
+        metavar="DATASET",
+    )
+    recipe: Literal["clips", "passages"] = option(
+        "clips",
+        "clips: random settings of the chain are hidden in clips. passages: clips in a row are produced in two ways, "
+        "by the corruptions of the published evaluation or by some of the chain's effects; the model also says which "
+        "effects are wanted, and hears recordings of any sample rate.",
+    )
+    begin_with: str | None = option(
+        None, "With the recipe passages: a model to begin with, by name or folder, instead of random weights."
+    )
     output: Path | None = option(None, "Folder of the run; runs/CHAIN without it.", flags=("--output", "-o"))
     gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(
         "autodiff", "How the gradient passes through the effects."
@@ -88,6 +103,7 @@ class StyleConfig:
     validate_every: int = option(250, "Steps between validations and checkpoints.", minimum=1)
     validation_examples: int = option(256, "Examples of each validation; always the same ones.", minimum=1)
     data_note: str = option("", "What the recordings are, and their licence, for the model's card.")
+    loaders: int = option(0, "Processes that prepare batches beside the training; 0 prepares them in turn.", minimum=0)
     seed: int = option(0, "Seed of every random choice.", minimum=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
     resume: bool = option(False, "Continue the run in the output folder.", flags=("--resume",))

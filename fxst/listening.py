@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fxst.audio import Resampler, Samples
+from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel
 
 __all__ = ["Heard", "Listener", "one_thread"]
@@ -48,7 +49,7 @@ class Heard:
 
 
 class Listener:
-    """Hears a recording block by block, as the model does: in windows, at the model's sample rate.
+    """Hears a recording block by block, as the model does: in windows, at the rate that the model hears it at.
 
     Every window counts, from the first to the one that ends with the recording, but for pauses: which windows those are
     is known only at the end, so sums are kept by level, a few decibels each. Effects act on each channel, and so each
@@ -57,15 +58,14 @@ class Listener:
     Args:
         model: The model that listens.
         sample_rate: The recording's sample rate.
-        model_rate: The model's.
     """
 
-    def __init__(self, model: StyleModel, *, sample_rate: int, model_rate: int) -> None:
+    def __init__(self, model: StyleModel | StudioModel, *, sample_rate: int) -> None:
         self._model = model
         self._device = next(model.parameters()).device
-        self._window = model.window_samples
         self._sample_rate = sample_rate
-        self._model_rate = model_rate
+        self._model_rate = model.listening_rate(sample_rate)
+        self._window = model.window_at(self._model_rate)
         self._resampler: Resampler | None = None
         self._frames = 0
         self._last_window = np.zeros((0, 0), np.float32)
@@ -140,7 +140,8 @@ class Listener:
         buckets = ((levels_db[audible] - SILENCE_DB) // _BUCKET_DB).clip(0, _BUCKETS - 1)
         index = torch.from_numpy(buckets.astype(np.int64) + np.where(turns[audible], 0, _BUCKETS))
         with torch.inference_mode(), one_thread():
-            statistics = self._model.statistics(torch.from_numpy(windows[audible]).to(self._device)).cpu().double()
+            audio = torch.from_numpy(windows[audible]).to(self._device)
+            statistics = self._model.hear(audio, sample_rate=self._model_rate).cpu().double()
             if not len(self._sums):
                 self._sums = torch.zeros(2 * _BUCKETS, statistics.shape[1], dtype=torch.float64)
             self._sums.index_add_(0, index, statistics)

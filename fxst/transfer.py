@@ -199,7 +199,7 @@ class StyleTransfer:
         """
         from fxst.listening import Listener
 
-        listener = Listener(self._checkpoint.model, sample_rate=sample_rate, model_rate=self._checkpoint.sample_rate)
+        listener = Listener(self._checkpoint.model, sample_rate=sample_rate)
         for block in blocks:
             listener.hear(block)
         return listener.finish()
@@ -227,8 +227,12 @@ class StyleTransfer:
             rows = self.chain.defaults()
         else:
             with torch.inference_mode(), one_thread():
-                knobs = self._checkpoint.model.controls(heard.statistics[None], reference.statistics[None])
-            rows = self.chain.settings(knobs[0].cpu())
+                knobs, wanted = self._checkpoint.model.decide(heard.statistics[None], reference.statistics[None])
+            away = []
+            if wanted is not None:
+                labels = zip(self.chain.labels, self.chain.effects, wanted[0].tolist(), strict=True)
+                away = [label for label, effect, logit in labels if effect.switched and logit < 0]
+            rows = self.chain.settings(knobs[0].cpu(), out_of_the_way=away)
         made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}
         return Table(self.chain, rows, made_by | dict(names or {}))
 

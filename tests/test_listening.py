@@ -22,7 +22,7 @@ def model():
 
 
 def heard(model, x, *, sample_rate=RATE, block_frames=1 << 14):
-    listener = Listener(model, sample_rate=sample_rate, model_rate=RATE)
+    listener = Listener(model, sample_rate=sample_rate)
     for first in range(0, x.shape[1], block_frames):
         listener.hear(x[:, first : first + block_frames])
     return listener.finish()

@@ -43,6 +43,8 @@ class Effect(ABC):
     """Declared and tested ceiling on the power of (autodiff - exact) relative to exact's."""
     differentiable: ClassVar[bool] = True
     """Whether there is an autodiff form at all; a plugin has none."""
+    any_thread: ClassVar[bool] = True
+    """Whether any thread may make the exact form; a plugin's only the main one, though any may then render with it."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -82,6 +84,12 @@ class Effect(ABC):
         out_of_the_way = self.transparent()
         return bool(out_of_the_way) and all(values[name] == value for name, value in out_of_the_way.items())
 
+    @property
+    def switched(self) -> bool:
+        """Whether no knob's range leads to where sound passes as it is, so that the effect has to be switched off."""
+        ranges = {p.name: p for p in self.parameters}
+        return any(not ranges[n].minimum <= v <= ranges[n].maximum for n, v in self.transparent().items())
+
     def restrict(self, **ranges: float | tuple[float, float]) -> "Effect":
         """Return this effect with narrower ranges: a pair is a range, a number a constant.
 
@@ -107,12 +115,18 @@ class Effect(ABC):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def plugin_processor(plugin: Any, *, sample_rate: int, channels: int) -> Processor:
+def plugin_processor(plugin: Any, *, sample_rate: int, channels: int, name: str | None = None) -> Processor:
     """Make a fresh pedalboard plugin render block after block, whatever the lengths of the blocks.
 
     Left to itself a plugin takes the longer axis of its first block for time, and forgets its state when a block is
     longer than all before. A first buffer of silence, which leaves no trace in the state, settles both; and it tells a
     plugin that looks ahead from one that answers at once.
+
+    Args:
+        plugin: The plugin.
+        sample_rate: Samples a second.
+        channels: Channels of every block.
+        name: What to call it in an error; else by its class.
 
     Raises:
         SettingsError: The plugin is late, or changes the length.
@@ -121,7 +135,7 @@ def plugin_processor(plugin: Any, *, sample_rate: int, channels: int) -> Process
     answer = plugin.process(silence, sample_rate, PLUGIN_BUFFER, reset=False)
     if answer.shape != silence.shape:
         raise SettingsError(
-            f"The plugin {type(plugin).__name__} gives its sound late, or changes its length, and an effect must keep "
-            "both: take one without latency."
+            f"The plugin {name or type(plugin).__name__} gives its sound late, or changes its length, and an effect "
+            "must keep both: take one without latency."
         )
     return lambda block: plugin.process(block, sample_rate, PLUGIN_BUFFER, reset=False)

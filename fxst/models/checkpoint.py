@@ -24,11 +24,13 @@ from torch import Tensor
 from fxst.chain import Chain
 from fxst.errors import ModelError, SettingsError, UndeclaredError
 from fxst.models.proxy import ProxyModel
+from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 
 __all__ = ["Checkpoint", "find", "load", "pretrained_folder", "read", "save", "write"]
 
 FORMAT = "fxst-style"
+STUDIO_FORMAT = "fxst-studio"
 FORMAT_VERSION = 1
 
 
@@ -36,7 +38,7 @@ FORMAT_VERSION = 1
 class Checkpoint:
     """A trained model with all that is needed to use it."""
 
-    model: StyleModel
+    model: StyleModel | StudioModel
     chain: Chain
     sample_rate: int
     card: dict[str, Any]
@@ -50,7 +52,9 @@ def pretrained_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "pretrained"
 
 
-def save(folder: Path, model: StyleModel, chain: Chain, *, sample_rate: int, card: dict[str, Any]) -> None:
+def save(
+    folder: Path, model: StyleModel | StudioModel, chain: Chain, *, sample_rate: int, card: dict[str, Any]
+) -> None:
     """Write a style model's two files.
 
     Args:
@@ -60,13 +64,14 @@ def save(folder: Path, model: StyleModel, chain: Chain, *, sample_rate: int, car
         sample_rate: Rate that it listens at, in Hz.
         card: What else to tell of it.
     """
-    write(folder, FORMAT, model, chain, sample_rate=sample_rate, card=card)
+    kind = STUDIO_FORMAT if isinstance(model, StudioModel) else FORMAT
+    write(folder, kind, model, chain, sample_rate=sample_rate, card=card)
 
 
 def write(
     folder: Path,
     kind: str,
-    model: StyleModel | ProxyModel,
+    model: StyleModel | StudioModel | ProxyModel,
     chain: Chain,
     *,
     sample_rate: int,
@@ -107,25 +112,27 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
         ModelError: There is no such model, or it is damaged or of an unknown version.
     """
 
-    def build(card: dict[str, Any], state: dict[str, Tensor]) -> StyleModel:
+    def build(card: dict[str, Any], state: dict[str, Tensor]) -> StyleModel | StudioModel:
+        if card["format"] == STUDIO_FORMAT:
+            return StudioModel(StudioModelConfig.from_dict(card["model"]))
         return StyleModel(StyleModelConfig.from_dict(card["model"]), state["encoder.mel"])
 
     folder = find(name_or_path, "style")
-    model, chain, sample_rate, card = read(folder, FORMAT, build)
+    model, chain, sample_rate, card = read(folder, (FORMAT, STUDIO_FORMAT), build)
     return Checkpoint(model.to(device), chain, sample_rate, card, folder)
 
 
-Model = TypeVar("Model", StyleModel, ProxyModel)
+Model = TypeVar("Model", StyleModel | StudioModel, ProxyModel)
 
 
 def read(
-    folder: Path, kind: str, build: Callable[[dict[str, Any], dict[str, Tensor]], Model]
+    folder: Path, kinds: tuple[str, ...], build: Callable[[dict[str, Any], dict[str, Tensor]], Model]
 ) -> tuple[Model, Chain, int, dict[str, Any]]:
     """Read a model's two files; return the model, its chain, its sample rate and its card.
 
     Args:
         folder: Where they are.
-        kind: The format that it must have.
+        kinds: The formats that it may have.
         build: Makes a model of the right sizes from card and weights.
 
     Raises:
@@ -136,8 +143,8 @@ def read(
         weights = (folder / "model.safetensors").read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"The model {folder} cannot be read ({error}); restore its files.") from error
-    if not isinstance(card, dict) or card.get("format") != kind:
-        raise ModelError(f"{folder / 'card.json'} is not the card of an {kind.replace('-', ' ')} model.")
+    if not isinstance(card, dict) or card.get("format") not in kinds:
+        raise ModelError(f"{folder / 'card.json'} is not the card of an {kinds[0].replace('-', ' ')} model.")
     if card.get("format_version") != FORMAT_VERSION:
         raise ModelError(
             f"The model {folder} has format version {card.get('format_version')}, and this fxst reads version "

@@ -88,7 +88,7 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Proxy:
         return ProxyModel(ProxyModelConfig(**card["model"]))
 
     folder = checkpoint.find(name_or_path, "proxy")
-    model, chain, sample_rate, card = checkpoint.read(folder, FORMAT, build)
+    model, chain, sample_rate, card = checkpoint.read(folder, (FORMAT,), build)
     if len(chain.effects) != 1 or sample_rate != model.config.sample_rate:
         raise ModelError(f"The proxy {folder} is damaged (its parts do not agree); restore its files.")
     return Proxy(model.to(device), chain.effects[0], sample_rate, card)

@@ -1,14 +1,14 @@
 """The style model: hears an input and a reference, and says where the knobs should be."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from fxst.models.controller import Controller
 from fxst.models.encoder import Encoder, EncoderConfig
 
-__all__ = ["StyleModel", "StyleModelConfig"]
+__all__ = ["Decision", "StyleModel", "StyleModelConfig"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,21 @@ class StyleModelConfig:
         return StyleModelConfig(data["n_knobs"], EncoderConfig(**encoder), tuple(data["hidden"]))
 
 
+class Decision(NamedTuple):
+    """What a model decides.
+
+    Args:
+        knobs: Where the knobs should be.
+        wanted: How likely each effect of the chain is to be wanted, as logits; None where a model does not say.
+
+    Shape:
+        knobs: (B, n_knobs), on [0, 1]; wanted: (B, n_effects).
+    """
+
+    knobs: Tensor
+    wanted: Tensor | None
+
+
 class StyleModel(nn.Module):
     """One encoder that hears both recordings, and a controller that sets the knobs.
 
@@ -56,6 +71,30 @@ class StyleModel(nn.Module):
     def window_samples(self) -> int:
         """Length of one analysis window, at the encoder's sample rate."""
         return self.config.encoder.window_samples
+
+    def listening_rate(self, sample_rate: int) -> int:
+        """Tell at which rate a recording is heard: always the same."""
+        return self.config.encoder.sample_rate
+
+    def window_at(self, sample_rate: int) -> int:
+        """Tell how long an analysis window is, in samples at the listening rate."""
+        return self.window_samples
+
+    def hear(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+        """Listen to windows at the listening rate.
+
+        Shape:
+            windows: (N, window_samples); result: (N, D).
+        """
+        return self.statistics(windows)
+
+    def decide(self, input: Tensor, reference: Tensor) -> Decision:  # noqa: A002
+        """Set the knobs that bring an input to a reference, from the statistics of both.
+
+        Shape:
+            input, reference: (B, D).
+        """
+        return Decision(self.controls(input, reference), None)
 
     def statistics(self, windows: Tensor) -> Tensor:
         """Listen to windows; the statistics of a longer signal are the mean of its windows'.

@@ -108,7 +108,8 @@ class _Data(lightning.LightningDataModule):
         assert self.trainer is not None
         first = self.trainer.global_step
         count = min(self.config.validate_every, self.config.steps - first)
-        return DataLoader(_Batches(self.draw, "train", first, count), batch_size=None)
+        loaders = getattr(self.config, "loaders", 0)
+        return DataLoader(_Batches(self.draw, "train", first, count), batch_size=None, num_workers=loaders)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         batches = math.ceil(self.config.validation_examples / self.config.batch)
@@ -207,11 +208,11 @@ class Run(Generic[Module]):
         """Steps that the table reaches to."""
         return int(self.rows[-1]["step"])
 
-    def card(self, data: manifest.Dataset, **more: Any) -> dict[str, Any]:
+    def card(self, *datasets: manifest.Dataset, **more: Any) -> dict[str, Any]:
         """Tell of the training, for the model's card.
 
         Args:
-            data: What it was trained on.
+            datasets: What it was trained on.
             more: What else there is to tell of the training.
         """
         return {
@@ -219,7 +220,7 @@ class Run(Generic[Module]):
             "training": {
                 "command": shlex.join(["fxst", *sys.argv[1:]]),
                 "config": _plain(self.module.config),
-                "data": _describe(data) | {"note": self.module.config.data_note},
+                "data": _describe(*datasets) | {"note": self.module.config.data_note},
                 **more,
                 "steps": self.steps,
                 "interrupted": self.interrupted,
@@ -397,14 +398,14 @@ def _trainer(config: Config, folder: Path, table: _LossTable) -> lightning.Train
     )
 
 
-def _describe(data: manifest.Dataset) -> dict[str, Any]:
+def _describe(data: manifest.Dataset, *others: manifest.Dataset) -> dict[str, Any]:
     splits = {split: data.indices_by_speaker(split) for split in ("train", "val", "test")}
     return {
         # Where the recordings lay on one machine means nothing on another; their folders' names do.
         "built_with": data.settings | {"sources": [Path(source).name for source in data.settings["sources"]]},
         "speakers": {split: len(speakers) for split, speakers in splits.items()},
         "clips": {split: sum(map(len, speakers.values())) for split, speakers in splits.items()},
-    }
+    } | ({"also": [_describe(other) for other in others]} if others else {})
 
 
 def _keep_freed_memory() -> None:

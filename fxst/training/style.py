@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from fxst.gradients.exact import render_exact
 from fxst.models import checkpoint
 from fxst.models.encoder import Encoder, EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
-from fxst.training import runs
+from fxst.training import runs, studio
 from fxst.training.losses import StyleLoss
 
 __all__ = ["StyleModule", "Trained", "train"]
@@ -115,6 +116,9 @@ def train(config: StyleConfig) -> Trained:
     if min(config.stft_windows) < 2:
         raise SettingsError("An STFT window must have at least 2 samples.")
     chain = CHAINS[config.chain]
+    folder = config.output if config.output is not None else Path("runs") / config.chain
+    if config.recipe == "passages":
+        return _trained(studio.train(config, chain, folder), "val_published_ratio")
     data = manifest.Dataset.open(config.dataset)
     shortest = max(Encoder.spectrum_fft, *(window // 2 + 1 for window in config.stft_windows))
     if data.clip_samples < shortest:
@@ -143,7 +147,6 @@ def train(config: StyleConfig) -> Trained:
         )
         return tuple(torch.from_numpy(array) for array in (examples.input, examples.reference, examples.knobs))
 
-    folder = config.output if config.output is not None else Path("runs") / config.chain
     return _export(runs.run(config, folder, make, batch, columns=COLUMNS), chain, data)
 
 
@@ -167,11 +170,15 @@ def _export(run: "runs.Run[StyleModule]", chain: Chain, data: manifest.Dataset) 
         card=run.card(data, gradient=run.module.config.gradient),
     )
     run.write_losses(chain.name, CURVES, unit="loss (MAE + MR-STFT)")
+    return _trained(run, "val_stft_ratio")
+
+
+def _trained(run: "runs.Run[Any]", ratio: str) -> Trained:
     return Trained(
         folder=run.folder,
         steps=run.steps,
         best_step=int(run.best["step"]),
         val_loss=run.best["val_loss"],
-        val_stft_ratio=run.best["val_stft_ratio"],
+        val_stft_ratio=run.best[ratio],
         interrupted=run.interrupted,
     )

@@ -1,0 +1,224 @@
+"""What a studio model learns from: passages of a voice or a song, each produced in several ways.
+
+Every way to produce the input meets every way to produce the reference, so that a few renders make many examples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxst import audio
+from fxst.audio import Samples
+from fxst.chain import Chain
+from fxst.data import sox
+from fxst.data.corruption import draw_compressor, draw_expander, draw_frequency_corruption
+from fxst.data.manifest import Dataset
+from fxst.errors import SettingsError
+from fxst.parameters import Setting
+
+__all__ = ["Productions", "draw_productions", "draw_settings"]
+
+Array = NDArray[np.float32]
+
+BASE_PEAK_DB: Final = -12.0
+EQUALISED: Final = 0.75
+EXPANDED: Final = 0.10
+COMPRESSED: Final = 0.75
+"""How often the published evaluation equalises and expands an input, and compresses a target."""
+
+SPEED: Final = (0.85, 1.18)
+"""How fast a passage is played in training: other voices, and other instruments, for there are few."""
+
+GAINS_DB: Final = (-14.0, 8.0)
+"""By how much levels differ from the published evaluation's, which are all the same."""
+
+AUGMENTED: Final = 0.5
+REGAINED: Final = 0.3
+"""How often speed and colour are changed, and how often the level."""
+
+INPUTS: Final = 2
+TARGETS: Final = 2
+"""Ways to produce the input of a passage, and its target, of the published kinds."""
+
+
+@dataclass(frozen=True)
+class Productions:
+    """A batch of passages.
+
+    Args:
+        inputs: Both halves of each passage as inputs, in several ways.
+        targets: Both halves as they are to become, in several ways: one half is the reference for the other.
+        wanted: Whether each effect of the chain is in a target; NaN where nobody can say.
+        knobs: Where the chain's knobs were, for targets that the chain made; NaN else.
+        sample_rate: Samples a second.
+
+    Shape:
+        inputs: (n, I, 2, T); targets: (n, J, 2, T); wanted: (n, J, E); knobs: (n, J, P).
+    """
+
+    inputs: Array
+    targets: Array
+    wanted: Array
+    knobs: Array
+    sample_rate: int
+
+
+def draw_productions(
+    datasets: Sequence[Dataset],
+    split: str,
+    chain: Chain,
+    *,
+    styles: Literal["published", "chain"],
+    passages: int,
+    clips: int,
+    augment: bool,
+    rng: np.random.Generator,
+) -> Productions:
+    """Draw passages of one of the datasets, and produce them.
+
+    Args:
+        datasets: The clips; they differ in their sample rates.
+        split: `train`, `val` or `test`.
+        chain: The chain to be learned.
+        styles: `published`: the corruptions of the published evaluation on both sides. `chain`: inputs are as recorded,
+            and targets are made by the chain, with some of its effects at random settings.
+        passages: How many.
+        clips: Clips of half a passage.
+        augment: Whether to make other voices of those there are, by speed, colour and level.
+        rng: The source of chance.
+
+    Raises:
+        SettingsError: No speaker of the split has two clips.
+    """
+    # As with speakers: the larger dataset comes more often, but less than in proportion.
+    weights = np.sqrt([len(dataset) for dataset in datasets])
+    dataset = datasets[rng.choice(len(datasets), p=weights / weights.sum())]
+    rate = dataset.sample_rate
+    made = []
+    for _ in range(passages):
+        base = _passage(dataset, split, clips=clips, augment=augment, rng=rng)
+        made.append(
+            _published(base, chain, rng, rate, augment) if styles == "published" else _by_chain(base, chain, rng, rate)
+        )
+    inputs, targets, wanted, knobs = (np.stack(every) for every in zip(*made, strict=True))
+    shape = (passages, -1, 2, clips * dataset.clip_samples)
+    return Productions(inputs.reshape(shape), targets.reshape(shape), wanted, knobs, rate)
+
+
+def _passage(dataset: Dataset, split: str, *, clips: int, augment: bool, rng: np.random.Generator) -> Samples:
+    """Draw both halves of a passage, one after the other: (1, 2 * T)."""
+    speakers = [mine for mine in dataset.indices_by_speaker(split).values() if len(mine) >= 2]
+    if not speakers:
+        raise SettingsError(
+            f"The dataset {str(dataset.folder)!r} has no speaker with two clips in its {split} split; build it from "
+            "more speakers, or of shorter clips."
+        )
+    # Speakers with more clips come more often, but less than in proportion, so that no voice takes over.
+    weights = np.sqrt([len(mine) for mine in speakers])
+    mine = speakers[rng.choice(len(speakers), p=weights / weights.sum())]
+    speed = float(rng.uniform(*SPEED)) if augment and rng.random() < AUGMENTED else 1.0
+    needed = int(np.ceil(2 * clips * speed))
+    if len(mine) >= needed:
+        first = int(rng.integers(len(mine) - needed + 1))
+        picked = mine[first : first + needed]  # in their order: as they were spoken, for the most part
+    else:
+        # A speaker with too few clips repeats them, within its own half.
+        speed, half = 1.0, len(mine) // 2
+        picked = np.concatenate([np.resize(part, clips) for part in (mine[:half], mine[half:])])
+    x = dataset.clips(picked).reshape(1, -1)
+    samples = 2 * clips * dataset.clip_samples
+    if speed != 1:
+        x = audio.resample(x, source_rate=round(1000 * speed), target_rate=1000)
+    return x[:, :samples]
+
+
+Made = tuple[Array, Array, Array, Array]
+"""A passage's inputs, targets, wanted effects and knobs."""
+
+
+def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int, augment: bool) -> Made:
+    base = _at_peak(base, BASE_PEAK_DB)
+    if augment and rng.random() < AUGMENTED:
+        base = _at_peak(_coloured(base, rng, rate), BASE_PEAK_DB)
+    inputs, targets = [], []
+    for _ in range(INPUTS):
+        x = base
+        if rng.random() < EQUALISED:
+            x = _at_peak(draw_frequency_corruption(rng, sample_rate=rate).apply(x, sample_rate=rate), BASE_PEAK_DB)
+        if rng.random() < EXPANDED:
+            x = draw_expander(rng).apply(x, sample_rate=rate)
+        inputs.append(_at_peak(x, BASE_PEAK_DB + _gain_db(rng, augment)))
+    for _ in range(TARGETS):
+        x = base
+        if rng.random() < EQUALISED:
+            x = draw_frequency_corruption(rng, sample_rate=rate).apply(x, sample_rate=rate)
+        if rng.random() < COMPRESSED:
+            x = draw_compressor(rng).apply(x, sample_rate=rate)
+        targets.append(_at_peak(x, BASE_PEAK_DB + _gain_db(rng, augment)))
+    # Of equaliser and compressor nobody can say: what the input has is to be undone, too.
+    certain = [0.0 if effect.name in ("distortion", "reverb") else np.nan for effect in chain.effects]
+    wanted = np.tile(np.array(certain, np.float32), (TARGETS, 1))
+    return np.stack(inputs), np.stack(targets), wanted, np.full((TARGETS, len(chain.knobs)), np.nan, np.float32)
+
+
+def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) -> Made:
+    base = _at_peak(base, float(rng.uniform(-20, -3)))
+    targets, wanted, knobs = [], [], []
+    for _ in range(INPUTS * TARGETS):
+        count = int(rng.integers(1, len(chain.effects) + 1))
+        heard = rng.permutation(len(chain.effects))[:count]
+        labels = [chain.labels[index] for index in heard]
+        at, table = draw_settings(chain, labels, rng)
+        targets.append(chain.exact(table, sample_rate=rate, channels=1)(base))
+        wanted.append(np.isin(np.arange(len(chain.effects)), heard).astype(np.float32))
+        audible = np.repeat(wanted[-1], [sum(label == mine for mine, _ in chain.knobs) for label in chain.labels])
+        knobs.append(np.where(audible > 0, at, np.nan).astype(np.float32))
+    return np.stack([base]), np.stack(targets), np.stack(wanted), np.stack(knobs)
+
+
+def draw_settings(
+    chain: Chain, labels: Sequence[str], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], tuple[Setting, ...]]:
+    """Draw random settings of some of a chain's effects; the others are out of the way.
+
+    Every knob is anywhere on its range, but for the gains of an equaliser's bands: most of those are moderate, for ten
+    bands at the ends of their ranges are no equaliser that anybody would set.
+
+    Args:
+        chain: The chain.
+        labels: Which of its effects are to be heard.
+        rng: The source of chance; only its `random` is asked, whose numbers are the same on any machine.
+
+    Returns:
+        Where the knobs are, and the table.
+    """
+    import torch
+
+    knobs = np.array([rng.random() for _ in chain.knobs])
+    for index, (_, parameter) in enumerate(chain.knobs):
+        if parameter.name.endswith("_gain_db") and len(chain.knobs) > 12:
+            # The mean of three is near the middle more often than not.
+            knobs[index] = (knobs[index] + rng.random() + rng.random()) / 3
+    away = [label for label in chain.labels if label not in labels]
+    return knobs, chain.settings(torch.from_numpy(knobs), out_of_the_way=away)
+
+
+def _coloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:
+    """Give a voice another colour, as another microphone would."""
+    shelves = [
+        sox.bass(rng.uniform(80, 600), rng.uniform(-6, 6), sample_rate=rate),
+        sox.treble(rng.uniform(1500, 8000), rng.uniform(-6, 6), sample_rate=rate),
+    ]
+    return sox.filtered(x, np.concatenate(shelves))
+
+
+def _gain_db(rng: np.random.Generator, augment: bool) -> float:
+    return float(rng.uniform(*GAINS_DB)) if augment and rng.random() < REGAINED else 0.0
+
+
+def _at_peak(x: Samples, db: float) -> Samples:
+    scaled: Samples = x * np.float32(10 ** (db / 20) / max(float(np.abs(x).max()), 1e-6))
+    return scaled

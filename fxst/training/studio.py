@@ -1,0 +1,315 @@
+"""Train a studio model: passages are produced in two ways, and it is asked to turn one into the other."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fxst.chain import Chain
+from fxst.configs import StyleConfig
+from fxst.data import manifest
+from fxst.data.productions import INPUTS, TARGETS, Productions, draw_productions
+from fxst.errors import ModelError, SettingsError
+from fxst.models import checkpoint
+from fxst.models.studio import StudioModel, StudioModelConfig
+from fxst.training import runs
+
+__all__ = ["StudioLoss", "StudioModule", "render_wanted", "train"]
+
+PUBLISHED_SHARE: Final = 0.75
+"""How often a batch's styles are those of the published evaluation; else the chain's own."""
+
+SECTION_SECONDS: Final = 1.0
+LEAD_SECONDS: Final = 0.25
+REVERB_SECTION_SECONDS: Final = 0.75
+REVERB_LEAD_SECONDS: Final = 0.75
+"""What is compared of each example, and what is rendered before it: there filters and followers settle, and the sound
+gathers that a reverb still holds."""
+
+EXAMPLES_OF_A_PASSAGE: Final = 2 * INPUTS * TARGETS
+
+SHORT_SHARE: Final = 0.4
+"""How often a model hears half as much: it is to judge short recordings, too."""
+
+TYPICAL_RMS: Final = 0.04
+
+AVERAGE_STEPS: Final = 500
+"""Over how many steps, about, the weights that are kept are averaged."""
+
+
+class StudioLoss(nn.Module):
+    """What the evaluation asks for, as a loss: spectra at several resolutions, waveform, level, crest and brightness.
+
+    Source:
+        The spectral distance of the published evaluation (C. J. Steinmetz et al., 2022), at four of its resolutions.
+    """
+
+    WINDOWS = (128, 512, 2048, 8192)
+    CENTROID_WINDOW = 2048
+
+    def __init__(self) -> None:
+        super().__init__()
+        for window in self.WINDOWS:
+            self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
+
+    def forward(self, output: Tensor, target: Tensor, *, sample_rate: int) -> dict[str, Tensor]:
+        """Measure how far outputs are from their targets.
+
+        Shape:
+            output, target: (B, T); each result: scalar.
+        """
+        stft = output.new_zeros(())
+        brightness = output.new_zeros(())
+        for window in self.WINDOWS:
+            ours, theirs = (self._magnitudes(x, window) for x in (output, target))
+            stft = stft + F.l1_loss(ours, theirs) + F.l1_loss(ours.log(), theirs.log())
+            if window == self.CENTROID_WINDOW:
+                hz = torch.linspace(0, sample_rate / 2, ours.shape[-1], device=ours.device)
+                our_centroid, their_centroid = (((m * hz).sum(-1) / m.sum(-1)).mean(-1) for m in (ours, theirs))
+                brightness = F.l1_loss(our_centroid, their_centroid) / 1000
+        (our_level, our_crest), (their_level, their_crest) = _dynamics(output), _dynamics(target)
+        level, crest = F.l1_loss(our_level, their_level), F.l1_loss(our_crest, their_crest)
+        mae = F.l1_loss(output, target)
+        stft = stft / len(self.WINDOWS)
+        loss = stft + 10 * mae + 0.03 * level + 0.02 * crest + 0.15 * brightness
+        return {
+            "loss": loss,
+            "stft": stft,
+            "mae": mae,
+            "level_db": level,
+            "crest_db": crest,
+            "brightness_khz": brightness,
+        }
+
+    def _magnitudes(self, x: Tensor, window: int) -> Tensor:
+        frames = F.pad(x, (window // 2,) * 2, mode="reflect").unfold(1, window, window // 2)
+        spectrum = torch.fft.rfft(frames * self.get_buffer(f"window{window}"))
+        return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).clamp_min(1e-8).sqrt()
+
+
+def _dynamics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Measure level and crest factor, in dB: (B,) each."""
+    level = 10 * (x.square().mean(-1) + 1e-10).log10()
+    return level, 20 * (x.abs().amax(-1) + 1e-5).log10() - level
+
+
+def render_wanted(chain: Chain, x: Tensor, knobs: Tensor, wanted: Tensor, *, sample_rate: int) -> Tensor:
+    """Render each row through those effects that it wants.
+
+    Args:
+        chain: The effects.
+        x: Audio.
+        knobs: Where their knobs are.
+        wanted: Which effects each row wants.
+        sample_rate: Samples a second.
+
+    Shape:
+        x: (B, 1, T); knobs: (B, P), on [0, 1]; wanted: (B, E), bool; result: (B, 1, T).
+    """
+    for effect, values, rows in zip(chain.effects, chain.split(knobs), wanted.unbind(1), strict=True):
+        if rows.all():
+            x = effect.autodiff(x, values, sample_rate=sample_rate)
+        elif rows.any():
+            # What an effect costs is paid for the rows that are to hear it.
+            index = rows.nonzero()[:, 0]
+            heard = {name: value[index] for name, value in values.items()}
+            x = x.index_copy(0, index, effect.autodiff(x[index], heard, sample_rate=sample_rate))
+    return x
+
+
+class StudioModule(runs.TrainingModule):
+    """One training step: hear all productions, pair them, render sections of the pairs, compare.
+
+    Args:
+        model: Decides.
+        chain: What it decides on.
+        config: The run's settings.
+    """
+
+    def __init__(self, model: StudioModel, chain: Chain, config: StyleConfig) -> None:
+        super().__init__(model, config)
+        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.chain = chain
+        self.loss = StudioLoss()
+        self.switched = torch.tensor([effect.switched for effect in chain.effects])
+        told = [effect.name != "parametric_eq" for effect in chain.effects for p in effect.parameters if not p.constant]
+        self.told = torch.tensor(told)  # bands can take each other's place: where they were says little
+
+    def measure(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Return the losses of a batch; of validation batches also what doing nothing leaves, by the average weights.
+
+        Shape:
+            batch: inputs (n, I, 2, T), targets (n, J, 2, T), wanted (n, J, E), knobs (n, J, P), where each example's
+            section begins (n * I * J * 2,) on [0, 1], and the sample rate ().
+        """
+        inputs, targets, wanted, hidden, at, rate = batch
+        sample_rate = int(rate)
+        model: StudioModel = self.model if self.training else self.average
+        n, ways_in, _, time = inputs.shape
+        ways_out = targets.shape[1]
+        window = model.window_at(sample_rate)
+        windows = torch.cat((inputs, targets), 1).unfold(-1, window, window)
+        windows = windows - windows.mean(-1, keepdim=True)
+        statistics = model.hear(windows.flatten(0, -2), sample_rate=sample_rate)
+        statistics = statistics.view(n, ways_in + ways_out, 2, windows.shape[3], -1).mean(3)
+        # Every input with every target; the target's other half is the reference.
+        shape = (n, ways_in, ways_out, 2)
+        heard = statistics[:, :ways_in, None].expand(*shape, -1).flatten(0, 3)
+        reference = statistics[:, None, ways_in:].flip(3).expand(*shape, -1).flatten(0, 3)
+        decided = model.decide(heard, reference)
+        assert decided.wanted is not None, "a studio model says which effects it wants"
+        knobs, says = decided.knobs, decided.wanted
+        true_wanted = wanted[:, None, :, None].expand(*shape, -1).flatten(0, 3)
+        true_knobs = hidden[:, None, :, None].expand(*shape, -1).flatten(0, 3)
+
+        published = bool(hidden.isnan().all())
+        seconds = (LEAD_SECONDS, SECTION_SECONDS) if published else (REVERB_LEAD_SECONDS, REVERB_SECTION_SECONDS)
+        lead, length = (round(part * sample_rate) for part in seconds)
+        starts = (at * (time - lead - length)).long().tolist()
+        x = _sections(inputs[:, :, None].expand(*shape, -1).flatten(0, 3), starts, lead + length)
+        target = _sections(targets[:, None].expand(*shape, -1).flatten(0, 3), starts, lead + length)
+        predicted = says > 0
+        gates = torch.where(true_wanted.isnan(), predicted, true_wanted > 0) if self.training else predicted
+        gates = gates | ~self.switched.to(gates.device)
+        output = render_wanted(self.chain, x[:, None], knobs, gates, sample_rate=sample_rate)[:, 0]
+        # Every example counts as if its target were as loud as those of the published evaluation.
+        loud = targets.square().mean(-1).sqrt()[:, None].expand(*shape).flatten(0, 3)
+        scale = (TYPICAL_RMS / loud.clamp_min(1e-6)).clamp(0.02, 50)[:, None]
+        x, output, target = (scale * y[:, lead:] for y in (x, output, target))
+        losses = self.loss(output, target, sample_rate=sample_rate)
+
+        known = true_wanted.isfinite()
+        said = F.binary_cross_entropy_with_logits(says[known], true_wanted[known])
+        placed = self.told.to(known.device) & true_knobs.isfinite()
+        off = (knobs - true_knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
+        losses["loss"] = losses["loss"] + 0.1 * said + 0.1 * off
+        if self.training:
+            return {**losses, "wanted": said, "knobs": off}
+        kind = "published" if published else "chain"
+        nothing = self.loss(x, target, sample_rate=sample_rate)["stft"]
+        right = (predicted == (true_wanted > 0))[known].float().mean()
+        return {
+            "loss": losses["loss"],
+            f"{kind}_stft": losses["stft"],
+            f"{kind}_input_stft": nothing,
+            f"{kind}_right": right,
+        }
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        share = 1 / min(AVERAGE_STEPS, self.global_step + 1)
+        with torch.no_grad():
+            for mine, theirs in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+                mine.lerp_(theirs, share)
+
+    def on_validation_epoch_end(self) -> None:
+        metrics = self.trainer.callback_metrics
+        for kind in ("published", "chain"):
+            self.log(
+                f"val_{kind}_ratio", metrics[f"val_{kind}_stft"] / metrics[f"val_{kind}_input_stft"], prog_bar=True
+            )
+
+
+def _sections(x: Tensor, starts: Sequence[int], length: int) -> Tensor:
+    """Cut a section of each row: (B, T) to (B, length)."""
+    return torch.stack([row[start : start + length] for row, start in zip(x, starts, strict=True)])
+
+
+COLUMNS = (
+    "step",
+    "seconds",
+    "train_loss",
+    "val_loss",
+    "val_published_stft",
+    "val_published_input_stft",
+    "val_published_ratio",
+    "val_chain_stft",
+    "val_chain_input_stft",
+    "val_chain_ratio",
+    "val_chain_right",
+)
+
+CURVES = (
+    runs.Curve("val_published_ratio", "validation, published styles, of the input's"),
+    runs.Curve("val_chain_ratio", "validation, the chain's styles, of the input's"),
+    runs.Curve("train_loss", "training loss", "--"),
+)
+
+
+def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioModule]":
+    """Train a studio model on built datasets, and export the best one.
+
+    Raises:
+        FxstError: A dataset, the chain or the folder will not do.
+        KeyboardInterrupt: It was interrupted before there was a model.
+    """
+    datasets = [manifest.Dataset.open(path) for path in (config.dataset, *config.also)]
+    seconds = datasets[0].clip_samples / datasets[0].sample_rate
+    for data in datasets:
+        if abs(data.clip_samples - seconds * data.sample_rate) > 1:
+            raise SettingsError(
+                f"The clips of {str(data.folder)!r} are not as long as those of the first dataset: build it with "
+                f"--seconds {seconds:.6g}."
+            )
+    passages = config.batch // EXAMPLES_OF_A_PASSAGE
+    if not passages:
+        raise SettingsError(f"A passage makes {EXAMPLES_OF_A_PASSAGE} examples: --batch takes so many or more.")
+    if not chain.differentiable or not all(effect.transparent() for effect in chain.effects):
+        raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
+
+    def draw(split: str, step: int) -> tuple[Tensor, ...]:
+        rng = np.random.default_rng((config.seed, ("train", "val").index(split), step))
+        training = split == "train"
+        published = rng.random() < PUBLISHED_SHARE if training else step % 3 < 2
+        short = training and rng.random() < SHORT_SHARE
+        made = draw_productions(
+            [datasets[step % len(datasets)]] if split == "val" else datasets,
+            split,
+            chain,
+            styles="published" if published else "chain",
+            passages=passages,
+            clips=max(1, config.listen_clips // 2) if short else config.listen_clips,
+            augment=training,
+            rng=rng,
+        )
+        return _tensors(made, rng)
+
+    draw("val", 0)  # what is missing must not be found out after hundreds of steps
+
+    def make() -> StudioModule:
+        model = StudioModel(StudioModelConfig(len(chain.knobs), len(chain.effects), seconds), _first_knobs(chain))
+        if config.begin_with:
+            begun = checkpoint.load(config.begin_with)
+            if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
+                raise ModelError(f"The model {config.begin_with} sets another chain: it cannot be trained further.")
+            model.load_state_dict(begun.model.state_dict())
+        return StudioModule(model, chain, config)
+
+    run = runs.run(config, folder, make, draw, columns=COLUMNS)
+    card = run.card(*datasets, gradient="autodiff")
+    checkpoint.save(run.folder, run.module.average, chain, sample_rate=datasets[0].sample_rate, card=card)
+    run.write_losses(chain.name, CURVES, unit="MR-STFT, of the input's; loss")
+    return run
+
+
+def _tensors(made: Productions, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    examples = made.inputs.shape[0] * made.inputs.shape[1] * made.targets.shape[1] * 2
+    at = rng.random(examples, dtype=np.float32)
+    arrays = (made.inputs, made.targets, made.wanted, made.knobs, at, np.array(made.sample_rate))
+    return tuple(torch.from_numpy(np.asarray(array)) for array in arrays)
+
+
+def _first_knobs(chain: Chain) -> Tensor:
+    """Begin where the effects do as little as they can, and at their defaults where that says nothing."""
+    return torch.tensor(
+        [
+            p.to_knob(effect.transparent().get(p.name, p.default))
+            for effect in chain.effects
+            for p in effect.parameters
+            if not p.constant
+        ]
+    )
