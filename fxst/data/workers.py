@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from fxst.effects.declarations import declared_in, run_declarations
 from fxst.errors import FxstError
+from fxst.machine import processors
 
 __all__ = ["Workers", "processors"]
 
@@ -21,11 +22,6 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _JOBS_AHEAD_A_WORKER = 3
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Workers(contextlib.AbstractContextManager["Workers"]):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fxst.effects.base import EFFECTS, Effect, Processor, plugin_processor
 from fxst.errors import SettingsError, UndeclaredError
@@ -24,6 +25,12 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]*(?<![0-9])")
 TRIAL_RATE: Final = 48_000
 """The rate at which a plugin is tried when it is declared."""
 
+SAME: Final = 1e-4
+"""The most, of full scale, that two renders may differ in: there are plugins that dither."""
+
+REACHED: Final = 0.02
+"""The most, as a part of its range, that a knob may miss its end by: plugins round to what they show."""
+
 REFUSALS: Final = (ValueError, TypeError, RuntimeError, AttributeError)
 """How pedalboard says that a plugin will not do something."""
 
@@ -37,6 +44,7 @@ class PluginEffect(Effect):
     """
 
     differentiable: ClassVar[bool] = False
+    any_thread: ClassVar[bool] = False
     autodiff_error_db: ClassVar[float] = math.nan
     make: ClassVar[Callable[[], Any]]
     idle: ClassVar[list[Any]]
@@ -80,26 +88,12 @@ class PluginEffect(Effect):
         try:
             plugin = kind.idle.pop()
         except IndexError:  # not asked before, for another thread may take the last one
-            plugin = kind.make()
-        plugin.reset()
-        for parameter in self.parameters:
-            _turn(self.name, plugin, parameter.name, values[parameter.name])
+            plugin = _made(self.name, kind.make)
         try:
-            process = plugin_processor(plugin, sample_rate=sample_rate, channels=channels)
-        except REFUSALS as error:
+            render = _ready(self.name, plugin, values, sample_rate=sample_rate, channels=channels)
+        except BaseException:
             kind.idle.append(plugin)
-            width = "stereo" if channels == 2 else "mono"
-            raise _RefusedError(f"The plugin {self.name} cannot render {width}: {_said(error)}") from error
-
-        def render(block: Any) -> Any:
-            try:
-                rendered = process(block)
-            except REFUSALS as error:
-                raise SettingsError(f"The plugin {self.name} failed: {_said(error)}") from error
-            if rendered.shape != block.shape:
-                raise SettingsError(f"The plugin {self.name} changes the length of what it plays: take another one.")
-            return rendered
-
+            raise
         weakref.finalize(render, kind.idle.append, plugin).atexit = False
         return render
 
@@ -122,8 +116,8 @@ def declare_plugin(name: str, make: Callable[[], Any], parameters: Sequence[Para
         The effect's class: without arguments it makes the effect.
 
     Raises:
-        SettingsError: The name is taken, a parameter is not one of the plugin's or the plugin refuses its range, or it
-            is a plugin with latency.
+        SettingsError: The name is taken, the plugin cannot be made, a parameter is not one of its own or it does not
+            take the whole range, or it plays late, without end or another sound each time.
     """
     if not NAME.fullmatch(name):
         raise SettingsError(f"An effect is called by small letters, digits before a letter, and _; not {name!r}.")
@@ -133,7 +127,7 @@ def declare_plugin(name: str, make: Callable[[], Any], parameters: Sequence[Para
     names = [parameter.name for parameter in parameters]
     if not names or len(set(names)) < len(names):
         raise SettingsError(f"The plugin {name} needs parameters, each of them once.")
-    plugins = [make(), make()]
+    plugins = [_made(name, make), _made(name, make)]
     _try(name, plugins, parameters)
     namespace = {
         "__doc__": f"The plugin {type(plugins[0]).__name__}.",
@@ -146,27 +140,80 @@ def declare_plugin(name: str, make: Callable[[], Any], parameters: Sequence[Para
     return dataclasses.make_dataclass(title, fields, bases=(PluginEffect,), namespace=namespace, frozen=True)
 
 
+def _made(name: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except Exception as error:  # it is the user's own
+        raise SettingsError(f"The plugin {name} cannot be made: {_said(error)}") from error
+
+
 def _try(name: str, plugins: Sequence[Any], parameters: Sequence[Parameter]) -> None:
-    """Turn every knob to both ends of its range, and play silence: what cannot be must not be found out in training."""
+    """Play at both ends of all ranges, and at the defaults: what cannot be must not be found out in training."""
     first, second = plugins
     if first is second:
         raise SettingsError(f"{name}: make gives the same plugin twice; let it make or load a new one each time.")
     missing = [method for method in ("process", "reset") if not callable(getattr(first, method, None))]
     if missing:
         raise SettingsError(f"{name}: make gives a {type(first).__name__}, which is no plugin of pedalboard's.")
-    for parameter in parameters:
-        for value in (parameter.minimum, parameter.maximum, parameter.default):
-            _turn(name, first, parameter.name, value)
+    for end in ("minimum", "maximum", "default"):
+        values = {parameter.name: float(getattr(parameter, end)) for parameter in parameters}
+        for parameter in parameters:
+            _turn(name, first, parameter.name, values[parameter.name])
+            if end != "default":  # between its ends, a plugin may know some values only
+                _check_reaches(name, first, parameter, values[parameter.name])
+        # Rows of a batch are rendered by several plugins, and each of these renders many.
+        heard = [_play_noise(name, plugin, values) for plugin in (first, first, second)]
+        if max(float(np.abs(other - heard[0]).max()) for other in heard) > SAME:
+            raise SettingsError(
+                f"The plugin {name} gives another sound each time, at {_listed(values)}: turn off what in it is random."
+            )
+
+
+def _play_noise(name: str, plugin: Any, values: Mapping[str, float]) -> NDArray[np.float32]:
+    noise = (0.1 * np.random.default_rng(0).standard_normal((2, TRIAL_RATE // 4))).astype(np.float32)
     for channels in (1, 2):
         try:
-            plugin_processor(first, sample_rate=TRIAL_RATE, channels=channels)
-        except REFUSALS as error:
+            render = _ready(name, plugin, values, sample_rate=TRIAL_RATE, channels=channels)
+        except _RefusedError as error:
             refusal = error
         else:
-            break
-    else:
-        raise SettingsError(f"The plugin {name} renders neither mono nor stereo: {_said(refusal)}") from refusal
-    first.reset()
+            return render(noise[:channels])
+    raise SettingsError(f"The plugin {name} renders neither mono nor stereo: {_said(refusal.__cause__)}") from refusal
+
+
+def _ready(name: str, plugin: Any, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
+    """Set a plugin for a new recording, and watch over what it plays.
+
+    Raises:
+        _RefusedError: It does not take so many channels.
+        SettingsError: It cannot begin anew, refuses a value, or plays late.
+    """
+    try:
+        plugin.reset()
+    except REFUSALS as error:
+        raise SettingsError(f"The plugin {name} cannot begin anew: {_said(error)}") from error
+    for parameter, value in values.items():
+        _turn(name, plugin, parameter, value)
+    try:
+        process = plugin_processor(plugin, sample_rate=sample_rate, channels=channels, name=name)
+    except REFUSALS as error:
+        width = "stereo" if channels == 2 else "mono"
+        raise _RefusedError(f"The plugin {name} cannot render {width}: {_said(error)}") from error
+
+    def render(block: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            rendered = process(block)
+        except REFUSALS as error:
+            raise SettingsError(f"The plugin {name} failed: {_said(error)}") from error
+        if rendered.shape != block.shape:
+            raise SettingsError(f"The plugin {name} changes the length of what it plays: take another one.")
+        if not np.isfinite(rendered).all() and np.isfinite(block).all():
+            raise SettingsError(
+                f"The plugin {name} gives samples that are no finite numbers, at {_listed(values)}: narrow its ranges."
+            )
+        return rendered
+
+    return render
 
 
 def _turn(effect: str, plugin: Any, name: str, value: float) -> None:
@@ -178,6 +225,22 @@ def _turn(effect: str, plugin: Any, name: str, value: float) -> None:
         raise SettingsError(f"The plugin {effect} refuses {name} = {value:g}: {_said(error)}") from error
 
 
-def _said(error: BaseException) -> str:
+def _check_reaches(effect: str, plugin: Any, parameter: Parameter, value: float) -> None:
+    """Read a value back: a plugin may hold it to a range of its own, beyond which a model would turn a dead knob."""
+    try:
+        reached = float(getattr(plugin, parameter.name))
+    except REFUSALS as error:
+        raise SettingsError(f"The plugin {effect} has a {parameter.name} that is no number: {_said(error)}") from error
+    if abs(parameter.to_knob(reached) - parameter.to_knob(value)) > REACHED:
+        raise SettingsError(
+            f"The plugin {effect} makes {reached:g} of {parameter.name} = {value:g}: declare the range that it has."
+        )
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} = {value:g}" for name, value in values.items())
+
+
+def _said(error: BaseException | None) -> str:
     """Write an error as the end of a sentence."""
     return " ".join(str(error).split()).rstrip(".") + "."

@@ -1,15 +1,18 @@
 """A batch through the exact effects: what methods render that only need the sound, and no gradient of it."""
 
-import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fxst.audio import Samples
 from fxst.chain import Chain
+from fxst.effects import Processor
+from fxst.machine import processors
 
 __all__ = ["render_exact"]
 
@@ -17,7 +20,8 @@ __all__ = ["render_exact"]
 def render_exact(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
     """Render every recording of a batch with its own knobs through the exact effects, several at a time.
 
-    Nothing of it can be differentiated.
+    Nothing of it can be differentiated. Plugins are made, and set, by the thread that asks: most let no thread but the
+    main one do that.
 
     Args:
         chain: The effects.
@@ -34,25 +38,32 @@ def render_exact(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) ->
         for of_effect in chain.split(knobs.detach().double().cpu())
     ]
     out = np.empty_like(signals)
-
-    def render(index: int) -> None:
-        block = signals[index]
+    ahead: deque[Future[None]] = deque()
+    for index, signal in enumerate(signals):
+        if len(ahead) > processors():  # as many rows are rendered and one waits, while the next is made ready
+            ahead.popleft().result()
+        row: list[Processor] = []
         for effect, of_effect in zip(chain.effects, values, strict=True):
             own = {name: column[index] for name, column in of_effect.items()}
-            block = effect.exact(own, sample_rate=sample_rate, channels=len(block))(block)
-        out[index] = block
-
-    _all(_threads().map(render, range(len(signals))))
+            make = partial(effect.exact, own, sample_rate=sample_rate, channels=len(signal))
+            row.append(partial(_make_and_render, make) if effect.any_thread else make())
+        ahead.append(_threads().submit(_render, row, signal, out[index]))
+    for future in ahead:
+        future.result()
     return torch.from_numpy(out).to(x.device, x.dtype)
 
 
-def _all(results: Iterable[None]) -> None:
-    """Wait for all, and raise what one raised."""
-    for _ in results:
-        pass
+def _make_and_render(make: Callable[[], Processor], block: Samples) -> Samples:
+    return make()(block)
+
+
+def _render(row: Sequence[Processor], block: Samples, out: Samples) -> None:
+    for process in row:
+        block = process(block)
+    out[:] = block
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
     # The effects let go of Python's lock while they render.
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="render")
+    return ThreadPoolExecutor(processors(), thread_name_prefix="render")

@@ -1,6 +1,8 @@
 """Plugins as effects: what they promise is in the contract; here is what is theirs alone."""
 
 import gc
+import threading
+from typing import ClassVar
 
 import numpy as np
 import pedalboard
@@ -11,6 +13,7 @@ from fxst.chain import Chain
 from fxst.effects import EFFECTS, Reverb, declare_plugin
 from fxst.errors import SettingsError, UndeclaredError
 from fxst.gradients.exact import render_exact
+from fxst.machine import processors
 from fxst.parameters import Parameter
 
 MIX = Parameter("mix", 0.0, 1.0, 0.5)
@@ -45,6 +48,66 @@ class Swap:
 
 class Mono(Swap):
     channels = 1
+
+
+class Settled(Mono):
+    """As pedalboard has a VST3: none but the main thread makes it, resets it or turns its knobs; any may play it."""
+
+    played_by: ClassVar[set[int]] = set()
+
+    def __init__(self):
+        self.reset()
+        super().__init__()
+
+    def __setattr__(self, name, value):
+        self.reset()
+        super().__setattr__(name, value)
+
+    def reset(self):
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("Plugin settled.vst3 must be reloaded on the main thread.")
+
+    def process(self, x, sample_rate, buffer_size=8192, reset=True):
+        self.played_by.add(threading.get_ident())
+        return super().process(x, sample_rate)
+
+
+class Narrow(Swap):
+    """Holds what it is given to a range of its own, and says nothing."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, min(value, 0.7))
+
+
+class Random(Mono):
+    def process(self, x, sample_rate, buffer_size=8192, reset=True):
+        return x + np.float32(0.01 * self.mix) * np.random.default_rng().standard_normal(x.shape, np.float32)
+
+
+class Unlike(Mono):
+    """No two of it sound the same."""
+
+    count = 0
+
+    def __init__(self):
+        super().__init__()
+        Unlike.count += 1
+        self.gain = np.float32(Unlike.count)
+
+    def process(self, x, sample_rate, buffer_size=8192, reset=True):
+        return self.gain * x
+
+
+class Diverging(Mono):
+    """Blows up where its knob is turned up."""
+
+    def process(self, x, sample_rate, buffer_size=8192, reset=True):
+        return x * np.float32(np.inf) if self.mix > 0.9 and x.any() else x
+
+
+class Stuck(Mono):
+    def reset(self):
+        raise RuntimeError("it hangs")
 
 
 class Picky(Swap):
@@ -124,6 +187,67 @@ def test_a_batch_is_rendered_by_threads_as_one_by_one(noise):
         assert torch.equal(together[row : row + 1], alone)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_plugins_are_made_and_set_by_the_thread_that_asks_and_played_by_others(channels, noise):
+    made = []
+
+    def counted():
+        made.append(Settled())
+        return made[-1]
+
+    effect = declare_plugin("mine", counted, [MIX])()
+    chain = Chain("c", (Reverb(), effect))
+    x = torch.from_numpy(noise(24_000, channels, 0.05)).repeat(40, 1, 1)
+    knobs = torch.full((40, len(chain.knobs)), 0.4)
+    knobs[:, -1] = torch.linspace(0, 1, 40)
+    dry = render_exact(Chain("r", (Reverb(),)), x, knobs[:, :-1], sample_rate=24_000)
+    rendered = render_exact(chain, x, knobs, sample_rate=24_000)
+    torch.testing.assert_close(rendered, dry * knobs[:, -1, None, None])
+    assert Settled.played_by - {threading.get_ident()}
+    # As many as render at a time, one that waits and one that is made ready; not one a row.
+    assert len(made) <= (processors() + 2) * channels
+
+
+def test_what_fails_off_the_main_thread_is_told_of_and_not_lost(noise):
+    """A library's caller may have threads of its own."""
+    effect = declare_plugin("mine", Settled, [MIX])()
+    failures = []
+
+    def elsewhere():
+        try:
+            render(effect, noise(24_000))
+        except SettingsError as error:
+            failures.append(str(error))
+
+    for _ in range(3):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    assert (
+        failures == ["The plugin mine cannot begin anew: Plugin settled.vst3 must be reloaded on the main thread."] * 3
+    )
+    assert len(type(effect).idle) == 2
+    both = [effect.exact({"mix": 0.5}, sample_rate=24_000, channels=1) for _ in range(2)]
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert failures[-1].startswith("The plugin mine cannot be made: ")
+    assert len(both) == 2
+
+
+def test_sound_that_is_not_finite_is_told_of_with_the_settings(noise):
+    class Later(Mono):
+        """Blows up, but not where it is tried."""
+
+        def process(self, x, sample_rate, buffer_size=8192, reset=True):
+            return np.full_like(x, np.nan) if 0.6 < self.mix < 0.7 and x.any() else x
+
+    effect = declare_plugin("mine", Later, [MIX])()
+    with pytest.raises(SettingsError, match=r"mine gives samples that are no finite numbers, at mix = 0\.65"):
+        render(effect, noise(24_000), mix=0.65)
+    assert np.isinf(render(effect, noise(24_000) * np.float32(np.inf), mix=0.5)).any()  # which it was given
+
+
 def test_there_is_no_autodiff_and_it_says_what_to_do():
     effect = declare_plugin("mine", pedalboard.Phaser, [MIX])()
     assert not effect.differentiable
@@ -155,8 +279,20 @@ REFUSED = {
     "unknown attribute": ("mine", pedalboard.Phaser, [Parameter("colour", 0, 1, 0)], "mine has no parameter colour"),
     "a method": ("mine", pedalboard.Phaser, [Parameter("process", 0, 1, 0)], "refuses process"),
     "value": ("mine", Picky, [MIX], "mine refuses mix = 1: out of range: 0 to 0.7"),
-    "latency": ("mine", pedalboard.PitchShift, [Parameter("semitones", -1, 1, 0)], "late, or changes its length"),
+    "latency": ("mine", pedalboard.PitchShift, [Parameter("semitones", -1, 1, 0)], "mine gives its sound late, or"),
     "hidden latency": ("mine", pedalboard.MP3Compressor, [Parameter("vbr_quality", 0, 9, 2)], "late, or changes"),
+    "latency is told of by its own name": (
+        "mine",
+        pedalboard.PitchShift,
+        [Parameter("semitones", 0, 1, 0)],
+        "mine gives",
+    ),
+    "a narrower range": ("mine", Narrow, [MIX], "mine makes 0.7 of mix = 1"),
+    "chance": ("mine", Random, [MIX], "mine gives another sound each time, at mix = 1"),
+    "chance from one to another": ("mine", Unlike, [MIX], "mine gives another sound each time"),
+    "no finite sound": ("mine", Diverging, [MIX], "mine gives samples that are no finite numbers, at mix = 1"),
+    "no new beginning": ("mine", Stuck, [MIX], "mine cannot begin anew: it hangs"),
+    "no plugin file": ("mine", lambda: pedalboard.load_plugin("none.vst3"), [MIX], "mine cannot be made: .*none.vst3"),
     "neither mono nor stereo": ("mine", type("Six", (Swap,), {"channels": 6}), [MIX], "neither mono nor stereo"),
     "one plugin for all": ("mine", lambda: SHARED, [MIX], "same plugin twice"),
     "no plugin": ("mine", dict, [MIX], "gives a dict"),

@@ -130,7 +130,7 @@ FILES = {
     "an effect that cannot be": (
         "import pedalboard\nfrom fxst.effects import declare_plugin\nfrom fxst.parameters import Parameter\n"
         "declare_plugin('late', pedalboard.PitchShift, [Parameter('semitones', -1, 1, 0)])\n",
-        "line 4: The plugin PitchShift gives its sound late",
+        "line 4: The plugin late gives its sound late",
     ),
 }
 
