@@ -298,10 +298,11 @@ def _with_reference(
     probe(reference)  # before torch is loaded, which takes seconds
     style = load(config.model, device=config.device)
     # The libraries of the effects take most of a second to load: let that happen while this thread listens.
-    warming = Thread(
-        target=style.chain.exact, args=(style.chain.defaults(),), kwargs={"sample_rate": 48_000, "channels": 1}
-    )
-    warming.start()
+    if all(effect.any_thread for effect in style.chain.effects):
+        warming = Thread(
+            target=style.chain.exact, args=(style.chain.defaults(),), kwargs={"sample_rate": 48_000, "channels": 1}
+        )
+        warming.start()
     goal, reference_remarks = _hear_file(style, reference, "reference", progress, share=1.0)
     if goal.statistics is None:
         raise AudioError(f"{str(reference)!r} is silent, or too short to hear: choose a reference with sound in it.")

@@ -2,21 +2,25 @@ import csv
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
+import pedalboard
 import pytest
 import soundfile
 import torch
 
 import fxst
 from fxst import audio, tables, transfer
-from fxst.chain import CHAINS
+from fxst.chain import CHAINS, Chain
 from fxst.configs import ApplyConfig
+from fxst.effects import EFFECTS, declare_plugin
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.parameters import Parameter
 from fxst.tables import Table
 from fxst.transfer import apply_files, load, render
 
@@ -335,6 +339,25 @@ def test_the_reference_is_listened_to_once(tmp_path, model_folder, noise, monkey
     inputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
     assert len(list(apply_files(config(inputs, tmp_path / "out", reference=reference, model=model_folder)))) == 2
     assert sorted(opened) == ["a.wav", "a.wav", "b.wav", "b.wav", "ref.wav"]
+
+
+def test_a_plugin_is_made_and_set_by_the_thread_that_applies_it(tmp_path, noise, monkeypatch):
+    """A VST3 or an Audio Unit knows no other: while it listens, nothing of such a chain may be got ready elsewhere."""
+    threads = []
+
+    class Plugin(pedalboard.Phaser):
+        def reset(self):
+            threads.append(threading.current_thread())
+            super().reset()
+
+    chain = Chain("mine", (declare_plugin("mine", Plugin, [Parameter("mix", 0.0, 1.0, 0.5)])(),))
+    monkeypatch.setitem(EFFECTS, "mine", EFFECTS.pop("mine"))
+    folder = make_model(tmp_path / "model", chain)
+    source = save(tmp_path / "in.wav", noise(24_000, 1, 1), 24_000)
+    threads.clear()
+    (result,) = apply_files(config(source, tmp_path / "out.wav", reference=source, model=folder))
+    assert not result.error
+    assert threads == [threading.current_thread()]
 
 
 @pytest.mark.parametrize("when", [0.2, 0.7])
