@@ -1,18 +1,25 @@
 """What training asks for: the right waveform, and the right spectrum at several resolutions."""
 
-import warnings
-from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 __all__ = ["StyleLoss"]
 
+FLOOR = 1e-8
+"""Power under which every bin counts as equally silent, as auraloss has it."""
+
+BLOCK_SAMPLES = 1 << 19
+"""Samples of overlapping frames that are transformed at a time, on a processor: what stays in its cache."""
+
 
 class StyleLoss(nn.Module):
     """Mean absolute error in time plus multi-resolution STFT distance, on linear and log magnitudes.
+
+    First derivatives only, and of the output only.
 
     Args:
         windows: Lengths of the STFT windows, in samples; the FFTs are as long.
@@ -20,24 +27,16 @@ class StyleLoss(nn.Module):
         mae_weight: Weight of the mean absolute error beside the spectral terms.
 
     Source:
-        R. Yamamoto et al., "Parallel WaveGAN", ICASSP 2020, for the spectral loss; auraloss for its code.
+        R. Yamamoto et al., "Parallel WaveGAN", ICASSP 2020, for the spectral loss; it is auraloss'
+        `MultiResolutionSTFTLoss(w_sc=0, w_lin_mag=1, w_log_mag=1)`.
     """
 
     def __init__(self, *, windows: tuple[int, ...], hop: int, mae_weight: float) -> None:
         super().__init__()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from auraloss.freq import MultiResolutionSTFTLoss
-        self.stft = MultiResolutionSTFTLoss(
-            fft_sizes=list(windows),
-            hop_sizes=[hop] * len(windows),
-            win_lengths=list(windows),
-            w_sc=0.0,
-            w_log_mag=1.0,
-            w_lin_mag=1.0,
-        )
-        for resolution in self.stft.stft_losses:
-            resolution.stft = MethodType(_magnitudes, resolution)
+        self.windows = windows
+        for window in windows:
+            self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
+        self.hop = hop
         self.mae_weight = mae_weight
 
     def forward(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,12 +45,82 @@ class StyleLoss(nn.Module):
         Shape:
             output, target: (B, C, T); results, (mean absolute error, spectral distance): scalars.
         """
-        return (output - target).abs().mean(), self.stft(output, target)
+        rows = output.flatten(0, 1), target.flatten(0, 1)
+        distances: list[Tensor] = [
+            _SpectralDistance.apply(*rows, self.get_buffer(f"window{window}"), self.hop) for window in self.windows
+        ]
+        return (output - target).abs().mean(), torch.stack(distances).mean()
 
 
-def _magnitudes(resolution: Any, x: Tensor) -> tuple[Tensor, None]:
-    """Stand in for auraloss's STFT, to the same magnitudes: it also takes the phase, which nobody asks for here."""
-    padded = F.pad(x, (resolution.fft_size // 2,) * 2, mode="reflect")
-    spectrum = torch.fft.rfft(padded.unfold(1, resolution.fft_size, resolution.hop_size) * resolution.window)
-    power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
-    return power.clamp_min(resolution.eps).sqrt(), None
+class _SpectralDistance(torch.autograd.Function):
+    """Mean distance of linear and of log magnitudes, at one resolution.
+
+    The gradient is taken along with the distance, while a block's spectra are at hand: those of a whole batch leave the
+    processor's cache until the way back, and moving memory is most of what this costs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, target: Tensor, window: Tensor, hop: int) -> Tensor:
+        time = output.shape[-1]
+        rows = len(output) if output.is_cuda else max(1, BLOCK_SAMPLES // (len(window) * (time // hop + 1)))
+        differentiated = ctx.needs_input_grad[0]
+        gradients = []
+        count = 0
+        total = output.new_zeros(())
+        for block, aim in zip(*(torch.split(x, rows) for x in (output, target)), strict=True):
+            spectrum = _spectrum(block, window, hop)
+            power, aim_power = _power(spectrum), _power(_spectrum(aim, window, hop))
+            count += power.numel()
+            magnitude = power.sqrt()
+            log_ratio = power.div(aim_power).log_()
+            total += magnitude.sub(aim_power.sqrt_()).abs_().sum()
+            total += log_ratio.abs().sum() / 2
+            if differentiated:
+                # With m the magnitude, d(m + log m) = (1 + 1/m) dm, and dm = Re(conj(X) dX) / m.
+                inverse = magnitude.reciprocal_()
+                slope = inverse.addcmul_(inverse, inverse).mul_(log_ratio.sign_()).mul_(power > FLOOR)
+                gradients.append(_spectrum_adjoint(spectrum.mul_(slope), window, hop, time))
+        if differentiated:
+            ctx.save_for_backward(torch.cat(gradients).div_(count))
+        return total / count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad, None, None, None
+
+
+def _spectrum(x: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Transform frames around every hop of (N, T), the ends mirrored: (N, frames, bins)."""
+    padded = F.pad(x, (len(window) // 2,) * 2, mode="reflect")
+    spectrum: Tensor = torch.fft.rfft(padded.unfold(1, len(window), hop) * window)
+    return spectrum
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).clamp_min_(FLOOR)
+
+
+def _spectrum_adjoint(grad: Tensor, window: Tensor, hop: int, time: int) -> Tensor:
+    """Pass a gradient back through `_spectrum`; it may be written to."""
+    length = len(window)
+    # An inverse transform counts every bin twice that has a mirror image, and the gradient has it once.
+    grad[..., 0] *= 2
+    if length % 2 == 0:
+        grad[..., -1] *= 2
+    frames = torch.fft.irfft(grad, length, norm="forward").mul_(window / 2)
+    rows, count, _ = frames.shape
+    # Overlapping frames in pieces of a hop: the pieces of the same number lie side by side.
+    pieces = -(-length // hop)
+    padded = frames.new_zeros(rows, count - 1 + pieces, hop)
+    for piece in range(pieces):
+        part = frames[..., piece * hop : (piece + 1) * hop]
+        padded[:, piece : piece + count, : part.shape[-1]] += part
+    padded = padded.flatten(1)
+    half = length // 2
+    padded = F.pad(padded, (0, time + 2 * half - padded.shape[1]))  # the last samples may be in no frame
+    result = padded[:, half : half + time]
+    result[:, 1 : half + 1] += padded[:, :half].flip(1)
+    result[:, time - 1 - half : time - 1] += padded[:, half + time :].flip(1)
+    return result

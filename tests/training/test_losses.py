@@ -2,6 +2,7 @@ import auraloss
 import pytest
 import torch
 
+from fxst.training import losses
 from fxst.training.losses import StyleLoss
 
 WINDOWS = (32, 128, 512, 2048)
@@ -14,18 +15,31 @@ def signals():
     return output.requires_grad_(), target
 
 
-def test_the_spectral_distance_and_its_gradient_are_auraloss_own(signals):
+@pytest.mark.parametrize(("windows", "hop"), [(WINDOWS, 256), ((2, 33, 1999), 200), ((600,), 601)])
+@pytest.mark.parametrize("rows_a_block", [1, 2, 100])
+def test_the_spectral_distance_and_its_gradient_are_auraloss_own(signals, monkeypatch, windows, hop, rows_a_block):
     output, target = signals
-    ours = StyleLoss(windows=WINDOWS, hop=256, mae_weight=1.0).double()(output, target)[1]
+    monkeypatch.setattr(losses, "BLOCK_SAMPLES", rows_a_block * windows[-1] * (12_720 // hop + 1))
+    ours = StyleLoss(windows=windows, hop=hop, mae_weight=1.0).double()(output, target)[1]
     plain = auraloss.freq.MultiResolutionSTFTLoss(
-        list(WINDOWS), [256] * 4, list(WINDOWS), w_sc=0.0, w_log_mag=1.0, w_lin_mag=1.0
+        list(windows), [hop] * len(windows), list(windows), w_sc=0.0, w_log_mag=1.0, w_lin_mag=1.0
     ).double()
     for resolution in plain.stft_losses:
         resolution.window = resolution.window.double()
     theirs = plain(output, target)
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
-    gradients = [torch.autograd.grad(loss, output)[0] for loss in (ours, theirs)]
+    gradients = [torch.autograd.grad(3 * loss, output)[0] for loss in (ours, theirs)]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-9)
+
+
+def test_bins_under_the_floor_are_at_no_distance_and_pull_nowhere(signals):
+    output, target = signals
+    silence = 1e-7 * output.detach()
+    silence.requires_grad_()
+    loss = StyleLoss(windows=WINDOWS, hop=256, mae_weight=0.0).double()
+    assert loss(silence, 1e-7 * target)[1] == 0
+    loss(silence, target)[1].backward()
+    assert (silence.grad == 0).all()
 
 
 def test_the_error_in_time_is_the_mean_absolute_one(signals):
