@@ -14,6 +14,9 @@ __all__ = ["Encoder", "EncoderConfig"]
 FLOOR = 1e-10
 """Power under which everything is equally silent: -100 dB."""
 
+BLOCK_SAMPLES = 1 << 19
+"""Samples of overlapping frames that are transformed at a time, on a processor: what stays in its cache."""
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -95,35 +98,38 @@ class Encoder(nn.Module):
         return (filters / filters.sum(0)).float()
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Listen to windows.
+        """Listen to windows; no gradient reaches them, for what is heard was recorded or is rendered without one.
 
         Shape:
             windows: (N, window_samples); result: (N, D).
         """
-        mel = self._power(windows, self.n_fft, self.hop, self.mel_window) @ self.mel  # (N, frames, mels)
-        level = 10 * (mel + FLOOR).log10()
-        picture = (level / 40 + 1).mT.unsqueeze(1)
+        with torch.no_grad():
+            mel, spectrum = self._spectra(windows)
+            level = mel.add_(FLOOR).log10_().mul_(10)
+            frames = windows.unfold(1, self.level_frame, self.level_frame)
+            rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
+            peak = 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
+            parts = (
+                level.mean(1) / 20,
+                level.square().mean(1) / 400,
+                spectrum @ self.bands,
+                self._distribution(rms),
+                self._distribution(peak),
+            )
+            picture = (level / 40 + 1).mT.unsqueeze(1)
         learned = self.cnn(picture).flatten(1, 2)
-        spectrum = self._power(windows, self.spectrum_fft, self.spectrum_fft // 2, self.spectrum_window).mean(1)
-        frames = windows.unfold(1, self.level_frame, self.level_frame)
-        rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
-        peak = 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
-        parts = (
-            learned.mean(-1),
-            learned.square().mean(-1),
-            level.mean(1) / 20,
-            level.square().mean(1) / 400,
-            spectrum @ self.bands,
-            self._distribution(rms),
-            self._distribution(peak),
-        )
-        return torch.cat(parts, 1)
+        return torch.cat((learned.mean(-1), learned.square().mean(-1), *parts), 1)
 
-    def _power(self, x: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
-        """Measure short-time power spectra, scaled so that a sine's peak is its mean square: (N, frames, F)."""
-        frames = x.unfold(1, n_fft, hop) * (window / (0.5 * n_fft))
-        spectrum = torch.fft.rfft(frames)
-        return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).mul_(2)
+    def _spectra(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Measure the power of every mel band in every frame, (N, frames, mels), and the mean spectrum, (N, F)."""
+        # A few windows at a time: the frames of a batch of them do not stay in the processor's cache.
+        samples = windows.shape[1] * self.n_fft // self.hop
+        count = len(windows) if windows.is_cuda else max(1, BLOCK_SAMPLES // samples)
+        mels, spectra = [], []
+        for block in torch.split(windows, count):
+            mels.append(_power(block, self.hop, self.mel_window) @ self.mel)
+            spectra.append(_power(block, self.spectrum_fft // 2, self.spectrum_window).mean(1))
+        return torch.cat(mels), torch.cat(spectra)
 
     def _distribution(self, level_db: Tensor) -> Tensor:
         """Tell how often the level is above each threshold, softly: (N, levels)."""
@@ -147,6 +153,13 @@ class Encoder(nn.Module):
             ),
             1,
         )
+
+
+def _power(x: Tensor, hop: int, window: Tensor) -> Tensor:
+    """Measure short-time power spectra, scaled so that a sine's peak is its mean square: (N, frames, F)."""
+    scaled = window * (math.sqrt(2) / (0.5 * len(window)))
+    spectrum = torch.fft.rfft(x.unfold(1, len(window), hop) * scaled)
+    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
 
 
 def _deviation(mean: Tensor, mean_square: Tensor) -> Tensor:

@@ -34,6 +34,14 @@ def test_the_statistics_of_a_long_signal_are_the_mean_of_its_windows(model, wind
 
 
 @torch.no_grad()
+def test_windows_that_are_heard_a_few_at_a_time_are_heard_alike(model, windows, monkeypatch):
+    at_once = model.statistics(windows)
+    for samples in (1, 5 * 1024 * model.window_samples // 256):  # a window a block, and five
+        monkeypatch.setattr("fxst.models.encoder.BLOCK_SAMPLES", samples)
+        torch.testing.assert_close(model.statistics(windows), at_once, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
 def test_statistics_are_finite_for_silence_clipping_and_denormals(model):
     for level in (0.0, 1e-40, 1.0, 1e3):
         x = torch.full((1, model.window_samples), level)
