@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.ballistics import envelope
+from fxst.ballistics import LANES, envelope
 
 
 def by_its_equation(u, attack, release):
@@ -33,6 +33,14 @@ def test_it_is_its_equation_with_a_coefficient_of_its_own_for_each_row(dtype, to
     assert v.dtype == dtype
     expected = by_its_equation(u.numpy(), attack.numpy(), release.numpy())
     np.testing.assert_allclose(v.numpy(), expected, atol=tolerance)
+
+
+def test_rows_that_are_followed_side_by_side_do_not_hear_each_other():
+    rows = 2 * LANES + 3
+    u = signal(rows, 1, 200)
+    attack, release = torch.rand(2, rows, dtype=torch.float64, generator=torch.manual_seed(1))
+    expected = by_its_equation(u.numpy(), attack.numpy(), release.numpy())
+    np.testing.assert_allclose(envelope(u, attack, release).numpy(), expected, atol=1e-14)
 
 
 def test_without_coefficients_it_is_the_signal():
