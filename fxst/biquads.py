@@ -4,6 +4,9 @@ Rows of a batch are filtered side by side, a few at a time, so that one instruct
 numba compiles it. Imported only where gradients are needed.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numba
@@ -24,8 +27,12 @@ LANES = 8
 
 @_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _filter(x: Array, b: Array, a: Array, stages: Array) -> None:
-    """Filter LANES rows: x (T, LANES); b (K, 3, LANES); a (K, 2, LANES); what leaves each section (T, K, LANES)."""
+    """Filter LANES rows: x (T, LANES); b (K, 3, LANES); a (K, 2, LANES).
+
+    What leaves each section goes to stages (T, K, LANES), or what leaves the last one to (T, 1, LANES).
+    """
     sections = b.shape[0]
+    last = stages.shape[1] - 1
     first = np.zeros((sections, LANES))
     second = np.zeros((sections, LANES))
     signal = np.zeros((1, LANES))
@@ -39,7 +46,7 @@ def _filter(x: Array, b: Array, a: Array, stages: Array) -> None:
                 first[k, r] = b[k, 1, r] * u - a[k, 0, r] * y + second[k, r]
                 second[k, r] = b[k, 2, r] * u - a[k, 1, r] * y
                 signal[0, r] = y
-                stages[n, k, r] = y
+                stages[n, min(k, last), r] = y
 
 
 @_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -77,10 +84,7 @@ class _Cascade(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, b: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-        groups, time, _ = x.shape
-        stages = x.new_empty(groups, time, b.shape[1], LANES)
-        for group in range(groups):
-            _filter(*(tensor[group].detach().numpy() for tensor in (x, b, a, stages)))
+        stages = _filtered(x, b, a, kept=b.shape[1])
         return stages[:, :, -1].contiguous(), stages
 
     @staticmethod
@@ -97,9 +101,32 @@ class _Cascade(torch.autograd.Function):
         x, b, a, stages = ctx.saved_tensors
         grad = grad.contiguous()
         grads = torch.empty_like(x), torch.zeros_like(b), torch.zeros_like(a)
-        for group in range(len(x)):
-            _adjoin(*(tensor[group].detach().numpy() for tensor in (grad, x, stages, b, a, *grads)))
+        _side_by_side(_adjoin, grad, x, stages, b, a, *grads)
         return grads
+
+
+def _filtered(x: Tensor, b: Tensor, a: Tensor, *, kept: int) -> Tensor:
+    """Filter groups of rows, and give what leaves the last `kept` sections, all or one: (groups, T, kept, LANES)."""
+    stages = x.new_empty(*x.shape[:2], kept, LANES)
+    _side_by_side(_filter, x, b, a, stages)
+    return stages
+
+
+def _side_by_side(kernel: Callable[..., None], *groups: Tensor) -> None:
+    """Run a kernel on every group of rows, on as many threads as torch would take; it writes to the last tensors."""
+    rows = list(zip(*(tensor.detach().numpy() for tensor in groups), strict=True))
+    if min(len(rows), torch.get_num_threads()) == 1:
+        for row in rows:
+            kernel(*row)
+        return
+    # Python's threads sleep while they wait; numba's own spin, which would slow all that torch does.
+    for done in [_threads().submit(kernel, *row) for row in rows]:
+        done.result()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="sections")
 
 
 def cascade(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
@@ -130,8 +157,6 @@ def cascade(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
     given = lanes(x.reshape(rows, time)), *(lanes(c.double().repeat_interleave(channels, 0)) for c in (b, a))
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
         y: Tensor = _Cascade.apply(*given)[0]
-    else:  # what leaves the sections is kept for gradients only
-        y = torch.cat(
-            [_Cascade.forward(*(tensor[group : group + 1] for tensor in given))[0] for group in range(len(given[0]))]
-        )
+    else:  # what leaves the other sections is for gradients only
+        y = _filtered(*(tensor.detach() for tensor in given), kept=1)[:, :, 0]
     return y.movedim(-1, 1).flatten(0, 1)[:rows].reshape(x.shape)
