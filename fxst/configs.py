@@ -88,7 +88,7 @@ class StyleConfig:
         0.01, "For spsa: how far knobs are moved at first, in parts of their ranges.", minimum=1e-4, maximum=0.5
     )
     spsa_epsilon_decay: float = option(
-        0.101, "For spsa: the perturbation falls with this power of the step's number.", minimum=0.0
+        0.101, "For spsa: the perturbation falls with this power of the step's number.", minimum=0.0, maximum=1.0
     )
     steps: int = option(12_000, "Optimiser steps.", minimum=1)
     batch: int = option(16, "Examples in a step.", minimum=2)

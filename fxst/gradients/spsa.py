@@ -14,6 +14,9 @@ from fxst.gradients.exact import render_exact
 
 __all__ = ["SPSARenderer"]
 
+SMALLEST_EPSILON = 1e-4
+"""A smaller move is lost in the rounding of float32 renders, and none at all would be divided by."""
+
 
 class SPSARenderer(Renderer):
     """Renders a chain with its exact effects, and estimates the gradient of the knobs by moving all of them at once.
@@ -29,7 +32,7 @@ class SPSARenderer(Renderer):
         chain: The effects to render; any that have an exact form.
         directions: How many directions each step tries.
         epsilon: How far knobs are moved, at first; knobs are on [0, 1].
-        epsilon_decay: e falls with the power -epsilon_decay of the step's number.
+        epsilon_decay: e falls with the power -epsilon_decay of the step's number, but never below a ten-thousandth.
         seed: Seed of the directions.
 
     Raises:
@@ -50,9 +53,9 @@ class SPSARenderer(Renderer):
         seed: int = 0,
     ) -> None:
         super().__init__(chain)
-        if directions < 1 or not 0 < epsilon <= 0.5 or epsilon_decay < 0:
+        if directions < 1 or not SMALLEST_EPSILON <= epsilon <= 0.5 or not 0 <= epsilon_decay <= 1:
             raise SettingsError(
-                "SPSA takes one direction or more, an epsilon above 0 and up to 0.5, and a decay of 0 or more."
+                f"SPSA takes one direction or more, an epsilon from {SMALLEST_EPSILON:g} to 0.5, a decay from 0 to 1."
             )
         self.directions, self.epsilon, self.epsilon_decay, self.seed = directions, epsilon, epsilon_decay, seed
         self._step = 0
@@ -61,7 +64,7 @@ class SPSARenderer(Renderer):
         self._step = step
 
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
-        epsilon = self.epsilon / (1 + self._step) ** self.epsilon_decay
+        epsilon = max(SMALLEST_EPSILON, self.epsilon / (1 + self._step) ** self.epsilon_decay)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._step)
         signs = torch.randint(0, 2, (self.directions, *knobs.shape), generator=generator) * 2.0 - 1.0
         render = partial(render_exact, self.chain, sample_rate=sample_rate)
@@ -88,5 +91,7 @@ class _Perturbed(torch.autograd.Function):
         renders = ctx.render(x.repeat(2 * count, 1, 1), several)
         y_ahead, y_behind = renders.view(2, count, *x.shape)
         change = ((y_ahead - y_behind) * gradients[0]).double().sum(dim=(2, 3))
-        estimate = (change[..., None] / (ahead - behind).double()).mean(dim=0)
+        taken = (ahead - behind).double()
+        # A knob that is beyond its range did not move, and nothing is known of it.
+        estimate = torch.where(taken == 0, 0, change[..., None] / taken).mean(dim=0)
         return None, estimate.to(knobs.dtype), None, None

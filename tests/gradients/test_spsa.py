@@ -4,7 +4,7 @@ import torch
 
 from fxst.chain import CHAINS
 from fxst.errors import SettingsError
-from fxst.gradients import AutodiffRenderer
+from fxst.gradients import AutodiffRenderer, spsa
 from fxst.gradients.exact import render_exact
 from fxst.gradients.spsa import SPSARenderer
 
@@ -56,7 +56,9 @@ def test_the_mean_of_many_directions_is_the_gradient(chain, audio):
         target = chain.autodiff(audio, knobs * 0.8 + 0.1, sample_rate=RATE)
         direction = (chain.autodiff(audio, knobs, sample_rate=RATE) - target).sign()
     truth = gradient(AutodiffRenderer(chain), audio, knobs, direction)
-    found = gradient(SPSARenderer(chain, directions=256), audio, knobs, direction)
+    # The power of the noise is about (P - 1) / directions of the gradient's.
+    directions = max(256, 24 * (len(chain.knobs) - 1))
+    found = gradient(SPSARenderer(chain, directions=directions), audio, knobs, direction)
     assert (torch.cosine_similarity(found, truth) >= 0.95).all()
     assert about_as_long(found, truth).all()
 
@@ -95,7 +97,74 @@ def test_no_gradient_is_claimed_for_the_audio(audio):
     assert knobs.grad is not None
 
 
-@pytest.mark.parametrize("options", [{"directions": 0}, {"epsilon": 0.0}, {"epsilon": 0.6}, {"epsilon_decay": -1}])
+@pytest.fixture
+def louder(monkeypatch):
+    """Give `louder(gains)`: in the place of the chain, the sum of its knobs, each by its gain, turns the sound up.
+
+    `louder.moved` is where the knobs of all renders were. A knob's estimate is its gain, plus the others' noise.
+    """
+
+    def make(gains):
+        def render(chain, x, knobs, *, sample_rate):
+            make.moved.append(knobs)
+            return x * (knobs.double() @ gains)[:, None, None]
+
+        make.moved = []
+        monkeypatch.setattr(spsa, "render_exact", render)
+
+    return make
+
+
+@pytest.mark.parametrize(("step", "epsilon"), [(0, 0.02), (99, 0.002), (1_000_000, 1e-4)])
+def test_knobs_are_moved_by_an_epsilon_that_falls_and_does_not_vanish(step, epsilon, louder):
+    louder(torch.ones(8, dtype=torch.float64))
+    renderer = SPSARenderer(EQ_COMP, directions=3, epsilon=0.02, epsilon_decay=0.5)
+    renderer.at_step(step)
+    x = torch.ones(1, 1, 4)
+    found = gradient(renderer, x, torch.full((1, 8), 0.5), x)
+    assert found.isfinite().all()
+    unmoved, moved = louder.moved
+    torch.testing.assert_close(unmoved, torch.full((1, 8), 0.5))
+    assert moved.shape == (6, 8)
+    torch.testing.assert_close((moved - 0.5).abs(), torch.full((6, 8), epsilon), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("step", [0, 5000, 10_000_000])
+def test_each_knob_is_divided_by_the_step_that_it_took(step, louder):
+    """At its end, near it, and in the middle, side by side; the gain of all others is nought, and so is their noise."""
+    knobs = torch.tensor([[0.0, 0.00004, 0.004, 0.5, 0.5, 0.996, 0.99996, 1.0]])
+    x = torch.ones(1, 1, 4)
+    for knob in range(8):
+        gains = torch.zeros(8, dtype=torch.float64)
+        gains[knob] = 3.0
+        louder(gains)
+        renderer = SPSARenderer(EQ_COMP, epsilon=0.01, epsilon_decay=1.0)
+        renderer.at_step(step)
+        found = gradient(renderer, x, knobs, x)
+        assert found[0, knob].item() == pytest.approx(12.0, rel=1e-3)
+
+
+def test_of_a_knob_beyond_its_range_nothing_is_claimed(louder):
+    louder(torch.ones(8, dtype=torch.float64))
+    x = torch.ones(1, 1, 4)
+    found = gradient(SPSARenderer(EQ_COMP), x, torch.tensor([[1.5, -0.5, *[0.5] * 6]]), x)
+    assert found.isfinite().all()
+    assert (found[0, :2] == 0).all()
+    assert (found[0, 2:] != 0).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"directions": 0},
+        {"epsilon": 0.0},
+        {"epsilon": 5e-5},
+        {"epsilon": 0.6},
+        {"epsilon_decay": -1},
+        {"epsilon_decay": 2},
+    ],
+    ids=str,
+)
 def test_options_out_of_range(options):
     with pytest.raises(SettingsError, match="SPSA"):
         SPSARenderer(EQ_COMP, **options)
