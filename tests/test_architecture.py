@@ -28,7 +28,7 @@ LAYERS = (
 )
 
 HOMES = {  # outside packages, and the modules or folders that may import them
-    "auraloss": {"training", "evaluation"},
+    "auraloss": set(),
     "lightning": {"training"},
     "matchering": {"evaluation.matchering"},
     "matplotlib": {"plots", "training"},
