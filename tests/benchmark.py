@@ -21,7 +21,8 @@ from fxst.configs import StyleConfig
 from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, make_renderer
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
-from fxst.training.losses import StyleLoss
+from fxst.training.runs import keep_freed_memory
+from fxst.training.style import StyleModule
 
 SAMPLE_RATE = 24_000
 CLIP = 12_720
@@ -51,27 +52,25 @@ def forward_and_backward(chain, batch, samples):
 
 
 def training_step(method):
-    """Time a full step of `fxst style train` on eq-comp, but for drawing the data: render, predict, render, descend."""
+    """Time a full step of `fxst style train` on eq-comp, but for drawing the data and writing the logs."""
     chain = CHAINS["eq-comp"]
     generator = torch.manual_seed(0)
     config = StyleConfig(Path("nowhere"), gradient=method)
     model = StyleModel(StyleModelConfig(len(chain.knobs), EncoderConfig(sample_rate=SAMPLE_RATE, window_samples=CLIP)))
     renderer = make_renderer(method, chain, sample_rate=SAMPLE_RATE, options=MethodOptions())
-    loss = StyleLoss(windows=config.stft_windows, hop=config.stft_hop, mae_weight=config.mae_weight)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    module = StyleModule(model, renderer, config)
+    optimiser = module.configure_optimizers()["optimizer"]
     dry, reference = (0.1 * torch.randn(32, config.listen_clips, CLIP, generator=generator) for _ in range(2))
     hidden = torch.rand(32, len(chain.knobs), generator=generator)
 
     def step():
-        with torch.no_grad():
-            target, produced = (chain.autodiff(x, hidden, sample_rate=SAMPLE_RATE) for x in (dry[:, :1], reference))
-        output = renderer(dry[:, :1], model(dry, produced), sample_rate=SAMPLE_RATE)
-        mae, stft = loss(output, target)
+        losses = module.measure((dry, reference, hidden))
         optimiser.zero_grad()
-        (config.mae_weight * mae + stft).backward()
+        losses["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
 
-    return median_ms(step, runs=10)
+    return median_ms(step)
 
 
 def program(*arguments):
@@ -150,6 +149,7 @@ def compare_apply(folder, runs=3):
 
 def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    keep_freed_memory()  # as training does
     for what, ms, target in entries():
         print(f"{what:58} {ms:8.1f} ms" + (f"   (target {target:.0f} ms)" if target else ""))
     with tempfile.TemporaryDirectory() as folder:

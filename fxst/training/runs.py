@@ -32,7 +32,7 @@ from fxst.configs import ProxyConfig, StyleConfig
 from fxst.data import manifest
 from fxst.errors import ModelError, SettingsError
 
-__all__ = ["Curve", "Run", "TrainingModule", "device_is_there", "run"]
+__all__ = ["Curve", "Run", "TrainingModule", "device_is_there", "keep_freed_memory", "run"]
 
 Config = StyleConfig | ProxyConfig
 
@@ -71,7 +71,7 @@ class TrainingModule(lightning.LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         config: Config = self.config
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.learning_rate, weight_decay=1e-4)
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
 
         def factor(step: int) -> float:
             """Rise for the first steps, then fall along half a cosine to a hundredth."""
@@ -282,7 +282,7 @@ def run(
     """
     last = _begin(config, folder)
     lightning.seed_everything(config.seed, verbose=False)
-    _keep_freed_memory()
+    keep_freed_memory()
     module = make()
     table = _LossTable(columns)
     # Tips, devices that are not there, remarks on workers (batches are copied from a file; a worker would only take a
@@ -408,7 +408,7 @@ def _describe(data: manifest.Dataset, *others: manifest.Dataset) -> dict[str, An
     } | ({"also": [_describe(other) for other in others]} if others else {})
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask glibc not to hand large buffers back to the system: on a CPU, page faults took a third of each step."""
     if sys.platform != "linux":
         return
