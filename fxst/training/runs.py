@@ -60,14 +60,24 @@ class TrainingModule(lightning.LightningModule, ABC):
         """Return the losses of a batch; `loss` is what is minimised."""
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        losses = self.measure(batch)
+        losses = self._finite(batch)
         self.log_dict({f"train_{name}": value for name, value in losses.items()}, prog_bar=True)
         self.log("learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         return losses["loss"]
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        losses = self.measure(batch)
+        losses = self._finite(batch)
         self.log_dict({f"val_{name}": value for name, value in losses.items()}, batch_size=batch[0].shape[0])
+
+    def _finite(self, batch: Batch) -> dict[str, Tensor]:
+        """Measure a batch; a loss that is no number would train on to the end, and every weight with it."""
+        losses = self.measure(batch)
+        if not losses["loss"].isfinite():
+            raise SettingsError(
+                f"The loss is no finite number at step {self.global_step}: begin another run with a lower --learning-rate "
+                "or, with an effect of your own, with narrower ranges; this run's checkpoints keep what was before."
+            )
+        return losses
 
     def configure_optimizers(self) -> Any:
         config: Config = self.config

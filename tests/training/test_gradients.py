@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from fxst.configs import StyleConfig
-from fxst.errors import ModelError
+from fxst.errors import ModelError, SettingsError
 from fxst.gradients import METHODS, SPSARenderer
 from fxst.models import checkpoint
+from fxst.training.losses import StyleLoss
 from fxst.training.style import train
 
 
@@ -65,6 +66,25 @@ def test_a_resumed_run_draws_the_directions_that_it_would_have_drawn(config, tmp
     train(replace(cut, resume=True))
     for name, value in weights(whole.output).items():
         torch.testing.assert_close(weights(cut.output)[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("training", "step"), [(True, 2), (False, 4)], ids=["training", "validation"])
+def test_a_loss_that_is_not_finite_ends_the_run_and_what_was_before_is_kept(training, step, config, monkeypatch):
+    forward = StyleLoss.forward
+    trained = []
+
+    def infinite_after_two_steps(loss, output, target):
+        mae, stft = forward(loss, output, target)
+        trained.append(loss.training)
+        return (mae / 0 if loss.training == training and sum(trained) > 2 else mae), stft
+
+    monkeypatch.setattr(StyleLoss, "forward", infinite_after_two_steps)
+    with pytest.raises(SettingsError, match=f"no finite number at step {step}: .*--learning-rate"):
+        train(config)
+    for name in ("best", "last"):
+        kept = torch.load(config.output / "checkpoints" / f"{name}.ckpt", weights_only=False)
+        assert kept["global_step"] == 2
+        assert all(value.isfinite().all() for value in kept["state_dict"].values())
 
 
 def test_what_is_missing_is_told_before_a_folder_is_made(config, tmp_path):
