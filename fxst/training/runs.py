@@ -74,7 +74,7 @@ class TrainingModule(lightning.LightningModule, ABC):
         losses = self.measure(batch)
         if not losses["loss"].isfinite():
             raise SettingsError(
-                f"The loss is no finite number at step {self.global_step}: begin another run with a lower --learning-rate "
+                f"The loss is no finite number at step {self.global_step}: begin a run with a lower --learning-rate "
                 "or, with an effect of your own, with narrower ranges; this run's checkpoints keep what was before."
             )
         return losses
