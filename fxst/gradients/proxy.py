@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from fxst.chain import Chain
-from fxst.errors import ModelError
+from fxst.effects import Effect
+from fxst.errors import ModelError, SettingsError
 from fxst.gradients.base import Renderer
 from fxst.models import proxy_file
+from fxst.models.proxy import ProxyModel
 from fxst.models.proxy_file import Proxy
 
 __all__ = ["ProxyRenderer"]
@@ -18,32 +20,48 @@ __all__ = ["ProxyRenderer"]
 class ProxyRenderer(Renderer):
     """Renders a chain through proxies, one an effect, each on its own knobs; the gradient is theirs.
 
-    The proxies' weights are not trained any more.
+    The proxies' weights are not trained any more. An effect without knobs has nothing to learn, and needs no proxy: its
+    autodiff form stands in.
 
     Args:
         chain: The effects to imitate.
-        proxies: A proxy of each, in the chain's order.
+        proxies: A proxy of each that has knobs, in the chain's order.
 
     Raises:
         ModelError: A proxy is of another effect, of other ranges, or of another rate than the first.
+        SettingsError: The chain has no knobs, or an effect without knobs has no autodiff form either.
     """
 
     def __init__(self, chain: Chain, proxies: Sequence[Proxy]) -> None:
         super().__init__(chain)
-        if len(proxies) != len(chain.effects):
+        count = len(_with_knobs(chain))
+        if not count:
+            raise SettingsError(f"Chain {chain.name} has no knobs for a gradient to reach.")
+        if len(proxies) != count:
             raise ModelError(
-                f"Chain {chain.name} needs {len(chain.effects)} proxies, one an effect: {len(proxies)} given."
+                f"Chain {chain.name} needs {count} proxies, one an effect that has knobs: {len(proxies)} given."
             )
         self.sample_rate = proxies[0].sample_rate
-        for effect, proxy in zip(chain.effects, proxies, strict=True):
-            proxy.check(effect, sample_rate=self.sample_rate)
-        self.proxies = nn.ModuleList(proxy.model for proxy in proxies)
-        self.sizes = [proxy.model.config.n_knobs for proxy in proxies]
+        self.proxies = nn.ModuleList()
+        left = iter(proxies)
+        for label, effect in zip(chain.labels, chain.effects, strict=True):
+            if label in _with_knobs(chain):
+                proxy = next(left)
+                proxy.check(effect, sample_rate=self.sample_rate)
+                self.proxies.append(proxy.model)
+            elif effect.differentiable:
+                self.proxies.append(_Fixed(effect, sample_rate=self.sample_rate))
+            else:
+                raise SettingsError(
+                    f"The {label} of chain {chain.name} has neither a knob, for a proxy to learn, nor a torch form: "
+                    "leave one free, or train with --gradient spsa."
+                )
+        self.sizes = [sum(not p.constant for p in effect.parameters) for effect in chain.effects]
         self.requires_grad_(False)
 
     @staticmethod
     def load(chain: Chain, folders: Sequence[str | Path] = (), *, sample_rate: int) -> "ProxyRenderer":
-        """Find a proxy for every effect of a chain: the first given one of that effect, else the shipped one.
+        """Find a proxy for every effect of a chain: the first given one that can stand in for it, else the shipped one.
 
         Args:
             chain: The effects to imitate.
@@ -53,22 +71,67 @@ class ProxyRenderer(Renderer):
         Raises:
             ModelError: A folder holds no proxy or one that the chain has no use for, or nobody has trained one for an
                 effect as it stands in the chain.
+            SettingsError: The chain has no knobs, or an effect without knobs has no autodiff form either.
         """
         given = [proxy_file.load(folder) for folder in folders]
-        unused = {proxy.effect.name for proxy in given} - {effect.name for effect in chain.effects}
-        if unused:
-            raise ModelError(f"Chain {chain.name} has no {', '.join(sorted(unused))} that a proxy could stand in for.")
         chosen = []
-        for effect in chain.effects:
-            of_effect = [proxy for proxy in given if proxy.effect.name == effect.name]
-            proxy = of_effect[0] if of_effect else proxy_file.load(effect.name)
-            proxy.check(effect, sample_rate=sample_rate)
-            chosen.append(proxy)
+        for label, effect in _with_knobs(chain).items():
+            shipped = proxy_file.load_shipped(effect.name)
+            known = [proxy for proxy in (*given, shipped) if proxy is not None and proxy.effect.name == effect.name]
+            misfits = [proxy.misfits(effect, sample_rate=sample_rate) for proxy in known]
+            if () not in misfits:
+                raise ModelError(_nobody_trained(chain, label, known, misfits))
+            chosen.append(known[misfits.index(())])
+        for proxy in given:
+            if not any(proxy is one for one in chosen):
+                raise ModelError(
+                    f"Chain {chain.name} has no use for {proxy.called} of a {proxy.effect.name}: leave it out."
+                )
         return ProxyRenderer(chain, chosen)
 
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
         if sample_rate != self.sample_rate:
             raise ModelError(f"These proxies are of {self.sample_rate} Hz, not {sample_rate} Hz.")
+        self._check_echoes(x.shape[-1])
         for proxy, of_effect in zip(self.proxies, torch.split(knobs, self.sizes, 1), strict=True):
             x = proxy(x, of_effect)
         return x
+
+    def _check_echoes(self, time: int) -> None:
+        """Refuse what is longer than a proxy's echoes: these were cut where the clips that it was trained on ended."""
+        for label, proxy in zip(self.chain.labels, self.proxies, strict=True):
+            if isinstance(proxy, ProxyModel) and proxy.echoes and time > proxy.config.echo_samples:
+                raise ModelError(
+                    f"The proxy of the {label} has echoes of {proxy.config.echo_samples} samples, for it was trained "
+                    f"on clips of so many, and cannot render {time}: train one on longer clips, or take shorter ones."
+                )
+
+
+class _Fixed(nn.Module):
+    """An effect of which nothing turns, by its autodiff form."""
+
+    def __init__(self, effect: Effect, *, sample_rate: int) -> None:
+        super().__init__()
+        self.effect, self.sample_rate = effect, sample_rate
+
+    def forward(self, x: Tensor, _: Tensor) -> Tensor:
+        values = {p.name: x.new_full((x.shape[0],), p.minimum) for p in self.effect.parameters}
+        return self.effect.autodiff(x, values, sample_rate=self.sample_rate)
+
+
+def _with_knobs(chain: Chain) -> dict[str, Effect]:
+    """Return the effects that have something to learn, by their labels."""
+    labelled = zip(chain.labels, chain.effects, strict=True)
+    return {label: effect for label, effect in labelled if not all(p.constant for p in effect.parameters)}
+
+
+def _nobody_trained(chain: Chain, label: str, known: Sequence[Proxy], misfits: Sequence[tuple[str, ...]]) -> str:
+    """Say why no proxy can stand in for an effect, by the one that is nearest to it, and what to do."""
+    remedy = (
+        f"train one with `fxst proxy train DIR --chain {chain.name} --effect {label}` and name its folder with "
+        "--proxy, or use --gradient spsa."
+    )
+    if not known:
+        return f"There is no proxy of the {label}: {remedy}"
+    proxy, misfit = min(zip(known, misfits, strict=True), key=lambda pair: len(pair[1]))
+    return f"The {label} of chain {chain.name} cannot be imitated by {proxy.called}, which {misfit[0]}: {remedy}"

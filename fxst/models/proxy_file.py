@@ -12,7 +12,7 @@ from fxst.errors import ModelError
 from fxst.models import checkpoint
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
 
-__all__ = ["Proxy", "load", "save"]
+__all__ = ["Proxy", "load", "load_shipped", "save"]
 
 FORMAT = "fxst-proxy"
 
@@ -26,38 +26,63 @@ class Proxy:
         effect: The effect that it imitates, with the ranges of its parameters.
         sample_rate: The rate at which it does, in Hz.
         card: What is known of it.
+        folder: Where it was read from; None for one that was made just now.
     """
 
     model: ProxyModel
     effect: Effect
     sample_rate: int
     card: dict[str, Any]
+    folder: Path | None = None
 
-    def check(self, effect: Effect, *, sample_rate: int) -> None:
-        """Check that this is a proxy of an effect as it stands in a chain: a knob means nothing without its range.
+    @property
+    def called(self) -> str:
+        """Name it for a person."""
+        return f"the proxy of the {self.effect.name}" if self.folder is None else f"the proxy {str(self.folder)!r}"
+
+    def misfits(self, effect: Effect, *, sample_rate: int) -> tuple[str, ...]:
+        """Tell in what it is no proxy of an effect as it stands in a chain: a knob means nothing without its range.
 
         Args:
             effect: The effect to stand in for.
             sample_rate: The rate at which to, in Hz.
 
+        Returns:
+            Ends of the sentence "a proxy which ..."; none where it can stand in.
+        """
+        if effect.name != self.effect.name:
+            return (f"is of the {self.effect.name}",)
+        if effect.options() != self.effect.options():
+            return (f"knows {_options(self.effect)}, not {_options(effect)}",)
+        misfits = []
+        for wanted, known in zip(effect.parameters, self.effect.parameters, strict=True):
+            if (wanted.minimum, wanted.maximum, wanted.scale) != (known.minimum, known.maximum, known.scale):
+                scales = (f" on a {p.scale} scale" if wanted.scale != known.scale else "" for p in (known, wanted))
+                ranges = (f"from {p.minimum:g} to {p.maximum:g}{next(scales)}" for p in (known, wanted))
+                misfits.append(f"knows {known.name} {next(ranges)}, not {next(ranges)}")
+        if sample_rate != self.sample_rate:
+            misfits.append(f"is of {self.sample_rate} Hz, not {sample_rate} Hz")
+        return tuple(misfits)
+
+    def check(self, effect: Effect, *, sample_rate: int) -> None:
+        """Check that it can stand in for an effect.
+
+        Args:
+            effect: The effect, as it stands in a chain.
+            sample_rate: The rate at which to stand in, in Hz.
+
         Raises:
             ModelError: It is a proxy of something else.
         """
-        if effect.name != self.effect.name:
-            raise ModelError(f"This is a proxy of the {self.effect.name}; it cannot stand in for the {effect.name}.")
-        if effect.options() != self.effect.options():
-            raise ModelError(f"This proxy is of a {effect.name} with {self.effect.options()}, not {effect.options()}.")
-        for wanted, known in zip(effect.parameters, self.effect.parameters, strict=True):
-            if (wanted.minimum, wanted.maximum, wanted.scale) != (known.minimum, known.maximum, known.scale):
-                raise ModelError(
-                    f"This proxy knows {effect.name} {known.name} from {known.minimum:g} to {known.maximum:g}, and the "
-                    f"chain has it from {wanted.minimum:g} to {wanted.maximum:g}; train one with `fxst proxy train`."
-                )
-        if sample_rate != self.sample_rate:
-            raise ModelError(
-                f"This proxy of the {effect.name} is of {self.sample_rate} Hz, not {sample_rate} Hz; train one with "
-                "`fxst proxy train`."
-            )
+        misfits = self.misfits(effect, sample_rate=sample_rate)
+        if misfits:
+            raise ModelError(f"The {effect.name} cannot be imitated by {self.called}, which {misfits[0]}.")
+
+
+def _options(effect: Effect) -> str:
+    """Write what else than its ranges defines an effect: `the kinds peak, high_shelf`."""
+    options = {name: value if isinstance(value, list) else [value] for name, value in effect.options().items()}
+    return "; ".join(f"the {name} {', '.join(map(str, value))}" for name, value in options.items())
 
 
 def save(folder: Path, model: ProxyModel, effect: Effect, *, card: dict[str, Any]) -> None:
@@ -91,4 +116,17 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Proxy:
     model, chain, sample_rate, card = checkpoint.read(folder, (FORMAT,), build)
     if len(chain.effects) != 1 or sample_rate != model.config.sample_rate:
         raise ModelError(f"The proxy {folder} is damaged (its parts do not agree); restore its files.")
-    return Proxy(model.to(device), chain.effects[0], sample_rate, card)
+    return Proxy(model.to(device), chain.effects[0], sample_rate, card, folder)
+
+
+def load_shipped(effect: str) -> Proxy | None:
+    """Read the shipped proxy of an effect; None where there is none.
+
+    Args:
+        effect: The effect's name.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    folder = checkpoint.pretrained_folder() / "proxy" / effect
+    return load(folder) if folder.is_dir() else None

@@ -12,8 +12,16 @@ RATE = 24_000
 OF_PROXIES = ("proxy", "half-hybrid", "full-hybrid")
 
 
-def make(method, chain, **options):
-    return make_renderer(method, chain, sample_rate=RATE, options=MethodOptions(**options))
+@pytest.fixture
+def make(own_proxies):
+    """Give `make(method, chain)`: its renderer, through proxies of ours where none is shipped."""
+
+    def make(method, chain, **options):
+        if method in OF_PROXIES:
+            options = {"proxies": own_proxies(chain)} | options
+        return make_renderer(method, chain, sample_rate=RATE, options=MethodOptions(**options))
+
+    return make
 
 
 def gradient(renderer, x, knobs, direction):
@@ -33,7 +41,7 @@ def settings(chain, batch=2):
 
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=lambda chain: chain.name)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_batch_in_gives_a_batch_out_and_a_gradient_for_every_example(method, chain, audio):
+def test_a_batch_in_gives_a_batch_out_and_a_gradient_for_every_example(method, chain, audio, make):
     renderer = make(method, chain)
     assert isinstance(renderer, Renderer)
     assert not any(parameter.requires_grad for parameter in renderer.parameters())
@@ -48,7 +56,7 @@ def test_a_batch_in_gives_a_batch_out_and_a_gradient_for_every_example(method, c
 @pytest.mark.parametrize("level", [0.0, 1.0], ids=["silence", "speech"])
 @pytest.mark.parametrize("end", [0.0, 1.0])
 @pytest.mark.parametrize("method", METHODS)
-def test_all_is_finite_at_the_rails(method, end, level, chain, audio):
+def test_all_is_finite_at_the_rails(method, end, level, chain, audio, make):
     knobs = torch.full((2, len(chain.knobs)), end)
     renderer = make(method, chain)
     assert renderer(level * audio, knobs, sample_rate=RATE).isfinite().all()
@@ -57,7 +65,7 @@ def test_all_is_finite_at_the_rails(method, end, level, chain, audio):
 
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=lambda chain: chain.name)
 @pytest.mark.parametrize(("method", "training"), [("full-hybrid", True), ("spsa", True), ("half-hybrid", False)])
-def test_the_sound_is_the_exact_effects(method, training, chain, audio):
+def test_the_sound_is_the_exact_effects(method, training, chain, audio, make):
     knobs = settings(chain)
     exact = render_exact(chain, audio, knobs, sample_rate=RATE)
     for turned in (knobs, knobs.clone().requires_grad_()):
@@ -67,14 +75,14 @@ def test_the_sound_is_the_exact_effects(method, training, chain, audio):
 
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=lambda chain: chain.name)
 @pytest.mark.parametrize("method", ["half-hybrid", "full-hybrid"])
-def test_the_gradient_of_a_hybrid_is_the_proxies(method, chain, audio):
+def test_the_gradient_of_a_hybrid_is_the_proxies(method, chain, audio, make):
     knobs = settings(chain)
     direction = torch.randn(audio.shape, generator=torch.manual_seed(1))
     wanted = gradient(make("proxy", chain), audio, knobs, direction)
     torch.testing.assert_close(gradient(make(method, chain), audio, knobs, direction), wanted)
 
 
-def test_a_half_hybrid_trains_on_what_the_proxies_render(audio):
+def test_a_half_hybrid_trains_on_what_the_proxies_render(audio, make):
     chain = CHAINS["eq-comp"]
     knobs = settings(chain)
     imitated = make("proxy", chain)(audio, knobs, sample_rate=RATE)
@@ -82,7 +90,7 @@ def test_a_half_hybrid_trains_on_what_the_proxies_render(audio):
     assert not torch.equal(make("half-hybrid", chain).eval()(audio, knobs, sample_rate=RATE), imitated)
 
 
-def test_options_belong_to_their_method():
+def test_options_belong_to_their_method(make):
     chain = CHAINS["eq-comp"]
     assert make("spsa", chain, directions=3, epsilon=0.02, seed=7).directions == 3
     with pytest.raises(SettingsError, match="SPSA takes"):
