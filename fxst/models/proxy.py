@@ -124,6 +124,7 @@ class _Tone(nn.Module):
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept may be trained with later
 def _tone_basis(bands: int, dtype: torch.dtype, device: torch.device, *, sample_rate: int) -> Tensor:
     """Return the log response of a triangle around each band's frequency, (bands, 2F): real and imaginary parts.
 

@@ -49,6 +49,15 @@ def test_audio_and_knobs_have_the_gradient_that_small_differences_show(model, x)
     assert torch.autograd.gradcheck(model, (x, knobs))
 
 
+def test_a_proxy_that_was_used_before_can_be_trained_after(x):
+    """`fxst apply` and validation compute without gradients, and what they leave in memory is used again."""
+    model, knobs = shaken(tone_bands=11), torch.tensor([[0.3, 0.8]] * 2, dtype=torch.float64)
+    with torch.inference_mode():
+        model(x, knobs)
+    model(x, knobs.requires_grad_()).square().sum().backward()
+    assert (knobs.grad != 0).all()
+
+
 @pytest.mark.parametrize("end", [0.0, 1.0])
 @pytest.mark.parametrize("level", [0.0, 1e-6, 100.0])
 def test_gradients_are_finite_at_the_rails(model, x, end, level):
