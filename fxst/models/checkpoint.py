@@ -32,6 +32,8 @@ __all__ = ["Checkpoint", "find", "load", "pretrained_folder", "read", "save", "w
 FORMAT = "fxst-style"
 STUDIO_FORMAT = "fxst-studio"
 FORMAT_VERSION = 1
+CALLED = {FORMAT: "style model", STUDIO_FORMAT: "style model", "fxst-proxy": "proxy"}
+"""What a person calls a model of each format."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,11 @@ def read(
         weights = (folder / "model.safetensors").read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"The model {folder} cannot be read ({error}); restore its files.") from error
-    if not isinstance(card, dict) or card.get("format") not in kinds:
-        raise ModelError(f"{folder / 'card.json'} is not the card of an {kinds[0].replace('-', ' ')} model.")
+    found = card.get("format") if isinstance(card, dict) else None
+    if found not in kinds:
+        wanted, other = CALLED[kinds[0]], CALLED.get(str(found))
+        is_none = f"{str(folder)!r} is a {other}, and no" if other else f"{str(folder / 'card.json')!r} is no card of a"
+        raise ModelError(f"{is_none} {wanted}: name the folder of one.")
     if card.get("format_version") != FORMAT_VERSION:
         raise ModelError(
             f"The model {folder} has format version {card.get('format_version')}, and this fxst reads version "
@@ -187,6 +192,7 @@ def find(name_or_path: str | Path, kind: str) -> Path:
     if len(folder.parts) == 1 and (shipped / folder / "card.json").is_file():
         return shipped / folder
     names = ", ".join(sorted(path.parent.name for path in shipped.glob("*/card.json"))) or "none"
+    what = "proxy" if kind == "proxy" else "model"
     raise ModelError(
-        f"There is no model {str(name_or_path)!r}: shipped are {names}; or name a folder with a card.json."
+        f"There is no {what} {str(name_or_path)!r}: shipped are {names}; or name a folder with a card.json."
     )

@@ -57,16 +57,23 @@ def test_a_default_is_no_part_of_what_is_imitated(saved):
     proxy_file.load(saved[0]).check(other, sample_rate=24_000)
 
 
-def test_a_style_model_is_no_proxy_and_a_proxy_no_style_model(saved):
-    with pytest.raises(ModelError, match="fxst style model"):
+def test_a_style_model_is_no_proxy_and_a_proxy_no_style_model(saved, tmp_path):
+    with pytest.raises(ModelError, match=r"proxy' is a proxy, and no style model"):
         checkpoint.load(saved[0])
-    with pytest.raises(ModelError, match="fxst proxy model"):
+    with pytest.raises(ModelError, match=r"eq' is a style model, and no proxy"):
         proxy_file.load(checkpoint.pretrained_folder() / "style" / "eq")
+    (tmp_path / "card.json").write_text('{"format": "other"}')
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelError, match="no card of a proxy"):
+        proxy_file.load(tmp_path)
 
 
-def test_an_unknown_name_is_answered_with_the_shipped_ones():
-    with pytest.raises(ModelError, match="compressor"):
-        proxy_file.load("nosuch")
+@pytest.mark.parametrize("name", ["nosuch", "runs/none"])
+def test_an_unknown_name_is_answered_with_the_shipped_ones(name):
+    with pytest.raises(ModelError, match=f"There is no proxy '{name}': shipped are compressor"):
+        proxy_file.load(name)
+    with pytest.raises(ModelError, match=f"There is no model '{name}'"):
+        checkpoint.load(name)
 
 
 @pytest.mark.parametrize("effect", CHAINS["fx"].effects, ids=lambda effect: effect.name)
