@@ -108,6 +108,30 @@ class Chain:
             for label, effect, values in zip(self.labels, self.effects, turned, strict=True)
         )
 
+    def at_amount(self, settings: Sequence[Setting], amount: float) -> tuple[Setting, ...]:
+        """Turn a table down, or up, between what leaves the sound as it is and itself.
+
+        What an effect is out of the way by, such as gains and a mix, moves along its own scale; the rest stays.
+
+        Args:
+            settings: The table.
+            amount: 0 leaves the sound as it is, 1 is the table, and what is above goes further, as far as effects can.
+
+        Raises:
+            SettingsError: The table is not one of this chain.
+        """
+        values = self.values(settings)
+        for effect, of_effect in zip(self.effects, values, strict=True):
+            widest = {p.name: p for p in effect.widest()}
+            for name, rest in effect.transparent().items():
+                p = widest[name]
+                low, high = p.to_knob(rest), p.to_knob(of_effect[name])
+                if amount == 0:
+                    of_effect[name] = rest
+                elif amount != 1:
+                    of_effect[name] = p.to_value(min(1.0, max(0.0, low + amount * (high - low))))
+        return self._table(values)
+
     def defaults(self) -> tuple[Setting, ...]:
         """Write the table of every parameter's default."""
         return self._table({p.name: p.default for p in effect.parameters} for effect in self.effects)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fxst.audio import Resampler, Samples
+from fxst.caution import Excerpt
 from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel
 
@@ -26,6 +27,7 @@ TURNS_AFTER: Final = 64
 
 _BUCKET_DB: Final = 3
 _BUCKETS: Final = 50
+_MOST_KEPT: Final = 16
 # So many windows stay in a processor's cache; more at once are slower.
 _BATCH: Final = 16
 
@@ -36,6 +38,7 @@ class Heard:
 
     Args:
         statistics: The model's statistics, the mean over all windows that count; None for silence.
+        excerpt: Some of its windows, evenly spread, pauses too.
         seconds: How long the recording is.
         short: Whether it is shorter than one window, so that it was repeated to fill one.
 
@@ -44,6 +47,7 @@ class Heard:
     """
 
     statistics: Tensor | None
+    excerpt: Excerpt
     seconds: float
     short: bool
 
@@ -71,6 +75,8 @@ class Listener:
         self._last_window = np.zeros((0, 0), np.float32)
         self._rest = np.zeros((0, 0), np.float32)
         self._times = 0
+        self._kept: list[Samples] = []
+        self._every = 1  # so many windows are passed over for each that is kept
         self._waiting: list[tuple[bool, Samples]] = []
         # By level, and by whether it was a channel's turn: the others do not count once the recording proves long.
         self._counts = torch.zeros(2 * _BUCKETS, dtype=torch.float64)
@@ -104,7 +110,8 @@ class Listener:
             before = np.tile(self._rest, math.ceil(self._window / rest)) if short else self._last_window
             self._wait(np.concatenate([before, self._rest], axis=1)[:, -self._window :])
         self._listen()
-        return Heard(self._mean(), self._frames / self._sample_rate, short)
+        excerpt = np.concatenate([self._rest[:, :0], *self._kept], axis=1)
+        return Heard(self._mean(), Excerpt(excerpt, self._model_rate), self._frames / self._sample_rate, short)
 
     def _take(self, x: Samples) -> None:
         x = np.concatenate([self._rest, x], axis=1)
@@ -116,6 +123,11 @@ class Listener:
 
     def _wait(self, channels: Samples) -> None:
         # Batches are filled by count and not by block, so that the sums are the same for any block size.
+        if self._times % self._every == 0:
+            self._kept.append(channels.copy())
+            if len(self._kept) > _MOST_KEPT:
+                self._every *= 2
+                self._kept = self._kept[::2]
         turn = self._times % len(channels)
         for channel, window in enumerate(channels):
             if channel == turn or self._times < TURNS_AFTER:

@@ -46,6 +46,7 @@ class Table(Sequence[Setting]):
         chain: The effects that it sets.
         settings: The rows.
         provenance: What it was made from: the version of fxst, the model, the names of input and reference.
+        confidence: How sure a model was that an effect is wanted, by its label, from 0 to 1; empty where none said.
 
     Raises:
         SettingsError: A row is missing, unknown, twice there, or out of the effect's range.
@@ -54,6 +55,7 @@ class Table(Sequence[Setting]):
     chain: Chain
     settings: tuple[Setting, ...]
     provenance: Mapping[str, str] = field(default_factory=dict, compare=False)
+    confidence: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         self.chain.values(self.settings)
@@ -77,6 +79,12 @@ class Table(Sequence[Setting]):
         )
         return "\n".join(lines)
 
+    @property
+    def out_of_the_way(self) -> tuple[str, ...]:
+        """Name the effects that let sound pass as it is."""
+        effects = zip(self.chain.labels, self.chain.effects, self.chain.values(self.settings), strict=True)
+        return tuple(label for label, effect, values in effects if effect.is_transparent(values))
+
     def to_dict(self) -> dict[str, dict[str, float]]:
         """Give the values as `{effect: {parameter: value}}`."""
         return {
@@ -98,7 +106,7 @@ class Table(Sequence[Setting]):
         if left:
             unknown = ", ".join(f"{effect} {name}" for effect, name in left)
             raise SettingsError(f"Chain {self.chain.name} has no {unknown}; look at the table for the names it has.")
-        return Table(self.chain, tuple(rows), self.provenance)
+        return Table(self.chain, tuple(rows), self.provenance, self.confidence)
 
 
 def short(value: float) -> str:
@@ -215,7 +223,9 @@ def _text(path: Path) -> str:
 def _to_json(table: Table) -> str:
     # By hand, so that each row is a line: this is a file that people edit.
     rows = ",\n".join("  " + json.dumps(asdict(row)) for row in table.settings)
-    head = {"format": FORMAT, "version": FORMAT_VERSION, "made_by": dict(table.provenance)}
+    head: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION, "made_by": dict(table.provenance)}
+    if table.confidence:
+        head["wanted"] = dict(table.confidence)
     parts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
     parts += [f' "settings": [\n{rows}\n ]', f' "chain": {json.dumps(table.chain.to_spec())}']
     return "{\n" + ",\n".join(parts) + "\n}\n"
@@ -240,7 +250,13 @@ def _from_json(text: str) -> Table:
     known = {(label, p.name): p for label, p in _parameters(chain)}
     settings = tuple(_row_of_json(row, f"row {number}", known) for number, row in enumerate(rows, 1))
     made_by = provenance if isinstance(provenance, dict) else {}
-    return Table(chain, settings, {str(key): str(value) for key, value in made_by.items()})
+    wanted = document.get("wanted")
+    sure = {
+        str(label): float(value)
+        for label, value in (wanted.items() if isinstance(wanted, dict) else ())
+        if label in chain.labels and isinstance(value, int | float) and 0 <= value <= 1
+    }
+    return Table(chain, settings, {str(key): str(value) for key, value in made_by.items()}, sure)
 
 
 def _row_of_json(row: Any, where: str, known: Mapping[tuple[str, str], Parameter]) -> Setting:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fxst import __version__, tables
 from fxst.audio import Reader, Samples, Writer, output_format, probe
+from fxst.caution import MOST_NOISE_DB, cautious
 from fxst.chain import Chain
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, FxstError, SettingsError
@@ -25,6 +26,8 @@ from fxst.plan import Job, plan
 from fxst.tables import Table
 
 if TYPE_CHECKING:
+    from fxst.caution import Trial
+
     # Torch takes longer to load than a table takes to apply.
     from fxst.listening import Heard
     from fxst.models.checkpoint import Checkpoint
@@ -34,6 +37,9 @@ __all__ = ["FileResult", "Progress", "Result", "StyleTransfer", "apply_files", "
 # Larger blocks leave a processor's cache, and smaller ones spend their time on calls.
 BLOCK_FRAMES: Final = 1 << 15
 _MOST_CHANNELS: Final = 1024
+CAUTION: Final = "caution"
+"""Where a table says that less was done than a model chose."""
+
 _LISTENING_SHARE: Final = 0.4
 
 Progress = Callable[[Path, float], None]
@@ -148,7 +154,8 @@ class StyleTransfer:
             AudioError: One of the two is empty, not finite or of another shape, or the reference is silent.
         """
         heard, settings = self._hear_and_choose(audio, reference, sample_rate, reference_sample_rate)
-        return Result(render(audio, settings, sample_rate=sample_rate), settings, _remarks(heard, "audio"))
+        remarks = _remarks(heard, "audio") + _caution_of(settings)
+        return Result(render(audio, settings, sample_rate=sample_rate), settings, remarks)
 
     def predict(
         self, audio: Any, reference: Any, *, sample_rate: int, reference_sample_rate: int | None = None
@@ -223,18 +230,27 @@ class StyleTransfer:
 
         if reference.statistics is None:
             raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
+        made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}
+        confidence: dict[str, float] = {}
         if heard.statistics is None:
             rows = self.chain.defaults()
+            if any(effect.switched for effect in self.chain.effects):
+                rows = self.chain.at_amount(rows, 0.0)
         else:
             with torch.inference_mode(), one_thread():
                 knobs, wanted = self._checkpoint.model.decide(heard.statistics[None], reference.statistics[None])
-            away = []
-            if wanted is not None:
-                labels = zip(self.chain.labels, self.chain.effects, wanted[0].tolist(), strict=True)
-                away = [label for label, effect, logit in labels if effect.switched and logit < 0]
-            rows = self.chain.settings(knobs[0].cpu(), out_of_the_way=away)
-        made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}
-        return Table(self.chain, rows, made_by | dict(names or {}))
+            if wanted is None:
+                rows = self.chain.settings(knobs[0].cpu())
+            else:
+                sure = dict(zip(self.chain.labels, wanted[0].sigmoid().tolist(), strict=True))
+                effects = zip(self.chain.labels, self.chain.effects, strict=True)
+                away = [label for label, effect in effects if effect.switched and sure[label] < 0.5]
+                rows = self.chain.settings(knobs[0].cpu(), out_of_the_way=away)
+                trial = cautious(self.chain, rows, heard.excerpt, reference.excerpt)
+                rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
+                if trial.amount < 1:
+                    made_by[CAUTION] = _caution(trial)
+        return Table(self.chain, rows, made_by | dict(names or {}), confidence)
 
     def _hear_and_choose(
         self, audio: Any, reference: Any, sample_rate: int, reference_sample_rate: int | None
@@ -310,7 +326,8 @@ def _with_reference(
     def choose(job: Job) -> tuple[Table, tuple[str, ...]]:
         heard, remarks = _hear_file(style, job.input, "input", progress, share=_LISTENING_SHARE)
         names = {"input": job.input.name, "reference": reference.name}
-        return style.choose(heard, goal, names), remarks + reference_remarks
+        table = style.choose(heard, goal, names)
+        return table, remarks + reference_remarks + _caution_of(table)
 
     return (_attempt(job, choose, progress, share=1 - _LISTENING_SHARE) for job in jobs)
 
@@ -409,6 +426,18 @@ def _samples(given: Any, what: str) -> Samples:
     if not (math.isfinite(x.min()) and math.isfinite(x.max())):
         raise AudioError(f"The {what} holds samples that are not finite numbers: make it again.")
     return x
+
+
+def _caution(trial: "Trial") -> str:
+    """Say how much less was done than a model chose, and why."""
+    done = f"{trial.amount:.0%} of the style was applied" if trial.amount else "nothing was changed"
+    if trial.noisy:
+        return f"{done}: more would have raised the noise floor by more than {MOST_NOISE_DB:g} dB"
+    return f"{done}: more did not bring the recording nearer to the reference"
+
+
+def _caution_of(table: Table) -> tuple[str, ...]:
+    return (table.provenance[CAUTION],) if CAUTION in table.provenance else ()
 
 
 def _remarks(heard: "Heard", what: str) -> tuple[str, ...]:

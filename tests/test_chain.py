@@ -336,3 +336,33 @@ def test_nothing_but_our_own_error_comes_out_of_a_damaged_specification(spec):
         table = chain.settings(torch.full((len(chain.knobs),), 0.5))
         y = chain.exact(table, sample_rate=24_000, channels=1)(np.zeros((1, 64), np.float32))
         assert np.isfinite(y).all()
+
+
+def test_effects_that_are_out_of_the_way_let_sound_pass_to_the_last_bit(noise):
+    chain = CHAINS["studio"]
+    x = noise(24_000, 2, seconds=0.2)
+    table = chain.settings(random_knobs(chain)[0], out_of_the_way=chain.labels)
+    np.testing.assert_array_equal(chain.exact(table, sample_rate=24_000, channels=2)(x), x)
+    heard = chain.settings(random_knobs(chain)[0], out_of_the_way=("reverb", "distortion", "compressor"))
+    assert not np.array_equal(chain.exact(heard, sample_rate=24_000, channels=2)(x), x)
+
+
+def test_an_effect_is_switched_where_its_knobs_cannot_take_it_out_of_the_way():
+    switched = {effect.name for effect in CHAINS["studio"].effects if effect.switched}
+    assert switched == {"distortion", "reverb"}
+
+
+@every_chain
+def test_an_amount_leads_from_nothing_to_the_table_and_beyond(chain, noise):
+    x = noise(24_000, 1, seconds=0.2)
+    table = chain.settings(random_knobs(chain)[0])
+
+    def change(amount):
+        y = chain.exact(chain.at_amount(table, amount), sample_rate=24_000, channels=1)(x)
+        return float(np.abs(y - x).mean())
+
+    assert change(0) == 0
+    assert chain.at_amount(table, 1.0) == table
+    assert 0 < change(0.3) < change(0.7)
+    values = chain.values(chain.at_amount(table, 1.5))
+    assert values != chain.values(table)

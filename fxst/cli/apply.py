@@ -106,8 +106,16 @@ def _show(table: "Table") -> None:
     grid.add_column("unit")
     grid.add_column("range", justify="right")
     shown = ""
+    away = table.out_of_the_way
     for row in table:
         span = "fixed" if row.minimum == row.maximum else f"{row.minimum:.4g} to {row.maximum:.4g}"
-        grid.add_row(row.effect if row.effect != shown else "", row.parameter, short(row.value), row.unit, span)
+        if row.effect != shown and row.effect in away:
+            grid.add_row(row.effect, "out of the way")
+        elif row.effect not in away:
+            grid.add_row(row.effect if row.effect != shown else "", row.parameter, short(row.value), row.unit, span)
         shown = row.effect
-    Console(markup=False, highlight=False).print(grid)
+    console = Console(markup=False, highlight=False)
+    console.print(grid)
+    if table.confidence:
+        shares = ", ".join(f"{label} {share:.0%}" for label, share in table.confidence.items())
+        console.print(f"wanted, as the model hears it: {shares}")

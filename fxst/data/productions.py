@@ -1,7 +1,4 @@
-"""What a studio model learns from: passages of a voice or a song, each produced in several ways.
-
-Every way to produce the input meets every way to produce the reference, so that a few renders make many examples.
-"""
+"""What a studio model learns from: passages of a voice or a song, each produced in several ways."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,9 +36,8 @@ AUGMENTED: Final = 0.5
 REGAINED: Final = 0.3
 """How often speed and colour are changed, and how often the level."""
 
-INPUTS: Final = 2
-TARGETS: Final = 2
-"""Ways to produce the input of a passage, and its target, of the published kinds."""
+WAYS: Final = 2
+"""How many pairs of an input and a target each passage is made into."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,13 @@ class Productions:
 
     Args:
         inputs: Both halves of each passage as inputs, in several ways.
-        targets: Both halves as they are to become, in several ways: one half is the reference for the other.
+        targets: Both halves as they are to become, way by way: one half is the reference for the other.
         wanted: Whether each effect of the chain is in a target; NaN where nobody can say.
         knobs: Where the chain's knobs were, for targets that the chain made; NaN else.
         sample_rate: Samples a second.
 
     Shape:
-        inputs: (n, I, 2, T); targets: (n, J, 2, T); wanted: (n, J, E); knobs: (n, J, P).
+        inputs, targets: (n, WAYS, 2, T); wanted: (n, WAYS, E); knobs: (n, WAYS, P).
     """
 
     inputs: Array
@@ -104,7 +100,7 @@ def draw_productions(
             _published(base, chain, rng, rate, augment) if styles == "published" else _by_chain(base, chain, rng, rate)
         )
     inputs, targets, wanted, knobs = (np.stack(every) for every in zip(*made, strict=True))
-    shape = (passages, -1, 2, clips * dataset.clip_samples)
+    shape = (passages, WAYS, 2, clips * dataset.clip_samples)
     return Productions(inputs.reshape(shape), targets.reshape(shape), wanted, knobs, rate)
 
 
@@ -144,14 +140,14 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
     if augment and rng.random() < AUGMENTED:
         base = _at_peak(_coloured(base, rng, rate), BASE_PEAK_DB)
     inputs, targets = [], []
-    for _ in range(INPUTS):
+    for _ in range(WAYS):
         x = base
         if rng.random() < EQUALISED:
             x = _at_peak(draw_frequency_corruption(rng, sample_rate=rate).apply(x, sample_rate=rate), BASE_PEAK_DB)
         if rng.random() < EXPANDED:
             x = draw_expander(rng).apply(x, sample_rate=rate)
         inputs.append(_at_peak(x, BASE_PEAK_DB + _gain_db(rng, augment)))
-    for _ in range(TARGETS):
+    for _ in range(WAYS):
         x = base
         if rng.random() < EQUALISED:
             x = draw_frequency_corruption(rng, sample_rate=rate).apply(x, sample_rate=rate)
@@ -160,23 +156,23 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
         targets.append(_at_peak(x, BASE_PEAK_DB + _gain_db(rng, augment)))
     # Of equaliser and compressor nobody can say: what the input has is to be undone, too.
     certain = [0.0 if effect.name in ("distortion", "reverb") else np.nan for effect in chain.effects]
-    wanted = np.tile(np.array(certain, np.float32), (TARGETS, 1))
-    return np.stack(inputs), np.stack(targets), wanted, np.full((TARGETS, len(chain.knobs)), np.nan, np.float32)
+    wanted = np.tile(np.array(certain, np.float32), (WAYS, 1))
+    return np.stack(inputs), np.stack(targets), wanted, np.full((WAYS, len(chain.knobs)), np.nan, np.float32)
 
 
 def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) -> Made:
-    base = _at_peak(base, float(rng.uniform(-20, -3)))
-    targets, wanted, knobs = [], [], []
-    for _ in range(INPUTS * TARGETS):
+    inputs, targets, wanted, knobs = [], [], [], []
+    for _ in range(WAYS):
+        inputs.append(_at_peak(base, float(rng.uniform(-20, -3))))
         count = int(rng.integers(1, len(chain.effects) + 1))
         heard = rng.permutation(len(chain.effects))[:count]
         labels = [chain.labels[index] for index in heard]
         at, table = draw_settings(chain, labels, rng)
-        targets.append(chain.exact(table, sample_rate=rate, channels=1)(base))
+        targets.append(chain.exact(table, sample_rate=rate, channels=1)(inputs[-1]))
         wanted.append(np.isin(np.arange(len(chain.effects)), heard).astype(np.float32))
         audible = np.repeat(wanted[-1], [sum(label == mine for mine, _ in chain.knobs) for label in chain.labels])
         knobs.append(np.where(audible > 0, at, np.nan).astype(np.float32))
-    return np.stack([base]), np.stack(targets), np.stack(wanted), np.stack(knobs)
+    return np.stack(inputs), np.stack(targets), np.stack(wanted), np.stack(knobs)
 
 
 def draw_settings(

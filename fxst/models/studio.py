@@ -70,14 +70,13 @@ class StudioModel(nn.Module):
 
     Args:
         config: The sizes.
-        first_knobs: Where the knobs are before any training, on [0, 1]; their middle without.
     """
 
-    def __init__(self, config: StudioModelConfig, first_knobs: Tensor | None = None) -> None:
+    def __init__(self, config: StudioModelConfig) -> None:
         super().__init__()
         self.config = config
         self.ear = _Ear(config)
-        self.controller = _Controller(self.ear.n_features, config, first_knobs)
+        self.controller = _Controller(self.ear.n_features, config)
 
     def listening_rate(self, sample_rate: int) -> int:
         """Tell at which rate a recording is heard: its own, up to what reaches beyond hearing."""
@@ -145,6 +144,17 @@ class _Ear(nn.Module):
         ]
         self.n_features = 2 * self.learned + 2 * bands + half * len(QUANTILES) + sum(self.sizes[5:])
 
+    @property
+    def octave_centres(self) -> Tensor:
+        """Where the bands of the long-term spectrum lie, in Hz: (spectrum_bands,)."""
+        return _octave_centres(self.config.spectrum_bands)
+
+    @property
+    def spectrum_features(self) -> slice:
+        """Which features the long-term spectrum is, in units of 20 dB."""
+        first = 2 * self.learned + 2 * self.config.picture_bands + self.config.picture_bands // 2 * len(QUANTILES)
+        return slice(first, first + self.config.spectrum_bands)
+
     def forward(self, windows: Tensor, *, sample_rate: int) -> Tensor:
         """Listen: (N, T) to (N, D)."""
         with torch.no_grad():  # nobody trains what is heard
@@ -201,7 +211,7 @@ class _Ear(nn.Module):
                 level,
                 _deviation(level, level_sq),
                 quantiles.flatten(1) / 20,
-                5 * (spectrum + FLOOR).log10(),
+                (spectrum + FLOOR).log10() / 2,
                 4 * levels,
                 4 * changes,
                 rate,
@@ -299,7 +309,7 @@ class _Controller(nn.Module):
     The straight way is where a closed form would be: a knob follows the differences.
     """
 
-    def __init__(self, n_features: int, config: StudioModelConfig, first_knobs: Tensor | None) -> None:
+    def __init__(self, n_features: int, config: StudioModelConfig) -> None:
         super().__init__()
         self.scale = _Scale(2 * n_features)
         layers: list[nn.Module] = []
@@ -313,14 +323,26 @@ class _Controller(nn.Module):
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
         nn.init.zeros_(self.straight.weight)
-        if first_knobs is not None:
-            with torch.no_grad():
-                self.out.bias[: config.n_knobs] = torch.logit(first_knobs, eps=0.1)
+
+    def begin(self, knobs: Tensor, straight: Tensor, features: slice) -> None:
+        """Set where training begins.
+
+        Args:
+            knobs: Where the knobs are when nothing differs.
+            straight: How they follow differences of some features.
+            features: Of these.
+
+        Shape:
+            knobs: (n_knobs,), on [0, 1]; straight: (n_knobs, as many features).
+        """
+        with torch.no_grad():
+            self.out.bias[: len(knobs)] = torch.logit(knobs, eps=0.1)
+            self.straight.weight[:, features] = straight
 
     def forward(self, heard: Tensor, difference: Tensor) -> Decision:
         features = self.scale(torch.cat((heard, difference), 1))
         knobs, wanted = self.out(self.hidden(features)).split([self.straight.out_features, self.n_effects], 1)
-        return Decision(torch.sigmoid(knobs + self.straight(features[:, heard.shape[1] :])), wanted)
+        return Decision(torch.sigmoid(knobs + self.straight(difference)), wanted)
 
     @property
     def n_effects(self) -> int:

@@ -1,6 +1,7 @@
 """Train a studio model: passages are produced in two ways, and it is asked to turn one into the other."""
 
 import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from fxst.chain import Chain
 from fxst.configs import StyleConfig
 from fxst.data import manifest
-from fxst.data.productions import INPUTS, TARGETS, Productions, draw_productions
+from fxst.data.productions import WAYS, Productions, draw_productions
 from fxst.errors import ModelError, SettingsError
 from fxst.models import checkpoint
 from fxst.models.studio import StudioModel, StudioModelConfig
@@ -31,12 +32,17 @@ REVERB_LEAD_SECONDS: Final = 0.75
 """What is compared of each example, and what is rendered before it: there filters and followers settle, and the sound
 gathers that a reverb still holds."""
 
-EXAMPLES_OF_A_PASSAGE: Final = 2 * INPUTS * TARGETS
+EXAMPLES_OF_A_PASSAGE: Final = 2 * WAYS
 
 SHORT_SHARE: Final = 0.4
 """How often a model hears half as much: it is to judge short recordings, too."""
 
 TYPICAL_RMS: Final = 0.04
+
+NEAR_OCTAVES: Final = 0.3
+CLOSED_FORM_SHARE: Final = 0.9
+"""Before any training, a band's knob follows the mean difference of the spectra this near to it, by so much of a logit
+for 20 dB: about half of what is missing, for its neighbours reach there too."""
 
 AVERAGE_STEPS: Final = 500
 """Over how many steps, about, the weights that are kept are averaged."""
@@ -144,41 +150,35 @@ class StudioModule(runs.TrainingModule):
         """Return the losses of a batch; of validation batches also what doing nothing leaves, by the average weights.
 
         Shape:
-            batch: inputs (n, I, 2, T), targets (n, J, 2, T), wanted (n, J, E), knobs (n, J, P), where each example's
-            section begins (n * I * J * 2,) on [0, 1], and the sample rate ().
+            batch: inputs and targets (n, WAYS, 2, T), wanted (n, WAYS, E), knobs (n, WAYS, P), where each example's
+            section begins (n * WAYS * 2,) on [0, 1], and the sample rate ().
         """
         inputs, targets, wanted, hidden, at, rate = batch
         sample_rate = int(rate)
         model: StudioModel = self.model if self.training else self.average
-        n, ways_in, _, time = inputs.shape
-        ways_out = targets.shape[1]
+        time = inputs.shape[3]
         window = model.window_at(sample_rate)
-        windows = torch.cat((inputs, targets), 1).unfold(-1, window, window)
+        windows = torch.stack((inputs, targets)).unfold(-1, window, window)
         windows = windows - windows.mean(-1, keepdim=True)
         statistics = model.hear(windows.flatten(0, -2), sample_rate=sample_rate)
-        statistics = statistics.view(n, ways_in + ways_out, 2, windows.shape[3], -1).mean(3)
-        # Every input with every target; the target's other half is the reference.
-        shape = (n, ways_in, ways_out, 2)
-        heard = statistics[:, :ways_in, None].expand(*shape, -1).flatten(0, 3)
-        reference = statistics[:, None, ways_in:].flip(3).expand(*shape, -1).flatten(0, 3)
+        heard, produced = statistics.view(*windows.shape[:-1], -1).mean(-2)
+        heard, reference = heard.flatten(0, 2), produced.flip(2).flatten(0, 2)  # its other half is the reference
         decided = model.decide(heard, reference)
         assert decided.wanted is not None, "a studio model says which effects it wants"
         knobs, says = decided.knobs, decided.wanted
-        true_wanted = wanted[:, None, :, None].expand(*shape, -1).flatten(0, 3)
-        true_knobs = hidden[:, None, :, None].expand(*shape, -1).flatten(0, 3)
+        true_wanted, true_knobs = (known.repeat_interleave(2, 1).flatten(0, 1) for known in (wanted, hidden))
 
         published = bool(hidden.isnan().all())
         seconds = (LEAD_SECONDS, SECTION_SECONDS) if published else (REVERB_LEAD_SECONDS, REVERB_SECTION_SECONDS)
         lead, length = (round(part * sample_rate) for part in seconds)
         starts = (at * (time - lead - length)).long().tolist()
-        x = _sections(inputs[:, :, None].expand(*shape, -1).flatten(0, 3), starts, lead + length)
-        target = _sections(targets[:, None].expand(*shape, -1).flatten(0, 3), starts, lead + length)
+        x, target = (_sections(y.flatten(0, 2), starts, lead + length) for y in (inputs, targets))
         predicted = says > 0
         gates = torch.where(true_wanted.isnan(), predicted, true_wanted > 0) if self.training else predicted
         gates = gates | ~self.switched.to(gates.device)
         output = render_wanted(self.chain, x[:, None], knobs, gates, sample_rate=sample_rate)[:, 0]
         # Every example counts as if its target were as loud as those of the published evaluation.
-        loud = targets.square().mean(-1).sqrt()[:, None].expand(*shape).flatten(0, 3)
+        loud = targets.square().mean(-1).sqrt().flatten()
         scale = (TYPICAL_RMS / loud.clamp_min(1e-6)).clamp(0.02, 50)[:, None]
         x, output, target = (scale * y[:, lead:] for y in (x, output, target))
         losses = self.loss(output, target, sample_rate=sample_rate)
@@ -187,7 +187,7 @@ class StudioModule(runs.TrainingModule):
         said = F.binary_cross_entropy_with_logits(says[known], true_wanted[known])
         placed = self.told.to(known.device) & true_knobs.isfinite()
         off = (knobs - true_knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
-        losses["loss"] = losses["loss"] + 0.1 * said + 0.1 * off
+        losses["loss"] = losses["loss"] + 0.2 * said + 0.1 * off
         if self.training:
             return {**losses, "wanted": said, "knobs": off}
         kind = "published" if published else "chain"
@@ -281,7 +281,8 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
     draw("val", 0)  # what is missing must not be found out after hundreds of steps
 
     def make() -> StudioModule:
-        model = StudioModel(StudioModelConfig(len(chain.knobs), len(chain.effects), seconds), _first_knobs(chain))
+        model = StudioModel(StudioModelConfig(len(chain.knobs), len(chain.effects), seconds))
+        _begin_as_closed_form(model, chain)
         if config.begin_with:
             begun = checkpoint.load(config.begin_with)
             if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
@@ -297,19 +298,27 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
 
 
 def _tensors(made: Productions, rng: np.random.Generator) -> tuple[Tensor, ...]:
-    examples = made.inputs.shape[0] * made.inputs.shape[1] * made.targets.shape[1] * 2
-    at = rng.random(examples, dtype=np.float32)
+    at = rng.random(made.inputs[..., 0].size, dtype=np.float32)
     arrays = (made.inputs, made.targets, made.wanted, made.knobs, at, np.array(made.sample_rate))
     return tuple(torch.from_numpy(np.asarray(array)) for array in arrays)
 
 
-def _first_knobs(chain: Chain) -> Tensor:
-    """Begin where the effects do as little as they can, and at their defaults where that says nothing."""
-    return torch.tensor(
-        [
-            p.to_knob(effect.transparent().get(p.name, p.default))
-            for effect in chain.effects
-            for p in effect.parameters
-            if not p.constant
-        ]
-    )
+def _begin_as_closed_form(model: StudioModel, chain: Chain) -> None:
+    """Begin where effects do as little as they can, but for bands: each lifts what the reference has more of there.
+
+    What is trained is then what a closed form does not know.
+    """
+    octaves = model.ear.octave_centres.log2()
+    first, straight = [], torch.zeros(len(chain.knobs), len(octaves))
+    for effect in chain.effects:
+        ranges = {p.name: p for p in effect.parameters}
+        for p in effect.parameters:
+            if p.constant:
+                continue
+            first.append(p.to_knob(effect.transparent().get(p.name, p.default)))
+            f0 = ranges.get(p.name.replace("_gain_db", "_f0_hz"))
+            if p.name.endswith("_gain_db") and f0 is not None:
+                middle = math.log2(f0.to_value(0.5))
+                near = (octaves - middle).abs() <= NEAR_OCTAVES
+                straight[len(first) - 1, near] = CLOSED_FORM_SHARE / near.sum()
+    model.controller.begin(torch.tensor(first), straight, model.ear.spectrum_features)

@@ -1,0 +1,135 @@
+"""Doing no harm: what a model chose is tried on an excerpt, and turned down where it would make a recording worse."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from fxst.audio import Samples
+from fxst.chain import Chain
+from fxst.parameters import Setting
+from fxst.spectra import third_octaves
+
+__all__ = ["AMOUNTS", "MOST_NOISE_DB", "Excerpt", "Trial", "cautious", "distance_db", "noise_floor_db"]
+
+AMOUNTS: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""How much of what was chosen is tried, from all to nothing."""
+
+MOST_NOISE_DB: Final = 6.0
+"""By how much a noise floor may rise; as far as the reference's own where that is higher."""
+
+FRAME_SECONDS: Final = 0.05
+FLOOR_PERCENTILE: Final = 10
+LOUD_PERCENTILE: Final = 95
+RANGE_DB: Final = 70.0
+"""Bands further than this below the loudest one are equally silent."""
+
+SILENCE: Final = 1e-10
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Parts of a recording, one after the other.
+
+    Args:
+        samples: The audio.
+        sample_rate: Samples a second.
+
+    Shape:
+        samples: (channels, time).
+    """
+
+    samples: Samples
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of trying.
+
+    Args:
+        settings: The table to apply.
+        amount: How much of what was chosen is in it.
+        before_db: How far the excerpt is from the reference as it is.
+        after_db: How far it is with these settings.
+        noisy: Whether the noise floor was why some of it was left out.
+    """
+
+    settings: tuple[Setting, ...]
+    amount: float
+    before_db: float
+    after_db: float
+    noisy: bool
+
+
+def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Excerpt) -> Trial:
+    """Try settings on an excerpt; take as much of them as brings it nearer to the reference.
+
+    All of them where that is nearer than nothing is, and no noise is raised; else as much as comes nearest.
+
+    Args:
+        chain: The effects.
+        settings: What was chosen.
+        heard: Of the recording to be changed.
+        reference: Of the one to sound like.
+    """
+    before_db = distance_db(heard, reference)
+    most_noise_db = max(noise_floor_db(heard) + MOST_NOISE_DB, noise_floor_db(reference))
+    noisy = False
+    best = Trial(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
+    for amount in AMOUNTS[:-1]:
+        table = chain.at_amount(settings, amount)
+        process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
+        rendered = Excerpt(process(heard.samples), heard.sample_rate)
+        if noise_floor_db(rendered) > most_noise_db:
+            noisy = True
+            continue
+        after_db = distance_db(rendered, reference)
+        if after_db < best.after_db:
+            best = Trial(table, amount, before_db, after_db, noisy)
+        if best.amount == 1:
+            break
+    return Trial(best.settings, best.amount, before_db, best.after_db, noisy and best.amount < 1)
+
+
+def distance_db(x: Excerpt, reference: Excerpt) -> float:
+    """Measure how differently two recordings were produced, whatever is said in them.
+
+    The mean difference of their long-term spectra in third octaves, of their crest factors, and of how far their loud
+    moments are above their soft ones, in dB each, added up.
+    """
+    spectra = []
+    for excerpt in (x, reference):
+        centres_hz, bands_db = third_octaves(excerpt.samples, sample_rate=excerpt.sample_rate)
+        spectra.append(dict(zip(centres_hz.round(3), np.mean(bands_db, axis=0), strict=True)))
+    shared = sorted(spectra[0].keys() & spectra[1].keys())
+    ours, theirs = (np.array([spectrum[hz] for hz in shared]) for spectrum in spectra)
+    floor_db = max(ours.max(), theirs.max()) - RANGE_DB
+    colour_db = float(np.abs(np.maximum(ours, floor_db) - np.maximum(theirs, floor_db)).mean())
+    return colour_db + abs(_crest_db(x) - _crest_db(reference)) + abs(_range_db(x) - _range_db(reference))
+
+
+def noise_floor_db(x: Excerpt) -> float:
+    """Measure the level that a tenth of a recording's moments stay under, dBFS; digital silence is no moment."""
+    return float(np.percentile(_levels_db(x), FLOOR_PERCENTILE))
+
+
+def _range_db(x: Excerpt) -> float:
+    low, high = np.percentile(_levels_db(x), (FLOOR_PERCENTILE, LOUD_PERCENTILE))
+    return float(high - low)
+
+
+def _levels_db(x: Excerpt) -> "np.typing.NDArray[np.float64]":
+    length = min(round(FRAME_SECONDS * x.sample_rate), x.samples.shape[1])
+    count = x.samples.shape[1] // length
+    frames = x.samples[:, : count * length].reshape(len(x.samples), count, length)
+    power = np.square(frames, dtype=np.float64).mean(axis=(0, 2))
+    sounding = power[power > SILENCE]
+    return np.asarray(10 * np.log10(sounding if len(sounding) else [SILENCE]))
+
+
+def _crest_db(x: Excerpt) -> float:
+    power = float(np.square(x.samples, dtype=np.float64).mean())
+    return 20 * math.log10(float(np.abs(x.samples).max()) + 1e-9) - 10 * math.log10(power + SILENCE)

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+
+from fxst.chain import CHAINS
+from fxst.data.productions import WAYS, draw_productions, draw_settings
+from fxst.errors import SettingsError
+from fxst.tables import Table
+
+STUDIO = CHAINS["studio"]
+SAMPLES = 12_000
+
+
+class Voices:
+    """A dataset in memory: every voice hisses at a level of its own."""
+
+    sample_rate = 24_000
+    clip_samples = SAMPLES
+    folder = "voices"
+
+    def __init__(self, **sizes):
+        edges = np.cumsum([0, *sizes.values()])
+        self.indices = {name: np.arange(a, b) for name, a, b in zip(sizes, edges[:-1], edges[1:], strict=True)}
+
+    def __len__(self):
+        return sum(map(len, self.indices.values()))
+
+    def indices_by_speaker(self, split):
+        return self.indices if split == "train" else {}
+
+    def clips(self, indices):
+        hiss = [np.random.default_rng(index).standard_normal(SAMPLES) for index in indices]
+        return (0.1 * np.array(hiss)).astype(np.float32)
+
+
+VOICES = Voices(anna=40, ben=12, carl=2, dora=1)
+
+
+def draw(styles, *, seed=0, augment=False, **changes):
+    given = {"passages": 3, "clips": 2, "augment": augment, "rng": np.random.default_rng(seed)} | changes
+    return draw_productions([VOICES], "train", STUDIO, styles=styles, **given)
+
+
+@pytest.mark.parametrize("styles", ["published", "chain"])
+def test_a_batch_depends_on_its_generator_alone(styles):
+    one, same, other = draw(styles, augment=True), draw(styles, augment=True), draw(styles, augment=True, seed=1)
+    assert one.inputs.shape == one.targets.shape == (3, WAYS, 2, 2 * SAMPLES)
+    assert one.inputs.dtype == one.targets.dtype == np.float32
+    np.testing.assert_array_equal(one.targets, same.targets)
+    assert not np.array_equal(one.targets, other.targets)
+    assert np.isfinite(one.inputs).all()
+    assert np.isfinite(one.targets).all()
+
+
+def test_published_productions_peak_where_the_published_evaluation_has_them():
+    made = draw("published")
+    for side in (made.inputs, made.targets):
+        np.testing.assert_allclose(np.abs(side).max((2, 3)), 10 ** (-12 / 20), rtol=1e-5)
+    assert np.isnan(made.knobs).all()
+    assert (made.wanted[..., 2:] == 0).all()  # neither distortion nor reverb
+    assert np.isnan(made.wanted[..., :2]).all()
+
+
+def test_a_target_of_the_chain_is_its_input_through_the_knobs_that_are_told():
+    made = draw("chain", passages=6)
+    counts = made.wanted.sum(-1)
+    assert counts.min() >= 1
+    assert len(np.unique(counts)) > 1
+    for passage in range(6):
+        for way in range(WAYS):
+            away = [label for label, w in zip(STUDIO.labels, made.wanted[passage, way], strict=True) if not w]
+            known = torch.from_numpy(np.nan_to_num(made.knobs[passage, way]))
+            table = STUDIO.settings(known, out_of_the_way=away)
+            whole = made.inputs[passage, way].reshape(1, -1)
+            y = STUDIO.exact(table, sample_rate=24_000, channels=1)(whole)
+            error = np.abs(y.reshape(2, -1) - made.targets[passage, way]).max()
+            assert error < 1e-3 * np.abs(y).max()
+
+
+def test_a_voice_with_few_clips_repeats_them_within_its_own_half():
+    few = Voices(carl=3)
+    made = draw_productions(
+        [few], "train", STUDIO, styles="chain", passages=1, clips=4, augment=True, rng=np.random.default_rng(0)
+    )
+    first, second = made.inputs[0, 0]
+    np.testing.assert_array_equal(first[:SAMPLES], first[SAMPLES : 2 * SAMPLES])
+    assert abs(np.corrcoef(first[:SAMPLES], second[:SAMPLES])[0, 1]) < 0.1
+
+
+def test_a_split_without_two_clips_of_anybody_is_refused():
+    with pytest.raises(SettingsError, match="no speaker with two clips in its val split"):
+        draw_productions(
+            [VOICES], "val", STUDIO, styles="chain", passages=1, clips=1, augment=False, rng=np.random.default_rng(0)
+        )
+
+
+def test_settings_are_drawn_for_the_effects_that_are_to_be_heard():
+    rng = np.random.default_rng(0)
+    for labels in (["reverb"], ["compressor", "distortion"], list(STUDIO.labels)):
+        _, rows = draw_settings(STUDIO, labels, rng)
+        assert set(Table(STUDIO, rows).out_of_the_way) == set(STUDIO.labels) - set(labels)

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+
+from fxst import audio
+from fxst.chain import CHAINS
+from fxst.models import checkpoint
+from fxst.models.studio import LEVELS_DB, QUANTILES, StudioModel, StudioModelConfig, _distribution, _quantiles
+
+SECONDS = 32_768 / 24_000
+STUDIO = CHAINS["studio"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), SECONDS, channels=(4, 8), hidden=(16,))
+    return StudioModel(config).eval().requires_grad_(False)
+
+
+def heard(model, x, sample_rate):
+    window = model.window_at(sample_rate)
+    windows = torch.from_numpy(x[0, : x.shape[1] // window * window]).view(-1, window)
+    return model.hear(windows, sample_rate=sample_rate).mean(0, keepdim=True)
+
+
+def test_quantiles_are_those_of_the_levels():
+    level = -40 + 8 * torch.randn(4, 20_000, generator=torch.manual_seed(0))
+    found = _quantiles(_distribution(level, LEVELS_DB))
+    expected = torch.quantile(level, torch.tensor(QUANTILES), dim=1).T
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.7)  # the distribution is sampled every 4 dB
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_a_recording_sounds_alike_at_every_sample_rate_where_all_reach_to(model, rate, speech):
+    x = speech(24_000, 1, 3)
+    same = audio.resample(x, source_rate=24_000, target_rate=rate)
+    _, difference = model.ear.compare(heard(model, x, 24_000), heard(model, same, rate))
+    spectrum = difference[0, model.ear.spectrum_features]
+    below = model.ear.octave_centres < 10_000
+    assert spectrum[below].abs().max() < 0.06  # in units of 20 dB
+    assert spectrum[~below & (model.ear.octave_centres > 11_400)].abs().max() == 0
+
+
+def test_an_octave_band_follows_a_gain_exactly(model, noise):
+    x = noise(24_000, 1, 3)
+    _, difference = model.ear.compare(heard(model, x, 24_000), heard(model, 0.1 * x, 24_000))
+    spectrum = difference[0, model.ear.spectrum_features]
+    shared = spectrum != 0
+    assert shared.sum() > 60
+    np.testing.assert_allclose(spectrum[shared].median(), -1, atol=1e-3)
+
+
+def test_it_decides_on_every_knob_and_effect_in_silence_and_at_full_scale(model):
+    for level in (0.0, 1.0, 1e6):
+        x = np.full((1, model.window_at(24_000)), level, np.float32)
+        decision = model.decide(heard(model, x, 24_000), heard(model, x, 24_000))
+        assert decision.knobs.shape == (1, len(STUDIO.knobs))
+        assert decision.wanted.shape == (1, 4)
+        assert torch.isfinite(decision.knobs).all()
+        assert torch.isfinite(decision.wanted).all()
+
+
+def test_a_recording_is_heard_at_its_own_rate_up_to_48_khz(model):
+    assert [model.listening_rate(rate) for rate in (8000, 24_000, 44_100, 48_000, 96_000)] == [
+        8000, 24_000, 44_100, 48_000, 48_000,
+    ]  # fmt: skip
+
+
+def test_it_comes_back_from_disk_as_it_was(model, tmp_path, noise):
+    checkpoint.save(tmp_path / "model", model, STUDIO, sample_rate=24_000, card={})
+    loaded = checkpoint.load(tmp_path / "model")
+    x, y = heard(model, noise(24_000, 1, 3), 24_000), heard(model, 0.5 * noise(24_000, 1, 3), 24_000)
+    torch.testing.assert_close(loaded.model.decide(x, y), model.decide(x, y), rtol=0, atol=0)
+    assert loaded.chain == STUDIO
+
+
+def test_training_begins_where_bands_follow_the_difference_and_the_rest_rests(model):
+    from fxst.training.studio import _begin_as_closed_form
+
+    torch.manual_seed(0)
+    fresh = StudioModel(model.config).eval().requires_grad_(False)
+    _begin_as_closed_form(fresh, STUDIO)
+    noise = 0.03 * torch.randn(1, 5 * fresh.window_at(24_000), generator=torch.manual_seed(1)).numpy()
+    x = heard(fresh, noise, 24_000)
+    table = {(row.effect, row.parameter): row.value for row in STUDIO.settings(fresh.decide(x, x).knobs[0])}
+    assert abs(table["parametric_eq", "peak4_gain_db"]) < 1
+    assert table["compressor", "ratio"] < 1.5
+    louder = heard(fresh, 10 ** (6 / 20) * noise, 24_000)
+    raised = {(row.effect, row.parameter): row.value for row in STUDIO.settings(fresh.decide(x, louder).knobs[0])}
+    gains = [value for (_, name), value in raised.items() if name.startswith("peak") and name.endswith("gain_db")]
+    assert np.median(gains) == pytest.approx(3.2, abs=0.6)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from fxst import caution
+from fxst.caution import Excerpt, cautious, distance_db, noise_floor_db
+from fxst.chain import CHAINS
+from fxst.tables import Table
+
+RATE = 24_000
+STUDIO = CHAINS["studio"]
+NOTHING = Table(STUDIO, STUDIO.at_amount(STUDIO.defaults(), 0.0))
+BRIGHT = NOTHING.with_values({"parametric_eq": {"high_shelf_gain_db": 12.0, "high_shelf_f0_hz": 4000.0}})
+
+
+def render(x, table):
+    return table.chain.exact(table, sample_rate=RATE, channels=len(x))(x)
+
+
+@pytest.fixture
+def halves(speech):
+    x = speech(RATE, 1, 6)
+    return x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]
+
+
+def test_a_recording_is_no_distance_from_itself_and_a_style_is_one(halves):
+    x, other = halves
+    assert distance_db(Excerpt(x, RATE), Excerpt(x, RATE)) == 0
+    bright = Excerpt(render(other, BRIGHT), RATE)
+    assert distance_db(Excerpt(x, RATE), bright) > distance_db(Excerpt(render(x, BRIGHT), RATE), bright)
+
+
+def test_what_brings_a_recording_nearer_is_applied_whole(halves):
+    x, other = halves
+    trial = cautious(STUDIO, BRIGHT.settings, Excerpt(x, RATE), Excerpt(render(other, BRIGHT), RATE))
+    assert trial.amount == 1
+    assert trial.settings == BRIGHT.settings
+    assert trial.after_db < trial.before_db
+
+
+def test_what_takes_a_recording_away_is_not_applied_at_all(halves):
+    x, other = halves
+    dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -18.0}})
+    trial = cautious(STUDIO, dull.settings, Excerpt(x, RATE), Excerpt(render(other, BRIGHT), RATE))
+    assert trial.amount == 0
+    np.testing.assert_array_equal(render(x, Table(STUDIO, trial.settings)), x)
+
+
+def test_too_much_of_the_right_thing_is_turned_down(halves):
+    x, other = halves
+    far = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 24.0}})
+    reference = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 8.0}})
+    trial = cautious(STUDIO, far.settings, Excerpt(x, RATE), Excerpt(render(other, reference), RATE))
+    assert 0 < trial.amount < 1
+
+
+def test_a_noise_floor_rises_by_no_more_than_the_limit_unless_the_reference_has_it(noise):
+    rng = np.random.default_rng(0)
+    talks = np.repeat(rng.random(60) < 0.7, RATE // 10)[None]
+    hiss = 1e-4 * rng.standard_normal(talks.shape).astype(np.float32)
+    x = (talks * noise(RATE, 1, 6) + hiss).astype(np.float32)
+    louder = NOTHING.with_values({"compressor": {"makeup_db": 12.0}})
+    clean = (talks * 4 * noise(RATE, 1, 6) + 0.1 * hiss).astype(np.float32)
+    trial = cautious(STUDIO, louder.settings, Excerpt(x, RATE), Excerpt(clean, RATE))
+    assert trial.noisy
+    assert 0 < trial.amount < 1
+    rise = noise_floor_db(Excerpt(render(x, Table(STUDIO, trial.settings)), RATE)) - noise_floor_db(Excerpt(x, RATE))
+    assert 0 < rise <= caution.MOST_NOISE_DB
+    noisy = Excerpt(render(x, louder), RATE)
+    assert cautious(STUDIO, louder.settings, Excerpt(x, RATE), noisy).amount == 1
+
+
+def test_recordings_of_other_rates_and_channel_counts_compare(speech):
+    x = Excerpt(speech(RATE, 1, 2), RATE)
+    assert np.isfinite(distance_db(x, Excerpt(speech(48_000, 2, 2), 48_000)))
+    assert np.isfinite(distance_db(x, Excerpt(np.zeros((1, 1000), np.float32), RATE)))

@@ -1,0 +1,138 @@
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+import soundfile
+import torch
+
+from fxst.chain import CHAINS
+from fxst.configs import DatasetConfig
+from fxst.data.build import build
+from fxst.errors import ModelError, SettingsError
+from fxst.models import checkpoint
+from fxst.training.studio import StudioLoss, render_wanted
+
+STUDIO = CHAINS["studio"]
+OPTIONS = ["--recipe", "passages", "--chain", "studio", "--steps", "4", "--validate-every", "2", "--batch", "8"]
+OPTIONS += ["--validation-examples", "24", "--listen-clips", "3", "--device", "cpu"]
+
+
+def fxst(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "fxst", *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory, noise):
+    """Ten voices that hiss, at two sample rates."""
+    folder = tmp_path_factory.mktemp("studio")
+    built = []
+    for rate in (24_000, 44_100):
+        for voice in range(10):
+            (folder / f"{rate}" / f"p{voice}").mkdir(parents=True)
+            soundfile.write(folder / f"{rate}/p{voice}/a.wav", noise(rate, 1 + voice % 2, 6).T, rate)
+        built.append(folder / f"data-{rate}")
+        config = DatasetConfig(
+            sources=(folder / f"{rate}",), output=built[-1], clips=0, seconds=0.75, sample_rate=rate, workers=1
+        )
+        build(config)
+    return built
+
+
+@pytest.fixture(scope="module")
+def trained(datasets, tmp_path_factory):
+    """A run through the real command, from its first step to its last."""
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    done = fxst("style", "train", datasets[0], "--also", datasets[1], "-o", folder, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_leaves_a_model_that_says_what_it_wants(trained):
+    card = json.loads((trained / "card.json").read_text())
+    assert card["format"] == "fxst-studio"
+    assert card["training"]["data"]["also"][0]["built_with"]["sample_rate"] == 44_100
+    with open(trained / "losses.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["2", "4"]
+    assert all(0 < float(row["val_published_ratio"]) < 3 for row in rows)
+    assert checkpoint.load(trained).chain == STUDIO
+
+
+def test_a_resumed_run_ends_as_an_unbroken_one(trained, datasets, tmp_path):
+    # Killed between the two validations, as far as its files tell: the first half of its steps, then the rest.
+    folder = tmp_path / "resumed"
+    code = (
+        "import lightning, sys\n"
+        "from fxst.cli import main\n"
+        "class Stop(lightning.Callback):\n"
+        "    def on_train_epoch_end(self, *_): raise SystemExit(9)\n"
+        "make = lightning.Trainer.__init__\n"
+        "def with_stop(self, *a, callbacks, **k): make(self, *a, callbacks=[*callbacks, Stop()], **k)\n"
+        "lightning.Trainer.__init__ = with_stop\n"
+        "main()\n"
+    )
+    arguments = ["style", "train", *map(str, (datasets[0], "--also", datasets[1], "-o", folder)), *OPTIONS]
+    subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, timeout=300)
+    assert (folder / "checkpoints/last.ckpt").is_file()
+    done = fxst(*arguments, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_its_model_is_applied_to_any_rate_and_tells_how_sure_it_is(trained, tmp_path, noise):
+    for rate, channels in ((8000, 1), (44_100, 2), (96_000, 1)):
+        soundfile.write(tmp_path / "in.wav", noise(rate, channels, 3).T, rate)
+        soundfile.write(tmp_path / "ref.wav", 0.3 * noise(24_000, 1, 3).T, 24_000)
+        out = tmp_path / f"out{rate}.wav"
+        done = fxst("apply", tmp_path / "in.wav", "--ref", tmp_path / "ref.wav", "-o", out, "--model", trained)
+        assert done.returncode == 0, done.stderr
+        assert "wanted, as the model hears it: parametric_eq" in done.stdout
+        table = json.loads(out.with_suffix(".params.json").read_text())
+        assert set(table["wanted"]) == set(STUDIO.labels)
+        info = soundfile.info(out)
+        assert (info.samplerate, info.channels, info.frames) == (rate, channels, 3 * rate)
+
+
+def test_a_model_of_another_chain_is_not_trained_further(datasets, tmp_path):
+    done = fxst("style", "train", datasets[0], "-o", tmp_path / "run", *OPTIONS, "--begin-with", "eq-comp")
+    assert done.returncode == 1
+    assert "sets another chain" in done.stderr
+
+
+def test_every_row_passes_those_effects_that_it_wants(speech, null_db):
+    x = torch.from_numpy(speech(24_000, 1, 0.5)).repeat(3, 1)[:, None]
+    knobs = torch.rand(3, len(STUDIO.knobs), generator=torch.manual_seed(0))
+    wanted = torch.tensor([[True, False, False, True], [False, True, True, False], [False] * 4])
+    y = render_wanted(STUDIO, x, knobs, wanted, sample_rate=24_000)
+    for row in range(3):
+        away = [label for label, w in zip(STUDIO.labels, wanted[row], strict=True) if not w]
+        table = STUDIO.settings(knobs[row], out_of_the_way=away)
+        exact = STUDIO.exact(table, sample_rate=24_000, channels=1)(x[row].numpy())
+        assert null_db(y[row].numpy(), exact) < -70 if wanted[row].any() else torch.equal(y[row], x[row])
+
+
+def test_the_loss_is_nought_for_the_target_itself_and_grows_with_what_is_wrong(speech):
+    loss = StudioLoss()
+    target = torch.from_numpy(speech(24_000, 1, 1))
+    right = loss(target, target, sample_rate=24_000)
+    assert all(value == 0 for value in right.values())
+    louder = loss(2 * target, target, sample_rate=24_000)
+    assert louder["level_db"].item() == pytest.approx(6.02, abs=0.01)
+    assert louder["crest_db"].item() == pytest.approx(0, abs=0.01)
+    assert louder["brightness_khz"].item() == pytest.approx(0, abs=0.01)
+    assert louder["loss"] > loss(1.1 * target, target, sample_rate=24_000)["loss"] > 0
+
+
+def test_what_cannot_be_trained_is_refused_before_any_step(datasets, tmp_path):
+    from fxst.configs import StyleConfig
+    from fxst.training.style import train
+
+    common = {"output": tmp_path / "run", "recipe": "passages", "chain": "studio", "batch": 8}
+    with pytest.raises(SettingsError, match="--batch takes so many or more"):
+        train(StyleConfig(datasets[0], **common | {"batch": 2}))
+    with pytest.raises(ModelError, match="no finished dataset"):
+        train(StyleConfig(datasets[0], also=(tmp_path / "none",), **common))
