@@ -5,8 +5,6 @@ numba compiles it. Imported only where gradients are needed.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numba
@@ -15,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from fxst.threads import side_by_side
 
 __all__ = ["cascade"]
 
@@ -101,32 +101,20 @@ class _Cascade(torch.autograd.Function):
         x, b, a, stages = ctx.saved_tensors
         grad = grad.contiguous()
         grads = torch.empty_like(x), torch.zeros_like(b), torch.zeros_like(a)
-        _side_by_side(_adjoin, grad, x, stages, b, a, *grads)
+        _run(_adjoin, grad, x, stages, b, a, *grads)
         return grads
 
 
 def _filtered(x: Tensor, b: Tensor, a: Tensor, *, kept: int) -> Tensor:
     """Filter groups of rows, and give what leaves the last `kept` sections, all or one: (groups, T, kept, LANES)."""
     stages = x.new_empty(*x.shape[:2], kept, LANES)
-    _side_by_side(_filter, x, b, a, stages)
+    _run(_filter, x, b, a, stages)
     return stages
 
 
-def _side_by_side(kernel: Callable[..., None], *groups: Tensor) -> None:
-    """Run a kernel on every group of rows, on as many threads as torch would take; it writes to the last tensors."""
-    rows = list(zip(*(tensor.detach().numpy() for tensor in groups), strict=True))
-    if min(len(rows), torch.get_num_threads()) == 1:
-        for row in rows:
-            kernel(*row)
-        return
-    # Python's threads sleep while they wait; numba's own spin, which would slow all that torch does.
-    for done in [_threads().submit(kernel, *row) for row in rows]:
-        done.result()
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="sections")
+def _run(kernel: Callable[..., None], *groups: Tensor) -> None:
+    """Run a kernel on every group of rows; it writes to the last tensors."""
+    side_by_side(kernel, zip(*(tensor.detach().numpy() for tensor in groups), strict=True))
 
 
 def cascade(x: Tensor, b: Tensor, a: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxst.models.mel import mel_filters
+from fxst.threads import side_by_side
 
 __all__ = ["Encoder", "EncoderConfig"]
 
@@ -103,33 +104,29 @@ class Encoder(nn.Module):
         Shape:
             windows: (N, window_samples); result: (N, D).
         """
-        with torch.no_grad():
-            mel, spectrum = self._spectra(windows)
-            level = mel.add_(FLOOR).log10_().mul_(10)
-            frames = windows.unfold(1, self.level_frame, self.level_frame)
-            rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
-            peak = 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
-            parts = (
-                level.mean(1) / 20,
-                level.square().mean(1) / 400,
-                spectrum @ self.bands,
-                self._distribution(rms),
-                self._distribution(peak),
-            )
-            picture = (level / 40 + 1).mT.unsqueeze(1)
-        learned = self.cnn(picture).flatten(1, 2)
-        return torch.cat((learned.mean(-1), learned.square().mean(-1), *parts), 1)
-
-    def _spectra(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Measure the power of every mel band in every frame, (N, frames, mels), and the mean spectrum, (N, F)."""
         # A few windows at a time: the frames of a batch of them do not stay in the processor's cache.
         samples = windows.shape[1] * self.n_fft // self.hop
         count = len(windows) if windows.is_cuda else max(1, BLOCK_SAMPLES // samples)
-        mels, spectra = [], []
-        for block in torch.split(windows, count):
-            mels.append(_power(block, self.hop, self.mel_window) @ self.mel)
-            spectra.append(_power(block, self.spectrum_fft // 2, self.spectrum_window).mean(1))
-        return torch.cat(mels), torch.cat(spectra)
+        heard = side_by_side(self._measure, ((block,) for block in torch.split(windows, count)))
+        picture, *parts = (torch.cat(part) for part in zip(*heard, strict=True))
+        learned = self.cnn(picture.mT.unsqueeze(1)).flatten(1, 2)
+        return torch.cat((learned.mean(-1), learned.square().mean(-1), *parts), 1)
+
+    def _measure(self, windows: Tensor) -> tuple[Tensor, ...]:
+        """Make the picture that the CNN sees, (N, frames, mels), and all statistics that are not learned, (N, ...)."""
+        level = (_power(windows, self.hop, self.mel_window) @ self.mel).add_(FLOOR).log10_().mul_(10)
+        spectrum = _power(windows, self.spectrum_fft // 2, self.spectrum_window).mean(1)
+        frames = windows.unfold(1, self.level_frame, self.level_frame)
+        rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
+        peak = 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
+        return (
+            level / 40 + 1,
+            level.mean(1) / 20,
+            level.square().mean(1) / 400,
+            spectrum @ self.bands,
+            self._distribution(rms),
+            self._distribution(peak),
+        )
 
     def _distribution(self, level_db: Tensor) -> Tensor:
         """Tell how often the level is above each threshold, softly: (N, levels)."""

@@ -1,11 +1,14 @@
 """What training asks for: the right waveform, and the right spectrum at several resolutions."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from fxst.threads import side_by_side
 
 __all__ = ["StyleLoss"]
 
@@ -45,50 +48,56 @@ class StyleLoss(nn.Module):
         Shape:
             output, target: (B, C, T); results, (mean absolute error, spectral distance): scalars.
         """
-        rows = output.flatten(0, 1), target.flatten(0, 1)
-        distances: list[Tensor] = [
-            _SpectralDistance.apply(*rows, self.get_buffer(f"window{window}"), self.hop) for window in self.windows
-        ]
-        return (output - target).abs().mean(), torch.stack(distances).mean()
+        windows = [self.get_buffer(f"window{window}") for window in self.windows]
+        stft = _SpectralDistance.apply(output.flatten(0, 1), target.flatten(0, 1), windows, self.hop)
+        return (output - target).abs().mean(), stft
 
 
 class _SpectralDistance(torch.autograd.Function):
-    """Mean distance of linear and of log magnitudes, at one resolution.
+    """Mean over resolutions of the mean distance of linear and of log magnitudes.
 
     The gradient is taken along with the distance, while a block's spectra are at hand: those of a whole batch leave the
     processor's cache until the way back, and moving memory is most of what this costs.
     """
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, target: Tensor, window: Tensor, hop: int) -> Tensor:
-        time = output.shape[-1]
-        rows = len(output) if output.is_cuda else max(1, BLOCK_SAMPLES // (len(window) * (time // hop + 1)))
-        differentiated = ctx.needs_input_grad[0]
-        gradients = []
-        count = 0
-        total = output.new_zeros(())
-        for block, aim in zip(*(torch.split(x, rows) for x in (output, target)), strict=True):
-            spectrum = _spectrum(block, window, hop)
-            power, aim_power = _power(spectrum), _power(_spectrum(aim, window, hop))
-            count += power.numel()
-            magnitude = power.sqrt()
-            log_ratio = power.div(aim_power).log_()
-            total += magnitude.sub(aim_power.sqrt_()).abs_().sum()
-            total += log_ratio.abs().sum() / 2
-            if differentiated:
-                # With m the magnitude, d(m + log m) = (1 + 1/m) dm, and dm = Re(conj(X) dX) / m.
-                inverse = magnitude.reciprocal_()
-                slope = inverse.addcmul_(inverse, inverse).mul_(log_ratio.sign_()).mul_(power > FLOOR)
-                gradients.append(_spectrum_adjoint(spectrum.mul_(slope), window, hop, time))
-        if differentiated:
-            ctx.save_for_backward(torch.cat(gradients).div_(count))
-        return total / count
+    def forward(ctx: Any, output: Tensor, target: Tensor, windows: list[Tensor], hop: int) -> Tensor:
+        samples = max(map(len, windows)) * (output.shape[1] // hop + 1)
+        rows = len(output) if output.is_cuda else max(1, BLOCK_SAMPLES // samples)
+        blocks = zip(*(torch.split(x, rows) for x in (output, target)), strict=True)
+        measure = partial(_measure, windows=windows, hop=hop, differentiate=ctx.needs_input_grad[0])
+        distances, gradients = zip(*side_by_side(measure, blocks), strict=True)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(torch.cat(gradients).div_(len(output)))
+        return torch.cat(distances).mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * grad, None, None, None
+
+
+def _measure(
+    output: Tensor, target: Tensor, *, windows: list[Tensor], hop: int, differentiate: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Measure the spectral distance of every row, (N,), and where asked for its gradient by the output, (N, T)."""
+    distance = output.new_zeros(len(output))
+    gradient = torch.zeros_like(output) if differentiate else None
+    for window in windows:
+        spectrum = _spectrum(output, window, hop)
+        power, target_power = _power(spectrum), _power(_spectrum(target, window, hop))
+        weight = 1 / (len(windows) * power[0].numel())
+        magnitude = power.sqrt()
+        log_ratio = power.div(target_power).log_()
+        distance += magnitude.sub(target_power.sqrt_()).abs_().sum((1, 2)).mul_(weight)
+        distance += log_ratio.abs().sum((1, 2)).mul_(weight / 2)
+        if gradient is not None:
+            # With m the magnitude, d(m + log m) = (1 + 1/m) dm, and dm = Re(conj(X) dX) / m.
+            inverse = magnitude.reciprocal_()
+            slope = inverse.addcmul_(inverse, inverse).mul_(log_ratio.sign_()).mul_(power > FLOOR)
+            gradient.add_(_spectrum_adjoint(spectrum.mul_(slope), window, hop, output.shape[1]), alpha=weight)
+    return distance, gradient
 
 
 def _spectrum(x: Tensor, window: Tensor, hop: int) -> Tensor:

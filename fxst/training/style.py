@@ -14,6 +14,7 @@ from fxst.data import manifest
 from fxst.data.examples import draw
 from fxst.errors import SettingsError
 from fxst.gradients import MethodOptions, Renderer, make_renderer
+from fxst.gradients.autodiff import render_autodiff
 from fxst.gradients.exact import render_exact
 from fxst.models import checkpoint
 from fxst.models.encoder import Encoder, EncoderConfig
@@ -70,11 +71,10 @@ class StyleModule(runs.TrainingModule):
         first = dry[:, :1]
         chain = self.renderer.chain
         # The two forms null; in a batch, torch's is the faster one.
-        render = chain.autodiff if chain.differentiable else partial(render_exact, chain)
-        with torch.no_grad():
-            # The clips of one example share settings, so they are rendered as channels of one signal.
-            target = render(first, hidden, sample_rate=self.sample_rate)
-            produced = render(reference, hidden, sample_rate=self.sample_rate)
+        render = partial(render_autodiff if chain.differentiable else render_exact, chain)
+        # The clips of one example share settings, so they are rendered as channels of one signal.
+        target = render(first, hidden, sample_rate=self.sample_rate)
+        produced = render(reference, hidden, sample_rate=self.sample_rate)
         self.renderer.at_step(self.global_step)
         knobs = self.model(dry, produced)
         output = self.renderer(first, knobs, sample_rate=self.sample_rate)
