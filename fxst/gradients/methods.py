@@ -18,7 +18,7 @@ __all__ = ["METHODS", "MethodOptions", "make_renderer"]
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """What the methods can be told; each looks at its own.
+    """What the methods can be told; each takes its own.
 
     Args:
         proxies: Folders of proxies, for an effect that has no shipped one or a better one (proxy and hybrids).
@@ -35,7 +35,17 @@ class MethodOptions:
     seed: int = 0
 
 
-Make = Callable[[Chain, int, MethodOptions], Renderer]
+@dataclass(frozen=True)
+class Method:
+    """A way to pass a gradient.
+
+    Args:
+        make: Makes its renderer, of a chain and a sample rate.
+        options: Which options it looks at.
+    """
+
+    make: Callable[[Chain, int, MethodOptions], Renderer]
+    options: tuple[str, ...] = ()
 
 
 def _proxy(chain: Chain, rate: int, options: MethodOptions) -> ProxyRenderer:
@@ -52,13 +62,21 @@ def _spsa(chain: Chain, _: int, options: MethodOptions) -> Renderer:
     )
 
 
-METHODS: Final[Mapping[str, Make]] = {
-    "autodiff": lambda chain, rate, options: AutodiffRenderer(chain),
-    "proxy": _proxy,
-    "half-hybrid": lambda chain, rate, options: HalfHybridRenderer(_proxy(chain, rate, options)),
-    "full-hybrid": lambda chain, rate, options: FullHybridRenderer(_proxy(chain, rate, options)),
-    "spsa": _spsa,
+METHODS: Final[Mapping[str, Method]] = {
+    "autodiff": Method(lambda chain, rate, options: AutodiffRenderer(chain)),
+    "proxy": Method(_proxy, ("proxies",)),
+    "half-hybrid": Method(lambda chain, rate, options: HalfHybridRenderer(_proxy(chain, rate, options)), ("proxies",)),
+    "full-hybrid": Method(lambda chain, rate, options: FullHybridRenderer(_proxy(chain, rate, options)), ("proxies",)),
+    "spsa": Method(_spsa, ("directions", "epsilon", "epsilon_decay")),
 }
+
+FLAGS: Final[Mapping[str, str]] = {
+    "proxies": "--proxy",
+    "directions": "--spsa-directions",
+    "epsilon": "--spsa-epsilon",
+    "epsilon_decay": "--spsa-epsilon-decay",
+}
+"""What the command line calls the options that not every method has."""
 
 
 def make_renderer(method: str, chain: Chain, *, sample_rate: int, options: MethodOptions) -> Renderer:
@@ -71,9 +89,13 @@ def make_renderer(method: str, chain: Chain, *, sample_rate: int, options: Metho
         options: What the methods can be told.
 
     Raises:
-        SettingsError: There is no such method, or an option is out of its range.
+        SettingsError: There is no such method, an option is out of its range, or one is set that belongs to another.
         ModelError: There is no proxy for an effect.
     """
     if method not in METHODS:
         raise SettingsError(f"There is no gradient method {method!r}; there are: {', '.join(METHODS)}.")
-    return METHODS[method](chain, sample_rate, options)
+    for option, flag in FLAGS.items():
+        if option not in METHODS[method].options and getattr(options, option) != getattr(MethodOptions, option):
+            theirs = ", ".join(name for name, other in METHODS.items() if option in other.options)
+            raise SettingsError(f"--gradient {method} has no {flag}, which is for {theirs}: leave it out.")
+    return METHODS[method].make(chain, sample_rate, options)

@@ -95,7 +95,18 @@ def test_options_belong_to_their_method(make):
     assert make("spsa", chain, directions=3, epsilon=0.02, seed=7).directions == 3
     with pytest.raises(SettingsError, match="SPSA takes"):
         make("spsa", chain, epsilon=0.9)
-    make("autodiff", chain, epsilon=0.9)
+    for method in METHODS:
+        for option, value, flag in (
+            ("proxies", ("compressor",), "--proxy, which is for proxy, half-hybrid, full-hybrid"),
+            ("directions", 3, "--spsa-directions, which is for spsa"),
+            ("epsilon", 0.02, "--spsa-epsilon, which is for spsa"),
+            ("epsilon_decay", 0.5, "--spsa-epsilon-decay, which is for spsa"),
+        ):
+            if method in (OF_PROXIES if option == "proxies" else ("spsa",)):
+                make(method, chain, **{option: value})
+            else:
+                with pytest.raises(SettingsError, match=f"--gradient {method} has no {flag}: leave it out"):
+                    make(method, chain, **{option: value})
     with pytest.raises(SettingsError, match="there are: autodiff, proxy, half-hybrid, full-hybrid, spsa"):
         make("magic", chain)
 
