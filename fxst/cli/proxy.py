@@ -26,6 +26,6 @@ def _train(config: ProxyConfig) -> None:
     if fidelity.gradient_examples:
         findings += (
             f", and the cosine of its gradient with autodiff's is {fidelity.gradient_cosine:.3f} (median of "
-            f"{fidelity.gradient_examples})"
+            f"{fidelity.gradient_examples}; above 0.8 in {100 * fidelity.gradient_agreement:.0f} %)"
         )
     tell_result(result, f"{findings}.")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fxst.chain import Chain
 from fxst.data.manifest import Dataset
+from fxst.data.sources import SPLITS
 from fxst.errors import SettingsError
 from fxst.gradients.exact import render_exact
 
@@ -44,7 +45,8 @@ def draw_renders(
     Raises:
         SettingsError: The split has no clips.
     """
-    rng = np.random.default_rng((seed, step))
+    # The split too, for else the settings that are validated on were trained on.
+    rng = np.random.default_rng((seed, step, SPLITS.index(split)))
     clips = np.concatenate([np.empty(0, np.int64), *dataset.indices_by_speaker(split).values()])
     if not len(clips):
         raise SettingsError(f"The dataset has no clips in its {split} split; build it from more speakers.")

@@ -121,6 +121,27 @@ def test_what_a_proxy_learns_from_is_the_exact_effect(effect, tiny_dataset):
     assert all(torch.equal(a, b) for a, b in zip((x, knobs, y), drawn(tiny_dataset, chain, 3, 5), strict=True))
 
 
+def test_splits_and_steps_have_settings_of_their_own(tiny_dataset):
+    """What is validated and tested on must not be what was trained on, and its targets not where it begins."""
+    drawings = [
+        drawn(tiny_dataset, CHAINS["eq"], step=step, split=split)[1].flatten().tolist()
+        for split in ("train", "val", "test")
+        for step in (0, 1)
+    ]
+    begins = []
+
+    class Recorded(AutodiffRenderer):
+        def forward(self, x, knobs, *, sample_rate):
+            if knobs.requires_grad:
+                begins.append(knobs.flatten().tolist())
+            return super().forward(x, knobs, sample_rate=sample_rate)
+
+    measure_fidelity(Recorded(CHAINS["eq"]), Dataset.open(tiny_dataset), examples=20)
+    assert len(begins) == 2
+    values = [value for knobs in drawings + begins for value in knobs]
+    assert len(set(values)) == len(values)
+
+
 def test_levels_and_settings_are_spread_over_their_whole_ranges(tiny_dataset):
     x, knobs, _ = drawn(tiny_dataset, CHAINS["eq"], batch=256)
     peaks = 20 * x.abs().amax((1, 2)).log10()
@@ -135,6 +156,7 @@ def test_autodiff_itself_is_as_true_as_can_be(tiny_dataset):
     fidelity = measure_fidelity(AutodiffRenderer(chain), Dataset.open(tiny_dataset), examples=6)
     assert fidelity.error_db < -60
     assert fidelity.gradient_cosine == pytest.approx(1.0)
+    assert fidelity.gradient_agreement == 1.0
     assert fidelity.examples == 6
 
 
@@ -146,6 +168,7 @@ def test_doing_nothing_leaves_all_of_what_the_effect_changed(tiny_dataset):
     fidelity = measure_fidelity(Wire(CHAINS["eq"]), Dataset.open(tiny_dataset), examples=6)
     assert fidelity.error_db == pytest.approx(0.0)
     assert fidelity.gradient_cosine == pytest.approx(0.0)
+    assert fidelity.gradient_agreement == 0.0
 
 
 def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp_path):
