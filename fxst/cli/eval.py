@@ -76,7 +76,7 @@ def _show(evaluation: "Evaluation") -> None:
 
     from fxst.evaluation.metrics import METRICS, pesq_available
     from fxst.evaluation.scores import SETTINGS
-    from fxst.evaluation.summary import groups_of, sure_over
+    from fxst.evaluation.summary import groups_of, hears, sure_over
 
     measured = {name for row in evaluation.rows for name in row.figures}
     published = [(m.name, m.heading, m.unit) for m in METRICS if m.name in measured and m.published]
@@ -90,6 +90,12 @@ def _show(evaluation: "Evaluation") -> None:
             console.print()
 
     _show_training(console, evaluation)
+
+    sentences = [sentence for row in evaluation.rows if (sentence := hears(row))]
+    for sentence in sentences:
+        console.print(sentence, markup=False)
+    if sentences:
+        console.print()
 
     count, groups = len(evaluation.items), len(groups_of(evaluation.items))
     console.print(
@@ -167,7 +173,8 @@ def _cell(interval: "Interval", *, missing: str) -> "Text":
 
     if math.isnan(interval.value):
         return Text(missing)
-    bounds = "" if math.isnan(interval.low) else f"{in_digits(interval.low)}-{in_digits(interval.high)}"
+    to = "-" if interval.low >= 0 else " to "  # where a figure can fall below 0, a hyphen is a sign
+    bounds = "" if math.isnan(interval.low) else f"{in_digits(interval.low)}{to}{in_digits(interval.high)}"
     return Text(in_digits(interval.value)).append(f"\n{bounds}", style="dim")
 
 

@@ -7,6 +7,8 @@ number: NaN, which an evaluation counts as missing.
 Paired metrics follow the target in time, and need one of the output's shape and sample rate. The others compare what a
 recording is like as a whole, and take one of other content, length, sample rate or number of channels: where those
 numbers differ, means over the channels that sound are compared.
+
+One metric compares an output with its input, and not with what it should be: it is measured where nobody knows that.
 """
 
 import importlib.util
@@ -18,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fxst.evaluation.sound import CENTROID_WINDOW, Sound
+from fxst.evaluation.sound import CENTROID_WINDOW, SILENCE, Sound
 
 __all__ = [
     "METRICS",
@@ -31,6 +33,7 @@ __all__ = [
     "mae",
     "mrstft",
     "msd",
+    "noise_floor_db",
     "pesq",
     "pesq_available",
     "rms",
@@ -47,6 +50,9 @@ STFT_WINDOWS: Final = (32, 128, 512, 2048, 8192, 32768)
 
 INAUDIBLE_DB: Final = -80.0
 """Under the loudest third octave: where that is as loud as speech gets, this is about the threshold of hearing."""
+
+FLOOR_SHARE: Final = 0.1
+FEWEST_MOMENTS: Final = 10
 
 LOGARITHMS_A_DB: Final = math.log(10)
 """The published figures of level are 20 times the natural logarithm: this many to one dB."""
@@ -66,6 +72,7 @@ class Metric:
         paired: Whether it needs a target, and not only a recording that is like it.
         published: Whether it is one of the seven that DeepAFx-ST was published with.
         higher_is_better: Whether it is a mark and not a distance.
+        of_input: Whether it compares the output with the input, and not with what it should be or be like.
     """
 
     name: str
@@ -75,6 +82,7 @@ class Metric:
     paired: bool
     published: bool
     higher_is_better: bool
+    of_input: bool = False
 
 
 def pesq_available() -> bool:
@@ -298,6 +306,34 @@ def true_peak_db(output: Sound, target: Sound) -> float:
     return _difference(output, target, lambda sound: sound.true_peak_dbtp)
 
 
+def noise_floor_db(output: Sound, source: Sound) -> float:
+    """Tell by how much the noise floor rose, in dB; negative where it fell.
+
+    The floor is the level that a tenth of all moments of 50 ms stay under; those that are digital silence in the input
+    have no floor, and count on neither side. Without pauses it is the level of the softest passages. What makes
+    everything louder raises it too. It has no figure for less than ten such moments.
+
+    Args:
+        output: What was rendered.
+        source: What it was rendered from.
+
+    Source:
+        The level exceeded 90 % of the time, which ISO 1996-1 calls L90 and takes for the background's.
+    """
+    _check_pair(output, source)
+
+    def rise(after: Array, before: Array) -> float:
+        heard = before >= SILENCE
+        if np.count_nonzero(heard) < FEWEST_MOMENTS:
+            return math.nan
+        floors = (np.quantile(power[heard], FLOOR_SHARE) for power in (after, before))
+        # What was rendered to nothing fell as far as there is anything to measure.
+        ours, theirs = (10 * math.log10(max(float(floor), SILENCE)) for floor in floors)
+        return ours - theirs
+
+    return _mean_by_channel(output, source, (output.moments, source.moments), rise)
+
+
 METRICS: Final = (
     Metric("pesq", "PESQ", "", pesq, paired=True, published=True, higher_is_better=True),
     Metric("mrstft", "MRSTFT", "", mrstft, paired=True, published=True, higher_is_better=False),
@@ -312,6 +348,16 @@ METRICS: Final = (
     Metric("ltas_db", "spectrum", "dB", ltas_db, paired=False, published=False, higher_is_better=False),
     Metric("lra_lu", "loudness range", "LU", lra_lu, paired=False, published=False, higher_is_better=False),
     Metric("true_peak_db", "true peak", "dB", true_peak_db, paired=False, published=False, higher_is_better=False),
+    Metric(
+        "noise_floor_db",
+        "noise floor rise",
+        "dB",
+        noise_floor_db,
+        paired=False,
+        published=False,
+        higher_is_better=False,
+        of_input=True,
+    ),
 )
 """Every metric, in the order of the tables: the seven that were published, in their units, then the others."""
 

@@ -24,13 +24,13 @@ from fxst.evaluation.systems import Output
 if TYPE_CHECKING:
     from fxst.evaluation.evaluate import Evaluation
 
-__all__ = ["ITEMS", "ITEM_LIST", "SUMMARY", "Journal", "KeptAudio", "make_folder", "write_results"]
+__all__ = ["FORMAT_VERSION", "ITEMS", "ITEM_LIST", "SUMMARY", "Journal", "KeptAudio", "make_folder", "write_results"]
 
 ITEMS: Final = "items.csv"
 ITEM_LIST: Final = "items.jsonl"
 SUMMARY: Final = "summary.json"
 FORMAT: Final = "fxst-evaluation"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 UNFINISHED: Final = "unfinished.jsonl"
 NAMES: Final = (*(metric.name for metric in METRICS), SETTINGS)
 
@@ -110,10 +110,11 @@ def _from_line(line: str) -> tuple[int, Scored]:
             score["system"],
             {name: math.nan if value is None else value for name, value in score["values"].items()},
             score["error"],
+            score["heard"],
         )
         for score in found["scores"]
     )
-    return found["index"], Scored(found["name"], found["group"], scores, found["drawn"])
+    return found["index"], Scored(found["name"], found["group"], scores, found["drawn"], found["heard"])
 
 
 class KeptAudio:
@@ -242,6 +243,15 @@ def summary(evaluation: "Evaluation") -> dict[str, Any]:
                         "missing": figure.missing,
                     }
                     for name, figure in row.figures.items()
+                },
+                "detection": {
+                    label: {
+                        "balanced_accuracy": _bounds(detection.balanced_accuracy),
+                        "heard": detection.heard,
+                        "not_heard": detection.not_heard,
+                        "missing": detection.missing,
+                    }
+                    for label, detection in row.detection.items()
                 },
             }
             for row in evaluation.rows

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from fxst.errors import AudioError, FxstError
+from fxst.evaluation.detection import heard
 from fxst.evaluation.items import Item, Items
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.sound import Sound
@@ -28,11 +29,13 @@ class Score:
         system: The system's name.
         values: What each metric that applies says; NaN is missing.
         error: Why there is no output at all, where there is none.
+        heard: Whether each effect is heard, by the labels of the true chain; None where there are no settings to tell.
     """
 
     system: str
     values: Mapping[str, float]
     error: str = ""
+    heard: Mapping[str, bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class Scored:
         group: Whose voice or which song it is.
         scores: A score for each system.
         drawn: Where its audio is from, and what was drawn for it, as plain data.
+        heard: Whether each effect of the chain is heard in the target; empty where nobody knows.
     """
 
     name: str
     group: str
     scores: tuple[Score, ...]
     drawn: Mapping[str, Any] = field(default_factory=dict)
+    heard: Mapping[str, bool] = field(default_factory=dict)
 
 
 Keep = Callable[[Item, Mapping[str, Output]], None]
@@ -62,8 +67,8 @@ def score_item(
     """Score systems on one item.
 
     The output is compared with the target; where there is none, with the reference, by the metrics that do not
-    ask for the same content. A system that fails, or gives an output that is not finite or does not fit, has
-    missing values.
+    ask for the same content, and with the input, by those that ask what was done to it. A system that fails, or gives
+    an output that is not finite or does not fit, has missing values.
 
     Args:
         items: What to do.
@@ -72,7 +77,7 @@ def score_item(
         pesq: Whether to measure PESQ, which takes longer than all others together.
         keep: Is given the item and its outputs.
     """
-    metrics = [m for m in METRICS if (items.has_targets or not m.paired) and (pesq or m.name != "pesq")]
+    metrics = [m for m in METRICS if not (m.of_input if items.has_targets else m.paired) and (pesq or m.name != "pesq")]
     nothing = dict.fromkeys((m.name for m in metrics), math.nan)
     name = items.names[index]
     try:
@@ -84,6 +89,8 @@ def score_item(
         if item.target is None
         else Sound(item.target, sample_rate=item.sample_rate)
     )
+    source = Sound(item.input, sample_rate=item.sample_rate)
+    true = {} if item.settings is None else heard(item.settings, sample_rate=item.sample_rate)
     scores, outputs = [], {}
     for system, render in systems.items():
         try:
@@ -93,16 +100,20 @@ def score_item(
             continue
         outputs[system] = output
         sound = Sound(output.audio, sample_rate=item.sample_rate)
-        values = {m.name: m.measure(sound, goal) for m in metrics}
+        values = {m.name: m.measure(sound, source if m.of_input else goal) for m in metrics}
         values = {metric: value if math.isfinite(value) else math.nan for metric, value in values.items()}
+        found: dict[str, bool] | None = None
         if item.settings is not None and output.settings is not None:
             error_of_settings = settings_error(output.settings, item.settings)
             if error_of_settings is not None:
                 values[SETTINGS] = error_of_settings
-        scores.append(Score(system, values))
+            theirs = heard(output.settings, sample_rate=item.sample_rate)
+            # An effect that a system's chain lacks is one that it leaves out.
+            found = {label: theirs.get(label, False) for label in true}
+        scores.append(Score(system, values, heard=found))
     if keep is not None:
         keep(item, outputs)
-    return Scored(name, item.group, tuple(scores), item.drawn)
+    return Scored(name, item.group, tuple(scores), item.drawn, true)
 
 
 def checked_output(render: System, item: Item) -> Output:
@@ -129,12 +140,14 @@ def checked_output(render: System, item: Item) -> Output:
 def settings_error(found: Table, true: Table) -> float | None:
     """Compare parameter tables: the mean distance of the knobs, in per cent of their ranges.
 
+    The knobs of an effect that is out of the way in the true table say nothing, and are left out.
+
     Args:
         found: The table that was predicted.
         true: The table that made the target.
 
     Returns:
-        None where the two are not tables of one chain.
+        None where the two are not tables of one chain, or the true one leaves sound as it is.
     """
     if found.chain.to_spec() != true.chain.to_spec() or not true.chain.knobs:
         return None
@@ -142,7 +155,8 @@ def settings_error(found: Table, true: Table) -> float | None:
     distances = [
         abs(p.to_knob(ours[p.name]) - p.to_knob(theirs[p.name]))
         for effect, ours, theirs in pairs
+        if not effect.is_transparent(theirs)
         for p in effect.parameters
         if not p.constant
     ]
-    return 100 * math.fsum(distances) / len(distances)
+    return 100 * math.fsum(distances) / len(distances) if distances else None

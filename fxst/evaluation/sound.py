@@ -26,6 +26,7 @@ CENTROID_HOP: Final = 512
 MEL_WINDOW: Final = 65_536
 MEL_BANDS: Final = 128
 LOUDNESS_BLOCK_SECONDS: Final = 0.4
+MOMENT_SECONDS: Final = 0.05
 
 MOST_SAMPLES_KEPT: Final = 1 << 19
 """Up to how many samples, in all channels, spectra are kept: about 25 bytes a sample."""
@@ -76,6 +77,19 @@ class Sound:
         for chunk in self._chunks():
             total += np.einsum("ct,ct->c", chunk, chunk, dtype=np.float64)
         return total / self.frames
+
+    @functools.cached_property
+    def moments(self) -> Array:
+        """Each channel's power in stretches of 50 ms, one after the other; what is left at the end is left out.
+
+        Shape:
+            `(channels, stretches)`.
+        """
+        length = round(MOMENT_SECONDS * self.sample_rate)
+        count = self.frames // length
+        cut = self.samples[:, : count * length].reshape(self.channels, count, length)
+        power: Array = np.einsum("cnt,cnt->cn", cut, cut, dtype=np.float64) / length
+        return power
 
     @functools.cached_property
     def sounding(self) -> npt.NDArray[np.bool_]:

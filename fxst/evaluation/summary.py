@@ -4,7 +4,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Final
 
 import numpy as np
@@ -17,11 +17,13 @@ from fxst.evaluation.scores import SETTINGS, Scored
 __all__ = [
     "FEW_GROUPS",
     "INPUT",
+    "Detection",
     "Figure",
     "Interval",
     "Requirement",
     "Row",
     "groups_of",
+    "hears",
     "in_digits",
     "summarise",
     "sure_over",
@@ -75,16 +77,37 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """How well a system tells whether one effect is heard.
+
+    Args:
+        balanced_accuracy: The mean of two shares: of the items in which the effect is heard, those that it gives the
+            effect; and of the others, those that it does not. A coin reaches a half. NaN where there are not both.
+        heard: In how many items that it decided on the effect is heard.
+        not_heard: In how many it is not.
+        missing: On how many items it decided nothing.
+    """
+
+    balanced_accuracy: Interval
+    heard: int
+    not_heard: int
+    missing: int
+
+
+@dataclass(frozen=True)
 class Row:
     """What the metrics say of one system.
 
     Args:
         system: The system's name.
         figures: A figure for each metric that applies to it.
+        detection: How well it tells whether each effect is heard, by the effects' labels; empty for a system without
+            settings, and where the true ones are not known.
     """
 
     system: str
     figures: Mapping[str, Figure]
+    detection: Mapping[str, Detection] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -113,7 +136,8 @@ def summarise(items: Sequence[Scored], *, seed: int) -> tuple[Row, ...]:
     systems = _metrics_by_system(items)
     inputs = _values(items, INPUT, systems[INPUT])
     return tuple(
-        Row(system, _figures(_values(items, system, metrics), inputs, draws)) for system, metrics in systems.items()
+        Row(system, _figures(_values(items, system, metrics), inputs, draws), _detection(items, system, draws))
+        for system, metrics in systems.items()
     )
 
 
@@ -130,6 +154,42 @@ def _metrics_by_system(items: Sequence[Scored]) -> dict[str, list[str]]:
 def _values(items: Sequence[Scored], system: str, metrics: Sequence[str]) -> dict[str, Array]:
     scores = [score for item in items for score in item.scores if score.system == system]
     return {name: np.array([score.values.get(name, math.nan) for score in scores]) for name in metrics}
+
+
+def _detection(items: Sequence[Scored], system: str, draws: Array) -> dict[str, Detection]:
+    found = [score.heard for item in items for score in item.scores if score.system == system]
+    if not any(found):
+        return {}
+    detection = {}
+    for label in next(item.heard for item in items if item.heard):
+        verdicts = np.array([math.nan if heard is None else float(heard[label]) for heard in found])
+        truth = np.array([float(item.heard.get(label, math.nan)) for item in items])
+        decided = ~np.isnan(verdicts)
+        hits, rejections = np.where(truth == 1, verdicts, math.nan), np.where(truth == 0, 1 - verdicts, math.nan)
+        heard, not_heard = (int((decided & (truth == value)).sum()) for value in (1, 0))
+        balanced, drawn = ((_mean(hits, times) + _mean(rejections, times)) / 2 for times in (None, draws))
+        interval = _interval(balanced, drawn, items=min(heard, not_heard))
+        detection[label] = Detection(interval, heard, not_heard, missing=int((~decided).sum()))
+    return detection
+
+
+def hears(row: Row) -> str:
+    """Say how well a system tells which effects are heard; empty where nobody can say.
+
+    Args:
+        row: What came of it.
+    """
+    shares = []
+    for label, detection in row.detection.items():
+        value, low, high = (100 * x for x in astuple(detection.balanced_accuracy))
+        if math.isnan(value):
+            continue
+        bounds = "" if math.isnan(low) else f" ({low:.0f}-{high:.0f})"
+        missing = f", {detection.missing:,} missing" if detection.missing else ""
+        shares.append(f"{label} {value:.0f} %{bounds}{missing}")
+    if not shares:
+        return ""
+    return f"Whether an effect is heard, {row.system} tells with a balanced accuracy of: {'; '.join(shares)}."
 
 
 def sure_over(groups: int) -> str:

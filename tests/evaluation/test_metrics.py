@@ -13,8 +13,8 @@ from fxst.evaluation.sound import Sound
 
 RATE = 24_000
 SIX_DB = 20 * math.log10(2)
-DISTANCES = [metric for metric in METRICS if not metric.higher_is_better]
-UNPAIRED = [metric for metric in METRICS if not metric.paired]
+DISTANCES = [metric for metric in METRICS if not metric.higher_is_better and not metric.of_input]
+UNPAIRED = [metric for metric in METRICS if not metric.paired and not metric.of_input]
 
 
 def sine(hz, seconds=4.0, amplitude=0.5):
@@ -49,8 +49,9 @@ def auraloss():
 def test_what_there_is():
     names = [m.name for m in METRICS]
     assert names[:7] == ["pesq", "mrstft", "msd", "sce", "cfe", "rms", "lufs"]
-    assert names[7:] == ["cfe_db", "rms_db", "mae", "ltas_db", "lra_lu", "true_peak_db"]
-    assert [m.published for m in METRICS] == [True] * 7 + [False] * 6
+    assert names[7:] == ["cfe_db", "rms_db", "mae", "ltas_db", "lra_lu", "true_peak_db", "noise_floor_db"]
+    assert [m.published for m in METRICS] == [True] * 7 + [False] * 7
+    assert {m.name for m in METRICS if m.of_input} == {"noise_floor_db"}
     assert {m.name for m in METRICS if m.paired} == {"pesq", "mrstft", "msd", "mae"}
     assert {m.name for m in METRICS if m.higher_is_better} == {"pesq"}
     assert len({(m.heading, m.unit) for m in METRICS}) == len(METRICS)
@@ -255,6 +256,46 @@ def test_a_single_sample_has_hardly_a_figure():
             "cfe", "rms", "cfe_db", "rms_db", "true_peak_db"
         }  # fmt: skip
     assert math.isnan(distance("pesq", np.ones((1, 1)), np.ones((1, 1)), sample_rate=192_000))
+
+
+def noisy_speech(noise_db, seconds=4.0, pauses=0.5):
+    """A tone that comes and goes over a hiss."""
+    hiss = 10 ** (noise_db / 20) * np.random.default_rng(0).standard_normal((1, round(seconds * RATE)))
+    talking = np.arange(hiss.shape[1]) % RATE >= pauses * RATE
+    return (hiss + 0.3 * talking * sine(440, seconds)).astype(np.float32)
+
+
+def floor_rise(output, source):
+    return distances(output, source, chosen=[m for m in METRICS if m.of_input])["noise_floor_db"]
+
+
+def test_the_noise_floor_is_the_level_of_pauses():
+    x = noisy_speech(-60)
+    assert floor_rise(x, x) == 0
+    # 12 dB more hiss, and the speech as it was.
+    assert floor_rise(noisy_speech(-48), x) == pytest.approx(12, abs=0.01)
+    assert floor_rise(noisy_speech(-72), x) == pytest.approx(-12, abs=0.01)
+    assert floor_rise(2 * x, x) == pytest.approx(SIX_DB, abs=1e-4)
+
+
+def test_digital_silence_is_no_noise_floor():
+    """Of half digital silence, only the hiss between the words is the floor."""
+    x = noisy_speech(-60)
+    x[:, : x.shape[1] // 2] = 0
+    raised = x + (x != 0) * (noisy_speech(-48) - noisy_speech(-60))
+    assert floor_rise(raised, x) == pytest.approx(12, abs=0.2)
+    # What comes where nothing was raises no floor: there was none.
+    tail = raised + (x == 0) * np.float32(0.1)
+    assert floor_rise(tail, x) == pytest.approx(floor_rise(raised, x), abs=1e-6)
+    # A gate that shuts in the pauses leaves the least that is measured, -120 dB.
+    gated = np.where(np.abs(sine(440)) * (np.arange(x.shape[1]) % RATE >= RATE / 2) > 0, noisy_speech(-60), 0)
+    assert floor_rise(gated, noisy_speech(-60)) == pytest.approx(-60, abs=1)
+
+
+def test_a_noise_floor_needs_half_a_second_of_sound():
+    x = noisy_speech(-60, seconds=0.49)
+    assert math.isnan(floor_rise(x, x))
+    assert math.isnan(floor_rise(0 * x, 0 * x))
 
 
 class TestPesq:

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from fxst.chain import CHAINS
 from fxst.errors import AudioError
@@ -13,7 +14,7 @@ from fxst.tables import Table
 
 RATE = 24_000
 EQ = CHAINS["eq"]
-TRUE = Table(EQ, EQ.defaults())
+TRUE = Table(EQ, tuple(replace(row, value=6.0) if row.parameter == "peak4_gain_db" else row for row in EQ.defaults()))
 
 
 def noise(channels, samples, seed=0):
@@ -88,6 +89,11 @@ def test_without_a_target_only_what_needs_none_is_measured():
     assert not {"mrstft", "msd", "mae", "pesq"} & values.keys()
     # White noise against white noise of the same power, at another rate and in stereo.
     assert values["rms_db"] < 0.1
+    # The noise floor is the input's own business.
+    assert values["noise_floor_db"] == 0
+    louder = by_system(items=Items(has_targets=False), one=lambda item: Output(2 * item.input))["one"].values
+    assert louder["noise_floor_db"] == pytest.approx(6.0206, abs=1e-3)
+    assert "noise_floor_db" not in by_system(one=unchanged)["one"].values
 
 
 def test_what_was_drawn_and_what_came_out_is_handed_on():
@@ -117,6 +123,40 @@ def test_the_error_of_settings_is_the_mean_share_of_the_ranges():
 def test_settings_of_another_chain_have_no_error():
     other = CHAINS["eq-comp"]
     assert settings_error(Table(other, other.defaults()), TRUE) is None
+
+
+def out_of_the_way(*labels, chain=CHAINS["studio"]):
+    """A table with every knob in the middle, and these effects out of the way."""
+    return Table(chain, chain.settings(torch.full((len(chain.knobs),), 0.6), out_of_the_way=labels))
+
+
+def test_the_knobs_of_what_is_not_heard_are_not_asked_for():
+    true = out_of_the_way("reverb", "distortion")
+    found = Table(
+        true.chain,
+        tuple(replace(row, value=row.minimum) if row.parameter in ("room_size", "drive_db") else row for row in true),
+    )
+    assert settings_error(found, true) == 0
+    assert settings_error(found, out_of_the_way("distortion")) > 0
+    assert settings_error(true, out_of_the_way(*true.chain.labels)) is None
+
+
+def test_what_is_heard_is_told_where_the_true_settings_are_known():
+    systems = {
+        "told": lambda item: Output(item.input, out_of_the_way("distortion", "compressor")),
+        "equaliser": lambda item: Output(item.input, TRUE),
+        "silent": unchanged,
+        "broken": crash,
+    }
+    true = out_of_the_way("reverb", "compressor")
+    scored = score_item(Items(settings=true), 0, systems, pesq=False)
+    assert scored.heard == {"parametric_eq": True, "compressor": False, "distortion": True, "reverb": False}
+    found = {score.system: score.heard for score in scored.scores}
+    assert found["told"] == {"parametric_eq": True, "compressor": False, "distortion": False, "reverb": True}
+    # A chain without an effect leaves it out.
+    assert found["equaliser"] == {"parametric_eq": True, "compressor": False, "distortion": False, "reverb": False}
+    assert found["silent"] is None
+    assert found["broken"] is None
 
 
 def test_settings_are_scored_where_the_true_ones_are_known():

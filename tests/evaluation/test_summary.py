@@ -6,7 +6,7 @@ import pytest
 from fxst.errors import SettingsError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import Score, Scored
-from fxst.evaluation.summary import Requirement, summarise, sure_over
+from fxst.evaluation.summary import Requirement, hears, summarise, sure_over
 
 
 def rows(seed=0, groups=None, **systems):
@@ -122,6 +122,57 @@ def test_nothing_is_a_share_of_what_rounding_left():
     found = rows(input=[0.0, 4e-15, 0.0], model=[1.0, 2.0, 3.0])["model"].figures["cfe_db"]
     assert found.mean.value == 2
     assert math.isnan(found.ratio.value)
+
+
+def verdicts(pairs):
+    """Items with the true verdict on a reverb, and a model's; None is no verdict."""
+    return [
+        Scored(
+            str(index),
+            f"group {index}",
+            (
+                Score("input", {"mae": 1.0}),
+                Score("model", {"mae": 1.0}, heard=None if said is None else {"reverb": said}),
+            ),
+            heard={"reverb": true},
+        )
+        for index, (true, said) in enumerate(pairs)
+    ]
+
+
+def test_balanced_accuracy_gives_the_rare_case_its_half():
+    # Nine in ten have a reverb: always saying so is right nine times in ten, and tells nothing.
+    always = summarise(verdicts([(True, True)] * 90 + [(False, True)] * 10), seed=0)
+    found = {row.system: row.detection for row in always}
+    assert found["input"] == {}
+    assert found["model"]["reverb"].balanced_accuracy.value == 0.5
+    # 80 of 90 found, 4 of 10 left out.
+    pairs = [(True, True)] * 80 + [(True, False)] * 10 + [(False, False)] * 4 + [(False, True)] * 6
+    reverb = summarise(verdicts(pairs), seed=0)[1].detection["reverb"]
+    assert reverb.balanced_accuracy.value == pytest.approx((80 / 90 + 4 / 10) / 2)
+    # The standard errors of the two shares, each halved.
+    error = ((8 / 9 * 1 / 9 / 90) + (0.4 * 0.6 / 10)) ** 0.5 / 2
+    assert reverb.balanced_accuracy.low == pytest.approx(reverb.balanced_accuracy.value - 1.96 * error, abs=0.3 * error)
+    assert (reverb.heard, reverb.not_heard, reverb.missing) == (90, 10, 0)
+
+
+def test_what_was_not_decided_is_counted():
+    pairs = [(True, True), (True, None), (False, False), (False, None), (False, True)]
+    items = verdicts(pairs)
+    items.append(Scored("broken", "broken", tuple(Score(name, {"mae": math.nan}, "no") for name in ("input", "model"))))
+    row = summarise(items, seed=0)[1]
+    reverb = row.detection["reverb"]
+    assert reverb.balanced_accuracy.value == pytest.approx(0.75)
+    assert (reverb.heard, reverb.not_heard, reverb.missing) == (1, 2, 3)
+    assert math.isnan(reverb.balanced_accuracy.low)  # one item with a reverb says nothing of others
+    assert hears(row).endswith("balanced accuracy of: reverb 75 %, 3 missing.")
+
+
+def test_what_is_always_heard_cannot_be_told_apart():
+    row = summarise(verdicts([(True, True)] * 5), seed=0)[1]
+    assert math.isnan(row.detection["reverb"].balanced_accuracy.value)
+    assert (row.detection["reverb"].heard, row.detection["reverb"].not_heard) == (5, 0)
+    assert hears(row) == ""
 
 
 def test_one_item_has_no_interval():
