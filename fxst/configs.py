@@ -220,6 +220,18 @@ class EvalConfig:
         "With --data, what makes the targets: p, the published corruptions by equalisers, compressors and expanders; "
         "chain, random settings of the models' own chain.",
     )
+    effects: int | None = option(
+        None,
+        "With --protocol chain: each target is made by so many of the chain's effects, drawn at random, and the others "
+        "are out of the way; without it by all of them.",
+        minimum=1,
+    )
+    other_voice: bool = option(
+        False,
+        "With --protocol p: the reference is another voice, or song, in the style of the target. Nobody knows the "
+        "target then, and distances to the reference are measured.",
+        flags=("--other-voice",),
+    )
     chain: str | None = option(
         None, "Chain of oracle-chain, and of --protocol chain's targets; by default the models', or eq-comp."
     )

@@ -21,7 +21,7 @@ from fxst.evaluation.baselines import BASELINES, CLOSED_FORM_IN_CHAIN, MATCHERIN
 from fxst.evaluation.items import Items, PairedItems
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.protocol import DrawnItems
-from fxst.evaluation.results import Journal, KeptAudio, make_folder, write_results
+from fxst.evaluation.results import FORMAT_VERSION, Journal, KeptAudio, make_folder, write_results
 from fxst.evaluation.scores import SETTINGS, Scored, score_item
 from fxst.evaluation.summary import INPUT, Requirement, Row, summarise
 from fxst.evaluation.systems import Output, System, applied, given, renders_in
@@ -176,6 +176,7 @@ def _task(config: EvalConfig) -> Task:
         raise SettingsError(f"The --audio of a row called {min(of_items)!r} would overwrite the items': rename it.")
     about = {
         "fxst": fxst.__version__,
+        "format": FORMAT_VERSION,
         "items": what,
         "chain": None if chain is None else chain.to_spec(),
         "oracle_chains": [chain.to_spec() for chain in _chains(config, models)],
@@ -196,6 +197,10 @@ def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, An
     """Find the items, and say what they depend on."""
     if (config.pairs is None) == (config.data is None):
         raise SettingsError("Name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
+    if config.effects is not None and chain is None:
+        raise SettingsError("How many effects make a target is chosen for --data with --protocol chain only.")
+    if config.other_voice and (config.pairs is not None or config.protocol != "p"):
+        raise SettingsError("A reference of another voice can be had for --data with --protocol p only.")
     if config.pairs is not None:
         paired = PairedItems(config.pairs, limit=config.limit)
         return paired, {"pairs": str(config.pairs.resolve()), "lines": paired.lines, "files": _stamps(paired.files)}
@@ -207,11 +212,15 @@ def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, An
         sample_rate=config.sample_rate,
         count=config.limit or DEFAULT_ITEMS,
         seed=config.seed,
+        effects=config.effects,
+        other_voice=config.other_voice,
     )
     return drawn, {
         "data": str(config.data.resolve()),
         "voices": voices.names,
         "protocol": config.protocol,
+        "effects": config.effects,
+        "other_voice": config.other_voice,
         "sample_rate": config.sample_rate,
         "seed": config.seed,
     }
@@ -268,7 +277,7 @@ def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items
         wanted.remove(MATCHERING)
     if not items.has_targets:
         if {ORACLE_EQ, ORACLE_CHAIN} & set(config.baselines):
-            raise SettingsError("An oracle is fitted on targets, and the CSV names none: add the column target.")
+            raise SettingsError(f"An oracle is fitted on targets, and {_no_targets(config)}.")
         wanted -= {ORACLE_EQ, ORACLE_CHAIN}
     systems = {name: make() for name, make in BASELINES.items() if name in wanted}
     chains = _chains(config, models)
@@ -309,15 +318,19 @@ def _check(requirement: Requirement, task: Task, config: EvalConfig) -> None:
     if not config.pesq and metric == "pesq":
         raise SettingsError(f"{requirement.text!r}: PESQ is not measured with --no-pesq: leave one of the two out.")
     if not task.items.has_targets and any(m.paired for m in METRICS if m.name == metric):
-        raise SettingsError(
-            f"{requirement.text!r}: {metric} needs targets, and the CSV names none: add the column target."
-        )
+        raise SettingsError(f"{requirement.text!r}: {metric} needs targets, and {_no_targets(config)}.")
+    if task.items.has_targets and any(m.of_input for m in METRICS if m.name == metric):
+        raise SettingsError(f"{requirement.text!r}: {metric} is measured only where there are no targets.")
     if metric == SETTINGS and task.chain is None:
         raise SettingsError(f"{requirement.text!r}: the true settings are known only with --protocol chain.")
     if requirement.system and requirement.system not in task.systems:
         raise SettingsError(f"{requirement.text!r}: there is no row of that name; there are {', '.join(task.systems)}.")
     if not requirement.system and not task.judged:
         raise SettingsError(f"{requirement.text!r}: there is neither a model nor an output to require it of.")
+
+
+def _no_targets(config: EvalConfig) -> str:
+    return "--other-voice has none" if config.other_voice else "the CSV names none: add the column target"
 
 
 def _shortfalls(requirement: Requirement, rows: Sequence[Row], judged: Sequence[str]) -> list[str]:

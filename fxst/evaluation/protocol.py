@@ -1,7 +1,8 @@
 """Items drawn from recordings: the published evaluation of DeepAFx-ST, and targets that our own chains made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fxst.audio import Samples
 from fxst.chain import Chain
 from fxst.data.corruption import (
+    Corruption,
     Dynamics,
     FrequencyCorruption,
     draw_compressor,
@@ -16,6 +18,7 @@ from fxst.data.corruption import (
     draw_frequency_corruption,
     to_data,
 )
+from fxst.data.productions import draw_settings
 from fxst.errors import SettingsError
 from fxst.evaluation.items import Item
 from fxst.evaluation.voices import Stretch, Voices, read
@@ -86,32 +89,52 @@ class DrawnItems:
         sample_rate: 24,000 or 44,100 Hz.
         count: How many items.
         seed: Seed of the draw.
+        effects: With a chain: how many of its effects make a target, the others being out of the way; None for all,
+            with every knob anywhere on its range.
+        other_voice: With protocol P: take the reference from another voice, in the style of the target; then nobody
+            knows the target. The inputs are the same as without it.
 
     Attributes:
         names: Protocol, seed and number of each.
-        has_targets: True.
+        has_targets: Whether it is known what should come out.
 
     Raises:
-        SettingsError: Another sample rate, or no voice is long enough.
+        SettingsError: Another sample rate, more effects than the chain has, one that cannot be out of the way, or too
+            few voices are long enough.
 
     Source:
         C. J. Steinmetz et al., "Style transfer of audio effects with differentiable signal processing", 2022, and
         its published code for what the paper leaves out.
     """
 
-    has_targets = True
-
-    def __init__(self, voices: Voices, *, chain: Chain | None, sample_rate: int, count: int, seed: int) -> None:
+    def __init__(
+        self,
+        voices: Voices,
+        *,
+        chain: Chain | None,
+        sample_rate: int,
+        count: int,
+        seed: int,
+        effects: int | None = None,
+        other_voice: bool = False,
+    ) -> None:
         if sample_rate not in PATCH_SAMPLES:
             raise SettingsError(
                 f"Items are defined at {' and '.join(map(str, PATCH_SAMPLES))} Hz, not at {sample_rate}: choose one."
             )
+        if chain is not None and effects is not None:
+            _check_effects(chain, effects)
         self._voices, self._chain, self._sample_rate, self._seed = voices, chain, sample_rate, seed
+        self._effects, self._other_voice = effects, other_voice
         self._samples = PATCH_SAMPLES[sample_rate]
-        protocol = "p" if chain is None else chain.name
+        self.has_targets = not other_voice
+        protocol = ("p-other-voice" if other_voice else "p") if chain is None else chain.name
+        if chain is not None and effects is not None:
+            protocol += f"-{effects}-of-{len(chain.effects)}"
         self.names = tuple(f"{protocol}-{sample_rate}-{seed}-{number}" for number in range(count))
         # What cannot be drawn shows here, before any work.
-        if not any(voices.passage(voice, at=0.0, seconds=self._seconds) for voice in voices.names):
+        long = (voice for voice in voices.names if voices.passage(voice, at=0.0, seconds=self._seconds))
+        if len(list(islice(long, self._voices_needed))) < self._voices_needed:
             raise self._too_little()
 
     def __getitem__(self, index: int) -> Item:
@@ -121,7 +144,7 @@ class DrawnItems:
             AudioError: A recording is damaged.
         """
         rng = self._generator(index)
-        voice, stretches, patch = self._patch(rng)
+        voice, stretches, patch = self._patch(rng, self._voices.names)
         base = _at_peak(patch)
         first = rng.random() < 0.5
         drawn: dict[str, Any] = {
@@ -134,11 +157,23 @@ class DrawnItems:
         halves = (slice(None, self._samples), slice(self._samples, None))
         ours, theirs = halves if first else halves[::-1]
         settings: Table | None = None
+        target: Samples | None
         if self._chain is None:
-            x, target, styles = self._corrupted(base, rng)
-            drawn |= styles
-            reference = target[:, theirs]
-            x, target = x[:, ours], target[:, ours]
+            styles = draw_styles(rng, sample_rate=self._sample_rate)
+            drawn |= {
+                "input": _to_data(styles.equaliser, styles.expander),
+                "target": _to_data(styles.target_equaliser, styles.target_compressor),
+            }
+            x = self._input(base, styles)[:, ours]
+            if self._other_voice:
+                other, its, patch = self._patch(rng, [name for name in self._voices.names if name != voice])
+                drawn |= {"reference_voice": other, "reference_passage": [asdict(stretch) for stretch in its]}
+                if unreadable := (*drawn.get(UNREADABLE, ()), *self._voices.unreadable(other)):
+                    drawn[UNREADABLE] = list(unreadable)
+                base = _at_peak(patch)
+            produced = self._target(base, styles)
+            reference = produced[:, theirs]
+            target = None if self._other_voice else produced[:, ours]
         else:
             settings = self._settings(self._chain, rng)
             drawn["settings"] = {f"{row.effect} {row.parameter}": row.value for row in settings}
@@ -150,9 +185,9 @@ class DrawnItems:
     def _generator(self, index: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, index))
 
-    def _patch(self, rng: np.random.Generator) -> tuple[str, tuple[Stretch, ...], Samples]:
-        """Draw a passage in whose halves there is something to hear."""
-        names = list(self._voices.names)
+    def _patch(self, rng: np.random.Generator, voices: Sequence[str]) -> tuple[str, tuple[Stretch, ...], Samples]:
+        """Draw a passage of one of the voices in whose halves there is something to hear."""
+        names = list(voices)
         while names:
             # Voices count alike, however much there is of each.
             voice = names.pop(int(rng.random() * len(names)))
@@ -170,34 +205,36 @@ class DrawnItems:
         """Length of a passage: what is changed, and what it is to sound like."""
         return 2 * self._samples / self._sample_rate
 
+    @property
+    def _voices_needed(self) -> int:
+        return 2 if self._other_voice else 1
+
     def _too_little(self) -> SettingsError:
+        who, has = ("No two", "have") if self._other_voice else ("None", "has")
         return SettingsError(
-            f"None of the {len(self._voices.names)} voice(s) has {self._seconds:.1f} s of sound, which an item takes: "
-            "add recordings, or use another --split."
+            f"{who} of the {len(self._voices.names)} voice(s) {has} {self._seconds:.1f} s of sound, which an item "
+            "takes: add recordings, or use another --split."
         )
 
-    def _corrupted(self, base: Samples, rng: np.random.Generator) -> tuple[Samples, Samples, dict[str, Any]]:
-        """Make input and target of protocol P out of one passage."""
-        styles = draw_styles(rng, sample_rate=self._sample_rate)
-        rate = self._sample_rate
-        x, target = base, base
+    def _input(self, base: Samples, styles: Styles) -> Samples:
+        """Make the input of protocol P out of a passage."""
+        x = base
         if styles.equaliser is not None:
-            x = styles.equaliser.apply(x, sample_rate=rate)
+            x = styles.equaliser.apply(x, sample_rate=self._sample_rate)
         x = _at_peak(x)
         if styles.expander is not None:
-            x = styles.expander.apply(x, sample_rate=rate)
-        # The target enters its compressor as loud as its equaliser left it: so it was published.
+            x = styles.expander.apply(x, sample_rate=self._sample_rate)
+        return _at_peak(self._faded(x))
+
+    def _target(self, base: Samples, styles: Styles) -> Samples:
+        """Make the target of protocol P out of a passage."""
+        x = base
+        # It enters its compressor as loud as its equaliser left it: so it was published.
         if styles.target_equaliser is not None:
-            target = styles.target_equaliser.apply(target, sample_rate=rate)
+            x = styles.target_equaliser.apply(x, sample_rate=self._sample_rate)
         if styles.target_compressor is not None:
-            target = styles.target_compressor.apply(target, sample_rate=rate)
-        drawn = {
-            "input": [to_data(style) for style in (styles.equaliser, styles.expander) if style is not None],
-            "target": [
-                to_data(style) for style in (styles.target_equaliser, styles.target_compressor) if style is not None
-            ],
-        }
-        return _at_peak(self._faded(x)), _at_peak(self._faded(target)), drawn
+            x = styles.target_compressor.apply(x, sample_rate=self._sample_rate)
+        return _at_peak(self._faded(x))
 
     def _faded(self, x: Samples) -> Samples:
         ramp = np.linspace(0, 1, round(FADE_SECONDS * self._sample_rate), dtype=np.float32)
@@ -209,11 +246,33 @@ class DrawnItems:
     def _settings(self, chain: Chain, rng: np.random.Generator) -> Table:
         import torch
 
+        if self._effects is not None:
+            labels = list(chain.labels)
+            made_by = [labels.pop(int(rng.random() * len(labels))) for _ in range(self._effects)]
+            return Table(chain, draw_settings(chain, made_by, rng)[1])
         knobs = torch.tensor([rng.random() for _ in chain.knobs], dtype=torch.float64)
         return Table(chain, chain.settings(knobs))
 
     def _rendered(self, x: Samples, settings: Table) -> Samples:
         return settings.chain.exact(settings, sample_rate=self._sample_rate, channels=len(x))(x)
+
+
+def _check_effects(chain: Chain, effects: int) -> None:
+    """Refuse what cannot be drawn: so many effects of the chain, with the others out of the way."""
+    if not 1 <= effects <= len(chain.effects):
+        raise SettingsError(
+            f"The chain {chain.name} has {len(chain.effects)} effect(s), and no target can be made by {effects} of "
+            "them: choose another --effects."
+        )
+    stuck = next(
+        (label for label, effect in zip(chain.labels, chain.effects, strict=True) if not effect.transparent()), ""
+    )
+    if stuck and effects < len(chain.effects):
+        raise SettingsError(f"The effect {stuck} cannot be taken out of the way: leave --effects out.")
+
+
+def _to_data(*corruptions: Corruption | None) -> list[dict[str, Any]]:
+    return [to_data(corruption) for corruption in corruptions if corruption is not None]
 
 
 def _at_peak(x: Samples) -> Samples:

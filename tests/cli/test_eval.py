@@ -16,6 +16,7 @@ from fxst.effects import Compressor
 from fxst.evaluation.metrics import METRICS
 from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
+from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 
 RATE = 24_000
@@ -234,6 +235,107 @@ def test_targets_of_a_chain_tell_their_settings(fxst, model, recordings):
     assert "there are: eq, eq-comp, fx" in err
 
 
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """A studio model that was never trained, and so decides by chance."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "studio"
+    chain = CHAINS["studio"]
+    config = StudioModelConfig(len(chain.knobs), len(chain.effects), window_seconds=1.0)
+    checkpoint.save(folder, StudioModel(config), chain, sample_rate=RATE, card={})
+    return folder
+
+
+def test_some_effects_make_the_targets_and_models_tell_which(fxst, studio, recordings):
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 6, "--protocol", "chain", "--effects", 2)
+    code, out, err = fxst(*arguments, "-m", studio, "-o", "out", "--report", "page.html", "--report-items", 1)
+    assert (code, err) == (0, "")
+    found = json.loads(Path("out/summary.json").read_text())
+    jsonschema.validate(found, json.loads((ROOT / "docs/summary.schema.json").read_text()))
+    inputs, row = found["rows"]
+    assert inputs["detection"] == {}
+    labels = list(CHAINS["studio"].labels)
+    assert list(row["detection"]) == labels
+    listed = [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
+    assert [one["item"] for one in listed] == [f"studio-2-of-4-24000-0-{number}" for number in range(6)]
+    # What made the targets stands in the list: a distortion or a reverb that is out of the way passes sound as it is.
+    for label, knob in (("distortion", "distortion mix"), ("reverb", "reverb wet_level")):
+        heard = sum(one["settings"][knob] > 0 for one in listed)
+        assert row["detection"][label]["heard"] == heard
+        assert row["detection"][label]["not_heard"] == 6 - heard
+    assert sum(one["heard"] for one in row["detection"].values()) == 12
+    told = " ".join(out.split())
+    assert "Whether an effect is heard, studio tells with a balanced accuracy of: " in told
+    assert "balanced accuracy" in Path("page.html").read_text()
+
+
+def test_a_stopped_evaluation_keeps_what_was_heard(fxst, studio, recordings, monkeypatch):
+    arguments = ("--data", recordings, *PROTOCOL, "-n", 2, "--protocol", "chain", "--effects", 1, "-m", studio)
+    stopped_at_the_last(fxst, monkeypatch, *arguments, "-o", "out")
+    assert fxst("eval", *arguments, "-o", "out")[0] == 0
+    fxst("eval", *arguments, "-o", "whole")
+    found, whole = (json.loads(Path(folder, "summary.json").read_text()) for folder in ("out", "whole"))
+    assert found["rows"] == whole["rows"]
+    assert found["rows"][1]["detection"]["reverb"]["missing"] == 0
+
+
+def test_without_a_number_all_effects_make_the_targets(fxst, studio, recordings):
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 1, "--protocol", "chain", "-m", studio, "-o", "out")
+    code, out, _ = fxst(*arguments)
+    assert code == 0
+    assert items()[0]["item"] == "studio-24000-0-0"
+    detection = json.loads(Path("out/summary.json").read_text())["rows"][1]["detection"]
+    assert detection["reverb"]["balanced_accuracy"]["value"] is None
+    assert "Whether an effect is heard" not in out
+
+
+def test_the_reference_of_another_voice(fxst, recordings):
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "--baseline", "closed-form", "-n", 3, "--other-voice")
+    code, out, err = fxst(*arguments, "-o", "out", "--require", "closed-form.noise_floor_db<=60", "--audio", "kept")
+    assert (code, err) == (0, "")
+    assert "against reference" in out
+    assert "noise floor" in out
+    found = json.loads(Path("out/summary.json").read_text())
+    jsonschema.validate(found, json.loads((ROOT / "docs/summary.schema.json").read_text()))
+    assert found["compared_with"] == "reference"
+    rows = summary()
+    assert list(rows) == ["input", "closed-form"]
+    assert {"ltas_db", "cfe_db", "lra_lu", "noise_floor_db"} <= rows["closed-form"].keys()
+    assert not {"mrstft", "msd", "mae"} & rows["closed-form"].keys()
+    assert rows["input"]["noise_floor_db"]["mean"]["value"] == 0
+    assert rows["closed-form"]["ltas_db"]["ratio"]["value"] < 0.5
+    listed = [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
+    assert all(row["reference_voice"] != row["voice"] for row in listed)
+    assert not Path("kept/target").exists()
+    code, _, err = fxst(*arguments, "--require", "closed-form.mrstft<=1")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "--other-voice has none" in err
+    code, _, err = fxst(*arguments, "--baseline", "oracle-eq")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "--other-voice has none" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--effects", 2), "--protocol chain only"),
+        (("--protocol", "chain", "--chain", "studio", "--effects", 5), "studio has 4 effect"),
+        (("--protocol", "chain", "--other-voice"), "--protocol p only"),
+    ],
+)
+def test_items_that_cannot_be_drawn_are_refused(fxst, recordings, arguments, message):
+    code, out, err = fxst("eval", "--data", recordings, *PROTOCOL, *arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert message in err
+
+
+@pytest.mark.parametrize("option", [("--effects", 2), ("--other-voice",)])
+def test_listed_pairs_are_not_drawn(fxst, option):
+    code, out, err = fxst("eval", *QUICK, *option)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "for --data" in err
+
+
 def test_a_stopped_evaluation_goes_on(fxst, recordings, monkeypatch):
     from fxst.evaluation import evaluate as module
 
@@ -424,6 +526,7 @@ def test_kept_audio_lists_only_items_that_there_are(fxst):
         ("output.pesq>=3", (), "--no-pesq"),
         ("settings<=5", (), "--protocol chain"),
         ("mrstft_ratio<=0.4", ("no targets",), "add the column target"),
+        ("noise_floor_db<=6", (), "only where there are no targets"),
     ],
 )
 def test_what_could_never_be_met_is_refused_before_any_work(fxst, requirement, arguments, message):

@@ -1,14 +1,18 @@
 import json
+from pathlib import Path
 
 import numpy as np
+import pedalboard
 import pytest
 import soundfile
 
-from fxst.chain import CHAINS
+from fxst.chain import CHAINS, Chain
 from fxst.data.corruption import from_data
+from fxst.effects import EFFECTS, declare_plugin
 from fxst.errors import SettingsError
 from fxst.evaluation.protocol import PATCH_SAMPLES, DrawnItems, draw_styles
 from fxst.evaluation.voices import Stretch, Voices, read
+from fxst.parameters import Parameter
 
 RATE = 24_000
 PEAK = 10 ** (-12 / 20)
@@ -28,8 +32,8 @@ def voices(tmp_path_factory):
     return Voices(folder, split="all", split_seed=0, each_file=True)
 
 
-def items(voices, chain=None, count=30, seed=0, sample_rate=RATE):
-    return DrawnItems(voices, chain=chain, sample_rate=sample_rate, count=count, seed=seed)
+def items(voices, chain=None, count=30, seed=0, sample_rate=RATE, **options):
+    return DrawnItems(voices, chain=chain, sample_rate=sample_rate, count=count, seed=seed, **options)
 
 
 @pytest.mark.parametrize("sample_rate", PATCH_SAMPLES)
@@ -113,6 +117,109 @@ def test_a_chain_hides_its_settings_in_the_target(voices):
         row.value for row in item.settings if row.parameter == "threshold_db"
     )
     assert max(np.abs(item.input).max(), 0) <= PEAK * (1 + 1e-6)
+
+
+STUDIO = CHAINS["studio"]
+
+
+def heard(item):
+    """Which effects made an item, as its table tells."""
+    tables = zip(STUDIO.labels, STUDIO.effects, STUDIO.values(item.settings), strict=True)
+    return [label for label, effect, values in tables if not effect.is_transparent(values)]
+
+
+@pytest.mark.parametrize("effects", [1, 2, 3, 4])
+def test_so_many_effects_as_are_asked_for_make_a_target(voices, effects):
+    drawn = items(voices, STUDIO, effects=effects)
+    combinations = set()
+    for index in range(8):
+        item = drawn[index]
+        assert item.name == f"studio-{effects}-of-4-24000-0-{index}"
+        assert len(heard(item)) == effects
+        combinations.add(tuple(heard(item)))
+        # The input stays dry, and the reference has been through the same settings.
+        rendered = STUDIO.exact(item.settings, sample_rate=RATE, channels=1)(item.input)
+        np.testing.assert_array_equal(item.target, rendered)
+        assert not np.array_equal(item.target, item.input)
+    assert len(combinations) > 1 or effects == 4
+
+
+def test_every_effect_has_the_same_chance(voices):
+    """The draw alone, of which an item's audio is made: four standard errors of 400."""
+    drawn = items(voices, STUDIO, effects=2)
+    rng = np.random.default_rng(0)
+    tables = [drawn._settings(STUDIO, rng) for _ in range(400)]
+    values = [STUDIO.values(table) for table in tables]
+    for place, effect in enumerate(STUDIO.effects):
+        share = np.mean([not effect.is_transparent(one[place]) for one in values])
+        assert share == pytest.approx(0.5, abs=4 * (0.25 / 400) ** 0.5)
+
+
+class OnlyRandom:
+    """A source of chance with the one method whose numbers are the same on any machine."""
+
+    def __init__(self, rng):
+        self.random = rng.random
+
+
+def test_an_item_of_some_effects_asks_for_nothing_but_random_numbers(voices, monkeypatch):
+    one, again = items(voices, STUDIO, effects=2)[5], items(voices, STUDIO, effects=2, count=8)
+    monkeypatch.setattr(again, "_generator", lambda index: OnlyRandom(np.random.default_rng((0, index))))
+    assert json.dumps(again[5].drawn) == json.dumps(one.drawn)
+    np.testing.assert_array_equal(again[5].reference, one.reference)
+    assert json.dumps(items(voices, STUDIO, effects=2, seed=1)[5].drawn) != json.dumps(one.drawn)
+
+
+def test_more_effects_than_there_are_are_refused(voices):
+    with pytest.raises(SettingsError, match="studio has 4 effect"):
+        items(voices, STUDIO, effects=5)
+
+
+def test_an_effect_that_cannot_be_out_of_the_way_is_refused(voices):
+    rate_hz = Parameter("rate_hz", 0.1, 5.0, 1.0, "Hz", "log")
+    phaser = declare_plugin("stubborn_phaser", pedalboard.Phaser, (rate_hz,))()
+    del EFFECTS["stubborn_phaser"]  # which no other test is to find
+    chain = Chain("mine", (phaser, STUDIO.effects[3]))
+    with pytest.raises(SettingsError, match="cannot be taken out of the way"):
+        items(voices, chain, effects=1)
+    assert items(voices, chain, effects=2).names
+
+
+def test_another_voice_is_the_reference_in_the_style_of_the_target(voices):
+    plain, other = items(voices), items(voices, other_voice=True)
+    assert not other.has_targets
+    for index in range(12):
+        item = other[index]
+        assert item.drawn["reference_voice"] != item.drawn["voice"]
+        if index > 3:
+            continue
+        one = plain[index]
+        assert item.name == f"p-other-voice-24000-0-{index}"
+        assert item.target is None
+        np.testing.assert_array_equal(item.input, one.input)
+        drawn = json.loads(json.dumps(item.drawn))
+        assert {key: drawn[key] for key in one.drawn} == one.drawn
+        # Made again from what is listed: another passage, and the style of the target.
+        stretches = tuple(Stretch(**stretch) for stretch in drawn["reference_passage"])
+        assert {Path(stretch.file).name for stretch in stretches} == {drawn["reference_voice"]}
+        x = read(stretches, samples=2 * PATCH_SAMPLES[RATE], sample_rate=RATE)
+        x = x * np.float32(PEAK / np.abs(x).max())
+        for style in map(from_data, drawn["target"]):
+            x = style.apply(x, sample_rate=RATE)
+        ramp = np.minimum(1, np.arange(x.shape[1]) / (0.05 * RATE - 1))
+        x = x * ramp * ramp[::-1]
+        half = slice(PATCH_SAMPLES[RATE], None) if drawn["input_is"] == "first half" else slice(PATCH_SAMPLES[RATE])
+        np.testing.assert_allclose(item.reference, (x * (PEAK / np.abs(x).max()))[:, half], atol=1e-6)
+
+
+def test_another_voice_takes_two(tmp_path):
+    generator = np.random.default_rng(0)
+    for name, seconds in (("long", 12), ("short", 3)):
+        soundfile.write(tmp_path / f"{name}.wav", 0.1 * generator.standard_normal(seconds * RATE), RATE)
+    voices = Voices(tmp_path, split="all", split_seed=0, each_file=True)
+    assert items(voices)[0].target is not None
+    with pytest.raises(SettingsError, match=r"No two of the 2 voice\(s\) have 10\.9 s"):
+        items(voices, other_voice=True)
 
 
 def test_the_other_rate_is_refused(voices):
