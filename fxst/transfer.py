@@ -238,14 +238,15 @@ class StyleTransfer:
                 rows = self.chain.at_amount(rows, 0.0)
         else:
             with torch.inference_mode(), one_thread():
-                knobs, wanted = self._checkpoint.model.decide(heard.statistics[None], reference.statistics[None])
-            if wanted is None:
-                rows = self.chain.settings(knobs[0].cpu())
+                decision = self._checkpoint.model.decide(heard.statistics[None], reference.statistics[None])
+            knobs = decision.knobs[0].cpu()
+            if decision.wanted is None:
+                rows = self.chain.settings(knobs)
             else:
-                sure = dict(zip(self.chain.labels, wanted[0].sigmoid().tolist(), strict=True))
+                sure = dict(zip(self.chain.labels, decision.wanted[0].sigmoid().tolist(), strict=True))
                 effects = zip(self.chain.labels, self.chain.effects, strict=True)
                 away = [label for label, effect in effects if effect.switched and sure[label] < 0.5]
-                rows = self.chain.settings(knobs[0].cpu(), out_of_the_way=away)
+                rows = self.chain.settings(knobs, out_of_the_way=away)
                 trial = cautious(self.chain, rows, heard.excerpt, reference.excerpt)
                 rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
                 if trial.amount < 1:

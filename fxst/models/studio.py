@@ -76,7 +76,7 @@ class StudioModel(nn.Module):
         super().__init__()
         self.config = config
         self.ear = _Ear(config)
-        self.controller = _Controller(self.ear.n_features, config)
+        self.controller = _Controller(self.ear.n_features, self.ear.meter_features, config)
 
     def listening_rate(self, sample_rate: int) -> int:
         """Tell at which rate a recording is heard: its own, up to what reaches beyond hearing."""
@@ -154,6 +154,13 @@ class _Ear(nn.Module):
         """Which features the long-term spectrum is, in units of 20 dB."""
         first = 2 * self.learned + 2 * self.config.picture_bands + self.config.picture_bands // 2 * len(QUANTILES)
         return slice(first, first + self.config.spectrum_bands)
+
+    @property
+    def meter_features(self) -> slice:
+        """Which features are meters of level: those of bands, of the long-term spectrum, and of the whole."""
+        spectrum = self.spectrum_features
+        bands = self.config.picture_bands // 2 * len(QUANTILES)
+        return slice(spectrum.start - bands, spectrum.stop + 2 * len(LEVELS_DB))
 
     def forward(self, windows: Tensor, *, sample_rate: int) -> Tensor:
         """Listen: (N, T) to (N, D)."""
@@ -304,13 +311,15 @@ def _triangles(centres: Tensor, sample_rate: int, seconds: float) -> Tensor:
 
 
 class _Controller(nn.Module):
-    """An MLP with ReLU from what was heard, and what differs, to knobs by a sigmoid; and a straight way beside it.
+    """An MLP with ReLU from what was heard, and what differs, to knobs by a sigmoid.
 
-    The straight way is where a closed form would be: a knob follows the differences.
+    On its way it says how the input's own meters will have to move, which is what the reference's say but for what the
+    two recordings contain; knobs follow that, by a straight way, where a closed form would be, and by a bent one.
     """
 
-    def __init__(self, n_features: int, config: StudioModelConfig) -> None:
+    def __init__(self, n_features: int, meters: slice, config: StudioModelConfig) -> None:
         super().__init__()
+        self.meters = meters
         self.scale = _Scale(2 * n_features)
         layers: list[nn.Module] = []
         width = 2 * n_features
@@ -318,36 +327,38 @@ class _Controller(nn.Module):
             layers += [nn.Linear(width, size), nn.ReLU()]
             width = size
         self.hidden = nn.Sequential(*layers)
+        n_meters = meters.stop - meters.start
+        self.correction = nn.Linear(width, n_meters)
+        self.fit = nn.Sequential(nn.Linear(width + n_meters, width), nn.ReLU())
         self.out = nn.Linear(width, config.n_knobs + config.n_effects)
-        self.straight = nn.Linear(n_features, config.n_knobs, bias=False)
+        self.straight = nn.Linear(n_meters, config.n_knobs, bias=False)
         nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.zeros_(self.out.bias)
-        nn.init.zeros_(self.straight.weight)
+        for layer in (self.out.bias, self.straight.weight, self.correction.weight, self.correction.bias):
+            nn.init.zeros_(layer)
 
     def begin(self, knobs: Tensor, straight: Tensor, features: slice) -> None:
         """Set where training begins.
 
         Args:
             knobs: Where the knobs are when nothing differs.
-            straight: How they follow differences of some features.
+            straight: How they follow differences of some features, which are meters.
             features: Of these.
 
         Shape:
             knobs: (n_knobs,), on [0, 1]; straight: (n_knobs, as many features).
         """
+        first = features.start - self.meters.start
         with torch.no_grad():
             self.out.bias[: len(knobs)] = torch.logit(knobs, eps=0.1)
-            self.straight.weight[:, features] = straight
+            self.straight.weight[:, first : first + straight.shape[1]] = straight
 
     def forward(self, heard: Tensor, difference: Tensor) -> Decision:
-        features = self.scale(torch.cat((heard, difference), 1))
-        knobs, wanted = self.out(self.hidden(features)).split([self.straight.out_features, self.n_effects], 1)
-        return Decision(torch.sigmoid(knobs + self.straight(difference)), wanted)
-
-    @property
-    def n_effects(self) -> int:
-        """How many effects it speaks of."""
-        return self.out.out_features - self.straight.out_features
+        hidden = self.hidden(self.scale(torch.cat((heard, difference), 1)))
+        expected = difference[:, self.meters] + self.correction(hidden)
+        fitted = self.fit(torch.cat((hidden, 2 * expected), 1))
+        n_knobs = self.straight.out_features
+        out = self.out(fitted)
+        return Decision(torch.sigmoid(out[:, :n_knobs] + self.straight(expected)), out[:, n_knobs:], expected)
 
 
 class _Scale(nn.Module):

@@ -42,13 +42,15 @@ class Decision(NamedTuple):
     Args:
         knobs: Where the knobs should be.
         wanted: How likely each effect of the chain is to be wanted, as logits; None where a model does not say.
+        expected: How the input's meters are expected to change; None likewise.
 
     Shape:
-        knobs: (B, n_knobs), on [0, 1]; wanted: (B, n_effects).
+        knobs: (B, n_knobs), on [0, 1]; wanted: (B, n_effects); expected: (B, n_meters).
     """
 
     knobs: Tensor
     wanted: Tensor | None
+    expected: Tensor | None
 
 
 class StyleModel(nn.Module):
@@ -94,7 +96,7 @@ class StyleModel(nn.Module):
         Shape:
             input, reference: (B, D).
         """
-        return Decision(self.controls(input, reference), None)
+        return Decision(self.controls(input, reference), None, None)
 
     def statistics(self, windows: Tensor) -> Tensor:
         """Listen to windows; the statistics of a longer signal are the mean of its windows'.

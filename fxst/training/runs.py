@@ -79,9 +79,13 @@ class TrainingModule(lightning.LightningModule, ABC):
             )
         return losses
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Give what is trained, and the peak learning rate of each part of it."""
+        return [{"params": list(self.model.parameters()), "lr": self.config.learning_rate}]
+
     def configure_optimizers(self) -> Any:
         config: Config = self.config
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
+        optimizer = torch.optim.AdamW(self.parameter_groups(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
 
         def factor(step: int) -> float:
             """Rise for the first steps, then fall along half a cosine to a hundredth."""

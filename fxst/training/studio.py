@@ -39,6 +39,9 @@ SHORT_SHARE: Final = 0.4
 
 TYPICAL_RMS: Final = 0.04
 
+STEP_SHARES: Final = {"controller.straight": 0.1, "controller.out": 0.3, "controller.hidden.0": 0.25}
+"""Layers whose weights take smaller steps: many inputs that move together would move every band by a decibel a step."""
+
 NEAR_OCTAVES: Final = 0.3
 CLOSED_FORM_SHARE: Final = 0.9
 """Before any training, a band's knob follows the mean difference of the spectra this near to it, by so much of a logit
@@ -162,9 +165,10 @@ class StudioModule(runs.TrainingModule):
         windows = windows - windows.mean(-1, keepdim=True)
         statistics = model.hear(windows.flatten(0, -2), sample_rate=sample_rate)
         heard, produced = statistics.view(*windows.shape[:-1], -1).mean(-2)
-        heard, reference = heard.flatten(0, 2), produced.flip(2).flatten(0, 2)  # its other half is the reference
+        heard, goal, reference = heard.flatten(0, 2), produced.flatten(0, 2), produced.flip(2).flatten(0, 2)
         decided = model.decide(heard, reference)
         assert decided.wanted is not None, "a studio model says which effects it wants"
+        assert decided.expected is not None, "and what it expects of them"
         knobs, says = decided.knobs, decided.wanted
         true_wanted, true_knobs = (known.repeat_interleave(2, 1).flatten(0, 1) for known in (wanted, hidden))
 
@@ -187,9 +191,11 @@ class StudioModule(runs.TrainingModule):
         said = F.binary_cross_entropy_with_logits(says[known], true_wanted[known])
         placed = self.told.to(known.device) & true_knobs.isfinite()
         off = (knobs - true_knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
-        losses["loss"] = losses["loss"] + 0.2 * said + 0.1 * off
+        # What the other half's meters say of this one is learned from this one's own.
+        meters = F.l1_loss(decided.expected, model.ear.compare(heard, goal)[1][:, model.ear.meter_features].detach())
+        losses["loss"] = losses["loss"] + meters + (0.05 if published else 0.2) * said + 0.1 * off
         if self.training:
-            return {**losses, "wanted": said, "knobs": off}
+            return {**losses, "wanted": said, "knobs": off, "meters": meters}
         kind = "published" if published else "chain"
         nothing = self.loss(x, target, sample_rate=sample_rate)["stft"]
         right = (predicted == (true_wanted > 0))[known].float().mean()
@@ -199,6 +205,15 @@ class StudioModule(runs.TrainingModule):
             f"{kind}_input_stft": nothing,
             f"{kind}_right": right,
         }
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Give the weights, those of some layers with a smaller step."""
+        rate = self.config.learning_rate
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            share = next((share for layer, share in STEP_SHARES.items() if name.startswith(layer)), 1.0)
+            groups.setdefault(share, []).append(parameter)
+        return [{"params": parameters, "lr": share * rate} for share, parameters in groups.items()]
 
     def on_train_batch_end(self, *_: Any) -> None:
         share = 1 / min(AVERAGE_STEPS, self.global_step + 1)
@@ -258,6 +273,12 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
     passages = config.batch // EXAMPLES_OF_A_PASSAGE
     if not passages:
         raise SettingsError(f"A passage makes {EXAMPLES_OF_A_PASSAGE} examples: --batch takes so many or more.")
+    shortest = max(1, config.listen_clips // 2) * seconds
+    if shortest < REVERB_LEAD_SECONDS + REVERB_SECTION_SECONDS:
+        raise SettingsError(
+            f"{max(1, config.listen_clips // 2)} clips last {shortest:.3g} s, and half a passage must last "
+            f"{REVERB_LEAD_SECONDS + REVERB_SECTION_SECONDS:.3g} s at least: use more --listen-clips, or longer clips."
+        )
     if not chain.differentiable or not all(effect.transparent() for effect in chain.effects):
         raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
 

@@ -16,7 +16,7 @@ from fxst.training.studio import StudioLoss, render_wanted
 
 STUDIO = CHAINS["studio"]
 OPTIONS = ["--recipe", "passages", "--chain", "studio", "--steps", "4", "--validate-every", "2", "--batch", "8"]
-OPTIONS += ["--validation-examples", "24", "--listen-clips", "3", "--device", "cpu"]
+OPTIONS += ["--validation-examples", "24", "--listen-clips", "4", "--device", "cpu"]
 
 
 def fxst(*arguments):
@@ -134,5 +134,7 @@ def test_what_cannot_be_trained_is_refused_before_any_step(datasets, tmp_path):
     common = {"output": tmp_path / "run", "recipe": "passages", "chain": "studio", "batch": 8}
     with pytest.raises(SettingsError, match="--batch takes so many or more"):
         train(StyleConfig(datasets[0], **common | {"batch": 2}))
+    with pytest.raises(SettingsError, match="use more --listen-clips"):
+        train(StyleConfig(datasets[0], listen_clips=3, **common))
     with pytest.raises(ModelError, match="no finished dataset"):
         train(StyleConfig(datasets[0], also=(tmp_path / "none",), **common))
