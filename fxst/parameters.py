@@ -42,6 +42,8 @@ class Parameter:
         numbers = (self.minimum, self.default, self.maximum)
         if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
             raise SettingsError(f"{self.name}: minimum, default and maximum must be finite numbers.")
+        if self.minimum > self.maximum:
+            raise SettingsError(f"{self.name}: the minimum {self.minimum} is above the maximum {self.maximum}.")
         if not self.minimum <= self.default <= self.maximum:
             raise SettingsError(f"{self.name}: the default {self.default} is not in the range.")
         if self.scale not in ("linear", "log"):

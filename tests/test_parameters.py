@@ -109,3 +109,8 @@ def test_restricting_moves_the_default_into_the_range():
 def test_what_is_no_range_is_refused(given):
     with pytest.raises(SettingsError):
         Parameter(**({"name": "x", "minimum": 0.0, "maximum": 2.0, "default": 1.0} | given))
+
+
+def test_ends_that_changed_places_are_told_of_as_such():
+    with pytest.raises(SettingsError, match=r"minimum 2\.0 is above the maximum 1\.0"):
+        Parameter("x", 2.0, 1.0, 2.0)

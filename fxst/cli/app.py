@@ -2,15 +2,31 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from fxst.errors import FxstError
+from fxst.errors import FxstError, SettingsError
 
 __all__ = ["app", "main"]
 
+
+class _Program(TyperGroup):
+    """The command tree; it tells where `--effects` belongs to whoever puts it elsewhere."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            usage: Any = error
+            if getattr(usage, "option_name", None) == "--effects":
+                usage.message = "--effects FILE goes before the command: fxst --effects FILE.py COMMAND ..."
+            raise
+
+
 app = typer.Typer(
+    cls=_Program,
     name="fxst",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -47,10 +63,33 @@ def _root(
     ] = None,
 ) -> None:
     if effects:
-        from fxst.effects.declarations import run_declarations
+        _declare(effects)
 
-        for path in effects:
+
+def _declare(files: list[Path]) -> None:
+    """Run the user's files; what declares nothing, or changes what fxst brings, was not meant so.
+
+    Raises:
+        SettingsError: One fails or is not such a file.
+    """
+    from fxst.chain import CHAINS
+    from fxst.effects import EFFECTS
+    from fxst.effects.declarations import run_declarations
+
+    shipped = dict(CHAINS)
+    for path in files:
+        before = dict(EFFECTS), dict(CHAINS)
+        try:
             run_declarations(path)
+        except KeyboardInterrupt as interrupt:
+            # Caught here, for Typer would end the program without a word.
+            typer.secho(f"fxst: interrupted while {str(path)!r} ran", err=True)
+            raise typer.Exit(130) from interrupt
+        for name, chain in shipped.items():
+            if CHAINS.get(name) is not chain:
+                raise SettingsError(f"{str(path)!r} changes {name}, a chain of fxst's own: give yours another name.")
+        if before == (EFFECTS, CHAINS):
+            raise SettingsError(f"{str(path)!r} declares neither an effect nor a chain: see docs/own-effects.md.")
 
 
 def main() -> None:

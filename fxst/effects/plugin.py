@@ -123,7 +123,17 @@ def declare_plugin(name: str, make: Callable[[], Any], parameters: Sequence[Para
         raise SettingsError(f"An effect is called by small letters, digits before a letter, and _; not {name!r}.")
     if name in EFFECTS and not issubclass(EFFECTS[name], PluginEffect):
         raise SettingsError(f"fxst has an effect {name} of its own: choose another name.")
+    if hasattr(make, "process") and not isinstance(make, type):
+        kind = type(make).__name__
+        raise SettingsError(
+            f"{name}: give what makes a new plugin each time, {kind} or a lambda, not one that is made."
+        )
     parameters = tuple(parameters)
+    for parameter in parameters:
+        if not isinstance(parameter, Parameter):
+            raise SettingsError(
+                f"{name}: each knob is a Parameter(name, minimum, maximum, default), not {parameter!r}."
+            )
     names = [parameter.name for parameter in parameters]
     if not names or len(set(names)) < len(names):
         raise SettingsError(f"The plugin {name} needs parameters, each of them once.")

@@ -295,6 +295,8 @@ REFUSED = {
     "no plugin file": ("mine", lambda: pedalboard.load_plugin("none.vst3"), [MIX], "mine cannot be made: .*none.vst3"),
     "neither mono nor stereo": ("mine", type("Six", (Swap,), {"channels": 6}), [MIX], "neither mono nor stereo"),
     "one plugin for all": ("mine", lambda: SHARED, [MIX], "same plugin twice"),
+    "a plugin that is made": ("mine", pedalboard.Chorus(), [MIX], "give what makes .*, Chorus or a lambda"),
+    "no parameter": ("mine", pedalboard.Phaser, [MIX, ("depth", 0, 1, 0)], r"mine: .* not \('depth', 0, 1, 0\)"),
     "no plugin": ("mine", dict, [MIX], "gives a dict"),
     "no parameters": ("mine", pedalboard.Phaser, [], "needs parameters"),
     "a parameter twice": ("mine", pedalboard.Phaser, [MIX, MIX], "each of them once"),

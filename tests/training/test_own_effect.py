@@ -158,6 +158,32 @@ def test_a_file_that_is_not_there_is_wrong_usage(tmp_path):
     assert "none.py" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import math\n", "'mine.py' declares neither an effect nor a chain"),
+        ("from fxst.chain import CHAINS\nCHAINS['eq'] = CHAINS['fx']\n", "'mine.py' changes eq, a chain of fxst's own"),
+        ("from fxst.chain import CHAINS\ndel CHAINS['eq']\n", "'mine.py' changes eq, a chain of fxst's own"),
+    ],
+    ids=["nothing", "another chain's name", "a chain removed"],
+)
+def test_a_file_that_declares_nothing_or_changes_what_is_not_its_own_is_refused(text, words, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    fails(fxst("--effects", "mine.py", "chains", cwd=tmp_path), words)
+
+
+def test_a_file_that_is_interrupted_says_so(tmp_path):
+    (tmp_path / "mine.py").write_text("raise KeyboardInterrupt\n")
+    fails(fxst("--effects", "mine.py", "chains", cwd=tmp_path), "interrupted while 'mine.py' ran", code=130)
+
+
+def test_after_the_command_it_is_told_where_it_belongs():
+    done = fxst("chains", "--effects", EXAMPLE)
+    assert done.returncode == 2
+    assert "--effects FILE goes before the command" in done.stderr
+    assert "No such option: --nonsense" in fxst("chains", "--nonsense").stderr
+
+
 def test_help_says_that_the_file_is_run():
     words = " ".join(fxst("--help").stdout.replace("│", " ").split())
     assert "run as a program" in words
