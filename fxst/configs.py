@@ -209,6 +209,12 @@ class EvalConfig:
         flags=("--baseline",),
         metavar="NAME",
     )
+    through_proxies: bool = option(
+        False,
+        "Show every model once more, as NAME@proxy: the shipped proxies of its effects render its settings. They are "
+        "of 24000 Hz.",
+        flags=("--through-proxies",),
+    )
     limit: int | None = option(
         None,
         "Score only so many items; without it 200, or with --pairs all.",

@@ -24,7 +24,7 @@ from fxst.evaluation.protocol import DrawnItems
 from fxst.evaluation.results import FORMAT_VERSION, Journal, KeptAudio, make_folder, write_results
 from fxst.evaluation.scores import SETTINGS, Scored, score_item
 from fxst.evaluation.summary import INPUT, Requirement, Row, summarise
-from fxst.evaluation.systems import Output, System, applied, given, renders_in
+from fxst.evaluation.systems import Output, System, applied, given, renders_in, through_proxies
 from fxst.evaluation.voices import Voices
 from fxst.transfer import StyleTransfer
 
@@ -34,6 +34,9 @@ DEFAULT_CHAIN: Final = "eq-comp"
 DEFAULT_ITEMS: Final = 200
 OUTPUT: Final = "output"
 """The row of the outputs that a CSV names."""
+
+THROUGH_PROXIES: Final = "@proxy"
+"""What the row of a model that renders through proxies is called, after the model's name."""
 
 ALL, NONE = "all", "none"
 TRAINING: Final = ("gradient", "steps", "examples", "ms_per_step", "peak_memory_mb")
@@ -167,8 +170,9 @@ def _task(config: EvalConfig) -> Task:
     items, what = _items(config, chain)
     named = _named(config, models)
     judged = _given(config, items) | {name: applied(model) for name, model in named.items()}
+    imitated, proxies = _imitated(config, named)
     systems = {INPUT: lambda item: Output(item.input)} | _baselines(config, models, items)
-    taken = systems.keys() & judged.keys()
+    taken = (systems.keys() & judged.keys()) | (imitated.keys() & judged.keys())
     if taken:
         raise SettingsError(f"Two rows would be called {min(taken)!r}: rename a model's or an output's folder.")
     of_items = NOT_OUTPUTS & judged.keys()
@@ -180,8 +184,9 @@ def _task(config: EvalConfig) -> Task:
         "items": what,
         "chain": None if chain is None else chain.to_spec(),
         "oracle_chains": [chain.to_spec() for chain in _chains(config, models)],
-        "rows": list(systems) + list(judged),
+        "rows": [*systems, *judged, *imitated],
         "models": [model.sha256 for model in models],
+        "proxies": proxies,
         "outputs": [_stamps(renders_in(folder, items.names).values()) for folder in config.outputs],
         "pesq": config.pesq,
         # What was finished without keeping its audio would be missing there.
@@ -190,7 +195,7 @@ def _task(config: EvalConfig) -> Task:
     }
     identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     training = {name: {key: model.training.get(key) for key in TRAINING} for name, model in named.items()}
-    return Task(items, systems | judged, tuple(judged), chain, training, identity)
+    return Task(items, systems | judged | imitated, tuple(judged), chain, training, identity)
 
 
 def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, Any]]:
@@ -310,6 +315,31 @@ def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, Sty
             raise SettingsError(f"Two rows would be called {name!r}: leave one model out, or name it by another path.")
         named[name] = model
     return named
+
+
+def _imitated(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[dict[str, System], list[str]]:
+    """Make the rows of models that render through proxies, where asked for, and tell the proxies' fingerprints."""
+    if not config.through_proxies:
+        return {}, []
+    if not named:
+        raise SettingsError("Only a model's settings can be rendered --through-proxies: name one with --model.")
+    from fxst.gradients import ProxyRenderer
+    from fxst.models import checkpoint, proxy_file
+
+    systems, fingerprints = {}, []
+    shipped = checkpoint.pretrained_folder() / "proxy"
+    for name, model in named.items():
+        effects = [effect for effect in model.chain.effects if not all(p.constant for p in effect.parameters)]
+        proxies = [proxy_file.load(shipped / effect.name) for effect in effects]
+        renderer = ProxyRenderer(model.chain, proxies)
+        if renderer.sample_rate != config.sample_rate:
+            raise SettingsError(
+                f"The shipped proxies are of {renderer.sample_rate} Hz: --through-proxies cannot render at "
+                f"{config.sample_rate} Hz."
+            )
+        systems[f"{name}{THROUGH_PROXIES}"] = through_proxies(model, renderer)
+        fingerprints += [str(proxy.card["sha256"]) for proxy in proxies]
+    return systems, fingerprints
 
 
 def _check(requirement: Requirement, task: Task, config: EvalConfig) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Adam
 
-__all__ = ["LEARNING_RATE", "STEPS", "check", "optimise"]
+__all__ = ["LEARNING_RATE", "STEPS", "check", "knobs_of", "optimise"]
 
 STEPS: Final = 150
 LEARNING_RATE: Final = 0.1
@@ -86,7 +86,7 @@ def optimise(
     x, y = (torch.from_numpy(np.ascontiguousarray(signal, np.float32))[None] for signal in (audio, target))
     distance = _Distance(y)
     if chain.knobs and steps > 0:
-        knobs = _descend(x, distance, _knobs(tables), chain, sample_rate, steps, learning_rate)
+        knobs = _descend(x, distance, knobs_of(tables), chain, sample_rate, steps, learning_rate)
         tables.append(Table(chain, chain.settings(knobs)))
 
     def judged(table: Table) -> tuple[float, Samples]:
@@ -201,8 +201,12 @@ def _powers(x: "Tensor", window: int) -> "Tensor":
     return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).clamp_min(POWER_FLOOR)
 
 
-def _knobs(tables: Sequence[Table]) -> "Tensor":
-    """Read knob vectors off tables of one chain."""
+def knobs_of(tables: Sequence[Table]) -> "Tensor":
+    """Read knob vectors off tables of one chain.
+
+    Shape:
+        result: (tables, P), on [0, 1].
+    """
     import torch
 
     chain = tables[0].chain

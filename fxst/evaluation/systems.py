@@ -11,9 +11,10 @@ from fxst.evaluation.items import Item, fitting
 from fxst.tables import Table
 
 if TYPE_CHECKING:
+    from fxst.gradients import ProxyRenderer
     from fxst.transfer import StyleTransfer
 
-__all__ = ["Output", "System", "applied", "given", "renders_in"]
+__all__ = ["Output", "System", "applied", "given", "renders_in", "through_proxies"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,31 @@ def applied(model: "StyleTransfer") -> System:
         return Output(result.audio, result.settings)
 
     return apply
+
+
+def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System:
+    """Let a model do the task, and proxies render the settings that it chooses.
+
+    Args:
+        model: The model.
+        renderer: The proxies of its chain.
+    """
+    import torch
+
+    from fxst.evaluation.oracle import knobs_of
+
+    def imitate(item: Item) -> Output:
+        settings = model.predict(
+            item.input,
+            item.reference,
+            sample_rate=item.sample_rate,
+            reference_sample_rate=item.reference_sample_rate,
+        )
+        with torch.no_grad():
+            audio = renderer(torch.from_numpy(item.input)[None], knobs_of([settings]), sample_rate=item.sample_rate)
+        return Output(audio[0].numpy(), settings)
+
+    return imitate
 
 
 def given(files: Mapping[str, Path | None]) -> System:

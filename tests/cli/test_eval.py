@@ -246,6 +246,50 @@ def studio(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def loud(tmp_path_factory):
+    """A model of `eq-comp` that was never trained, and turns some knobs up and others down, whatever it hears."""
+    folder = tmp_path_factory.mktemp("models") / "loud"
+    model = StyleModel(StyleModelConfig(8, EncoderConfig(sample_rate=RATE, window_samples=12_720)))
+    with torch.no_grad():
+        model.controller.knobs.bias.copy_(torch.tensor([1.0, -1.0, 1.0, 1.0, -2.0, 1.0, -2.0, 1.0]))
+    checkpoint.save(folder, model, CHAINS["eq-comp"], sample_rate=RATE, card={})
+    return folder
+
+
+def test_proxies_render_what_a_model_chooses_nearly_as_the_effects_do(fxst, loud, recordings):
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 2, "--protocol", "chain", "-m", loud)
+    code, out, err = fxst(*arguments, "--through-proxies", "-o", "out", "--audio", "kept", "--require", "mrstft<=100")
+    assert (code, err) == (0, "")
+    assert "loud@proxy" in out
+    rows = summary()
+    assert list(rows) == ["input", "loud", "loud@proxy"]
+    assert rows["loud@proxy"]["settings"] == rows["loud"]["settings"]  # both are the model's
+    name = items()[0]["item"]
+    dry, exact, imitated = (
+        soundfile.read(next(Path("kept", row).glob(f"{name}.*")))[0] for row in ("input", "loud", "loud@proxy")
+    )
+    error_db = 10 * np.log10(np.square(imitated - exact).sum() / np.square(exact - dry).sum())
+    assert -60 < error_db < -15
+
+
+def test_proxies_render_at_their_own_rate_and_for_a_model_only(fxst, loud, recordings):
+    code, out, err = fxst("eval", "--data", recordings, *PROTOCOL, "--through-proxies")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "name one with --model" in err
+    arguments = ("eval", "--data", recordings, *PROTOCOL, "--sample-rate", 44_100, "-m", loud, "--through-proxies")
+    code, out, err = fxst(*arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "proxies are of 24000 Hz: --through-proxies cannot render at 44100 Hz." in err
+    noise = 0.1 * np.random.default_rng(0).standard_normal(3 * 44_100)
+    for part in ("in", "ref", "target"):
+        soundfile.write(f"{part}.wav", noise, 44_100)
+    pairs("in.wav,ref.wav,target.wav", header="input,reference,target")
+    code, _, err = fxst("eval", *QUICK, "-m", loud, "--through-proxies")
+    assert code == 1
+    assert "in, loud@proxy: These proxies are of 24000 Hz, not 44100 Hz." in err
+
+
 def test_some_effects_make_the_targets_and_models_tell_which(fxst, studio, recordings):
     arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 6, "--protocol", "chain", "--effects", 2)
     code, out, err = fxst(*arguments, "-m", studio, "-o", "out", "--report", "page.html", "--report-items", 1)
