@@ -179,16 +179,15 @@ def hears(row: Row) -> str:
     Args:
         row: What came of it.
     """
+    if all(math.isnan(detection.balanced_accuracy.value) for detection in row.detection.values()):
+        return ""
     shares = []
     for label, detection in row.detection.items():
         value, low, high = (100 * x for x in astuple(detection.balanced_accuracy))
-        if math.isnan(value):
-            continue
+        share = "-" if math.isnan(value) else f"{value:.0f} %"
         bounds = "" if math.isnan(low) else f" ({low:.0f}-{high:.0f})"
         missing = f", {detection.missing:,} missing" if detection.missing else ""
-        shares.append(f"{label} {value:.0f} %{bounds}{missing}")
-    if not shares:
-        return ""
+        shares.append(f"{label} {share}{bounds}{missing}")
     return f"Whether an effect is heard, {row.system} tells with a balanced accuracy of: {'; '.join(shares)}."
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from fxst.errors import SettingsError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import Score, Scored
-from fxst.evaluation.summary import Requirement, hears, summarise, sure_over
+from fxst.evaluation.summary import Interval, Requirement, Row, hears, summarise, sure_over
 
 
 def rows(seed=0, groups=None, **systems):
@@ -173,6 +174,16 @@ def test_what_is_always_heard_cannot_be_told_apart():
     assert math.isnan(row.detection["reverb"].balanced_accuracy.value)
     assert (row.detection["reverb"].heard, row.detection["reverb"].not_heard) == (5, 0)
     assert hears(row) == ""
+    # Beside another effect it stands without a figure.
+    beside = Row(
+        "model",
+        {},
+        {
+            "eq": row.detection["reverb"],
+            "reverb": replace(row.detection["reverb"], balanced_accuracy=Interval(0.5, 0.25, 1.0)),
+        },
+    )
+    assert hears(beside).endswith("of: eq -; reverb 50 % (25-100).")
 
 
 def test_one_item_has_no_interval():
