@@ -18,7 +18,6 @@ from fxst.data.corruption import (
     draw_frequency_corruption,
     to_data,
 )
-from fxst.data.productions import draw_settings
 from fxst.errors import SettingsError
 from fxst.evaluation.items import Item
 from fxst.evaluation.voices import Stretch, Voices, read
@@ -247,6 +246,9 @@ class DrawnItems:
         import torch
 
         if self._effects is not None:
+            # Imported here: it brings all that training hears with.
+            from fxst.data.productions import draw_settings
+
             labels = list(chain.labels)
             made_by = [labels.pop(int(rng.random() * len(labels))) for _ in range(self._effects)]
             return Table(chain, draw_settings(chain, made_by, rng)[1])
