@@ -46,7 +46,7 @@ def draw(dataset: Dataset, split: str, *, n_knobs: int, batch: int, clips: int, 
     speakers = [clips_of for clips_of in dataset.indices_by_speaker(split).values() if len(clips_of) >= 2]
     if not speakers:
         raise SettingsError(
-            f"The dataset has no speaker with two clips in its {split} split; build it from more speakers, or of "
+            f"{dataset.folder} has no speaker with two clips in its {split} split: build it from more speakers, or of "
             "shorter clips."
         )
     picked = np.empty((batch, 2, clips), dtype=np.int64)

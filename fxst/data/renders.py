@@ -49,7 +49,7 @@ def draw_renders(
     rng = np.random.default_rng((seed, step, SPLITS.index(split)))
     clips = np.concatenate([np.empty(0, np.int64), *dataset.indices_by_speaker(split).values()])
     if not len(clips):
-        raise SettingsError(f"The dataset has no clips in its {split} split; build it from more speakers.")
+        raise SettingsError(f"{dataset.folder} has no clips in its {split} split: build it from more speakers.")
     dry = dataset.clips(rng.choice(clips, batch))
     level = 10 ** (rng.uniform(*peak_db, batch) / 20)
     dry *= (level / np.maximum(np.abs(dry).max(-1), 1e-6))[:, None].astype(np.float32)

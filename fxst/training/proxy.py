@@ -108,13 +108,15 @@ def train(config: ProxyConfig) -> TrainedProxy:
         raise SettingsError(f"The {config.effect} of chain {whole.name} has no knobs; there is nothing to learn.")
     unknown = set(config.parts) - set(PARTS)
     if unknown:
-        raise SettingsError(f"A proxy has no part {', '.join(sorted(unknown))}; the parts are: {', '.join(PARTS)}.")
+        named = ", ".join(map(repr, sorted(unknown)))
+        raise SettingsError(f"A proxy has no part {named}; the parts are: {', '.join(PARTS)}.")
     runs.device_is_there(config.device)
     data = manifest.Dataset.open(config.dataset)
-    if data.clip_samples <= max(StyleConfig.stft_windows) // 2:
+    shortest = max(StyleConfig.stft_windows) // 2 + 1
+    if data.clip_samples < shortest:
         raise SettingsError(
-            f"The clips of {config.dataset} are too short to train on: build a dataset of longer ones with "
-            "`fxst dataset build --seconds`."
+            f"The clips of {config.dataset} have {data.clip_samples} samples, and {shortest} are needed: build a "
+            "dataset of longer ones with `fxst dataset build --seconds`."
         )
 
     def batch(split: str, step: int, count: int = config.batch) -> tuple[Tensor, ...]:

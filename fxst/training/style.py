@@ -116,6 +116,8 @@ def train(config: StyleConfig) -> Trained:
     if min(config.stft_windows) < 2:
         raise SettingsError("An STFT window must have at least 2 samples.")
     chain = CHAINS[config.chain]
+    if not chain.knobs:
+        raise SettingsError(f"Chain {chain.name} has no knobs: there is nothing to learn.")
     folder = config.output if config.output is not None else Path("runs") / config.chain
     if config.recipe == "passages":
         return _trained(studio.train(config, chain, folder), "val_published_ratio")

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from fxst.errors import SettingsError
 
 class Voices:
     """A dataset in memory: clip i is the constant i + 1, so that its audio says which clip it is."""
+
+    folder = Path("voices")
 
     def __init__(self, **sizes):
         edges = np.cumsum([0, *sizes.values()])
@@ -68,5 +72,5 @@ def test_peaks_and_knobs_fill_their_ranges():
 
 
 def test_a_split_without_two_clips_of_anybody_is_refused():
-    with pytest.raises(SettingsError, match="two clips"):
+    with pytest.raises(SettingsError, match="voices has no speaker with two clips in its val split"):
         draw(VOICES, "val", n_knobs=8, batch=4, clips=4, seed=0, step=0)

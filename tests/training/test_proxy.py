@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from fxst.chain import CHAINS, Chain
-from fxst.configs import ProxyConfig
+from fxst.configs import DatasetConfig, ProxyConfig
+from fxst.data.build import build
 from fxst.data.manifest import Dataset
 from fxst.data.renders import draw_renders
 from fxst.errors import FxstError, ModelError, SettingsError
@@ -177,7 +179,8 @@ def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp
         (replace(good, chain="nosuch"), SettingsError, "nosuch"),
         (replace(good, effect="flanger"), SettingsError, "distortion, reverb"),
         (replace(good, chain="eq-comp"), SettingsError, "eq-comp has no effect 'reverb'"),
-        (replace(good, parts=("tone", "soul")), SettingsError, "no part soul"),
+        (replace(good, parts=("tone", "soul")), SettingsError, "no part 'soul'"),
+        (replace(good, parts=("",)), SettingsError, "no part ''; the parts are: tone"),
         (replace(good, dataset=tmp_path), ModelError, "dataset build"),
         (replace(good, resume=True), ModelError, "--resume"),
         (replace(good, output=tiny_dataset), ModelError, "not empty"),
@@ -185,6 +188,19 @@ def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp
         with pytest.raises(kind, match=words) as caught:
             train(bad)
         assert isinstance(caught.value, FxstError)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.01, "The clips of {} have 240 samples, and 1025 are needed"), (0.53, "{} has no clips in its val split")],
+)
+def test_a_dataset_that_will_not_do_is_named_with_what_it_lacks(seconds, words, noise, tmp_path):
+    soundfile.write(tmp_path / "alone.wav", noise(24_000, 1, 2)[0], 24_000)
+    data = tmp_path / "data"
+    build(DatasetConfig(sources=(tmp_path / "alone.wav",), output=data, clips=2, seconds=seconds, workers=1))
+    with pytest.raises(SettingsError, match=words.format(data)):
+        train(ProxyConfig(dataset=data, effect="reverb", output=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

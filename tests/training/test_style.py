@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chain import CHAINS, Chain
 from fxst.configs import StyleConfig
 from fxst.data.manifest import Dataset
+from fxst.effects import Distortion
 from fxst.errors import FxstError, ModelError, SettingsError
 from fxst.gradients import AutodiffRenderer
 from fxst.models import checkpoint
@@ -158,9 +159,11 @@ def test_learning_one_batch_by_heart_brings_the_loss_down(module):
     assert values[-1] < 0.6 * values[0]
 
 
-def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp_path):
+def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp_path, monkeypatch):
     good = StyleConfig(dataset=tiny_dataset, output=tmp_path / "run")
+    monkeypatch.setitem(CHAINS, "fixed", Chain("fixed", (Distortion().restrict(drive_db=6.0, mix=1.0),)))
     for bad, kind, words in (
+        (replace(good, chain="fixed"), SettingsError, "fixed has no knobs"),
         (replace(good, chain="nosuch"), SettingsError, "nosuch"),
         (replace(good, dataset=tmp_path), ModelError, "dataset build"),
         (replace(good, resume=True), ModelError, "--resume"),
