@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,22 +86,50 @@ def test_without_its_declaration_a_model_and_a_table_are_refused_in_a_sentence(m
     assert not (tmp_path / "out.wav").exists()
 
 
+@pytest.fixture(scope="module")
+def told(tiny_dataset, tmp_path_factory, noise):
+    """Run the page's commands word for word and in its order, but for how long they train; give what they wrote."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "docs").symlink_to(EXAMPLE.parent)
+    (folder / "data").symlink_to(tiny_dataset)
+    for name in ("voice", "radio"):
+        soundfile.write(folder / f"{name}.wav", noise(24_000, 1, 1).T, 24_000)
+    page = (EXAMPLE.parent / "own-effects.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    commands = [line.split()[1:] for block in blocks for line in block.splitlines()]
+    quick = {"style": ("--listen-clips", "3", *QUICK), "proxy": ("--test-examples", "2", *QUICK)}
+    errors = []
+    for command in filter(None, commands):
+        done = fxst(*command, *quick.get(command[2], ()), cwd=folder)
+        assert done.returncode == 0, (command, done.stderr)
+        errors.append(done.stderr)
+    return folder, errors
+
+
 @pytest.mark.slow
-def test_a_proxy_learns_it_and_a_model_learns_through_the_proxy(tiny_dataset, tmp_path):
-    proxy, model = tmp_path / "proxy", tmp_path / "model"
-    options = ("--effect", "phaser", "--chain", "phaser", "--test-examples", "2", *QUICK, "-o", proxy)
-    done = fxst("--effects", EXAMPLE, "proxy", "train", tiny_dataset, *options)
-    assert done.returncode == 0, done.stderr
-    assert "dB of what the effect changes" in done.stderr
-    assert "cosine" not in done.stderr
-    card = json.loads((proxy / "card.json").read_text())
+def test_the_pages_commands_work_word_for_word_and_in_its_order(told):
+    folder, errors = told
+    assert (folder / "out.wav").read_bytes() == (folder / "again.wav").read_bytes()
+    (trained,) = [error for error in errors if "dB of what the effect changes" in error]
+    assert "cosine" not in trained
+    card = json.loads((folder / "runs/proxy-phaser/card.json").read_text())
     assert np.isfinite(card["fidelity"]["error_db"])
     assert (card["fidelity"]["gradient_cosine"], card["fidelity"]["gradient_examples"]) == (None, 0)
+    for name, gradient in (("phaser", "spsa"), ("phaser-by-proxy", "full-hybrid")):
+        assert json.loads((folder / f"runs/{name}/card.json").read_text())["training"]["gradient"] == gradient
 
-    options = ("--chain", "phaser", "--gradient", "full-hybrid", "--proxy", proxy, "--listen-clips", "3")
-    done = fxst("--effects", EXAMPLE, "style", "train", tiny_dataset, *options, *QUICK, "-o", model)
-    assert done.returncode == 0, done.stderr
-    fails(fxst("style", "train", tiny_dataset, *options, *QUICK, "-o", tmp_path / "other"), "no chain 'phaser'")
+
+@pytest.mark.slow
+def test_without_the_file_a_chain_of_ones_own_is_not_known(told, tiny_dataset, tmp_path):
+    options = ("--chain", "phaser", "--gradient", "full-hybrid", "--proxy", told[0] / "runs/proxy-phaser")
+    fails(fxst("style", "train", tiny_dataset, *options, "-o", tmp_path / "other"), "no chain 'phaser'")
+
+
+def test_a_proxy_that_nobody_has_trained_is_told_of_with_the_command_that_does(tiny_dataset, tmp_path):
+    options = ("--chain", "phaser", "--gradient", "proxy", "-o", tmp_path / "run")
+    done = fxst("--effects", EXAMPLE, "style", "train", tiny_dataset, *options)
+    fails(done, "There is no proxy of the phaser: train one with `fxst proxy train DIR --chain phaser --effect phaser`")
+    assert not (tmp_path / "run").exists()
 
 
 def test_autodiff_is_refused_before_anything_is_written(tiny_dataset, tmp_path):
