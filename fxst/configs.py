@@ -103,6 +103,12 @@ class StyleConfig:
     validate_every: int = option(250, "Steps between validations and checkpoints.", minimum=1)
     validation_examples: int = option(256, "Examples of each validation; always the same ones.", minimum=1)
     data_note: str = option("", "What the recordings are, and their licence, for the model's card.")
+    fitter_steps: int = option(
+        6000,
+        "With the recipe passages: steps, before all others, in which the model learns from curves alone how to set an "
+        "equaliser's bands.",
+        minimum=1,
+    )
     loaders: int = option(0, "Processes that prepare batches beside the training; 0 prepares them in turn.", minimum=0)
     seed: int = option(0, "Seed of every random choice.", minimum=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")

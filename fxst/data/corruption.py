@@ -81,14 +81,18 @@ class FrequencyCorruption:
 
     bands: tuple[Band, ...]
 
+    def sections(self, *, sample_rate: int) -> sox.Sections:
+        """Return the bands that are heard as second-order sections."""
+        heard = [band.sections(sample_rate=sample_rate) for band in self.bands if band.applied]
+        return np.concatenate(heard) if heard else np.zeros((0, 6))
+
     def apply(self, x: Samples, *, sample_rate: int) -> Samples:
         """Equalise a recording; nothing clips.
 
         Shape:
             x and result: (channels, time).
         """
-        heard = [band.sections(sample_rate=sample_rate) for band in self.bands if band.applied]
-        return sox.filtered(x, np.concatenate(heard)) if heard else x.copy()
+        return sox.filtered(x, self.sections(sample_rate=sample_rate))
 
 
 @dataclass(frozen=True)

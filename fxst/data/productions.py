@@ -13,10 +13,12 @@ from fxst.chain import Chain
 from fxst.data import sox
 from fxst.data.corruption import draw_compressor, draw_expander, draw_frequency_corruption
 from fxst.data.manifest import Dataset
+from fxst.effects import ParametricEQ
 from fxst.errors import SettingsError
+from fxst.models.studio import BANDWIDTH, StudioModelConfig, octave_centres
 from fxst.parameters import Setting
 
-__all__ = ["Productions", "draw_productions", "draw_settings"]
+__all__ = ["CURVE_HZ", "WAYS", "Productions", "draw_productions", "draw_settings", "random_curve"]
 
 Array = NDArray[np.float32]
 
@@ -36,6 +38,10 @@ AUGMENTED: Final = 0.5
 REGAINED: Final = 0.3
 """How often speed and colour are changed, and how often the level."""
 
+CURVE_BANDS: Final = StudioModelConfig.spectrum_bands
+CURVE_HZ: Final = octave_centres(CURVE_BANDS).numpy()
+"""Where curves are told: at the bands of the long-term spectrum that a studio model hears."""
+
 WAYS: Final = 2
 """How many pairs of an input and a target each passage is made into."""
 
@@ -49,16 +55,19 @@ class Productions:
         targets: Both halves as they are to become, way by way: one half is the reference for the other.
         wanted: Whether each effect of the chain is in a target; NaN where nobody can say.
         knobs: Where the chain's knobs were, for targets that the chain made; NaN else.
+        curves: What equalisers make of an input to come to its target, in units of 20 dB, at `CURVE_HZ`; 0 above what
+            the sample rate holds.
         sample_rate: Samples a second.
 
     Shape:
-        inputs, targets: (n, WAYS, 2, T); wanted: (n, WAYS, E); knobs: (n, WAYS, P).
+        inputs, targets: (n, WAYS, 2, T); wanted: (n, WAYS, E); knobs: (n, WAYS, P); curves: (n, WAYS, bands).
     """
 
     inputs: Array
     targets: Array
     wanted: Array
     knobs: Array
+    curves: Array
     sample_rate: int
 
 
@@ -99,9 +108,9 @@ def draw_productions(
         made.append(
             _published(base, chain, rng, rate, augment) if styles == "published" else _by_chain(base, chain, rng, rate)
         )
-    inputs, targets, wanted, knobs = (np.stack(every) for every in zip(*made, strict=True))
+    inputs, targets, wanted, knobs, curves = (np.stack(every) for every in zip(*made, strict=True))
     shape = (passages, WAYS, 2, clips * dataset.clip_samples)
-    return Productions(inputs.reshape(shape), targets.reshape(shape), wanted, knobs, rate)
+    return Productions(inputs.reshape(shape), targets.reshape(shape), wanted, knobs, curves, rate)
 
 
 def _passage(dataset: Dataset, split: str, *, clips: int, augment: bool, rng: np.random.Generator) -> Samples:
@@ -131,8 +140,8 @@ def _passage(dataset: Dataset, split: str, *, clips: int, augment: bool, rng: np
     return x[:, :samples]
 
 
-Made = tuple[Array, Array, Array, Array]
-"""A passage's inputs, targets, wanted effects and knobs."""
+Made = tuple[Array, Array, Array, Array, Array]
+"""A passage's inputs, targets, wanted effects, knobs and curves."""
 
 
 def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int, augment: bool) -> Made:
@@ -140,39 +149,48 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
     if augment and rng.random() < AUGMENTED:
         base = _at_peak(_coloured(base, rng, rate), BASE_PEAK_DB)
     inputs, targets = [], []
-    for _ in range(WAYS):
+    curves = np.zeros((WAYS, CURVE_BANDS), np.float32)
+    for way in range(WAYS):
         x = base
         if rng.random() < EQUALISED:
-            x = _at_peak(draw_frequency_corruption(rng, sample_rate=rate).apply(x, sample_rate=rate), BASE_PEAK_DB)
+            equaliser = draw_frequency_corruption(rng, sample_rate=rate)
+            x = _at_peak(equaliser.apply(x, sample_rate=rate), BASE_PEAK_DB)
+            curves[way] -= _curve(equaliser.sections(sample_rate=rate), rate)
         if rng.random() < EXPANDED:
             x = draw_expander(rng).apply(x, sample_rate=rate)
         inputs.append(_at_peak(x, BASE_PEAK_DB + _gain_db(rng, augment)))
-    for _ in range(WAYS):
+    for way in range(WAYS):
         x = base
         if rng.random() < EQUALISED:
-            x = draw_frequency_corruption(rng, sample_rate=rate).apply(x, sample_rate=rate)
+            equaliser = draw_frequency_corruption(rng, sample_rate=rate)
+            x = equaliser.apply(x, sample_rate=rate)
+            curves[way] += _curve(equaliser.sections(sample_rate=rate), rate)
         if rng.random() < COMPRESSED:
             x = draw_compressor(rng).apply(x, sample_rate=rate)
         targets.append(_at_peak(x, BASE_PEAK_DB + _gain_db(rng, augment)))
     # Of equaliser and compressor nobody can say: what the input has is to be undone, too.
     certain = [0.0 if effect.name in ("distortion", "reverb") else np.nan for effect in chain.effects]
     wanted = np.tile(np.array(certain, np.float32), (WAYS, 1))
-    return np.stack(inputs), np.stack(targets), wanted, np.full((WAYS, len(chain.knobs)), np.nan, np.float32)
+    return np.stack(inputs), np.stack(targets), wanted, np.full((WAYS, len(chain.knobs)), np.nan, np.float32), curves
 
 
 def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) -> Made:
     inputs, targets, wanted, knobs = [], [], [], []
-    for _ in range(WAYS):
+    curves = np.zeros((WAYS, CURVE_BANDS), np.float32)
+    for way in range(WAYS):
         inputs.append(_at_peak(base, float(rng.uniform(-20, -3))))
         count = int(rng.integers(1, len(chain.effects) + 1))
         heard = rng.permutation(len(chain.effects))[:count]
         labels = [chain.labels[index] for index in heard]
         at, table = draw_settings(chain, labels, rng)
         targets.append(chain.exact(table, sample_rate=rate, channels=1)(inputs[-1]))
+        for effect, values in zip(chain.effects, chain.values(table), strict=True):
+            if isinstance(effect, ParametricEQ):
+                curves[way] += _curve(effect.sections(values, sample_rate=rate), rate)
         wanted.append(np.isin(np.arange(len(chain.effects)), heard).astype(np.float32))
         audible = np.repeat(wanted[-1], [sum(label == mine for mine, _ in chain.knobs) for label in chain.labels])
         knobs.append(np.where(audible > 0, at, np.nan).astype(np.float32))
-    return np.stack(inputs), np.stack(targets), np.stack(wanted), np.stack(knobs)
+    return np.stack(inputs), np.stack(targets), np.stack(wanted), np.stack(knobs), curves
 
 
 def draw_settings(
@@ -200,6 +218,32 @@ def draw_settings(
             knobs[index] = (knobs[index] + rng.random() + rng.random()) / 3
     away = [label for label in chain.labels if label not in labels]
     return knobs, chain.settings(torch.from_numpy(knobs), out_of_the_way=away)
+
+
+def random_curve(rng: np.random.Generator, *, sample_rate: int) -> Array:
+    """Draw what the published evaluation's equalisers make of an input to come to its target.
+
+    Shape:
+        (bands,), in units of 20 dB.
+    """
+    curve = np.zeros(CURVE_BANDS, np.float32)
+    for sign in (-1, 1):
+        if rng.random() < EQUALISED:
+            equaliser = draw_frequency_corruption(rng, sample_rate=sample_rate)
+            curve += sign * _curve(equaliser.sections(sample_rate=sample_rate), sample_rate)
+    return curve
+
+
+def _curve(sections: sox.Sections, rate: int) -> Array:
+    """Give the response of sections at the bands' centres, in units of 20 dB."""
+    from scipy.signal import sosfreqz
+
+    curve = np.zeros(CURVE_BANDS, np.float32)
+    if len(sections):
+        there = BANDWIDTH * rate / 2 >= CURVE_HZ
+        _, response = sosfreqz(sections, CURVE_HZ[there] * (2 * np.pi / rate))
+        curve[there] = np.log10(np.maximum(np.abs(response), 1e-6))
+    return curve
 
 
 def _coloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:

@@ -119,6 +119,25 @@ class ParametricEQ(Effect):
             rows.append([*(c / d[0] for c in b), *(c / d[0] for c in d)])
         return np.array(rows)
 
+    def response_db(self, values: "Mapping[str, Tensor]", frequencies_hz: "Tensor", *, sample_rate: int) -> "Tensor":
+        """Give the gain at some frequencies, differentiable in every value.
+
+        Shape:
+            each value: (B,); frequencies_hz: (F,), below half the sample rate; result: (B, F), in dB.
+        """
+        import torch
+
+        numerators, denominators = self._polynomials(values, sample_rate=sample_rate)
+        # At z = exp(jw) the bilinear variable is j tan(w / 2), and a section's square is the sum of two squares.
+        s = torch.tan(math.pi / sample_rate * frequencies_hz)
+
+        def power(sections: "Tensor") -> "Tensor":
+            c0, c1, c2 = sections.unsqueeze(-1).unbind(2)
+            return (c0 - c2 * s.square()).square() + (c1 * s).square()
+
+        gain: Tensor = 10 * (power(numerators) / power(denominators)).log10().sum(1)
+        return gain
+
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
         from scipy.signal import sosfilt
 
@@ -135,6 +154,12 @@ class ParametricEQ(Effect):
         return process
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
+        from fxst import dsp
+
+        return dsp.filter_sections(x, *self._polynomials(values, sample_rate=sample_rate))
+
+    def _polynomials(self, values: "Mapping[str, Tensor]", *, sample_rate: int) -> "tuple[Tensor, Tensor]":
+        """Design all bands as analogue sections, (B, K, 3) over (B, K, 3)."""
         import torch
 
         from fxst import dsp
@@ -146,4 +171,4 @@ class ParametricEQ(Effect):
             numerator, denominator = section(kind, a, values[f"{band}_q"], k)
             numerators.append(torch.stack(numerator, -1))
             denominators.append(torch.stack(denominator, -1))
-        return dsp.filter_sections(x, torch.stack(numerators, 1), torch.stack(denominators, 1))
+        return torch.stack(numerators, 1), torch.stack(denominators, 1)

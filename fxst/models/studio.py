@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fxst.models.style import Decision
 
-__all__ = ["StudioModel", "StudioModelConfig"]
+__all__ = ["BANDWIDTH", "Fitter", "StudioModel", "StudioModelConfig", "octave_centres"]
 
 FLOOR: Final = 1e-10
 """Power under which everything is equally silent: -100 dB."""
@@ -36,20 +36,24 @@ class StudioModelConfig:
     Args:
         n_knobs: Knobs that it sets: those of the chain that it was made for.
         n_effects: Effects of that chain, of each of which it says whether it is wanted.
+        n_curve_knobs: How many knobs, the first, are those of an equaliser.
         window_seconds: Length of one analysis window.
         picture_bands: Bands of the picture that the CNN sees.
         spectrum_bands: Bands of the long-term spectrum, equally wide in octaves.
         channels: Channels of the CNN's layers.
         hidden: Widths of the controller's hidden layers.
+        fitter_width: Width of the layers that fit an equaliser to a curve.
     """
 
     n_knobs: int
     n_effects: int
+    n_curve_knobs: int
     window_seconds: float
     picture_bands: int = 80
     spectrum_bands: int = 96
     channels: tuple[int, ...] = (16, 32, 48, 64)
     hidden: tuple[int, ...] = (512, 384, 256)
+    fitter_width: int = 384
 
     def to_dict(self) -> dict[str, Any]:
         """Write the sizes as plain data."""
@@ -76,7 +80,7 @@ class StudioModel(nn.Module):
         super().__init__()
         self.config = config
         self.ear = _Ear(config)
-        self.controller = _Controller(self.ear.n_features, self.ear.meter_features, config)
+        self.controller = _Controller(self.ear.n_features, self.ear.spectrum_features, config)
 
     def listening_rate(self, sample_rate: int) -> int:
         """Tell at which rate a recording is heard: its own, up to what reaches beyond hearing."""
@@ -147,20 +151,13 @@ class _Ear(nn.Module):
     @property
     def octave_centres(self) -> Tensor:
         """Where the bands of the long-term spectrum lie, in Hz: (spectrum_bands,)."""
-        return _octave_centres(self.config.spectrum_bands)
+        return octave_centres(self.config.spectrum_bands)
 
     @property
     def spectrum_features(self) -> slice:
         """Which features the long-term spectrum is, in units of 20 dB."""
         first = 2 * self.learned + 2 * self.config.picture_bands + self.config.picture_bands // 2 * len(QUANTILES)
         return slice(first, first + self.config.spectrum_bands)
-
-    @property
-    def meter_features(self) -> slice:
-        """Which features are meters of level: those of bands, of the long-term spectrum, and of the whole."""
-        spectrum = self.spectrum_features
-        bands = self.config.picture_bands // 2 * len(QUANTILES)
-        return slice(spectrum.start - bands, spectrum.stop + 2 * len(LEVELS_DB))
 
     def forward(self, windows: Tensor, *, sample_rate: int) -> Tensor:
         """Listen: (N, T) to (N, D)."""
@@ -196,16 +193,20 @@ class _Ear(nn.Module):
         ]
         return level, fixed
 
-    def compare(self, input: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:  # noqa: A002
-        """Turn two recordings' statistics into the input's features, and what the reference's differ by.
+    def compare(self, input: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # noqa: A002
+        """Turn two recordings' statistics into features.
+
+        Returns:
+            The input's features, what the reference's differ by, which of them both have, and the input's sample rate,
+            in octaves above 24 kHz.
 
         Shape:
-            input, reference: (B, D); results: (B, n_features).
+            input, reference: (B, D); results: (B, n_features), and the last (B, 1).
         """
         heard, wanted = self._features(input), self._features(reference)
         # A band that one of the two cannot hold says nothing of how it was produced.
-        rate = torch.minimum(input[:, -1:], reference[:, -1:])
-        return heard, (wanted - heard) * self._shared(24_000 * 2**rate)
+        shared = self._shared(24_000 * 2 ** torch.minimum(input[:, -1:], reference[:, -1:]))
+        return heard, (wanted - heard) * shared, shared, input[:, -1:]
 
     def _features(self, statistics: Tensor) -> Tensor:
         parts = torch.split(statistics, self.sizes, 1)
@@ -231,7 +232,7 @@ class _Ear(nn.Module):
         config = self.config
         edge = BANDWIDTH * sample_rate / 2
         mel = _mel_centres(config.picture_bands).to(sample_rate)
-        pairs, octaves = mel.view(-1, 2).amax(1), _octave_centres(config.spectrum_bands).to(sample_rate)
+        pairs, octaves = mel.view(-1, 2).amax(1), octave_centres(config.spectrum_bands).to(sample_rate)
 
         def within(hz: Tensor) -> Tensor:
             return (hz <= edge).to(sample_rate)
@@ -281,7 +282,8 @@ def _mel_centres(bands: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _octave_centres(bands: int) -> Tensor:
+def octave_centres(bands: int) -> Tensor:
+    """Return where the bands of a long-term spectrum lie, equally far from each other in octaves: (bands,), in Hz."""
     return torch.logspace(math.log10(LOWEST_HZ), math.log10(HIGHEST_HZ), bands, dtype=torch.float64)
 
 
@@ -292,7 +294,7 @@ def _mel_bands(bands: int, sample_rate: int, seconds: float, device: torch.devic
 
 @lru_cache(maxsize=32)
 def _octave_bands(bands: int, sample_rate: int, seconds: float, device: torch.device) -> Tensor:
-    return _triangles(_octave_centres(bands), sample_rate, seconds).to(device)
+    return _triangles(octave_centres(bands), sample_rate, seconds).to(device)
 
 
 def _triangles(centres: Tensor, sample_rate: int, seconds: float) -> Tensor:
@@ -310,16 +312,43 @@ def _triangles(centres: Tensor, sample_rate: int, seconds: float) -> Tensor:
 # --- the controller --------------------------------------------------------------------------------------------------
 
 
+class Fitter(nn.Module):
+    """An equaliser's knobs for a curve that it should have.
+
+    It learns from curves alone, of which there are as many as one likes, before anything is listened to. So no
+    recording has to teach it which frequency, gain and width make a bell.
+    """
+
+    def __init__(self, bands: int, n_knobs: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(bands + 1, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, n_knobs)
+        )
+
+    def forward(self, curve: Tensor, rate: Tensor) -> Tensor:
+        """Set the knobs, as logits.
+
+        Args:
+            curve: The response wanted, in units of 20 dB; 0 where the sample rate has nothing.
+            rate: Octaves of the sample rate above 24 kHz.
+
+        Shape:
+            curve: (B, bands); rate: (B, 1); result: (B, n_knobs).
+        """
+        logits: Tensor = self.layers(torch.cat((curve, rate), 1))
+        return logits
+
+
 class _Controller(nn.Module):
     """An MLP with ReLU from what was heard, and what differs, to knobs by a sigmoid.
 
-    On its way it says how the input's own meters will have to move, which is what the reference's say but for what the
-    two recordings contain; knobs follow that, by a straight way, where a closed form would be, and by a bent one.
+    What an equaliser should do is said as a curve: what the long-term spectra differ by, corrected for what the two
+    recordings contain, and for what other effects do. A fitter sets the bands for it.
     """
 
-    def __init__(self, n_features: int, meters: slice, config: StudioModelConfig) -> None:
+    def __init__(self, n_features: int, spectrum: slice, config: StudioModelConfig) -> None:
         super().__init__()
-        self.meters = meters
+        self.spectrum = spectrum
         self.scale = _Scale(2 * n_features)
         layers: list[nn.Module] = []
         width = 2 * n_features
@@ -327,38 +356,34 @@ class _Controller(nn.Module):
             layers += [nn.Linear(width, size), nn.ReLU()]
             width = size
         self.hidden = nn.Sequential(*layers)
-        n_meters = meters.stop - meters.start
-        self.correction = nn.Linear(width, n_meters)
-        self.fit = nn.Sequential(nn.Linear(width + n_meters, width), nn.ReLU())
-        self.out = nn.Linear(width, config.n_knobs + config.n_effects)
-        self.straight = nn.Linear(n_meters, config.n_knobs, bias=False)
+        self.heeded = nn.Parameter(torch.full((config.spectrum_bands,), 0.6))
+        self.correction = nn.Linear(width, config.spectrum_bands)
+        self.fitter = Fitter(config.spectrum_bands, config.n_curve_knobs, config.fitter_width)
+        self.rest = nn.Sequential(nn.Linear(width + config.spectrum_bands, width), nn.ReLU())
+        self.out = nn.Linear(width, config.n_knobs - config.n_curve_knobs + config.n_effects)
+        self.n_effects = config.n_effects
         nn.init.normal_(self.out.weight, std=0.01)
-        for layer in (self.out.bias, self.straight.weight, self.correction.weight, self.correction.bias):
+        for layer in (self.out.bias, self.correction.weight, self.correction.bias):
             nn.init.zeros_(layer)
 
-    def begin(self, knobs: Tensor, straight: Tensor, features: slice) -> None:
+    def begin(self, knobs: Tensor) -> None:
         """Set where training begins.
 
         Args:
-            knobs: Where the knobs are when nothing differs.
-            straight: How they follow differences of some features, which are meters.
-            features: Of these.
+            knobs: Where the knobs are that no curve sets.
 
         Shape:
-            knobs: (n_knobs,), on [0, 1]; straight: (n_knobs, as many features).
+            knobs: (n_knobs - n_curve_knobs,), on [0, 1].
         """
-        first = features.start - self.meters.start
         with torch.no_grad():
             self.out.bias[: len(knobs)] = torch.logit(knobs, eps=0.1)
-            self.straight.weight[:, first : first + straight.shape[1]] = straight
 
-    def forward(self, heard: Tensor, difference: Tensor) -> Decision:
+    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor) -> Decision:
         hidden = self.hidden(self.scale(torch.cat((heard, difference), 1)))
-        expected = difference[:, self.meters] + self.correction(hidden)
-        fitted = self.fit(torch.cat((hidden, 2 * expected), 1))
-        n_knobs = self.straight.out_features
-        out = self.out(fitted)
-        return Decision(torch.sigmoid(out[:, :n_knobs] + self.straight(expected)), out[:, n_knobs:], expected)
+        curve = (self.heeded * difference[:, self.spectrum] + self.correction(hidden)) * shared[:, self.spectrum]
+        out = self.out(self.rest(torch.cat((hidden, curve), 1)))
+        knobs = torch.sigmoid(torch.cat((self.fitter(curve, rate), out[:, : -self.n_effects]), 1))
+        return Decision(knobs, out[:, -self.n_effects :], curve)
 
 
 class _Scale(nn.Module):

@@ -42,15 +42,15 @@ class Decision(NamedTuple):
     Args:
         knobs: Where the knobs should be.
         wanted: How likely each effect of the chain is to be wanted, as logits; None where a model does not say.
-        expected: How the input's meters are expected to change; None likewise.
+        curve: What an equaliser should do to the input, in units of 20 dB; None likewise.
 
     Shape:
-        knobs: (B, n_knobs), on [0, 1]; wanted: (B, n_effects); expected: (B, n_meters).
+        knobs: (B, n_knobs), on [0, 1]; wanted: (B, n_effects); curve: (B, bands).
     """
 
     knobs: Tensor
     wanted: Tensor | None
-    expected: Tensor | None
+    curve: Tensor | None
 
 
 class StyleModel(nn.Module):

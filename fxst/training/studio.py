@@ -1,6 +1,7 @@
 """Train a studio model: passages are produced in two ways, and it is asked to turn one into the other."""
 
 import copy
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from torch.nn import functional as F
 from fxst.chain import Chain
 from fxst.configs import StyleConfig
 from fxst.data import manifest
-from fxst.data.productions import WAYS, Productions, draw_productions
+from fxst.data.productions import WAYS, Productions, draw_productions, random_curve
+from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models import checkpoint
-from fxst.models.studio import StudioModel, StudioModelConfig
+from fxst.models.studio import BANDWIDTH, StudioModel, StudioModelConfig
 from fxst.training import runs
 
 __all__ = ["StudioLoss", "StudioModule", "render_wanted", "train"]
@@ -39,13 +41,21 @@ SHORT_SHARE: Final = 0.4
 
 TYPICAL_RMS: Final = 0.04
 
-STEP_SHARES: Final = {"controller.straight": 0.1, "controller.out": 0.3, "controller.hidden.0": 0.25}
-"""Layers whose weights take smaller steps: many inputs that move together would move every band by a decibel a step."""
+STEP_SHARES: Final = {
+    "controller.hidden.0": 0.25,
+    "controller.out": 0.3,
+    "controller.correction": 0.3,
+    "controller.fitter": 0.1,
+}
+"""Layers whose weights take smaller steps: many inputs that move together would move every band by a decibel a step;
+and the fitter has learned before."""
 
-NEAR_OCTAVES: Final = 0.3
-CLOSED_FORM_SHARE: Final = 0.9
-"""Before any training, a band's knob follows the mean difference of the spectra this near to it, by so much of a logit
-for 20 dB: about half of what is missing, for its neighbours reach there too."""
+CURVE_WEIGHT: Final = 2.0
+"""Of the error of the equaliser's curve, in units of 20 dB, beside that of the sound."""
+
+FITTER_RATE: Final = 2e-3
+FITTER_BATCH: Final = 128
+CURVES_OF_A_STEP: Final = 6
 
 AVERAGE_STEPS: Final = 500
 """Over how many steps, about, the weights that are kept are averaged."""
@@ -153,10 +163,10 @@ class StudioModule(runs.TrainingModule):
         """Return the losses of a batch; of validation batches also what doing nothing leaves, by the average weights.
 
         Shape:
-            batch: inputs and targets (n, WAYS, 2, T), wanted (n, WAYS, E), knobs (n, WAYS, P), where each example's
-            section begins (n * WAYS * 2,) on [0, 1], and the sample rate ().
+            batch: inputs and targets (n, WAYS, 2, T), wanted (n, WAYS, E), knobs (n, WAYS, P), curves (n, WAYS, bands),
+            where each example's section begins (n * WAYS * 2,) on [0, 1], and the sample rate ().
         """
-        inputs, targets, wanted, hidden, at, rate = batch
+        inputs, targets, wanted, hidden, curves, at, rate = batch
         sample_rate = int(rate)
         model: StudioModel = self.model if self.training else self.average
         time = inputs.shape[3]
@@ -165,12 +175,14 @@ class StudioModule(runs.TrainingModule):
         windows = windows - windows.mean(-1, keepdim=True)
         statistics = model.hear(windows.flatten(0, -2), sample_rate=sample_rate)
         heard, produced = statistics.view(*windows.shape[:-1], -1).mean(-2)
-        heard, goal, reference = heard.flatten(0, 2), produced.flatten(0, 2), produced.flip(2).flatten(0, 2)
+        heard, reference = heard.flatten(0, 2), produced.flip(2).flatten(0, 2)  # its other half is the reference
         decided = model.decide(heard, reference)
         assert decided.wanted is not None, "a studio model says which effects it wants"
-        assert decided.expected is not None, "and what it expects of them"
+        assert decided.curve is not None, "and what its equaliser should do"
         knobs, says = decided.knobs, decided.wanted
-        true_wanted, true_knobs = (known.repeat_interleave(2, 1).flatten(0, 1) for known in (wanted, hidden))
+        true_wanted, true_knobs, true_curves = (
+            known.repeat_interleave(2, 1).flatten(0, 1) for known in (wanted, hidden, curves)
+        )
 
         published = bool(hidden.isnan().all())
         seconds = (LEAD_SECONDS, SECTION_SECONDS) if published else (REVERB_LEAD_SECONDS, REVERB_SECTION_SECONDS)
@@ -191,11 +203,10 @@ class StudioModule(runs.TrainingModule):
         said = F.binary_cross_entropy_with_logits(says[known], true_wanted[known])
         placed = self.told.to(known.device) & true_knobs.isfinite()
         off = (knobs - true_knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
-        # What the other half's meters say of this one is learned from this one's own.
-        meters = F.l1_loss(decided.expected, model.ear.compare(heard, goal)[1][:, model.ear.meter_features].detach())
-        losses["loss"] = losses["loss"] + meters + (0.05 if published else 0.2) * said + 0.1 * off
+        curve = F.l1_loss(decided.curve, true_curves)
+        losses["loss"] = losses["loss"] + CURVE_WEIGHT * curve + (0.05 if published else 0.2) * said + 0.1 * off
         if self.training:
-            return {**losses, "wanted": said, "knobs": off, "meters": meters}
+            return {**losses, "wanted": said, "knobs": off, "curve_db": 20 * curve}
         kind = "published" if published else "chain"
         nothing = self.loss(x, target, sample_rate=sample_rate)["stft"]
         right = (predicted == (true_wanted > 0))[known].float().mean()
@@ -279,6 +290,9 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
             f"{max(1, config.listen_clips // 2)} clips last {shortest:.3g} s, and half a passage must last "
             f"{REVERB_LEAD_SECONDS + REVERB_SECTION_SECONDS:.3g} s at least: use more --listen-clips, or longer clips."
         )
+    eq = chain.effects[0]
+    if not isinstance(eq, ParametricEQ) or any(p.constant for p in eq.parameters):
+        raise SettingsError(f"Chain {chain.name} does not begin with an equaliser of free bands: use --recipe clips.")
     if not chain.differentiable or not all(effect.transparent() for effect in chain.effects):
         raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
 
@@ -302,8 +316,12 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
     draw("val", 0)  # what is missing must not be found out after hundreds of steps
 
     def make() -> StudioModule:
-        model = StudioModel(StudioModelConfig(len(chain.knobs), len(chain.effects), seconds))
-        _begin_as_closed_form(model, chain)
+        model = StudioModel(StudioModelConfig(len(chain.knobs), len(chain.effects), len(eq.parameters), seconds))
+        model.controller.begin(_first_knobs(chain))
+        if not config.resume and not config.begin_with:
+            rates = [data.sample_rate for data in datasets]
+            error_db = teach_fitter(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
+            logging.getLogger(__name__).info("the fitter misses its curves by %.2f dB on average", error_db)
         if config.begin_with:
             begun = checkpoint.load(config.begin_with)
             if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
@@ -320,26 +338,61 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
 
 def _tensors(made: Productions, rng: np.random.Generator) -> tuple[Tensor, ...]:
     at = rng.random(made.inputs[..., 0].size, dtype=np.float32)
-    arrays = (made.inputs, made.targets, made.wanted, made.knobs, at, np.array(made.sample_rate))
+    arrays = (made.inputs, made.targets, made.wanted, made.knobs, made.curves, at, np.array(made.sample_rate))
     return tuple(torch.from_numpy(np.asarray(array)) for array in arrays)
 
 
-def _begin_as_closed_form(model: StudioModel, chain: Chain) -> None:
-    """Begin where effects do as little as they can, but for bands: each lifts what the reference has more of there.
+def teach_fitter(model: StudioModel, eq: ParametricEQ, *, sample_rates: Sequence[int], steps: int, seed: int) -> float:
+    """Teach a model's fitter to set an equaliser's bands for a curve, from curves alone.
 
-    What is trained is then what a closed form does not know.
+    Args:
+        model: Whose fitter.
+        eq: The equaliser, with its ranges.
+        sample_rates: Rates that curves are drawn for.
+        steps: For how many steps.
+        seed: Seed of the curves.
+
+    Returns:
+        How far the responses are from the curves at the end, in dB on average.
     """
-    octaves = model.ear.octave_centres.log2()
-    first, straight = [], torch.zeros(len(chain.knobs), len(octaves))
-    for effect in chain.effects:
-        ranges = {p.name: p for p in effect.parameters}
-        for p in effect.parameters:
-            if p.constant:
-                continue
-            first.append(p.to_knob(effect.transparent().get(p.name, p.default)))
-            f0 = ranges.get(p.name.replace("_gain_db", "_f0_hz"))
-            if p.name.endswith("_gain_db") and f0 is not None:
-                middle = math.log2(f0.to_value(0.5))
-                near = (octaves - middle).abs() <= NEAR_OCTAVES
-                straight[len(first) - 1, near] = CLOSED_FORM_SHARE / near.sum()
-    model.controller.begin(torch.tensor(first), straight, model.ear.spectrum_features)
+    rng = np.random.default_rng((seed, 2))
+    count = CURVES_OF_A_STEP * steps
+    drawn = {rate: [random_curve(rng, sample_rate=rate) for _ in range(count)] for rate in set(sample_rates)}
+    curves = {rate: torch.from_numpy(np.stack(of_rate)) for rate, of_rate in drawn.items()}
+    hz = model.ear.octave_centres.float()
+    optimizer = torch.optim.AdamW(model.controller.fitter.parameters(), lr=FITTER_RATE, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    error_db = 0.0
+    for step in range(steps):
+        rate = sample_rates[step % len(sample_rates)]
+        there = hz <= BANDWIDTH * rate / 2
+        # A share of each, and two together: so no two curves are the same.
+        pair = curves[rate][torch.from_numpy(rng.integers(count, size=(2, FITTER_BATCH)))]
+        share = torch.from_numpy(rng.random((FITTER_BATCH, 1), dtype=np.float32))
+        curve = torch.where(share < 0.5, pair[0], share * pair[0] + (1 - share) * pair[1])
+        octaves = curve.new_full((FITTER_BATCH, 1), math.log2(rate / 24_000))
+        knobs = torch.sigmoid(model.controller.fitter(curve, octaves))
+        response = eq.response_db(_values(eq, knobs), hz[there], sample_rate=rate) / 20
+        loss = F.l1_loss(response, curve[:, there])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        error_db += (20 * loss.item() - error_db) / min(step + 1, 100)
+    return error_db
+
+
+def _values(effect: ParametricEQ, knobs: Tensor) -> dict[str, Tensor]:
+    return {p.name: p.to_value(column) for p, column in zip(effect.parameters, knobs.unbind(1), strict=True)}
+
+
+def _first_knobs(chain: Chain) -> Tensor:
+    """Begin where effects do as little as they can, and at their defaults where that says nothing."""
+    return torch.tensor(
+        [
+            p.to_knob(effect.transparent().get(p.name, p.default))
+            for effect in chain.effects[1:]
+            for p in effect.parameters
+            if not p.constant
+        ]
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pedalboard
 import pytest
 import torch
-from scipy.signal import sosfilt
+from scipy.signal import sosfilt, sosfreqz
 
 from fxst.effects import ParametricEQ
 from fxst.effects.parametric_eq import HIGHEST_F0
@@ -230,3 +230,22 @@ def test_bands_that_are_all_low_do_not_underflow(sample_rate, noise, null_db):
     assert null_db(y[0].detach().numpy(), exact) < -100
     y.square().sum().backward()
     assert all(torch.isfinite(tensor.grad).all() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("sample_rate", [24_000, 48_000])
+def test_the_response_is_that_of_the_sections_and_passes_gradients(sample_rate):
+    eq = ParametricEQ(kinds=KINDS)
+    generator = torch.manual_seed(0)
+    knobs = torch.rand(3, len(eq.parameters), dtype=torch.float64, generator=generator)
+    hz = torch.logspace(1.3, 4, 30, dtype=torch.float64)
+
+    def response(knobs):
+        values = {p.name: p.to_value(column) for p, column in zip(eq.parameters, knobs.unbind(1), strict=True)}
+        return eq.response_db(values, hz, sample_rate=sample_rate)
+
+    for row, found in zip(knobs, response(knobs), strict=True):
+        values = {p.name: float(p.to_value(knob)) for p, knob in zip(eq.parameters, row, strict=True)}
+        sections = eq.sections(values, sample_rate=sample_rate)
+        _, h = sosfreqz(sections, hz.numpy() * 2 * np.pi / sample_rate)
+        np.testing.assert_allclose(found, 20 * np.log10(abs(h)), atol=1e-6)
+    assert torch.autograd.gradcheck(response, knobs.requires_grad_())

@@ -14,7 +14,7 @@ STUDIO = CHAINS["studio"]
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), SECONDS, channels=(4, 8), hidden=(16,))
+    config = StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, SECONDS, channels=(4, 8), hidden=(16,))
     return StudioModel(config).eval().requires_grad_(False)
 
 
@@ -35,7 +35,7 @@ def test_quantiles_are_those_of_the_levels():
 def test_a_recording_sounds_alike_at_every_sample_rate_where_all_reach_to(model, rate, speech):
     x = speech(24_000, 1, 3)
     same = audio.resample(x, source_rate=24_000, target_rate=rate)
-    _, difference = model.ear.compare(heard(model, x, 24_000), heard(model, same, rate))
+    _, difference, _, _ = model.ear.compare(heard(model, x, 24_000), heard(model, same, rate))
     spectrum = difference[0, model.ear.spectrum_features]
     below = model.ear.octave_centres < 10_000
     assert spectrum[below].abs().max() < 0.06  # in units of 20 dB
@@ -44,7 +44,7 @@ def test_a_recording_sounds_alike_at_every_sample_rate_where_all_reach_to(model,
 
 def test_an_octave_band_follows_a_gain_exactly(model, noise):
     x = noise(24_000, 1, 3)
-    _, difference = model.ear.compare(heard(model, x, 24_000), heard(model, 0.1 * x, 24_000))
+    _, difference, _, _ = model.ear.compare(heard(model, x, 24_000), heard(model, 0.1 * x, 24_000))
     spectrum = difference[0, model.ear.spectrum_features]
     shared = spectrum != 0
     assert shared.sum() > 60
@@ -73,20 +73,3 @@ def test_it_comes_back_from_disk_as_it_was(model, tmp_path, noise):
     x, y = heard(model, noise(24_000, 1, 3), 24_000), heard(model, 0.5 * noise(24_000, 1, 3), 24_000)
     torch.testing.assert_close(loaded.model.decide(x, y), model.decide(x, y), rtol=0, atol=0)
     assert loaded.chain == STUDIO
-
-
-def test_training_begins_where_bands_follow_the_difference_and_the_rest_rests(model):
-    from fxst.training.studio import _begin_as_closed_form
-
-    torch.manual_seed(0)
-    fresh = StudioModel(model.config).eval().requires_grad_(False)
-    _begin_as_closed_form(fresh, STUDIO)
-    noise = 0.03 * torch.randn(1, 5 * fresh.window_at(24_000), generator=torch.manual_seed(1)).numpy()
-    x = heard(fresh, noise, 24_000)
-    table = {(row.effect, row.parameter): row.value for row in STUDIO.settings(fresh.decide(x, x).knobs[0])}
-    assert abs(table["parametric_eq", "peak4_gain_db"]) < 1
-    assert table["compressor", "ratio"] < 1.5
-    louder = heard(fresh, 10 ** (6 / 20) * noise, 24_000)
-    raised = {(row.effect, row.parameter): row.value for row in STUDIO.settings(fresh.decide(x, louder).knobs[0])}
-    gains = [value for (_, name), value in raised.items() if name.startswith("peak") and name.endswith("gain_db")]
-    assert np.median(gains) == pytest.approx(3.2, abs=0.6)
