@@ -20,7 +20,7 @@ LAYERS = (
     {"effects"},
     {"chain"},
     {"models", "tables"},
-    {"gradients", "data", "listening", "plan", "plots"},
+    {"gradients", "data", "caution", "listening", "plan", "plots"},
     {"report"},
     {"training", "evaluation", "transfer"},
     {"cli"},

@@ -7,16 +7,20 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fxst.models.style import Decision
 
-__all__ = ["BANDWIDTH", "Fitter", "StudioModel", "StudioModelConfig", "octave_centres"]
+__all__ = ["BANDWIDTH", "Fitter", "StudioModel", "StudioModelConfig", "centred", "octave_centres"]
 
 FLOOR: Final = 1e-10
 """Power under which everything is equally silent: -100 dB."""
 
 HIGHEST_HZ: Final = 20_000.0
 LOWEST_HZ: Final = 30.0
+CENTRE_HZ: Final = (80.0, 10_000.0)
+"""Over these frequencies an equaliser's curve leaves the level as it is on average."""
+
 BANDWIDTH: Final = 0.95
 """Of half the sample rate: what is above this is not there to be heard, whatever it may have been."""
 
@@ -37,6 +41,8 @@ class StudioModelConfig:
         n_knobs: Knobs that it sets: those of the chain that it was made for.
         n_effects: Effects of that chain, of each of which it says whether it is wanted.
         n_curve_knobs: How many knobs, the first, are those of an equaliser.
+        gain_knob: Which knob is a gain behind the equaliser.
+        gain_db: By how much it turns the level at most, up or down.
         window_seconds: Length of one analysis window.
         picture_bands: Bands of the picture that the CNN sees.
         spectrum_bands: Bands of the long-term spectrum, equally wide in octaves.
@@ -48,6 +54,8 @@ class StudioModelConfig:
     n_knobs: int
     n_effects: int
     n_curve_knobs: int
+    gain_knob: int
+    gain_db: float
     window_seconds: float
     picture_bands: int = 80
     spectrum_bands: int = 96
@@ -343,12 +351,14 @@ class _Controller(nn.Module):
     """An MLP with ReLU from what was heard, and what differs, to knobs by a sigmoid.
 
     What an equaliser should do is said as a curve: what the long-term spectra differ by, corrected for what the two
-    recordings contain, and for what other effects do. A fitter sets the bands for it.
+    recordings contain, and for what other effects do. A fitter sets the bands for it. The curve leaves the level alone;
+    what level is missing behind it is known from the two spectra, and a gain begins there.
     """
 
     def __init__(self, n_features: int, spectrum: slice, config: StudioModelConfig) -> None:
         super().__init__()
         self.spectrum = spectrum
+        self.gain_knob, self.gain_db = config.gain_knob - config.n_curve_knobs, config.gain_db
         self.scale = _Scale(2 * n_features)
         layers: list[nn.Module] = []
         width = 2 * n_features
@@ -359,7 +369,7 @@ class _Controller(nn.Module):
         self.heeded = nn.Parameter(torch.full((config.spectrum_bands,), 0.6))
         self.correction = nn.Linear(width, config.spectrum_bands)
         self.fitter = Fitter(config.spectrum_bands, config.n_curve_knobs, config.fitter_width)
-        self.rest = nn.Sequential(nn.Linear(width + config.spectrum_bands, width), nn.ReLU())
+        self.rest = nn.Sequential(nn.Linear(width + config.spectrum_bands + 2, width), nn.ReLU())
         self.out = nn.Linear(width, config.n_knobs - config.n_curve_knobs + config.n_effects)
         self.n_effects = config.n_effects
         nn.init.normal_(self.out.weight, std=0.01)
@@ -380,10 +390,35 @@ class _Controller(nn.Module):
 
     def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor) -> Decision:
         hidden = self.hidden(self.scale(torch.cat((heard, difference), 1)))
-        curve = (self.heeded * difference[:, self.spectrum] + self.correction(hidden)) * shared[:, self.spectrum]
-        out = self.out(self.rest(torch.cat((hidden, curve), 1)))
-        knobs = torch.sigmoid(torch.cat((self.fitter(curve, rate), out[:, : -self.n_effects]), 1))
-        return Decision(knobs, out[:, -self.n_effects :], curve)
+        both = shared[:, self.spectrum]
+        spectrum, more = heard[:, self.spectrum], difference[:, self.spectrum]
+        curve = centred(self.heeded * more + self.correction(hidden), both)
+        level = _level(spectrum + curve, both)
+        missing = _level(spectrum + more, both) - level
+        out = self.out(self.rest(torch.cat((hidden, curve, level, missing), 1)))
+        rest, wanted = out.split([out.shape[1] - self.n_effects, self.n_effects], 1)
+        # At the middle of its range a knob turns by a quarter of it for each logit.
+        gain = F.one_hot(torch.tensor(self.gain_knob), rest.shape[1]).to(rest) * (missing * 20 / (self.gain_db / 2))
+        return Decision(torch.sigmoid(torch.cat((self.fitter(curve, rate), rest + gain), 1)), wanted, curve)
+
+
+def centred(curve: Tensor, shared: Tensor) -> Tensor:
+    """Move a curve so that its mean over the middle of hearing is 0; where a recording has nothing, it is 0 too.
+
+    Shape:
+        curve, shared: (B, bands); result: (B, bands).
+    """
+    hz = octave_centres(curve.shape[1]).to(curve.device)
+    middle = shared * ((hz >= CENTRE_HZ[0]) & (hz <= CENTRE_HZ[1])).to(curve)
+    mean = (curve * middle).sum(1, keepdim=True) / middle.sum(1, keepdim=True).clamp_min(1)
+    return (curve - mean) * shared
+
+
+def _level(spectrum: Tensor, shared: Tensor) -> Tensor:
+    """Add up a long-term spectrum: (B, bands) to (B, 1), both in units of 20 dB."""
+    # Bands as wide as these in octaves are the wider in Hz the higher they are.
+    width = octave_centres(spectrum.shape[1]).to(spectrum)
+    return ((10 ** (2 * spectrum) * width * shared).sum(1, keepdim=True) + FLOOR).log10() / 2
 
 
 class _Scale(nn.Module):

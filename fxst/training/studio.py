@@ -19,7 +19,7 @@ from fxst.data.productions import WAYS, Productions, draw_productions, random_cu
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models import checkpoint
-from fxst.models.studio import BANDWIDTH, StudioModel, StudioModelConfig
+from fxst.models.studio import BANDWIDTH, StudioModel, StudioModelConfig, centred
 from fxst.training import runs
 
 __all__ = ["StudioLoss", "StudioModule", "render_wanted", "train"]
@@ -203,7 +203,8 @@ class StudioModule(runs.TrainingModule):
         said = F.binary_cross_entropy_with_logits(says[known], true_wanted[known])
         placed = self.told.to(known.device) & true_knobs.isfinite()
         off = (knobs - true_knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
-        curve = F.l1_loss(decided.curve, true_curves)
+        shared = model.ear.compare(heard, reference)[2][:, model.ear.spectrum_features]
+        curve = F.l1_loss(decided.curve, centred(true_curves, shared))
         losses["loss"] = losses["loss"] + CURVE_WEIGHT * curve + (0.05 if published else 0.2) * said + 0.1 * off
         if self.training:
             return {**losses, "wanted": said, "knobs": off, "curve_db": 20 * curve}
@@ -291,6 +292,9 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
             f"{REVERB_LEAD_SECONDS + REVERB_SECTION_SECONDS:.3g} s at least: use more --listen-clips, or longer clips."
         )
     eq = chain.effects[0]
+    gains = [(index, p.maximum) for index, (_, p) in enumerate(chain.knobs) if p.name == "makeup_db"]
+    if not gains:
+        raise SettingsError(f"Chain {chain.name} has no compressor with a make-up gain: use --recipe clips.")
     if not isinstance(eq, ParametricEQ) or any(p.constant for p in eq.parameters):
         raise SettingsError(f"Chain {chain.name} does not begin with an equaliser of free bands: use --recipe clips.")
     if not chain.differentiable or not all(effect.transparent() for effect in chain.effects):
@@ -316,7 +320,11 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
     draw("val", 0)  # what is missing must not be found out after hundreds of steps
 
     def make() -> StudioModule:
-        model = StudioModel(StudioModelConfig(len(chain.knobs), len(chain.effects), len(eq.parameters), seconds))
+        (gain_knob, gain_db), *_ = gains
+        config_of_model = StudioModelConfig(
+            len(chain.knobs), len(chain.effects), len(eq.parameters), gain_knob, gain_db, seconds
+        )
+        model = StudioModel(config_of_model)
         model.controller.begin(_first_knobs(chain))
         if not config.resume and not config.begin_with:
             rates = [data.sample_rate for data in datasets]
@@ -366,10 +374,11 @@ def teach_fitter(model: StudioModel, eq: ParametricEQ, *, sample_rates: Sequence
     for step in range(steps):
         rate = sample_rates[step % len(sample_rates)]
         there = hz <= BANDWIDTH * rate / 2
-        # A share of each, and two together: so no two curves are the same.
+        # One of them, or two together: so no two curves are the same.
         pair = curves[rate][torch.from_numpy(rng.integers(count, size=(2, FITTER_BATCH)))]
         share = torch.from_numpy(rng.random((FITTER_BATCH, 1), dtype=np.float32))
         curve = torch.where(share < 0.5, pair[0], share * pair[0] + (1 - share) * pair[1])
+        curve = centred(curve, there.to(curve).expand_as(curve))
         octaves = curve.new_full((FITTER_BATCH, 1), math.log2(rate / 24_000))
         knobs = torch.sigmoid(model.controller.fitter(curve, octaves))
         response = eq.response_db(_values(eq, knobs), hz[there], sample_rate=rate) / 20

@@ -5,7 +5,16 @@ import torch
 from fxst import audio
 from fxst.chain import CHAINS
 from fxst.models import checkpoint
-from fxst.models.studio import LEVELS_DB, QUANTILES, StudioModel, StudioModelConfig, _distribution, _quantiles
+from fxst.models.studio import (
+    LEVELS_DB,
+    QUANTILES,
+    StudioModel,
+    StudioModelConfig,
+    _distribution,
+    _quantiles,
+    centred,
+    octave_centres,
+)
 
 SECONDS = 32_768 / 24_000
 STUDIO = CHAINS["studio"]
@@ -14,7 +23,9 @@ STUDIO = CHAINS["studio"]
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, SECONDS, channels=(4, 8), hidden=(16,))
+    config = StudioModelConfig(
+        len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, SECONDS, channels=(4, 8), hidden=(16,)
+    )
     return StudioModel(config).eval().requires_grad_(False)
 
 
@@ -73,3 +84,30 @@ def test_it_comes_back_from_disk_as_it_was(model, tmp_path, noise):
     x, y = heard(model, noise(24_000, 1, 3), 24_000), heard(model, 0.5 * noise(24_000, 1, 3), 24_000)
     torch.testing.assert_close(loaded.model.decide(x, y), model.decide(x, y), rtol=0, atol=0)
     assert loaded.chain == STUDIO
+
+
+def test_a_curve_leaves_the_level_and_a_gain_makes_up_for_what_is_missing(model, noise):
+    x = heard(model, 0.1 * noise(24_000, 1, 3), 24_000)
+    y = heard(model, 0.2 * noise(24_000, 1, 3), 24_000)
+    same, louder = model.decide(x, x), model.decide(x, y)
+    hz = model.ear.octave_centres
+    assert louder.curve[0, (hz >= 80) & (hz <= 10_000)].mean().abs() < 1e-5
+    assert not louder.curve[0, hz > 11_400].any()
+    logits = torch.logit(torch.stack((same.knobs, louder.knobs))[:, 0, model.config.gain_knob])
+    # 6 dB are half a logit of a gain of up to 24 dB; what an untrained network adds differs little between the two.
+    assert (logits[1] - logits[0]).item() == pytest.approx(6.02 / 12, abs=0.15)
+
+
+def test_a_gain_knob_turned_by_the_level_is_a_gain_of_as_many_decibels():
+    index = [p.name for _, p in STUDIO.knobs].index("makeup_db")
+    knob = torch.sigmoid(torch.tensor(1.0 / 12))  # one decibel
+    assert STUDIO.knobs[index][1].to_value(knob.item()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_centring_does_not_count_what_a_recording_lacks():
+    curve = torch.linspace(-1, 1, 96)[None]
+    shared = (octave_centres(96) < 4000).float()[None]
+    moved = centred(curve, shared)
+    assert (moved[shared == 0] == 0).all()
+    torch.testing.assert_close(torch.diff(moved[0, :40]), torch.diff(curve[0, :40]))
+    torch.testing.assert_close(centred(moved + 0.5 * shared, shared), moved)

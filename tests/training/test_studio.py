@@ -141,7 +141,7 @@ def test_what_cannot_be_trained_is_refused_before_any_step(datasets, tmp_path):
 def test_a_fitter_learns_from_curves_alone_to_set_an_equaliser():
     torch.manual_seed(0)
     model = StudioModel(
-        StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, 1.0, hidden=(8,), fitter_width=96)
+        StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, 1.0, hidden=(8,), fitter_width=96)
     )
     eq = STUDIO.effects[0]
     first = teach_fitter(model, eq, sample_rates=[24_000], steps=1, seed=0)
