@@ -280,7 +280,7 @@ def _studio_eq() -> Effect:
 
 def _studio_compressor() -> Effect:
     return Compressor().restrict(
-        threshold_db=(-60.0, 0.0), ratio=(1.0, 20.0), attack_ms=(0.1, 100.0), release_ms=(10.0, 1000.0)
+        threshold_db=(-60.0, 0.0), ratio=(1.0, 20.0), attack_ms=(0.5, 200.0), release_ms=(5.0, 2000.0)
     )
 
 

@@ -1,5 +1,6 @@
 """What a studio model learns from: passages of a voice or a song, each produced in several ways."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -11,11 +12,11 @@ from fxst import audio
 from fxst.audio import Samples
 from fxst.chain import Chain
 from fxst.data import sox
-from fxst.data.corruption import draw_compressor, draw_expander, draw_frequency_corruption
+from fxst.data.corruption import Dynamics, draw_compressor, draw_expander, draw_frequency_corruption
 from fxst.data.manifest import Dataset
 from fxst.effects import ParametricEQ
 from fxst.errors import SettingsError
-from fxst.models.studio import BANDWIDTH, StudioModelConfig, octave_centres
+from fxst.models.studio import BANDWIDTH, CENTRE_HZ, StudioModelConfig, octave_centres
 from fxst.parameters import Setting
 
 __all__ = ["CURVE_HZ", "WAYS", "Productions", "draw_productions", "draw_settings", "random_curve"]
@@ -54,7 +55,7 @@ class Productions:
         inputs: Both halves of each passage as inputs, in several ways.
         targets: Both halves as they are to become, way by way: one half is the reference for the other.
         wanted: Whether each effect of the chain is in a target; NaN where nobody can say.
-        knobs: Where the chain's knobs were, for targets that the chain made; NaN else.
+        knobs: Where the chain's knobs were, or would be for what a published compressor did; NaN where nobody can say.
         curves: What equalisers make of an input to come to its target, in units of 20 dB, at `CURVE_HZ`; 0 above what
             the sample rate holds.
         sample_rate: Samples a second.
@@ -148,30 +149,68 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
     base = _at_peak(base, BASE_PEAK_DB)
     if augment and rng.random() < AUGMENTED:
         base = _at_peak(_coloured(base, rng, rate), BASE_PEAK_DB)
-    inputs, targets = [], []
+    inputs, targets, compressors = [], [], []
+    input_db, target_db = np.zeros(WAYS), np.zeros(WAYS)
     curves = np.zeros((WAYS, CURVE_BANDS), np.float32)
     for way in range(WAYS):
         x = base
         if rng.random() < EQUALISED:
             equaliser = draw_frequency_corruption(rng, sample_rate=rate)
-            x = _at_peak(equaliser.apply(x, sample_rate=rate), BASE_PEAK_DB)
+            x = equaliser.apply(x, sample_rate=rate)
+            input_db[way] -= _peak_db(x) - BASE_PEAK_DB
+            x = _at_peak(x, BASE_PEAK_DB)
             curves[way] -= _curve(equaliser.sections(sample_rate=rate), rate)
         if rng.random() < EXPANDED:
             x = draw_expander(rng).apply(x, sample_rate=rate)
-        inputs.append(_at_peak(x, BASE_PEAK_DB + _gain_db(rng, augment)))
+        peak_db = BASE_PEAK_DB + _gain_db(rng, augment)
+        input_db[way] += peak_db - _peak_db(x)
+        inputs.append(_at_peak(x, peak_db))
     for way in range(WAYS):
         x = base
         if rng.random() < EQUALISED:
             equaliser = draw_frequency_corruption(rng, sample_rate=rate)
             x = equaliser.apply(x, sample_rate=rate)
             curves[way] += _curve(equaliser.sections(sample_rate=rate), rate)
-        if rng.random() < COMPRESSED:
-            x = draw_compressor(rng).apply(x, sample_rate=rate)
-        targets.append(_at_peak(x, BASE_PEAK_DB + _gain_db(rng, augment)))
-    # Of equaliser and compressor nobody can say: what the input has is to be undone, too.
-    certain = [0.0 if effect.name in ("distortion", "reverb") else np.nan for effect in chain.effects]
-    wanted = np.tile(np.array(certain, np.float32), (WAYS, 1))
-    return np.stack(inputs), np.stack(targets), wanted, np.full((WAYS, len(chain.knobs)), np.nan, np.float32), curves
+        compressors.append(draw_compressor(rng) if rng.random() < COMPRESSED else None)
+        if compressors[-1] is not None:
+            x = compressors[-1].apply(x, sample_rate=rate)
+        peak_db = BASE_PEAK_DB + _gain_db(rng, augment)
+        target_db[way] = peak_db - _peak_db(x)
+        targets.append(_at_peak(x, peak_db))
+    # Of an equaliser nobody can say: what the input has is to be undone, too.
+    certain = {"parametric_eq": [np.nan] * WAYS, "compressor": [float(c is not None) for c in compressors]}
+    wanted = np.array([certain.get(effect.name, [0.0] * WAYS) for effect in chain.effects], np.float32).T
+    middle = (CENTRE_HZ[0] <= CURVE_HZ) & (np.minimum(CENTRE_HZ[1], BANDWIDTH * rate / 2) >= CURVE_HZ)
+    knobs = np.stack(
+        [
+            _knobs(chain, compressors[way], input_db[way] - 20 * curves[way, middle].mean(), target_db[way])
+            for way in range(WAYS)
+        ]
+    )
+    return np.stack(inputs), np.stack(targets), wanted, knobs, curves
+
+
+def _knobs(chain: Chain, compressor: Dynamics | None, before_db: float, after_db: float) -> Array:
+    """Say where a chain's compressor would be for what a published one did; NaN for the other knobs.
+
+    Args:
+        chain: The chain.
+        compressor: What was drawn; None for none.
+        before_db: How much louder the input is, once equalised, than what the published compressor was given.
+        after_db: By how much the level was changed behind it.
+    """
+    makeup_db = compressor.makeup_db if compressor is not None else 0.0
+    values = {"ratio": 1.0, "makeup_db": makeup_db + after_db - before_db}
+    if compressor is not None:
+        # SoX's time constants are those of an exponential; ours are 2 pi times as long for the same.
+        values |= {
+            "ratio": compressor.ratio,
+            "threshold_db": compressor.threshold_db + before_db,
+            "attack_ms": 2 * np.pi * compressor.attack_ms,
+            "release_ms": 2 * np.pi * compressor.release_ms,
+        }
+    knobs = [p.to_knob(values[p.name]) if p.name in values else np.nan for _, p in chain.knobs]
+    return np.array(knobs, np.float32)
 
 
 def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) -> Made:
@@ -257,6 +296,10 @@ def _coloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:
 
 def _gain_db(rng: np.random.Generator, augment: bool) -> float:
     return float(rng.uniform(*GAINS_DB)) if augment and rng.random() < REGAINED else 0.0
+
+
+def _peak_db(x: Samples) -> float:
+    return 20 * math.log10(max(float(np.abs(x).max()), 1e-6))
 
 
 def _at_peak(x: Samples, db: float) -> Samples:

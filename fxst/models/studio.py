@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fxst.models.style import Decision
 
-__all__ = ["BANDWIDTH", "Fitter", "StudioModel", "StudioModelConfig", "centred", "octave_centres"]
+__all__ = ["BANDWIDTH", "CENTRE_HZ", "Fitter", "StudioModel", "StudioModelConfig", "centred", "octave_centres"]
 
 FLOOR: Final = 1e-10
 """Power under which everything is equally silent: -100 dB."""

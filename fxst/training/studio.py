@@ -50,6 +50,11 @@ STEP_SHARES: Final = {
 """Layers whose weights take smaller steps: many inputs that move together would move every band by a decibel a step;
 and the fitter has learned before."""
 
+FIRST_VALUES: Final = {"threshold_db": -36.0, "ratio": 2.5, "attack_ms": 50.0, "release_ms": 300.0}
+
+KNOB_WEIGHT: Final = 1.0
+"""Of the error of the knobs that are known, in parts of their ranges."""
+
 CURVE_WEIGHT: Final = 2.0
 """Of the error of the equaliser's curve, in units of 20 dB, beside that of the sound."""
 
@@ -184,7 +189,7 @@ class StudioModule(runs.TrainingModule):
             known.repeat_interleave(2, 1).flatten(0, 1) for known in (wanted, hidden, curves)
         )
 
-        published = bool(hidden.isnan().all())
+        published = bool(wanted[..., 0].isnan().all())
         seconds = (LEAD_SECONDS, SECTION_SECONDS) if published else (REVERB_LEAD_SECONDS, REVERB_SECTION_SECONDS)
         lead, length = (round(part * sample_rate) for part in seconds)
         starts = (at * (time - lead - length)).long().tolist()
@@ -205,7 +210,7 @@ class StudioModule(runs.TrainingModule):
         off = (knobs - true_knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
         shared = model.ear.compare(heard, reference)[2][:, model.ear.spectrum_features]
         curve = F.l1_loss(decided.curve, centred(true_curves, shared))
-        losses["loss"] = losses["loss"] + CURVE_WEIGHT * curve + (0.05 if published else 0.2) * said + 0.1 * off
+        losses["loss"] = losses["loss"] + CURVE_WEIGHT * curve + 0.1 * said + KNOB_WEIGHT * off
         if self.training:
             return {**losses, "wanted": said, "knobs": off, "curve_db": 20 * curve}
         kind = "published" if published else "chain"
@@ -396,10 +401,13 @@ def _values(effect: ParametricEQ, knobs: Tensor) -> dict[str, Tensor]:
 
 
 def _first_knobs(chain: Chain) -> Tensor:
-    """Begin where effects do as little as they can, and at their defaults where that says nothing."""
+    """Begin where effects do as little as they can, and at their defaults where that says nothing.
+
+    But for a compressor: one that does nothing passes no gradient on to what it could do.
+    """
     return torch.tensor(
         [
-            p.to_knob(effect.transparent().get(p.name, p.default))
+            p.to_knob(FIRST_VALUES.get(p.name, effect.transparent().get(p.name, p.default)))
             for effect in chain.effects[1:]
             for p in effect.parameters
             if not p.constant
