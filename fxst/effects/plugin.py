@@ -117,7 +117,7 @@ def declare_plugin(name: str, make: Callable[[], Any], parameters: Sequence[Para
 
     Raises:
         SettingsError: The name is taken, the plugin cannot be made, a parameter is not one of its own or it does not
-            take the whole range, or it plays late, without end or another sound each time.
+            take the whole range, or it plays late, no finite numbers, or another sound each time.
     """
     if not NAME.fullmatch(name):
         raise SettingsError(f"An effect is called by small letters, digits before a letter, and _; not {name!r}.")
