@@ -109,6 +109,12 @@ class StyleConfig:
         "equaliser's bands.",
         minimum=1,
     )
+    lessons: int = option(
+        2000,
+        "With the recipe passages: batches that are listened to, and learned from, before any is rendered; 0 for none.",
+        minimum=0,
+    )
+    study_epochs: int = option(20, "With the recipe passages: how often those are gone through.", minimum=1)
     loaders: int = option(0, "Processes that prepare batches beside the training; 0 prepares them in turn.", minimum=0)
     seed: int = option(0, "Seed of every random choice.", minimum=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")

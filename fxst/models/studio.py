@@ -18,6 +18,9 @@ FLOOR: Final = 1e-10
 
 HIGHEST_HZ: Final = 20_000.0
 LOWEST_HZ: Final = 30.0
+DROPPED: Final = 0.1
+"""Which share of features a controller does without, at random, while it learns."""
+
 CENTRE_HZ: Final = (80.0, 10_000.0)
 """Over these frequencies an equaliser's curve leaves the level as it is on average."""
 
@@ -389,7 +392,8 @@ class _Controller(nn.Module):
             self.out.bias[: len(knobs)] = torch.logit(knobs, eps=0.1)
 
     def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor) -> Decision:
-        hidden = self.hidden(self.scale(torch.cat((heard, difference), 1)))
+        features = F.dropout(self.scale(torch.cat((heard, difference), 1)), DROPPED, self.training)
+        hidden = F.dropout(self.hidden(features), DROPPED, self.training)
         both = shared[:, self.spectrum]
         spectrum, more = heard[:, self.spectrum], difference[:, self.spectrum]
         curve = centred(self.heeded * more + self.correction(hidden), both)

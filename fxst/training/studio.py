@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +14,15 @@ from torch.nn import functional as F
 from fxst.chain import Chain
 from fxst.configs import StyleConfig
 from fxst.data import manifest
-from fxst.data.productions import WAYS, Productions, draw_productions, random_curve
+from fxst.data.productions import WAYS, Productions, draw_productions
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models import checkpoint
-from fxst.models.studio import BANDWIDTH, StudioModel, StudioModelConfig, centred
+from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.training import runs
+from fxst.training.study import STUDY, STUDY_RATE, Lesson, hear_lessons, statistics, study, teach_fitter, told_loss
+
+tell = logging.getLogger(__name__)
 
 __all__ = ["StudioLoss", "StudioModule", "render_wanted", "train"]
 
@@ -51,16 +53,6 @@ STEP_SHARES: Final = {
 and the fitter has learned before."""
 
 FIRST_VALUES: Final = {"threshold_db": -36.0, "ratio": 2.5, "attack_ms": 50.0, "release_ms": 300.0}
-
-KNOB_WEIGHT: Final = 1.0
-"""Of the error of the knobs that are known, in parts of their ranges."""
-
-CURVE_WEIGHT: Final = 2.0
-"""Of the error of the equaliser's curve, in units of 20 dB, beside that of the sound."""
-
-FITTER_RATE: Final = 2e-3
-FITTER_BATCH: Final = 128
-CURVES_OF_A_STEP: Final = 6
 
 AVERAGE_STEPS: Final = 500
 """Over how many steps, about, the weights that are kept are averaged."""
@@ -175,26 +167,19 @@ class StudioModule(runs.TrainingModule):
         sample_rate = int(rate)
         model: StudioModel = self.model if self.training else self.average
         time = inputs.shape[3]
-        window = model.window_at(sample_rate)
-        windows = torch.stack((inputs, targets)).unfold(-1, window, window)
-        windows = windows - windows.mean(-1, keepdim=True)
-        statistics = model.hear(windows.flatten(0, -2), sample_rate=sample_rate)
-        heard, produced = statistics.view(*windows.shape[:-1], -1).mean(-2)
-        heard, reference = heard.flatten(0, 2), produced.flip(2).flatten(0, 2)  # its other half is the reference
-        decided = model.decide(heard, reference)
-        assert decided.wanted is not None, "a studio model says which effects it wants"
-        assert decided.curve is not None, "and what its equaliser should do"
-        knobs, says = decided.knobs, decided.wanted
-        true_wanted, true_knobs, true_curves = (
-            known.repeat_interleave(2, 1).flatten(0, 1) for known in (wanted, hidden, curves)
-        )
-
+        heard, produced = statistics(model, inputs, targets, sample_rate)
+        twice = (known.repeat_interleave(2, 1).flatten(0, 1) for known in (curves, hidden, wanted))
+        # A target's other half is the reference.
+        lesson = Lesson(heard.flatten(0, 2), produced.flip(2).flatten(0, 2), *twice)
+        of_told, decided, told = told_loss(model, lesson, self.told)
+        knobs, true_wanted = decided.knobs, lesson.wanted
         published = bool(wanted[..., 0].isnan().all())
         seconds = (LEAD_SECONDS, SECTION_SECONDS) if published else (REVERB_LEAD_SECONDS, REVERB_SECTION_SECONDS)
         lead, length = (round(part * sample_rate) for part in seconds)
         starts = (at * (time - lead - length)).long().tolist()
         x, target = (_sections(y.flatten(0, 2), starts, lead + length) for y in (inputs, targets))
-        predicted = says > 0
+        assert decided.wanted is not None
+        predicted = decided.wanted > 0
         gates = torch.where(true_wanted.isnan(), predicted, true_wanted > 0) if self.training else predicted
         gates = gates | ~self.switched.to(gates.device)
         output = render_wanted(self.chain, x[:, None], knobs, gates, sample_rate=sample_rate)[:, 0]
@@ -204,18 +189,12 @@ class StudioModule(runs.TrainingModule):
         x, output, target = (scale * y[:, lead:] for y in (x, output, target))
         losses = self.loss(output, target, sample_rate=sample_rate)
 
-        known = true_wanted.isfinite()
-        said = F.binary_cross_entropy_with_logits(says[known], true_wanted[known])
-        placed = self.told.to(known.device) & true_knobs.isfinite()
-        off = (knobs - true_knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
-        shared = model.ear.compare(heard, reference)[2][:, model.ear.spectrum_features]
-        curve = F.l1_loss(decided.curve, centred(true_curves, shared))
-        losses["loss"] = losses["loss"] + CURVE_WEIGHT * curve + 0.1 * said + KNOB_WEIGHT * off
+        losses["loss"] = losses["loss"] + of_told
         if self.training:
-            return {**losses, "wanted": said, "knobs": off, "curve_db": 20 * curve}
+            return {**losses, **told}
         kind = "published" if published else "chain"
         nothing = self.loss(x, target, sample_rate=sample_rate)["stft"]
-        right = (predicted == (true_wanted > 0))[known].float().mean()
+        right = (predicted == (true_wanted > 0))[true_wanted.isfinite()].float().mean()
         return {
             "loss": losses["loss"],
             f"{kind}_stft": losses["stft"],
@@ -306,13 +285,13 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
         raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
 
     def draw(split: str, step: int) -> tuple[Tensor, ...]:
-        rng = np.random.default_rng((config.seed, ("train", "val").index(split), step))
-        training = split == "train"
+        rng = np.random.default_rng((config.seed, ("train", "val", STUDY).index(split), step))
+        training = split != "val"
         published = rng.random() < PUBLISHED_SHARE if training else step % 3 < 2
         short = training and rng.random() < SHORT_SHARE
         made = draw_productions(
-            [datasets[step % len(datasets)]] if split == "val" else datasets,
-            split,
+            datasets if training else [datasets[step % len(datasets)]],
+            "train" if training else split,
             chain,
             styles="published" if published else "chain",
             passages=passages,
@@ -331,16 +310,30 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
         )
         model = StudioModel(config_of_model)
         model.controller.begin(_first_knobs(chain))
-        if not config.resume and not config.begin_with:
-            rates = [data.sample_rate for data in datasets]
-            error_db = teach_fitter(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
-            logging.getLogger(__name__).info("the fitter misses its curves by %.2f dB on average", error_db)
         if config.begin_with:
             begun = checkpoint.load(config.begin_with)
             if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
                 raise ModelError(f"The model {config.begin_with} sets another chain: it cannot be trained further.")
             model.load_state_dict(begun.model.state_dict())
-        return StudioModule(model, chain, config)
+        module = StudioModule(model, chain, config)
+        if not config.resume:  # else all of it comes from the checkpoint
+            if not config.begin_with:
+                rates = [data.sample_rate for data in datasets]
+                error_db = teach_fitter(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
+                tell.info("the fitter misses its curves by %.2f dB on average", error_db)
+            if config.lessons:
+                lessons = hear_lessons(model, draw, count=config.lessons, loaders=config.loaders)
+                loss = study(
+                    model,
+                    lessons,
+                    told=module.told,
+                    epochs=config.study_epochs,
+                    learning_rate=STUDY_RATE,
+                    seed=config.seed,
+                )
+                tell.info("after %d lessons the loss is %.3f", config.lessons, loss)
+            module.average.load_state_dict(model.state_dict())
+        return module
 
     run = runs.run(config, folder, make, draw, columns=COLUMNS)
     card = run.card(*datasets, gradient="autodiff")
@@ -353,51 +346,6 @@ def _tensors(made: Productions, rng: np.random.Generator) -> tuple[Tensor, ...]:
     at = rng.random(made.inputs[..., 0].size, dtype=np.float32)
     arrays = (made.inputs, made.targets, made.wanted, made.knobs, made.curves, at, np.array(made.sample_rate))
     return tuple(torch.from_numpy(np.asarray(array)) for array in arrays)
-
-
-def teach_fitter(model: StudioModel, eq: ParametricEQ, *, sample_rates: Sequence[int], steps: int, seed: int) -> float:
-    """Teach a model's fitter to set an equaliser's bands for a curve, from curves alone.
-
-    Args:
-        model: Whose fitter.
-        eq: The equaliser, with its ranges.
-        sample_rates: Rates that curves are drawn for.
-        steps: For how many steps.
-        seed: Seed of the curves.
-
-    Returns:
-        How far the responses are from the curves at the end, in dB on average.
-    """
-    rng = np.random.default_rng((seed, 2))
-    count = CURVES_OF_A_STEP * steps
-    drawn = {rate: [random_curve(rng, sample_rate=rate) for _ in range(count)] for rate in set(sample_rates)}
-    curves = {rate: torch.from_numpy(np.stack(of_rate)) for rate, of_rate in drawn.items()}
-    hz = model.ear.octave_centres.float()
-    optimizer = torch.optim.AdamW(model.controller.fitter.parameters(), lr=FITTER_RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    error_db = 0.0
-    for step in range(steps):
-        rate = sample_rates[step % len(sample_rates)]
-        there = hz <= BANDWIDTH * rate / 2
-        # One of them, or two together: so no two curves are the same.
-        pair = curves[rate][torch.from_numpy(rng.integers(count, size=(2, FITTER_BATCH)))]
-        share = torch.from_numpy(rng.random((FITTER_BATCH, 1), dtype=np.float32))
-        curve = torch.where(share < 0.5, pair[0], share * pair[0] + (1 - share) * pair[1])
-        curve = centred(curve, there.to(curve).expand_as(curve))
-        octaves = curve.new_full((FITTER_BATCH, 1), math.log2(rate / 24_000))
-        knobs = torch.sigmoid(model.controller.fitter(curve, octaves))
-        response = eq.response_db(_values(eq, knobs), hz[there], sample_rate=rate) / 20
-        loss = F.l1_loss(response, curve[:, there])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        error_db += (20 * loss.item() - error_db) / min(step + 1, 100)
-    return error_db
-
-
-def _values(effect: ParametricEQ, knobs: Tensor) -> dict[str, Tensor]:
-    return {p.name: p.to_value(column) for p, column in zip(effect.parameters, knobs.unbind(1), strict=True)}
 
 
 def _first_knobs(chain: Chain) -> Tensor:

@@ -4,21 +4,36 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 
 from fxst.chain import CHAINS
 from fxst.configs import DatasetConfig
+from fxst.data import sox
 from fxst.data.build import build
+from fxst.data.productions import CURVE_HZ, WAYS
 from fxst.errors import ModelError, SettingsError
 from fxst.models import checkpoint
 from fxst.models.studio import StudioModel, StudioModelConfig
-from fxst.training.studio import StudioLoss, render_wanted, teach_fitter
+from fxst.training.studio import StudioLoss, render_wanted
+from fxst.training.study import hear_lessons, study, teach_fitter, told_loss
 
 STUDIO = CHAINS["studio"]
 OPTIONS = ["--recipe", "passages", "--chain", "studio", "--steps", "4", "--validate-every", "2", "--batch", "8"]
-OPTIONS += ["--validation-examples", "24", "--listen-clips", "4", "--fitter-steps", "20", "--device", "cpu"]
+OPTIONS += [
+    "--validation-examples",
+    "24",
+    "--listen-clips",
+    "4",
+    "--fitter-steps",
+    "20",
+    "--lessons",
+    "3",
+    "--device",
+    "cpu",
+]
 
 
 def fxst(*arguments):
@@ -146,3 +161,31 @@ def test_a_fitter_learns_from_curves_alone_to_set_an_equaliser():
     eq = STUDIO.effects[0]
     first = teach_fitter(model, eq, sample_rates=[24_000], steps=1, seed=0)
     assert teach_fitter(model, eq, sample_rates=[24_000], steps=300, seed=0) < 0.4 * first
+
+
+def test_what_is_known_of_examples_is_learned_without_rendering_them():
+    torch.manual_seed(0)
+    config = StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, 0.5, channels=(4, 8), hidden=(64,))
+    model = StudioModel(config)
+    rng = np.random.default_rng(0)
+
+    def draw(_, index):
+        # What is darker by 12 dB at its top, and always compressed: to be told from its reference alone.
+        hiss = 0.1 * torch.randn(1, WAYS, 2, 24_000, generator=torch.manual_seed(index))
+        dark = torch.from_numpy(sox.filtered(hiss.reshape(4, -1).numpy(), sox.treble(3000, -12, sample_rate=24_000)))
+        way = index % 2
+        targets = dark.view_as(hiss) if way else hiss
+        curve = torch.where(torch.from_numpy(CURVE_HZ) > 3000, -0.6 * way, 0.0).float().expand(1, WAYS, -1)
+        knobs = torch.full((1, WAYS, len(STUDIO.knobs)), torch.nan)
+        knobs[..., 30] = 0.2 + 0.5 * way
+        wanted = torch.tensor([torch.nan, way, 0, 0]).expand(1, WAYS, -1)
+        return hiss, targets, wanted, knobs, curve, torch.tensor(rng.random(4)), torch.tensor(24_000)
+
+    lessons = hear_lessons(model, draw, count=40, loaders=0)
+    assert len(lessons.heard) == 40 * 2 * WAYS
+    told = torch.arange(len(STUDIO.knobs)) >= 30
+    before = told_loss(model.eval(), lessons, told)[0].item()
+    study(model, lessons, told=told, epochs=60, learning_rate=3e-3, seed=0)
+    after, decided, _ = told_loss(model.eval(), lessons, told)
+    assert after.item() < 0.4 * before
+    assert ((decided.wanted[:, 1] > 0) == (lessons.wanted[:, 1] > 0)).float().mean() > 0.95

@@ -1,0 +1,191 @@
+"""What a studio model learns before it renders: to set an equaliser for a curve, and what is known of examples."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from fxst.data.productions import random_curve
+from fxst.effects import ParametricEQ
+from fxst.listening import one_thread
+from fxst.models.studio import BANDWIDTH, StudioModel, centred
+from fxst.models.style import Decision
+
+__all__ = ["STUDY", "STUDY_RATE", "Lesson", "hear_lessons", "statistics", "study", "teach_fitter", "told_loss"]
+
+Draw = Callable[[str, int], tuple[Tensor, ...]]
+
+KNOB_WEIGHT: Final = 1.0
+"""Of the error of the knobs that are known, in parts of their ranges."""
+
+CURVE_WEIGHT: Final = 2.0
+"""Of the error of the equaliser's curve, in units of 20 dB, beside that of the sound."""
+
+STUDY: Final = "study"
+STUDY_BATCH: Final = 256
+STUDY_RATE: Final = 1e-3
+
+FITTER_RATE: Final = 2e-3
+FITTER_BATCH: Final = 128
+CURVES_OF_A_STEP: Final = 6
+
+
+def teach_fitter(model: StudioModel, eq: ParametricEQ, *, sample_rates: Sequence[int], steps: int, seed: int) -> float:
+    """Teach a model's fitter to set an equaliser's bands for a curve, from curves alone.
+
+    Args:
+        model: Whose fitter.
+        eq: The equaliser, with its ranges.
+        sample_rates: Rates that curves are drawn for.
+        steps: For how many steps.
+        seed: Seed of the curves.
+
+    Returns:
+        How far the responses are from the curves at the end, in dB on average.
+    """
+    rng = np.random.default_rng((seed, 2))
+    count = CURVES_OF_A_STEP * steps
+    drawn = {rate: [random_curve(rng, sample_rate=rate) for _ in range(count)] for rate in set(sample_rates)}
+    curves = {rate: torch.from_numpy(np.stack(of_rate)) for rate, of_rate in drawn.items()}
+    hz = model.ear.octave_centres.float()
+    optimizer = torch.optim.AdamW(model.controller.fitter.parameters(), lr=FITTER_RATE, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    error_db = 0.0
+    for step in range(steps):
+        rate = sample_rates[step % len(sample_rates)]
+        there = hz <= BANDWIDTH * rate / 2
+        # One of them, or two together: so no two curves are the same.
+        pair = curves[rate][torch.from_numpy(rng.integers(count, size=(2, FITTER_BATCH)))]
+        share = torch.from_numpy(rng.random((FITTER_BATCH, 1), dtype=np.float32))
+        curve = torch.where(share < 0.5, pair[0], share * pair[0] + (1 - share) * pair[1])
+        curve = centred(curve, there.to(curve).expand_as(curve))
+        octaves = curve.new_full((FITTER_BATCH, 1), math.log2(rate / 24_000))
+        knobs = torch.sigmoid(model.controller.fitter(curve, octaves))
+        response = eq.response_db(_values(eq, knobs), hz[there], sample_rate=rate) / 20
+        loss = F.l1_loss(response, curve[:, there])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        error_db += (20 * loss.item() - error_db) / min(step + 1, 100)
+    return error_db
+
+
+class Lesson(NamedTuple):
+    """What a model hears of some examples, and what it should say.
+
+    Shape:
+        heard, reference: (B, D); curves: (B, bands); knobs: (B, P) and wanted: (B, E), NaN where nobody can say.
+    """
+
+    heard: Tensor
+    reference: Tensor
+    curves: Tensor
+    knobs: Tensor
+    wanted: Tensor
+
+
+class _Lessons(Dataset[Lesson]):
+    """Lessons by number, each heard when it is asked for."""
+
+    def __init__(self, model: StudioModel, draw: Draw, count: int) -> None:
+        self.model, self.draw, self.count = model, draw, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Lesson:
+        inputs, targets, wanted, knobs, curves, _, rate = self.draw(STUDY, index)
+        with torch.no_grad():
+            heard, produced = statistics(self.model, inputs, targets, int(rate))
+        twice = (known.repeat_interleave(2, 1).flatten(0, 1) for known in (curves, knobs, wanted))
+        return Lesson(heard.flatten(0, 2), produced.flip(2).flatten(0, 2), *twice)
+
+
+def hear_lessons(model: StudioModel, draw: Draw, *, count: int, loaders: int) -> Lesson:
+    """Draw lessons, and hear them.
+
+    Args:
+        model: Who listens.
+        draw: Gives the productions of a split and a number.
+        count: How many batches.
+        loaders: In how many processes; 0 for this one.
+    """
+    with one_thread():
+        loader = DataLoader(_Lessons(model, draw, count), batch_size=None, num_workers=loaders)
+        heard = [Lesson(*(tensor.clone() for tensor in lesson)) for lesson in loader]
+    return Lesson(*(torch.cat(every) for every in zip(*heard, strict=True)))
+
+
+def study(model: StudioModel, lessons: Lesson, *, told: Tensor, epochs: int, learning_rate: float, seed: int) -> float:
+    """Learn from what is known of examples, without rendering any: curves, knobs, and which effects are heard.
+
+    What is heard is kept, and gone through again and again; rendering would take most of the time.
+
+    Args:
+        model: Whose controller learns; its ear stays as it is.
+        lessons: What to learn.
+        told: Which knobs are to be learned so.
+        epochs: How often to go through them.
+        learning_rate: At first; it falls along a cosine.
+        seed: Seed of the order.
+
+    Shape:
+        told: (P,), bool.
+
+    Returns:
+        The loss at the end.
+    """
+    controller = model.controller
+    trained = [parameter for name, parameter in controller.named_parameters() if not name.startswith("fitter")]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01)
+    count = len(lessons.heard)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * max(1, count // STUDY_BATCH))
+    generator = torch.Generator().manual_seed(seed)
+    model.train()
+    recent = 0.0
+    for _ in range(epochs):
+        for rows in torch.split(torch.randperm(count, generator=generator), STUDY_BATCH):
+            if len(rows) < STUDY_BATCH and count > STUDY_BATCH:
+                continue
+            lesson = Lesson(*(of_all[rows] for of_all in lessons))
+            loss = told_loss(model, lesson, told)[0]
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            recent += 0.05 * (loss.item() - recent)
+    return recent
+
+
+def told_loss(model: StudioModel, lesson: Lesson, told: Tensor) -> tuple[Tensor, Decision, dict[str, Tensor]]:
+    """Measure how far decisions are from what is known: the loss, the decisions, and its parts."""
+    decided = model.decide(lesson.heard, lesson.reference)
+    assert decided.wanted is not None, "a studio model says which effects it wants"
+    assert decided.curve is not None, "and what its equaliser should do"
+    known = lesson.wanted.isfinite()
+    said = F.binary_cross_entropy_with_logits(decided.wanted[known], lesson.wanted[known])
+    placed = told.to(known.device) & lesson.knobs.isfinite()
+    off = (decided.knobs - lesson.knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
+    shared = model.ear.compare(lesson.heard, lesson.reference)[2][:, model.ear.spectrum_features]
+    curve = F.l1_loss(decided.curve, centred(lesson.curves, shared))
+    loss = CURVE_WEIGHT * curve + 0.1 * said + KNOB_WEIGHT * off
+    return loss, decided, {"wanted": said, "knobs": off, "curve_db": 20 * curve}
+
+
+def statistics(model: StudioModel, inputs: Tensor, targets: Tensor, sample_rate: int) -> Tensor:
+    """Hear inputs and targets, (n, WAYS, 2, T) each: (2, n, WAYS, 2, D)."""
+    window = model.window_at(sample_rate)
+    windows = torch.stack((inputs, targets)).unfold(-1, window, window)
+    windows = windows - windows.mean(-1, keepdim=True)
+    heard = model.hear(windows.flatten(0, -2), sample_rate=sample_rate)
+    return heard.view(*windows.shape[:-1], -1).mean(-2)
+
+
+def _values(effect: ParametricEQ, knobs: Tensor) -> dict[str, Tensor]:
+    return {p.name: p.to_value(column) for p, column in zip(effect.parameters, knobs.unbind(1), strict=True)}
