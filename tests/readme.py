@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fxst.chain import CHAINS
+from fxst.chain import CHAINS, STUDIO_BANDS
 from fxst.effects import EFFECTS, Effect
 
 README = Path(__file__).parents[1] / "README.md"
@@ -39,17 +39,22 @@ def chains_table() -> str:
     for chain in CHAINS.values():
         effects = []
         for label, effect in zip(chain.labels, chain.effects, strict=True):
-            # A dictionary, for what the bands share is said once.
-            knobs = {
-                f"`{without_band(effect, p.name)}` {p.minimum:g} to {p.maximum:g}": None
-                for p in effect.parameters
-                if not p.constant
-            }
+            ranges: dict[str, tuple[float, float]] = {}  # of all bands together, where each has its own
+            for p in effect.parameters:
+                if not p.constant:
+                    low, high = ranges.get(without_band(effect, p.name), (p.minimum, p.maximum))
+                    ranges[without_band(effect, p.name)] = min(low, p.minimum), max(high, p.maximum)
+            knobs = [f"`{name}` {low:g} to {high:g}" for name, (low, high) in ranges.items()]
             effects.append(f"{label}: {', '.join(knobs)}")
         lines.append(f"| `{chain.name}` | {len(chain.knobs)} | {'; '.join(effects)} |")
     eq = CHAINS["eq"].effects[0]
     fixed = ", ".join(f"{p.minimum:.4g}" for p in eq.parameters if p.name.endswith("_f0_hz"))
-    lines += ["", f"Their bands are fixed at {fixed} Hz, a low shelf, four peaks and a high shelf."]
+    places = "; ".join(f"{kind.replace('_', ' ')} {low:g} to {high:g}" for kind, low, high in STUDIO_BANDS)
+    lines += [
+        "",
+        f"Bands of the first three are fixed at {fixed} Hz, a low shelf, four peaks and a high shelf. Those of `studio` are "
+        f"placed freely, each in a stretch of its own, in Hz: {places}.",
+    ]
     return "\n".join(lines)
 
 
