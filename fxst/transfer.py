@@ -227,6 +227,7 @@ class StyleTransfer:
         import torch
 
         from fxst.listening import one_thread
+        from fxst.models.studio import StudioModel
 
         if reference.statistics is None:
             raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
@@ -234,7 +235,7 @@ class StyleTransfer:
         confidence: dict[str, float] = {}
         if heard.statistics is None:
             rows = self.chain.defaults()
-            if any(effect.switched for effect in self.chain.effects):
+            if isinstance(self._checkpoint.model, StudioModel):  # it can leave a recording as it is
                 rows = self.chain.at_amount(rows, 0.0)
         else:
             with torch.inference_mode(), one_thread():

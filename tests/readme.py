@@ -52,8 +52,8 @@ def chains_table() -> str:
     places = "; ".join(f"{kind.replace('_', ' ')} {low:g} to {high:g}" for kind, low, high in STUDIO_BANDS)
     lines += [
         "",
-        f"Bands of the first three are fixed at {fixed} Hz, a low shelf, four peaks and a high shelf. Those of `studio` are "
-        f"placed freely, each in a stretch of its own, in Hz: {places}.",
+        f"Bands of the first three are fixed at {fixed} Hz, a low shelf, four peaks and a high shelf. Those of "
+        f"`studio` are placed freely, each in a stretch of its own, in Hz: {places}.",
     ]
     return "\n".join(lines)
 
