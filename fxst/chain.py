@@ -29,10 +29,17 @@ class Chain:
     Args:
         name: What the chain is called in tables and files.
         effects: The effects, in the order in which the signal passes them.
+
+    Raises:
+        SettingsError: The effects are not a tuple of effects.
     """
 
     name: str
     effects: tuple[Effect, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.effects, tuple) or not all(isinstance(effect, Effect) for effect in self.effects):
+            raise SettingsError(f"Chain {self.name} takes a tuple of effects: Chain({self.name!r}, (effect,)).")
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -366,3 +366,8 @@ def test_an_amount_leads_from_nothing_to_the_table_and_beyond(chain, noise):
     assert 0 < change(0.3) < change(0.7)
     values = chain.values(chain.at_amount(table, 1.5))
     assert values != chain.values(table)
+
+
+def test_a_chain_without_its_comma_is_refused_in_a_sentence():
+    with pytest.raises(SettingsError, match="takes a tuple of effects"):
+        Chain("c", Compressor())
