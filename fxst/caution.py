@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,13 +12,13 @@ from fxst.chain import Chain
 from fxst.parameters import Setting
 from fxst.spectra import third_octaves
 
-__all__ = ["AMOUNTS", "MOST_NOISE_DB", "Excerpt", "Trial", "cautious", "distance_db", "noise_floor_db"]
+__all__ = ["AMOUNTS", "MOST_NOISE_DB", "Excerpt", "Trial", "cautious", "distance_db", "levelled", "noise_floor_db"]
 
 AMOUNTS: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
 """How much of what was chosen is tried, from all to nothing."""
 
 MOST_NOISE_DB: Final = 6.0
-"""By how much a noise floor may rise; as far as the reference's own where that is higher."""
+"""By how much a noise floor may rise, above the recording's or the reference's own, whichever is higher."""
 
 FRAME_SECONDS: Final = 0.05
 FLOOR_PERCENTILE: Final = 10
@@ -27,6 +27,12 @@ RANGE_DB: Final = 70.0
 """Bands further than this below the loudest one are equally silent."""
 
 SILENCE: Final = 1e-10
+
+LEVEL_SHARE: Final = 0.5
+"""How much of the level that is missing is made up for."""
+
+DOUBT_DB: Final = 3.0
+"""By how much a distance between recordings of other contents may grow by chance."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,10 @@ class Trial:
 
 
 def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Excerpt) -> Trial:
-    """Try settings on an excerpt; take as much of them as brings it nearer to the reference.
+    """Try settings on an excerpt, and turn them down where they do harm.
 
-    All of them where that is nearer than nothing is, and no noise is raised; else as much as comes nearest.
+    They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier; else as
+    much of them as comes nearest.
 
     Args:
         chain: The effects.
@@ -76,7 +83,7 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
         reference: Of the one to sound like.
     """
     before_db = distance_db(heard, reference)
-    most_noise_db = max(noise_floor_db(heard) + MOST_NOISE_DB, noise_floor_db(reference))
+    most_noise_db = max(noise_floor_db(heard), noise_floor_db(reference)) + MOST_NOISE_DB
     noisy = False
     best = Trial(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
     for amount in AMOUNTS[:-1]:
@@ -87,11 +94,41 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
             noisy = True
             continue
         after_db = distance_db(rendered, reference)
-        if after_db < best.after_db:
+        if after_db < best.after_db or (amount == 1 and after_db < before_db + DOUBT_DB):
             best = Trial(table, amount, before_db, after_db, noisy)
         if best.amount == 1:
             break
     return Trial(best.settings, best.amount, before_db, best.after_db, noisy and best.amount < 1)
+
+
+def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Excerpt) -> tuple[Setting, ...]:
+    """Turn the make-up gain until an excerpt comes out nearer to the reference in level: half of what is missing.
+
+    How far a compressor turns a recording down shows when it is rendered, and not before. The other half may be what
+    the two recordings contain.
+
+    Args:
+        chain: The effects.
+        settings: What was chosen.
+        heard: Of the recording to be changed.
+        reference: Of the one to sound like.
+
+    Returns:
+        The table, with another make-up gain where the chain has one.
+    """
+    table = tuple(settings)
+    index = next((i for i, row in enumerate(table) if row.parameter == "makeup_db"), None)
+    if index is None or not heard.samples.any():
+        return table
+    process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
+    missing_db = _level_db(reference.samples) - _level_db(process(heard.samples))
+    row = table[index]
+    gain_db = min(max(row.value + LEVEL_SHARE * missing_db, row.minimum), row.maximum)
+    return (*table[:index], replace(row, value=round(gain_db, 3)), *table[index + 1 :])
+
+
+def _level_db(x: Samples) -> float:
+    return 10 * math.log10(float(np.square(x, dtype=np.float64).mean()) + SILENCE)
 
 
 def distance_db(x: Excerpt, reference: Excerpt) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 
 from fxst import __version__, tables
 from fxst.audio import Reader, Samples, Writer, output_format, probe
-from fxst.caution import MOST_NOISE_DB, cautious
+from fxst.caution import MOST_NOISE_DB, cautious, levelled
 from fxst.chain import Chain
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, FxstError, SettingsError
@@ -248,6 +248,7 @@ class StyleTransfer:
                 effects = zip(self.chain.labels, self.chain.effects, strict=True)
                 away = [label for label, effect in effects if effect.switched and sure[label] < 0.5]
                 rows = self.chain.settings(knobs, out_of_the_way=away)
+                rows = levelled(self.chain, rows, heard.excerpt, reference.excerpt)
                 trial = cautious(self.chain, rows, heard.excerpt, reference.excerpt)
                 rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
                 if trial.amount < 1:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fxst import caution
-from fxst.caution import Excerpt, cautious, distance_db, noise_floor_db
+from fxst.caution import Excerpt, cautious, distance_db, levelled, noise_floor_db
 from fxst.chain import CHAINS
 from fxst.tables import Table
 
@@ -48,12 +48,12 @@ def test_what_takes_a_recording_away_is_not_applied_at_all(halves):
 def test_too_much_of_the_right_thing_is_turned_down(halves):
     x, other = halves
     far = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 24.0}})
-    reference = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 8.0}})
+    reference = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 4.0}})
     trial = cautious(STUDIO, far.settings, Excerpt(x, RATE), Excerpt(render(other, reference), RATE))
     assert 0 < trial.amount < 1
 
 
-def test_a_noise_floor_rises_by_no_more_than_the_limit_unless_the_reference_has_it(noise):
+def test_a_noise_floor_rises_by_no_more_than_the_limit_above_both_recordings_own(noise):
     rng = np.random.default_rng(0)
     talks = np.repeat(rng.random(60) < 0.7, RATE // 10)[None]
     hiss = 1e-4 * rng.standard_normal(talks.shape).astype(np.float32)
@@ -65,8 +65,24 @@ def test_a_noise_floor_rises_by_no_more_than_the_limit_unless_the_reference_has_
     assert 0 < trial.amount < 1
     rise = noise_floor_db(Excerpt(render(x, Table(STUDIO, trial.settings)), RATE)) - noise_floor_db(Excerpt(x, RATE))
     assert 0 < rise <= caution.MOST_NOISE_DB
-    noisy = Excerpt(render(x, louder), RATE)
+    noisy = Excerpt(render(x, louder), RATE)  # the reference has the noise itself
     assert cautious(STUDIO, louder.settings, Excerpt(x, RATE), noisy).amount == 1
+
+
+def test_half_of_the_level_that_is_missing_is_made_up_for(halves):
+    x, _ = halves
+    louder = Excerpt(10 ** (8 / 20) * x, RATE)
+    rows = levelled(STUDIO, NOTHING.settings, Excerpt(x, RATE), louder)
+    assert Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"] == pytest.approx(4.0, abs=0.01)
+    squashed = NOTHING.with_values({"compressor": {"threshold_db": -50.0, "ratio": 10.0}})
+    rows = levelled(STUDIO, squashed.settings, Excerpt(x, RATE), Excerpt(x, RATE))
+    missing = 10 * np.log10(np.mean(x**2) / np.mean(render(x, squashed) ** 2))
+    assert missing > 10
+    assert Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"] == pytest.approx(missing / 2, abs=0.01)
+    loudest = levelled(STUDIO, NOTHING.settings, Excerpt(1e-4 * x, RATE), Excerpt(x, RATE))
+    assert Table(STUDIO, loudest).to_dict()["compressor"]["makeup_db"] == 24
+    eq = CHAINS["eq"]
+    assert levelled(eq, eq.defaults(), Excerpt(x, RATE), louder) == eq.defaults()
 
 
 def test_recordings_of_other_rates_and_channel_counts_compare(speech):
