@@ -177,7 +177,7 @@ class ApplyConfig:
         flags=("--params", "-p"),
         metavar="FILE",
     )
-    model: str = option("eq-comp", "A shipped model's name, or a model's folder.", flags=("--model", "-m"))
+    model: str = option("studio", "A shipped model's name, or a model's folder.", flags=("--model", "-m"))
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs; the effects run on the CPU.")
     plot: Path | None = option(
         None,
