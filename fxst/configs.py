@@ -74,7 +74,10 @@ class StyleConfig:
     )
     output: Path | None = option(None, "Folder of the run; runs/CHAIN without it.", flags=("--output", "-o"))
     gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(
-        "autodiff", "How the gradient passes through the effects."
+        "autodiff",
+        "How the gradient passes through the effects: through their torch form (autodiff), through networks that "
+        "imitate them (proxy; half-hybrid, which validates with the exact effects; full-hybrid, which always plays "
+        "them), or by trying random directions (spsa), which any effect takes.",
     )
     proxies: tuple[Path, ...] = option(
         (),

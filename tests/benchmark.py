@@ -51,13 +51,13 @@ def forward_and_backward(chain, batch, samples):
     return median_ms(step)
 
 
-def training_step(method):
+def training_step(method, *, directions=1):
     """Time a full step of `fxst style train` on eq-comp, but for drawing the data and writing the logs."""
     chain = CHAINS["eq-comp"]
     generator = torch.manual_seed(0)
     config = StyleConfig(Path("nowhere"), gradient=method)
     model = StyleModel(StyleModelConfig(len(chain.knobs), EncoderConfig(sample_rate=SAMPLE_RATE, window_samples=CLIP)))
-    renderer = make_renderer(method, chain, sample_rate=SAMPLE_RATE, options=MethodOptions())
+    renderer = make_renderer(method, chain, sample_rate=SAMPLE_RATE, options=MethodOptions(directions=directions))
     module = StyleModule(model, renderer, config)
     optimiser = module.configure_optimizers()["optimizer"]
     dry, reference = (0.1 * torch.randn(32, config.listen_clips, CLIP, generator=generator) for _ in range(2))
@@ -86,6 +86,7 @@ def entries():
             yield what, forward_and_backward(chain, batch, samples), target
     steps = {method: training_step(method) for method in METHODS}
     targets = {"autodiff": 180, "spsa": 1.5 * steps["autodiff"]}
+    steps["spsa, 4 directions"] = training_step("spsa", directions=4)
     for method, ms in steps.items():
         yield f"eq-comp {method}, full training step, 32 x {CLIP:,}", ms, targets.get(method)
     yield "import fxst", program("-c", "import fxst"), None

@@ -258,6 +258,10 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
         FxstError: A dataset, the chain or the folder will not do.
         KeyboardInterrupt: It was interrupted before there was a model.
     """
+    if config.gradient != "autodiff" or config.proxies:
+        raise SettingsError(
+            "--recipe passages trains through the effects' torch forms: leave out --gradient and --proxy."
+        )
     datasets = [manifest.Dataset.open(path) for path in (config.dataset, *config.also)]
     seconds = datasets[0].clip_samples / datasets[0].sample_rate
     for data in datasets:

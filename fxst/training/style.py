@@ -121,6 +121,8 @@ def train(config: StyleConfig) -> Trained:
     folder = config.output if config.output is not None else Path("runs") / config.chain
     if config.recipe == "passages":
         return _trained(studio.train(config, chain, folder), "val_published_ratio")
+    if config.also or config.begin_with:
+        raise SettingsError("--also and --begin-with are for --recipe passages: leave them out, or add it.")
     data = manifest.Dataset.open(config.dataset)
     shortest = max(Encoder.spectrum_fft, *(window // 2 + 1 for window in config.stft_windows))
     if data.clip_samples < shortest:

@@ -147,6 +147,10 @@ def test_what_cannot_be_trained_is_refused_before_any_step(datasets, tmp_path):
     common = {"output": tmp_path / "run", "recipe": "passages", "chain": "studio", "batch": 8}
     with pytest.raises(SettingsError, match="--batch takes so many or more"):
         train(StyleConfig(datasets[0], **common | {"batch": 2}))
+    with pytest.raises(SettingsError, match="leave out --gradient"):
+        train(StyleConfig(datasets[0], gradient="spsa", **common))
+    with pytest.raises(SettingsError, match="are for --recipe passages"):
+        train(StyleConfig(datasets[0], also=(datasets[1],), **common | {"recipe": "clips"}))
     with pytest.raises(SettingsError, match="use more --listen-clips"):
         train(StyleConfig(datasets[0], listen_clips=3, **common))
     with pytest.raises(ModelError, match="no finished dataset"):
