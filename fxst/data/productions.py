@@ -16,7 +16,8 @@ from fxst.data.corruption import Dynamics, draw_compressor, draw_expander, draw_
 from fxst.data.manifest import Dataset
 from fxst.effects import ParametricEQ
 from fxst.errors import SettingsError
-from fxst.models.studio import BANDWIDTH, CENTRE_HZ, StudioModelConfig, octave_centres
+from fxst.models.ear import BANDWIDTH, octave_centres
+from fxst.models.studio import CENTRE_HZ, StudioModelConfig
 from fxst.parameters import Setting
 
 __all__ = ["CURVE_HZ", "WAYS", "Productions", "draw_productions", "draw_settings", "random_curve"]

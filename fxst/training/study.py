@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from fxst.data.productions import random_curve
 from fxst.effects import ParametricEQ
 from fxst.listening import one_thread
-from fxst.models.studio import BANDWIDTH, StudioModel, centred
+from fxst.models.ear import BANDWIDTH
+from fxst.models.studio import StudioModel, centred
 from fxst.models.style import Decision
 
 __all__ = ["STUDY", "STUDY_RATE", "Lesson", "hear_lessons", "statistics", "study", "teach_fitter", "told_loss"]

@@ -1,0 +1,235 @@
+"""The studio model's ear: what a recording of any sample rate sounds like, as statistics that can be averaged."""
+
+import math
+from functools import lru_cache
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "Ear", "octave_centres"]
+
+FLOOR: Final = 1e-10
+"""Power under which everything is equally silent: -100 dB."""
+
+LOWEST_HZ: Final = 30.0
+HIGHEST_HZ: Final = 20_000.0
+"""Where the bands begin and end."""
+
+BANDWIDTH: Final = 0.95
+"""Of half the sample rate: what is above this is not there to be heard, whatever it may have been."""
+
+QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
+
+LEVELS_DB: Final = tuple(range(-98, 2, 4))
+"""Levels at which a band's distribution is sampled."""
+
+CHANGES_DB: Final = tuple(range(-30, 34, 4))
+"""Changes of level at which their distribution is sampled."""
+
+
+class Ear(nn.Module):
+    """Turns windows into statistics, and statistics into features.
+
+    A CNN on a picture of levels gives learned features and their squares. Beside it stands what an engineer's meters
+    show: the long-term spectrum, how the levels of each band are distributed, and how fast they rise and fall.
+
+    Args:
+        picture_bands: Bands of the picture, a multiple of 8.
+        spectrum_bands: Bands of the long-term spectrum, equally wide in octaves.
+        channels: Channels of the CNN's layers.
+    """
+
+    FRAME_SECONDS = 1024 / 24_000
+    SPECTRUM_SECONDS = 4096 / 24_000
+    LEVEL_SECONDS = 0.005
+    LAGS = (1, 4, 16)  # in level frames: what an attack, a syllable and a reverb's tail do
+
+    def __init__(self, picture_bands: int, spectrum_bands: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.picture_bands, self.spectrum_bands = picture_bands, spectrum_bands
+        layers: list[nn.Module] = []
+        width = 1
+        for index, size in enumerate(channels):
+            layers += [nn.Conv2d(width, size, 3, stride=2 if index < 3 else (2, 1), padding=1), nn.ReLU()]
+            width = size
+        self.cnn = nn.Sequential(*layers)
+        self.learned = width * math.ceil(picture_bands / 2 ** len(channels))
+        bands, half = picture_bands, picture_bands // 2
+        self.sizes = [
+            self.learned,
+            self.learned,
+            bands,
+            bands,
+            half * len(LEVELS_DB),
+            spectrum_bands,
+            2 * len(LEVELS_DB),
+            len(self.LAGS) * len(CHANGES_DB) + 2 * 4 * len(CHANGES_DB),
+            1,
+        ]
+        self.n_features = 2 * self.learned + 2 * bands + half * len(QUANTILES) + sum(self.sizes[5:])
+
+    @property
+    def octave_centres(self) -> Tensor:
+        """Where the bands of the long-term spectrum lie, in Hz: (spectrum_bands,)."""
+        return octave_centres(self.spectrum_bands)
+
+    @property
+    def spectrum_features(self) -> slice:
+        """Which features the long-term spectrum is, in units of 20 dB."""
+        first = 2 * self.learned + 2 * self.picture_bands + self.picture_bands // 2 * len(QUANTILES)
+        return slice(first, first + self.spectrum_bands)
+
+    def forward(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+        """Listen: (N, T) to (N, D)."""
+        with torch.no_grad():  # nobody trains what is heard
+            level, fixed = self._meters(windows, sample_rate)
+        learned = self.cnn((level / 40 + 1).mT.unsqueeze(1)).flatten(1, 2)
+        return torch.cat((learned.mean(-1), learned.square().mean(-1), *fixed), 1)
+
+    def _meters(self, windows: Tensor, sample_rate: int) -> tuple[Tensor, list[Tensor]]:
+        filters = _mel_bands(self.picture_bands, sample_rate, self.FRAME_SECONDS, windows.device)
+        level = 10 * (_powers(windows, self.FRAME_SECONDS, sample_rate) @ filters + FLOOR).log10()  # (N, frames, bands)
+        pairs = level.view(*level.shape[:2], -1, 2).mean(-1)
+        bands = _octave_bands(self.spectrum_bands, sample_rate, self.SPECTRUM_SECONDS, windows.device)
+        spectrum = _powers(windows, self.SPECTRUM_SECONDS, sample_rate).mean(1) @ bands
+        length = round(self.LEVEL_SECONDS * sample_rate)
+        count = windows.shape[1] // length
+        frames = windows[:, : count * length].reshape(-1, count, length)
+        rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
+        peak = 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
+        changes = [_distribution(rms[:, lag:] - rms[:, :-lag], CHANGES_DB) for lag in self.LAGS]
+        wide = level.view(*level.shape[:2], 4, -1).mean(-1).mT  # four wide bands: (N, 4, frames)
+        changes += [_distribution(wide[..., lag:] - wide[..., :-lag], CHANGES_DB).flatten(1) for lag in (1, 4)]
+        fixed = [
+            level.mean(1) / 20,
+            level.square().mean(1) / 400,
+            _distribution(pairs.mT, LEVELS_DB).flatten(1),
+            spectrum,
+            _distribution(rms, LEVELS_DB),
+            _distribution(peak, LEVELS_DB),
+            *changes,
+            windows.new_full((len(windows), 1), math.log2(sample_rate / 24_000)),
+        ]
+        return level, fixed
+
+    def compare(self, input: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # noqa: A002
+        """Turn two recordings' statistics into features.
+
+        Returns:
+            The input's features, what the reference's differ by, which of them both have, and the input's sample rate,
+            in octaves above 24 kHz.
+
+        Shape:
+            input, reference: (B, D); results: (B, n_features), and the last (B, 1).
+        """
+        heard, wanted = self._features(input), self._features(reference)
+        # A band that one of the two cannot hold says nothing of how it was produced.
+        shared = self._shared(24_000 * 2 ** torch.minimum(input[:, -1:], reference[:, -1:]))
+        return heard, (wanted - heard) * shared, shared, input[:, -1:]
+
+    def _features(self, statistics: Tensor) -> Tensor:
+        parts = torch.split(statistics, self.sizes, 1)
+        learned, learned_sq, level, level_sq, distribution, spectrum, levels, changes, rate = parts
+        quantiles = _quantiles(distribution.reshape(len(distribution), -1, len(LEVELS_DB)))
+        return torch.cat(
+            (
+                learned,
+                _deviation(learned, learned_sq),
+                level,
+                _deviation(level, level_sq),
+                quantiles.flatten(1) / 20,
+                (spectrum + FLOOR).log10() / 2,
+                4 * levels,
+                4 * changes,
+                rate,
+            ),
+            1,
+        )
+
+    def _shared(self, sample_rate: Tensor) -> Tensor:
+        """Tell which features a recording of this sample rate has: (B, 1) to (B, n_features) of 0 and 1."""
+        edge = BANDWIDTH * sample_rate / 2
+        mel = _mel_centres(self.picture_bands).to(sample_rate)
+        pairs, octaves = mel.view(-1, 2).amax(1), octave_centres(self.spectrum_bands).to(sample_rate)
+
+        def within(hz: Tensor) -> Tensor:
+            return (hz <= edge).to(sample_rate)
+
+        ones = sample_rate.new_ones(len(sample_rate), 2 * self.learned)
+        rest = sample_rate.new_ones(len(sample_rate), sum(self.sizes[6:]))
+        quantiles = within(pairs).repeat_interleave(len(QUANTILES), 1)
+        return torch.cat((ones, within(mel), within(mel), quantiles, within(octaves), rest), 1)
+
+
+def _powers(x: Tensor, seconds: float, sample_rate: int) -> Tensor:
+    """Measure short-time power spectra, scaled so that a sine's peak is its mean square: (N, frames, F)."""
+    length = round(seconds * sample_rate)
+    n_fft = 1 << math.ceil(math.log2(length))
+    window = torch.hann_window(length, device=x.device) / (0.5 * length)
+    spectrum = torch.fft.rfft(x.unfold(1, length, length // 2) * window, n_fft)
+    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).mul_(2)
+
+
+def _distribution(x: Tensor, thresholds: tuple[int, ...]) -> Tensor:
+    """Tell how often the last axis is above each threshold, softly by half a step to either side: (..., thresholds)."""
+    step = thresholds[1] - thresholds[0]
+    centres = torch.tensor(thresholds, dtype=x.dtype, device=x.device)
+    return ((x.unsqueeze(-1) - centres) / step + 0.5).clamp_(0, 1).mean(-2)
+
+
+def _quantiles(distribution: Tensor) -> Tensor:
+    """Read quantiles, in dB, off distributions of levels: (..., levels) to (..., quantiles)."""
+    step = LEVELS_DB[1] - LEVELS_DB[0]
+    wanted = 1 - torch.tensor(QUANTILES, dtype=distribution.dtype, device=distribution.device)
+    # The share that is louder falls from level to level; between two of them it is taken for a line.
+    after = (distribution.unsqueeze(-1) > wanted).sum(-2).clamp(1, len(LEVELS_DB) - 1)
+    before = distribution.gather(-1, after - 1)
+    fall = (before - distribution.gather(-1, after)).clamp_min(1e-4)
+    return LEVELS_DB[0] + step * (after - 1 + ((before - wanted) / fall).clamp(0, 1))
+
+
+def _deviation(mean: Tensor, mean_square: Tensor) -> Tensor:
+    return (torch.relu(mean_square - mean.square()) + 1e-5).sqrt()
+
+
+# What is kept is made outside of inference mode, whoever asks first: training may ask next.
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def _mel_centres(bands: int) -> Tensor:
+    """Return frequencies that are equally far from each other on the mel scale: (bands,), in Hz."""
+    low, high = (2595 * math.log10(1 + hz / 700) for hz in (LOWEST_HZ, HIGHEST_HZ))
+    return 700 * (10 ** (torch.linspace(low, high, bands, dtype=torch.float64) / 2595) - 1)
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def octave_centres(bands: int) -> Tensor:
+    """Return where the bands of a long-term spectrum lie, equally far from each other in octaves: (bands,), in Hz."""
+    return torch.logspace(math.log10(LOWEST_HZ), math.log10(HIGHEST_HZ), bands, dtype=torch.float64)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _mel_bands(bands: int, sample_rate: int, seconds: float, device: torch.device) -> Tensor:
+    return _triangles(_mel_centres(bands), sample_rate, seconds).to(device)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _octave_bands(bands: int, sample_rate: int, seconds: float, device: torch.device) -> Tensor:
+    return _triangles(octave_centres(bands), sample_rate, seconds).to(device)
+
+
+def _triangles(centres: Tensor, sample_rate: int, seconds: float) -> Tensor:
+    """Make bands that weigh the bins around each centre, zero above what the sample rate holds: (F, bands)."""
+    length = round(seconds * sample_rate)
+    n_fft = 1 << math.ceil(math.log2(length))
+    frequencies = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
+    spacing = torch.diff(centres, prepend=2 * centres[:1] - centres[1:2])
+    # Where bands are closer together than bins, a band takes the nearest ones.
+    filters = (1 - (frequencies - centres).abs() / spacing.clamp_min(1 / seconds)).clamp_min(0)
+    filters = filters / filters.sum(0).clamp_min(1e-9) * (centres <= BANDWIDTH * sample_rate / 2)
+    return filters.float()
