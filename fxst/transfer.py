@@ -214,7 +214,8 @@ class StyleTransfer:
     def choose(self, heard: "Heard", reference: "Heard", names: Mapping[str, str] | None = None) -> Table:
         """Choose the settings that bring one recording to another, from what was heard of both.
 
-        In a silent recording there is nothing to go by: it gets the chain's defaults.
+        In a silent recording there is nothing to go by: it gets the chain's defaults, or is left as it is by a model that
+        can leave it so.
 
         Args:
             heard: What was heard of the recording to change.
@@ -445,7 +446,7 @@ def _caution_of(table: Table) -> tuple[str, ...]:
 
 def _remarks(heard: "Heard", what: str) -> tuple[str, ...]:
     if heard.statistics is None:
-        return (f"the {what} is silent, or too short to hear: the chain's defaults were applied",)
+        return (f"the {what} is silent, or too short to hear: its settings are no model's choice",)
     if heard.short:
         return (f"the {what} lasts {heard.seconds:.3g} s, too short to judge it well: it was repeated to be heard",)
     return ()
