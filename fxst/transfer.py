@@ -214,8 +214,8 @@ class StyleTransfer:
     def choose(self, heard: "Heard", reference: "Heard", names: Mapping[str, str] | None = None) -> Table:
         """Choose the settings that bring one recording to another, from what was heard of both.
 
-        In a silent recording there is nothing to go by: it gets the chain's defaults, or is left as it is by a model that
-        can leave it so.
+        In a silent recording there is nothing to go by: it gets the chain's defaults, or is left as it is by a model
+        that can do so.
 
         Args:
             heard: What was heard of the recording to change.
