@@ -84,7 +84,7 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
     """
     before_db = distance_db(heard, reference)
     most_noise_db = max(noise_floor_db(heard), noise_floor_db(reference)) + MOST_NOISE_DB
-    noisy = False
+    noisy = False  # whether the amount before was refused for its noise
     best = Trial(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
     for amount in AMOUNTS[:-1]:
         table = chain.at_amount(settings, amount)
@@ -98,7 +98,8 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
             best = Trial(table, amount, before_db, after_db, noisy)
         if best.amount == 1:
             break
-    return Trial(best.settings, best.amount, before_db, best.after_db, noisy and best.amount < 1)
+        noisy = False
+    return replace(best, noisy=noisy) if best.amount == 0 else best
 
 
 def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Excerpt) -> tuple[Setting, ...]:
@@ -118,17 +119,23 @@ def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
     """
     table = tuple(settings)
     index = next((i for i, row in enumerate(table) if row.parameter == "makeup_db"), None)
-    if index is None or not heard.samples.any():
+    if index is None or not heard.samples.any() or not reference.samples.any():
         return table
     process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
-    missing_db = _level_db(reference.samples) - _level_db(process(heard.samples))
+    missing_db = _level_db(reference) - _level_db(Excerpt(process(heard.samples), heard.sample_rate))
     row = table[index]
     gain_db = min(max(row.value + LEVEL_SHARE * missing_db, row.minimum), row.maximum)
     return (*table[:index], replace(row, value=round(gain_db, 3)), *table[index + 1 :])
 
 
-def _level_db(x: Samples) -> float:
-    return 10 * math.log10(float(np.square(x, dtype=np.float64).mean()) + SILENCE)
+def _level_db(x: Excerpt) -> float:
+    return 10 * math.log10(float(np.square(_sounding(x), dtype=np.float64).mean()) + SILENCE)
+
+
+def _sounding(x: Excerpt) -> Samples:
+    """Leave out channels without sound; they say nothing of how the others were produced."""
+    sounding = np.square(x.samples, dtype=np.float64).mean(axis=1) > SILENCE
+    return x.samples[sounding] if sounding.any() else x.samples
 
 
 def distance_db(x: Excerpt, reference: Excerpt) -> float:
@@ -139,8 +146,9 @@ def distance_db(x: Excerpt, reference: Excerpt) -> float:
     """
     spectra = []
     for excerpt in (x, reference):
-        centres_hz, bands_db = third_octaves(excerpt.samples, sample_rate=excerpt.sample_rate)
-        spectra.append(dict(zip(centres_hz.round(3), np.mean(bands_db, axis=0), strict=True)))
+        centres_hz, bands_db = third_octaves(_sounding(excerpt), sample_rate=excerpt.sample_rate)
+        mean_db = 10 * np.log10(np.mean(10 ** (bands_db / 10), axis=0))
+        spectra.append(dict(zip(centres_hz.round(3), mean_db, strict=True)))
     shared = sorted(spectra[0].keys() & spectra[1].keys())
     ours, theirs = (np.array([spectrum[hz] for hz in shared]) for spectrum in spectra)
     floor_db = max(ours.max(), theirs.max()) - RANGE_DB
@@ -159,14 +167,16 @@ def _range_db(x: Excerpt) -> float:
 
 
 def _levels_db(x: Excerpt) -> "np.typing.NDArray[np.float64]":
-    length = min(round(FRAME_SECONDS * x.sample_rate), x.samples.shape[1])
-    count = x.samples.shape[1] // length
-    frames = x.samples[:, : count * length].reshape(len(x.samples), count, length)
+    samples = _sounding(x)
+    length = min(round(FRAME_SECONDS * x.sample_rate), samples.shape[1])
+    count = samples.shape[1] // length
+    frames = samples[:, : count * length].reshape(len(samples), count, length)
     power = np.square(frames, dtype=np.float64).mean(axis=(0, 2))
     sounding = power[power > SILENCE]
     return np.asarray(10 * np.log10(sounding if len(sounding) else [SILENCE]))
 
 
 def _crest_db(x: Excerpt) -> float:
-    power = float(np.square(x.samples, dtype=np.float64).mean())
-    return 20 * math.log10(float(np.abs(x.samples).max()) + 1e-9) - 10 * math.log10(power + SILENCE)
+    samples = _sounding(x)
+    power = float(np.square(samples, dtype=np.float64).mean())
+    return 20 * math.log10(float(np.abs(samples).max()) + 1e-9) - 10 * math.log10(power + SILENCE)

@@ -184,6 +184,8 @@ class Chain:
     def exact(self, settings: Sequence[Setting], *, sample_rate: int, channels: int) -> Processor:
         """Make the shipped DSP for a parameter table: call it with block after block of one signal.
 
+        Where every effect is out of the way, a block is given back as it came, and not as a copy.
+
         Raises:
             SettingsError: The table is not one of this chain.
         """

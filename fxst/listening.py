@@ -28,6 +28,7 @@ TURNS_AFTER: Final = 64
 _BUCKET_DB: Final = 3
 _BUCKETS: Final = 50
 _MOST_KEPT: Final = 16
+_MOST_CHANNELS: Final = 2
 # So many windows stay in a processor's cache; more at once are slower.
 _BATCH: Final = 16
 
@@ -38,7 +39,7 @@ class Heard:
 
     Args:
         statistics: The model's statistics, the mean over all windows that count; None for silence.
-        excerpt: Some of its windows, evenly spread, pauses too.
+        excerpt: Some of its windows that count, evenly spread, of its first two channels, without a constant offset.
         seconds: How long the recording is.
         short: Whether it is shorter than one window, so that it was repeated to fill one.
 
@@ -110,8 +111,13 @@ class Listener:
             before = np.tile(self._rest, math.ceil(self._window / rest)) if short else self._last_window
             self._wait(np.concatenate([before, self._rest], axis=1)[:, -self._window :])
         self._listen()
-        excerpt = np.concatenate([self._rest[:, :0], *self._kept], axis=1)
-        return Heard(self._mean(), Excerpt(excerpt, self._model_rate), self._frames / self._sample_rate, short)
+        return Heard(self._mean(), self._excerpt(), self._frames / self._sample_rate, short)
+
+    def _excerpt(self) -> Excerpt:
+        powers = [float(np.square(window, dtype=np.float64).mean(axis=1).max()) for window in self._kept]
+        least = max(powers, default=0.0) * 10 ** (-RANGE_DB / 10)
+        windows = [window for window, power in zip(self._kept, powers, strict=True) if power >= least]
+        return Excerpt(np.concatenate([self._rest[:_MOST_CHANNELS, :0], *windows], axis=1), self._model_rate)
 
     def _take(self, x: Samples) -> None:
         x = np.concatenate([self._rest, x], axis=1)
@@ -124,7 +130,8 @@ class Listener:
     def _wait(self, channels: Samples) -> None:
         # Batches are filled by count and not by block, so that the sums are the same for any block size.
         if self._times % self._every == 0:
-            self._kept.append(channels.copy())
+            window = channels[:_MOST_CHANNELS]
+            self._kept.append(window - window.mean(axis=1, keepdims=True))
             if len(self._kept) > _MOST_KEPT:
                 self._every *= 2
                 self._kept = self._kept[::2]

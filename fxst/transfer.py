@@ -230,6 +230,9 @@ class StyleTransfer:
         from fxst.listening import one_thread
         from fxst.models.studio import StudioModel
 
+        for what, of_one in (("recording", heard), ("reference", reference)):
+            if of_one.statistics is not None and not of_one.statistics.isfinite().all():
+                raise AudioError(f"The {what} holds samples far beyond full scale: normalise it.")
         if reference.statistics is None:
             raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
         made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}

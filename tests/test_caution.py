@@ -89,3 +89,37 @@ def test_recordings_of_other_rates_and_channel_counts_compare(speech):
     x = Excerpt(speech(RATE, 1, 2), RATE)
     assert np.isfinite(distance_db(x, Excerpt(speech(48_000, 2, 2), 48_000)))
     assert np.isfinite(distance_db(x, Excerpt(np.zeros((1, 1000), np.float32), RATE)))
+
+
+def test_a_channel_without_sound_changes_nothing(halves):
+    x, other = halves
+    reference = Excerpt(render(other, BRIGHT), RATE)
+    half_silent = Excerpt(np.concatenate([x, 0 * x]), RATE)
+    assert distance_db(half_silent, reference) == pytest.approx(distance_db(Excerpt(x, RATE), reference), abs=1e-6)
+    assert noise_floor_db(half_silent) == pytest.approx(noise_floor_db(Excerpt(x, RATE)), abs=1e-6)
+    assert levelled(STUDIO, NOTHING.settings, half_silent, reference) == levelled(
+        STUDIO, NOTHING.settings, Excerpt(x, RATE), reference
+    )
+
+
+def test_colour_level_and_noise_are_compared_by_sound_and_not_by_pauses(speech):
+    from fxst.listening import Listener
+    from fxst.models.studio import StudioModel, StudioModelConfig
+
+    config = StudioModelConfig(len(STUDIO.knobs), 4, 30, 34, 24.0, 0.5, channels=(4,), hidden=(8,))
+    model = StudioModel(config).eval()
+    voice = speech(RATE, 1, 3)
+
+    def excerpt(x):
+        listener = Listener(model, sample_rate=RATE)
+        listener.hear(x)
+        return listener.finish().excerpt
+
+    alone = excerpt(voice)
+    assert alone.samples.shape == voice.shape
+    waiting = excerpt(np.concatenate([voice, np.zeros((1, 60 * RATE), np.float32)], axis=1))
+    level = [np.mean(found.samples**2) for found in (alone, waiting)]
+    assert abs(10 * np.log10(level[1] / level[0])) < 3
+    offset = excerpt(voice + 0.2)
+    np.testing.assert_allclose(offset.samples, alone.samples, atol=1e-4)
+    assert excerpt(np.repeat(voice, 16, axis=0)).samples.shape == (2, voice.shape[1])

@@ -126,7 +126,7 @@ def _passage(dataset: Dataset, split: str, *, clips: int, augment: bool, rng: np
     # Speakers with more clips come more often, but less than in proportion, so that no voice takes over.
     weights = np.sqrt([len(mine) for mine in speakers])
     mine = speakers[rng.choice(len(speakers), p=weights / weights.sum())]
-    speed = float(rng.uniform(*SPEED)) if augment and rng.random() < AUGMENTED else 1.0
+    speed = round(float(rng.uniform(*SPEED)), 3) if augment and rng.random() < AUGMENTED else 1.0
     needed = int(np.ceil(2 * clips * speed))
     if len(mine) >= needed:
         first = int(rng.integers(len(mine) - needed + 1))
@@ -181,7 +181,7 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
     # Of an equaliser nobody can say: what the input has is to be undone, too.
     certain = {"parametric_eq": [np.nan] * WAYS, "compressor": [float(c is not None) for c in compressors]}
     wanted = np.array([certain.get(effect.name, [0.0] * WAYS) for effect in chain.effects], np.float32).T
-    middle = (CENTRE_HZ[0] <= CURVE_HZ) & (np.minimum(CENTRE_HZ[1], BANDWIDTH * rate / 2) >= CURVE_HZ)
+    middle = _middle(rate)
     knobs = np.stack(
         [
             _knobs(chain, compressors[way], input_db[way] - 20 * curves[way, middle].mean(), target_db[way])
@@ -189,6 +189,14 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
         ]
     )
     return np.stack(inputs), np.stack(targets), wanted, knobs, curves
+
+
+def _middle(rate: int) -> NDArray[np.bool_]:
+    """Tell which bands of a curve have to do with level."""
+    middle: NDArray[np.bool_] = (CENTRE_HZ[0] <= CURVE_HZ) & (
+        np.minimum(CENTRE_HZ[1], BANDWIDTH * rate / 2) >= CURVE_HZ
+    )
+    return middle
 
 
 def _knobs(chain: Chain, compressor: Dynamics | None, before_db: float, after_db: float) -> Array:
@@ -228,6 +236,13 @@ def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) 
             if isinstance(effect, ParametricEQ):
                 curves[way] += _curve(effect.sections(values, sample_rate=rate), rate)
         wanted.append(np.isin(np.arange(len(chain.effects)), heard).astype(np.float32))
+        # A model's curve leaves the level alone; what this equaliser does to it, the knobs behind it make up for.
+        off_db = 20 * float(curves[way, _middle(rate)].mean())
+        moves = {"threshold_db": -off_db, "makeup_db": off_db}
+        for index, (_, p) in enumerate(chain.knobs):
+            if off_db and p.name in moves:
+                value = p.to_value(at[index]) + moves[p.name]
+                at[index] = p.to_knob(value) if p.minimum <= value <= p.maximum else np.nan
         audible = np.repeat(wanted[-1], [sum(label == mine for mine, _ in chain.knobs) for label in chain.labels])
         knobs.append(np.where(audible > 0, at, np.nan).astype(np.float32))
     return np.stack(inputs), np.stack(targets), np.stack(wanted), np.stack(knobs), curves

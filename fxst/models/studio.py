@@ -77,8 +77,8 @@ class StudioModel(nn.Module):
         self.controller = _Controller(self.ear.n_features, self.ear.spectrum_features, config)
 
     def listening_rate(self, sample_rate: int) -> int:
-        """Tell at which rate a recording is heard: its own, up to what reaches beyond hearing."""
-        return min(sample_rate, 48_000)
+        """Tell at which rate a recording is heard: its own, from a telephone's up to what reaches beyond hearing."""
+        return min(max(sample_rate, 8000), 48_000)
 
     def window_at(self, sample_rate: int) -> int:
         """Tell how long an analysis window is, in samples at the listening rate."""

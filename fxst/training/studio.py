@@ -163,6 +163,8 @@ class StudioModule(runs.TrainingModule):
             batch: inputs and targets (n, WAYS, 2, T), wanted (n, WAYS, E), knobs (n, WAYS, P), curves (n, WAYS, bands),
             where each example's section begins (n * WAYS * 2,) on [0, 1], and the sample rate ().
         """
+        if self.training:  # what is dropped at random depends on the step alone, so that resuming is exact
+            torch.manual_seed((1_000_003 * self.config.seed + self.global_step) % 2**63)
         inputs, targets, wanted, hidden, curves, at, rate = batch
         sample_rate = int(rate)
         model: StudioModel = self.model if self.training else self.average
@@ -305,7 +307,8 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
         )
         return _tensors(made, rng)
 
-    draw("val", 0)  # what is missing must not be found out after hundreds of steps
+    for number in range(len(datasets)):  # what is missing must not be found out after hundreds of steps
+        draw("val", number)
 
     def make() -> StudioModule:
         (gain_knob, gain_db), *_ = gains

@@ -149,7 +149,7 @@ def study(model: StudioModel, lessons: Lesson, *, told: Tensor, epochs: int, lea
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * max(1, count // STUDY_BATCH))
     generator = torch.Generator().manual_seed(seed)
     model.train()
-    recent = 0.0
+    recent, steps = 0.0, 0
     for _ in range(epochs):
         for rows in torch.split(torch.randperm(count, generator=generator), STUDY_BATCH):
             if len(rows) < STUDY_BATCH and count > STUDY_BATCH:
@@ -160,7 +160,8 @@ def study(model: StudioModel, lessons: Lesson, *, told: Tensor, epochs: int, lea
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-            recent += 0.05 * (loss.item() - recent)
+            steps += 1
+            recent += (loss.item() - recent) / min(steps, 20)
     return recent
 
 

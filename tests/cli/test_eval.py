@@ -241,7 +241,9 @@ def studio(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "studio"
     chain = CHAINS["studio"]
-    config = StudioModelConfig(len(chain.knobs), len(chain.effects), window_seconds=1.0)
+    config = StudioModelConfig(
+        len(chain.knobs), len(chain.effects), n_curve_knobs=30, gain_knob=34, gain_db=24.0, window_seconds=1.0
+    )
     checkpoint.save(folder, StudioModel(config), chain, sample_rate=RATE, card={})
     return folder
 

@@ -5,12 +5,12 @@ import torch
 from fxst.effects import Distortion
 
 
-def distort(x, drive_db):
-    return Distortion().exact({"drive_db": drive_db}, sample_rate=44_100, channels=len(x))(x)
+def distort(x, drive_db, mix=1.0):
+    return Distortion().exact({"drive_db": drive_db, "mix": mix}, sample_rate=44_100, channels=len(x))(x)
 
 
-def distort_in_torch(x, drive_db):
-    values = {"drive_db": torch.tensor([drive_db])}
+def distort_in_torch(x, drive_db, mix=1.0):
+    values = {"drive_db": torch.tensor([drive_db]), "mix": torch.tensor([mix])}
     return Distortion().autodiff(torch.from_numpy(x)[None], values, sample_rate=44_100)[0].numpy()
 
 
@@ -31,3 +31,10 @@ def test_it_is_odd_and_stays_within_full_scale(speech):
     y = distort(x, 48.0)
     assert abs(y).max() <= 1
     np.testing.assert_array_equal(distort(-x, 48.0), -y)
+
+
+@pytest.mark.parametrize("render", [distort, distort_in_torch])
+def test_the_mix_is_between_the_signal_and_its_distortion(render, speech, null_db):
+    x = speech(44_100, 2)
+    np.testing.assert_array_equal(render(x, 20.0, mix=0.0), x)
+    assert null_db(render(x, 20.0, mix=0.3), 0.7 * x + 0.3 * render(x, 20.0)) <= -120
