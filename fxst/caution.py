@@ -69,6 +69,14 @@ class Trial:
     after_db: float
     noisy: bool
 
+    @property
+    def remark(self) -> str:
+        """Say how much of a style was applied, and why not more."""
+        done = f"{self.amount:.0%} of the style was applied" if self.amount else "nothing was changed"
+        if self.noisy:
+            return f"{done}: more would have raised the noise floor by more than {MOST_NOISE_DB:g} dB"
+        return f"{done}: more did not bring the recording nearer to the reference"
+
 
 def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Excerpt) -> Trial:
     """Try settings on an excerpt, and turn them down where they do harm.

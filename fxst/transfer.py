@@ -17,7 +17,7 @@ import numpy as np
 
 from fxst import __version__, tables
 from fxst.audio import Reader, Samples, Writer, output_format, probe
-from fxst.caution import MOST_NOISE_DB, cautious, levelled
+from fxst.caution import cautious, levelled
 from fxst.chain import Chain
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, FxstError, SettingsError
@@ -26,8 +26,6 @@ from fxst.plan import Job, plan
 from fxst.tables import Table
 
 if TYPE_CHECKING:
-    from fxst.caution import Trial
-
     # Torch takes longer to load than a table takes to apply.
     from fxst.listening import Heard
     from fxst.models.checkpoint import Checkpoint
@@ -256,7 +254,7 @@ class StyleTransfer:
                 trial = cautious(self.chain, rows, heard.excerpt, reference.excerpt)
                 rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
                 if trial.amount < 1:
-                    made_by[CAUTION] = _caution(trial)
+                    made_by[CAUTION] = trial.remark
         return Table(self.chain, rows, made_by | dict(names or {}), confidence)
 
     def _hear_and_choose(
@@ -433,14 +431,6 @@ def _samples(given: Any, what: str) -> Samples:
     if not (math.isfinite(x.min()) and math.isfinite(x.max())):
         raise AudioError(f"The {what} holds samples that are not finite numbers: make it again.")
     return x
-
-
-def _caution(trial: "Trial") -> str:
-    """Say how much less was done than a model chose, and why."""
-    done = f"{trial.amount:.0%} of the style was applied" if trial.amount else "nothing was changed"
-    if trial.noisy:
-        return f"{done}: more would have raised the noise floor by more than {MOST_NOISE_DB:g} dB"
-    return f"{done}: more did not bring the recording nearer to the reference"
 
 
 def _caution_of(table: Table) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """`fxst style train`."""
 
+import logging
+
 import typer
 
 from fxst.cli.app import app
@@ -17,6 +19,11 @@ app.add_typer(style_app, name="style")
 def _train(config: StyleConfig) -> None:
     from fxst.training.style import train
 
+    # What comes before the first step takes minutes.
+    told = logging.getLogger("fxst")
+    told.setLevel(logging.INFO)
+    if not told.handlers:
+        told.addHandler(logging.StreamHandler())
     result = train(config)
     tell_result(
         result,

@@ -22,9 +22,9 @@ from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.training import runs
 from fxst.training.study import STUDY, STUDY_RATE, Lesson, hear_lessons, statistics, study, teach_fitter, told_loss
 
-tell = logging.getLogger(__name__)
-
 __all__ = ["StudioLoss", "StudioModule", "render_wanted", "train"]
+
+log = logging.getLogger(__name__)
 
 PUBLISHED_SHARE: Final = 0.75
 """How often a batch's styles are those of the published evaluation; else the chain's own."""
@@ -325,10 +325,14 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
         module = StudioModule(model, chain, config)
         if not config.resume:  # else all of it comes from the checkpoint
             if not config.begin_with:
+                log.info("Teaching the fitter: %d steps.", config.fitter_steps)
                 rates = [data.sample_rate for data in datasets]
                 error_db = teach_fitter(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
-                tell.info("the fitter misses its curves by %.2f dB on average", error_db)
+                log.info("It misses its curves by %.2f dB on average.", error_db)
             if config.lessons:
+                log.info(
+                    "Listening to %d batches, and learning from them %d times.", config.lessons, config.study_epochs
+                )
                 lessons = hear_lessons(model, draw, count=config.lessons, loaders=config.loaders)
                 loss = study(
                     model,
@@ -338,7 +342,7 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
                     learning_rate=STUDY_RATE,
                     seed=config.seed,
                 )
-                tell.info("after %d lessons the loss is %.3f", config.lessons, loss)
+                log.info("The loss of what is known is %.3f; now through the sound.", loss)
             module.average.load_state_dict(model.state_dict())
         return module
 

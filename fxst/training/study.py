@@ -51,7 +51,7 @@ def teach_fitter(model: StudioModel, eq: ParametricEQ, *, sample_rates: Sequence
     """
     rng = np.random.default_rng((seed, 2))
     count = CURVES_OF_A_STEP * steps
-    drawn = {rate: [random_curve(rng, sample_rate=rate) for _ in range(count)] for rate in set(sample_rates)}
+    drawn = {rate: [random_curve(rng, sample_rate=rate) for _ in range(count)] for rate in sorted(set(sample_rates))}
     curves = {rate: torch.from_numpy(np.stack(of_rate)) for rate, of_rate in drawn.items()}
     hz = model.ear.octave_centres.float()
     optimizer = torch.optim.AdamW(model.controller.fitter.parameters(), lr=FITTER_RATE, weight_decay=0.0)
