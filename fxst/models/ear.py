@@ -193,11 +193,7 @@ def _deviation(mean: Tensor, mean_square: Tensor) -> Tensor:
     return (torch.relu(mean_square - mean.square()) + 1e-5).sqrt()
 
 
-# What is kept is made outside of inference mode, whoever asks first: training may ask next.
-
-
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)
 def _mel_centres(bands: int) -> Tensor:
     """Return frequencies that are equally far from each other on the mel scale: (bands,), in Hz."""
     low, high = (2595 * math.log10(1 + hz / 700) for hz in (LOWEST_HZ, HIGHEST_HZ))
@@ -205,20 +201,17 @@ def _mel_centres(bands: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)
 def octave_centres(bands: int) -> Tensor:
     """Return where the bands of a long-term spectrum lie, equally far from each other in octaves: (bands,), in Hz."""
     return torch.logspace(math.log10(LOWEST_HZ), math.log10(HIGHEST_HZ), bands, dtype=torch.float64)
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(False)
 def _mel_bands(bands: int, sample_rate: int, seconds: float, device: torch.device) -> Tensor:
     return _triangles(_mel_centres(bands), sample_rate, seconds).to(device)
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(False)
 def _octave_bands(bands: int, sample_rate: int, seconds: float, device: torch.device) -> Tensor:
     return _triangles(octave_centres(bands), sample_rate, seconds).to(device)
 

@@ -103,16 +103,3 @@ def test_centring_does_not_count_what_a_recording_lacks():
     assert (moved[shared == 0] == 0).all()
     torch.testing.assert_close(torch.diff(moved[0, :40]), torch.diff(curve[0, :40]))
     torch.testing.assert_close(centred(moved + 0.5 * shared, shared), moved)
-
-
-def test_what_was_first_heard_in_use_can_be_trained_on_next(model, noise):
-    from fxst.models import ear
-
-    for kept in (ear._mel_centres, ear.octave_centres, ear._mel_bands, ear._octave_bands):
-        kept.cache_clear()
-    x = noise(24_000, 1, 3)
-    with torch.inference_mode():
-        model.decide(heard(model, x, 24_000), heard(model, x, 24_000))
-    fresh = StudioModel(model.config)
-    fresh.decide(heard(fresh, x, 24_000), heard(fresh, x, 24_000)).knobs.sum().backward()
-    assert fresh.controller.correction.weight.grad is not None
