@@ -4,25 +4,20 @@ Both recordings are heard whole and rendered in blocks, so memory does not grow 
 rendered is the parameter table's values as they are printed: the table is the whole of what was decided.
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fxst import __version__, tables
-from fxst.audio import Reader, Samples, Writer, output_format, probe
+from fxst import __version__
+from fxst.audio import Samples
 from fxst.caution import cautious, levelled
 from fxst.chain import Chain
-from fxst.configs import ApplyConfig
-from fxst.errors import AudioError, FxstError, SettingsError
+from fxst.errors import AudioError, SettingsError
 from fxst.parameters import Setting
-from fxst.plan import Job, plan
 from fxst.tables import Table
 
 if TYPE_CHECKING:
@@ -30,18 +25,13 @@ if TYPE_CHECKING:
     from fxst.listening import Heard
     from fxst.models.checkpoint import Checkpoint
 
-__all__ = ["FileResult", "Progress", "Result", "StyleTransfer", "apply_files", "load", "render"]
+__all__ = ["BLOCK_FRAMES", "Result", "StyleTransfer", "caution_of", "load", "remarks_on", "render"]
 
 # Larger blocks leave a processor's cache, and smaller ones spend their time on calls.
 BLOCK_FRAMES: Final = 1 << 15
 _MOST_CHANNELS: Final = 1024
 CAUTION: Final = "caution"
 """Where a table says that less was done than a model chose."""
-
-_LISTENING_SHARE: Final = 0.4
-
-Progress = Callable[[Path, float], None]
-"""Is told which file is at work, and how much of the work on it is done, from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +47,6 @@ class Result:
     audio: Samples
     settings: Table
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """What became of a file.
-
-    Args:
-        input: The recording.
-        output: The rendered file.
-        table: The file with its parameter table; None where none was made.
-        settings: The parameter table; None after an error.
-        warnings: What a person should know, a sentence each.
-        error: Why there is no output; nothing when all went well.
-    """
-
-    input: Path
-    output: Path
-    table: Path | None
-    settings: Table | None
-    warnings: tuple[str, ...] = ()
-    error: str = ""
 
 
 def load(model: str | Path, *, device: str = "auto") -> "StyleTransfer":
@@ -152,7 +121,7 @@ class StyleTransfer:
             AudioError: One of the two is empty, not finite or of another shape, or the reference is silent.
         """
         heard, settings = self._hear_and_choose(audio, reference, sample_rate, reference_sample_rate)
-        remarks = _remarks(heard, "audio") + _caution_of(settings)
+        remarks = remarks_on(heard, "audio") + caution_of(settings)
         return Result(render(audio, settings, sample_rate=sample_rate), settings, remarks)
 
     def predict(
@@ -287,132 +256,6 @@ def render(audio: Any, table: Table, *, sample_rate: int) -> Samples:
     return y.reshape(np.shape(audio))
 
 
-def apply_files(config: ApplyConfig, progress: Progress | None = None) -> Iterator[FileResult]:
-    """Apply a style, or a parameter table, to files.
-
-    What would go wrong for all files is raised at once and nothing is touched; what goes wrong with one file is
-    told in its result, and the others go on. The reference is listened to once.
-
-    Args:
-        config: The command.
-        progress: Is told how far the work is.
-
-    Returns:
-        A result for each file, as it is done: the work goes on while the results are taken.
-
-    Raises:
-        AudioError: The reference cannot be read or is silent, or there is no place for an output.
-        ModelError: There is no such model, or it is damaged.
-        SettingsError: The table or the plan makes no sense.
-    """
-    jobs = plan(config)
-    if config.reference is not None:
-        return _with_reference(jobs, config, config.reference, progress)
-    assert config.params is not None, "plan() asks for one of the two"
-    table = tables.read(config.params)
-    return (_attempt(job, lambda _: (table, ()), progress, share=1.0) for job in jobs)
-
-
-def _with_reference(
-    jobs: tuple[Job, ...], config: ApplyConfig, reference: Path, progress: Progress | None
-) -> Iterator[FileResult]:
-    probe(reference)  # before torch is loaded, which takes seconds
-    style = load(config.model, device=config.device)
-    # The libraries of the effects take most of a second to load: let that happen while this thread listens.
-    if all(effect.any_thread for effect in style.chain.effects):
-        warming = Thread(
-            target=style.chain.exact, args=(style.chain.defaults(),), kwargs={"sample_rate": 48_000, "channels": 1}
-        )
-        warming.start()
-    goal, reference_remarks = _hear_file(style, reference, "reference", progress, share=1.0)
-    if goal.statistics is None:
-        raise AudioError(f"{str(reference)!r} is silent, or too short to hear: choose a reference with sound in it.")
-
-    def choose(job: Job) -> tuple[Table, tuple[str, ...]]:
-        heard, remarks = _hear_file(style, job.input, "input", progress, share=_LISTENING_SHARE)
-        names = {"input": job.input.name, "reference": reference.name}
-        table = style.choose(heard, goal, names)
-        return table, remarks + reference_remarks + _caution_of(table)
-
-    return (_attempt(job, choose, progress, share=1 - _LISTENING_SHARE) for job in jobs)
-
-
-def _attempt(
-    job: Job,
-    choose: Callable[[Job], tuple[Table, tuple[str, ...]]],
-    progress: Progress | None,
-    *,
-    share: float,
-) -> FileResult:
-    try:
-        table, remarks = choose(job)
-        remarks += _render_file(job, table, progress, share=share)
-    except FxstError as error:
-        return FileResult(job.input, job.output, None, None, error=str(error))
-    note = (job.note,) if job.note else ()
-    return FileResult(job.input, job.output, job.table, table, note + tuple(dict.fromkeys(remarks)))
-
-
-def _hear_file(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
-) -> "tuple[Heard, tuple[str, ...]]":
-    with Reader(path) as reader:
-        heard = style.hear(_played(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
-        if heard.statistics is not None and not heard.statistics.isfinite().all():
-            raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
-        return heard, _remarks(heard, what) + _ending(reader, what)
-
-
-def _render_file(job: Job, table: Table, progress: Progress | None, *, share: float) -> tuple[str, ...]:
-    """Render one file; the output and its table appear together, or neither, nor a folder made for them."""
-    with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(Reader(job.input))
-        info = reader.info
-        container, subtype = output_format(job.output, info)
-        stack.enter_context(_folder(job.output.parent))
-        if job.table is not None:
-            stack.enter_context(tables.staged(table, job.table))
-        writer = stack.enter_context(
-            Writer(
-                job.output,
-                sample_rate=info.sample_rate,
-                channels=info.channels,
-                subtype=subtype,
-                format=container,
-                frames=info.frames,
-            )
-        )
-        process = table.chain.exact(table, sample_rate=info.sample_rate, channels=info.channels)
-        peak = 0.0
-        # Encoding takes a third of the time: another thread does it while this one renders the next block.
-        pool = stack.enter_context(ThreadPoolExecutor(1))
-        writing: Future[None] | None = None
-        for block in _played(reader, progress, 1 - share, share):
-            rendered = process(block)
-            peak = max(peak, float(rendered.max()), -float(rendered.min()))
-            if writing is not None:
-                writing.result()
-            writing = pool.submit(writer.write, rendered)
-        if writing is not None:
-            writing.result()
-        remarks = _ending(reader, "input")
-    if peak > 1:
-        over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
-        cut = f"samples cut: {writer.clipped}; lower the gains in its table, or convert the input to 32-bit float first"
-        remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was cut, but a player may",)
-    return remarks
-
-
-def _played(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:
-    # Decoding, effects and encoding take turns in one thread: to hand each block to another costs half as much again.
-    done = 0
-    for block in reader.blocks(block_frames=BLOCK_FRAMES):
-        yield block
-        done += block.shape[1]
-        if progress is not None and reader.info.frames:
-            progress(reader.info.path, start + share * min(1.0, done / reader.info.frames))
-
-
 def _blocks(x: Samples) -> Iterator[Samples]:
     return (x[:, first : first + BLOCK_FRAMES] for first in range(0, x.shape[1], BLOCK_FRAMES))
 
@@ -433,34 +276,15 @@ def _samples(given: Any, what: str) -> Samples:
     return x
 
 
-def _caution_of(table: Table) -> tuple[str, ...]:
+def caution_of(table: Table) -> tuple[str, ...]:
+    """Tell why less was done than a model chose; nothing where all of it was."""
     return (table.provenance[CAUTION],) if CAUTION in table.provenance else ()
 
 
-def _remarks(heard: "Heard", what: str) -> tuple[str, ...]:
+def remarks_on(heard: "Heard", what: str) -> tuple[str, ...]:
+    """Tell what makes a recording hard to judge, a sentence each."""
     if heard.statistics is None:
         return (f"the {what} is silent, or too short to hear: its settings are no model's choice",)
     if heard.short:
         return (f"the {what} lasts {heard.seconds:.3g} s, too short to judge it well: it was repeated to be heard",)
     return ()
-
-
-def _ending(reader: Reader, what: str) -> tuple[str, ...]:
-    return (f"the {what} ends early: less audio is there than its header promises",) if reader.truncated else ()
-
-
-@contextlib.contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """Have a folder; one that had to be made goes again when the block fails."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AudioError(f"{str(folder)!r} cannot be made ({error.strerror}): choose another folder.") from error
-    try:
-        yield
-    except BaseException:
-        for path in missing:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise

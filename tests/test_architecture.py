@@ -20,9 +20,10 @@ LAYERS = (
     {"effects"},
     {"chain"},
     {"models", "tables"},
-    {"gradients", "data", "caution", "listening", "plan", "plots"},
+    {"gradients", "data", "caution", "listening", "plots"},
     {"report"},
     {"training", "evaluation", "transfer"},
+    {"batch"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -13,6 +13,8 @@ import torch
 
 import fxst
 from fxst import audio, tables, transfer
+from fxst.batch import files
+from fxst.batch.run import apply_files
 from fxst.chain import CHAINS, Chain
 from fxst.configs import ApplyConfig
 from fxst.effects import EFFECTS, declare_plugin
@@ -22,7 +24,7 @@ from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.parameters import Parameter
 from fxst.tables import Table
-from fxst.transfer import apply_files, load, render
+from fxst.transfer import load, render
 
 MAKE_BAD_AUDIO = Path(__file__).parents[1] / "../shared/tools/make_bad_audio.py"
 
@@ -334,8 +336,8 @@ def test_the_reference_is_listened_to_once(tmp_path, model_folder, noise, monkey
         save(tmp_path / name, noise(44_100, 1, 1), 44_100)
     reference = save(tmp_path / "ref.wav", noise(44_100, 1, 1), 44_100)
     opened = []
-    reader = transfer.Reader
-    monkeypatch.setattr(transfer, "Reader", lambda path: opened.append(path.name) or reader(path))
+    reader = files.Reader
+    monkeypatch.setattr(files, "Reader", lambda path: opened.append(path.name) or reader(path))
     inputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
     assert len(list(apply_files(config(inputs, tmp_path / "out", reference=reference, model=model_folder)))) == 2
     assert sorted(opened) == ["a.wav", "a.wav", "b.wav", "b.wav", "ref.wav"]
@@ -463,7 +465,8 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 from fxst.configs import ApplyConfig
-from fxst.transfer import apply_files
+from fxst.batch import files
+from fxst.batch.run import apply_files
 
 peaks = []
 for name in ("short", "long"):
@@ -498,9 +501,9 @@ def test_a_table_is_applied_without_torch(tmp_path, noise):
     save(tmp_path / "in.wav", noise(44_100, 2, 1), 44_100)
     tables.write(strong(CHAINS["fx"]), tmp_path / "t.json")
     program = (
-        "import sys; from pathlib import Path; import fxst.transfer, fxst.configs;"
+        "import sys; from pathlib import Path; import fxst.batch.run, fxst.configs;"
         "c = fxst.configs.ApplyConfig((Path('in.wav'),), Path('out.wav'), None, Path('t.json'));"
-        "(result,) = fxst.transfer.apply_files(c); assert not result.error; print('torch' in sys.modules)"
+        "(result,) = fxst.batch.run.apply_files(c); assert not result.error; print('torch' in sys.modules)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(

@@ -14,8 +14,9 @@ from fxst.cli.options import command
 from fxst.configs import ApplyConfig
 
 if TYPE_CHECKING:
+    from fxst.batch.files import Progress
+    from fxst.batch.run import FileResult
     from fxst.tables import Table
-    from fxst.transfer import FileResult, Progress
 
 
 @command(app, ApplyConfig, "apply")
@@ -65,7 +66,7 @@ def _begin(config: ApplyConfig, progress: "Progress | None") -> "Iterator[FileRe
     """
     gc.disable()
     try:
-        from fxst.transfer import apply_files
+        from fxst.batch.run import apply_files
 
         return apply_files(config, progress)
     finally:

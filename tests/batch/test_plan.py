@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from fxst.batch.plan import plan
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, SettingsError
-from fxst.plan import plan
 
 
 @pytest.fixture(autouse=True)

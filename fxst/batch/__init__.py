@@ -1,0 +1,1 @@
+"""`apply` on files: what goes where, and what became of each."""

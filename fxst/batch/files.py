@@ -1,0 +1,105 @@
+"""One file: it is heard in blocks, and rendered in blocks, so memory does not grow with its length."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fxst import tables
+from fxst.audio import Reader, Samples, Writer, output_format
+from fxst.batch.plan import Job
+from fxst.errors import AudioError
+from fxst.tables import Table
+from fxst.transfer import BLOCK_FRAMES, StyleTransfer, remarks_on
+
+if TYPE_CHECKING:
+    from fxst.listening import Heard
+
+__all__ = ["Progress", "hear_file", "render_file"]
+
+Progress = Callable[[Path, float], None]
+"""Is told which file is at work, and how much of the work on it is done, from 0 to 1."""
+
+
+def hear_file(
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
+) -> "tuple[Heard, tuple[str, ...]]":
+    """Listen to a file; also tell what a person should know of it."""
+    with Reader(path) as reader:
+        heard = style.hear(_played(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
+        if heard.statistics is not None and not heard.statistics.isfinite().all():
+            raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
+        return heard, remarks_on(heard, what) + _ending(reader, what)
+
+
+def render_file(job: Job, table: Table, progress: Progress | None, *, share: float) -> tuple[str, ...]:
+    """Render one file; the output and its table appear together, or neither, nor a folder made for them."""
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(Reader(job.input))
+        info = reader.info
+        container, subtype = output_format(job.output, info)
+        stack.enter_context(_folder(job.output.parent))
+        if job.table is not None:
+            stack.enter_context(tables.staged(table, job.table))
+        writer = stack.enter_context(
+            Writer(
+                job.output,
+                sample_rate=info.sample_rate,
+                channels=info.channels,
+                subtype=subtype,
+                format=container,
+                frames=info.frames,
+            )
+        )
+        process = table.chain.exact(table, sample_rate=info.sample_rate, channels=info.channels)
+        peak = 0.0
+        # Encoding takes a third of the time: another thread does it while this one renders the next block.
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        writing: Future[None] | None = None
+        for block in _played(reader, progress, 1 - share, share):
+            rendered = process(block)
+            peak = max(peak, float(rendered.max()), -float(rendered.min()))
+            if writing is not None:
+                writing.result()
+            writing = pool.submit(writer.write, rendered)
+        if writing is not None:
+            writing.result()
+        remarks = _ending(reader, "input")
+    if peak > 1:
+        over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
+        cut = f"samples cut: {writer.clipped}; lower the gains in its table, or convert the input to 32-bit float first"
+        remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was cut, but a player may",)
+    return remarks
+
+
+def _played(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:
+    # Decoding, effects and encoding take turns in one thread: to hand each block to another costs half as much again.
+    done = 0
+    for block in reader.blocks(block_frames=BLOCK_FRAMES):
+        yield block
+        done += block.shape[1]
+        if progress is not None and reader.info.frames:
+            progress(reader.info.path, start + share * min(1.0, done / reader.info.frames))
+
+
+def _ending(reader: Reader, what: str) -> tuple[str, ...]:
+    return (f"the {what} ends early: less audio is there than its header promises",) if reader.truncated else ()
+
+
+@contextlib.contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Have a folder; one that had to be made goes again when the block fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioError(f"{str(folder)!r} cannot be made ({error.strerror}): choose another folder.") from error
+    try:
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
