@@ -1,22 +1,50 @@
-"""What can go wrong, in words for the person at the keyboard."""
+"""What can go wrong, in words for the person at the keyboard, and the exit code that a program ends with then."""
 
-__all__ = ["AudioError", "FxstError", "ModelError", "SettingsError", "UndeclaredError"]
+from typing import ClassVar
+
+__all__ = [
+    "AudioError",
+    "FxstError",
+    "ModelError",
+    "NothingMatchedError",
+    "OutputError",
+    "SettingsError",
+    "UndeclaredError",
+]
 
 
 class FxstError(Exception):
     """A problem that the user can mend; the message is one sentence naming the file and the remedy."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class AudioError(FxstError):
     """A sound file is missing, unreadable, damaged, or cannot be written."""
 
 
+class NothingMatchedError(AudioError):
+    """No recording is where some were looked for."""
+
+    exit_code = 3
+
+
+class OutputError(AudioError):
+    """A file, a sound file or another, cannot be written where it is to go."""
+
+    exit_code = 5
+
+
 class ModelError(FxstError):
     """A model or checkpoint is missing, damaged, or made for something else."""
+
+    exit_code = 4
 
 
 class SettingsError(FxstError):
     """A parameter table, option or specification does not make sense."""
+
+    exit_code = 2
 
 
 class UndeclaredError(SettingsError):
