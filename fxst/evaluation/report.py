@@ -11,7 +11,7 @@ from fxst.errors import FxstError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Scored, checked_output
 from fxst.evaluation.summary import INPUT, Figure, Interval, Row, groups_of, hears, in_digits, sure_over
-from fxst.report import Entry, Grid, Page, Track, write_report
+from fxst.report import Entry, Grid, InMemory, Page, Track, write_report
 
 if TYPE_CHECKING:
     from fxst.evaluation.evaluate import Evaluation, Task
@@ -121,17 +121,17 @@ def _entry(task: "Task", index: int, scored: Scored) -> Entry:
     except FxstError as error:
         return Entry(scored.name, (), None, (str(error),))
     rate = item.sample_rate
-    tracks.append(Track("input", "input", item.input, rate))
-    tracks.append(Track("reference", "reference", item.reference, item.reference_sample_rate))
+    tracks.append(Track("input", "input", InMemory(item.input, sample_rate=rate)))
+    tracks.append(Track("reference", "reference", InMemory(item.reference, sample_rate=item.reference_sample_rate)))
     for system, render in task.systems.items():
         if system != INPUT:
             try:
                 output = checked_output(render, item)
             except FxstError:
                 continue  # its error stands in the notes
-            tracks.append(Track(system, "output", output.audio, rate, output.settings))
+            tracks.append(Track(system, "output", InMemory(output.audio, sample_rate=rate), output.settings))
     if item.target is not None:
-        tracks.append(Track("target", "target", item.target, rate, item.settings))
+        tracks.append(Track("target", "target", InMemory(item.target, sample_rate=rate), item.settings))
     title = scored.name if scored.group == scored.name else f"{scored.name}: {scored.group}"
     return Entry(title, tuple(tracks), _figures(scored), tuple(notes))
 

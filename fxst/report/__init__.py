@@ -5,5 +5,6 @@ It knows recordings, parameter tables and grids of text, and nothing of what the
 
 from fxst.report.content import Entry, Grid, Page, Track
 from fxst.report.page import write_report
+from fxst.report.recordings import InMemory, OnDisk, Recording, Survey
 
-__all__ = ["Entry", "Grid", "Page", "Track", "write_report"]
+__all__ = ["Entry", "Grid", "InMemory", "OnDisk", "Page", "Recording", "Survey", "Track", "write_report"]

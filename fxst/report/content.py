@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from fxst.audio import Samples
+from fxst.report.recordings import Recording
 from fxst.tables import Table
 
 __all__ = ["Entry", "Grid", "Page", "Role", "Track"]
@@ -19,18 +19,13 @@ class Track:
         label: What it is called.
         role: What it is to the others. An input, its outputs and its target share one time line; a reference has
             its own.
-        audio: The recording, in full.
-        sample_rate: Its samples a second.
+        recording: The recording itself, all of it.
         settings: The parameter table that made it from the entry's input, where there is one.
-
-    Shape:
-        audio: `(channels, time)`.
     """
 
     label: str
     role: Role
-    audio: Samples
-    sample_rate: int
+    recording: Recording
     settings: Table | None = None
 
 

@@ -1,6 +1,7 @@
 """What a page draws of an entry: spectra, equalisers, and what its compressors did."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -13,7 +14,7 @@ from fxst.plots import equaliser_response
 from fxst.report.charts import Curve, Panel, frequency_chart, legend, time_chart
 from fxst.report.content import Entry, Track
 from fxst.report.media import Excerpt, main_track
-from fxst.spectra import third_octaves
+from fxst.report.recordings import Recording
 from fxst.tables import Table
 
 __all__ = ["LONGEST_CURVE", "charts", "deepest", "styles"]
@@ -23,7 +24,7 @@ Array = NDArray[np.float64]
 LONGEST_CURVE: Final = 600
 """Points in a curve: more than a chart is pixels wide."""
 
-_OUTPUT_STYLES: Final = 8  # the style sheet's, which begin again after the last
+_STYLES: Final = {"output": 8, "reference": 3}  # the style sheet's, which begin again after the last
 _SPECTRUM_RANGE_DB: Final = 80.0
 _LOWEST_HZ: Final = 20.0
 _HIGHEST_HZ: Final = 20_000.0
@@ -36,14 +37,12 @@ _RUN_UP_SECONDS: Final = 5.0
 
 def styles(tracks: Sequence[Track]) -> tuple[str, ...]:
     """Give each track the style sheet's class that marks it in all charts and on its button."""
-    outputs = 0
+    seen: Counter[str] = Counter()
     result = []
     for track in tracks:
-        if track.role == "output":
-            result.append(f"output{outputs % _OUTPUT_STYLES + 1}")
-            outputs += 1
-        else:
-            result.append(track.role)
+        number = seen[track.role] % _STYLES[track.role] + 1 if track.role in _STYLES else ""
+        result.append(f"{track.role}{number}")
+        seen[track.role] += 1
     return tuple(result)
 
 
@@ -66,10 +65,9 @@ def charts(entry: Entry, key: str, excerpt: Excerpt) -> Iterator[tuple[str, str]
 def _spectra(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
     curves = []
     for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
-        hz, levels = third_octaves(track.audio, sample_rate=track.sample_rate)
-        if len(hz) > 1:  # a few milliseconds of sound have no spectrum to speak of
-            # The channels' mean power, and not their mixture's: what is out of phase is heard too.
-            curves.append(Curve(track.label, style, hz, 10 * np.log10(np.mean(10 ** (levels / 10), axis=0))))
+        survey = track.recording.survey
+        if len(survey.bands_hz) > 1:  # a few milliseconds of sound have no spectrum to speak of
+            curves.append(Curve(track.label, style, survey.bands_hz, survey.bands_db))
     if not curves:
         return
     high = 10 * math.ceil(max(float(curve.y.max()) for curve in curves) / 10)
@@ -88,7 +86,7 @@ def _spectra(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _equalisers(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
-    sample_rate = main_track(entry).sample_rate
+    sample_rate = main_track(entry).recording.sample_rate
     frequencies = np.geomspace(_LOWEST_HZ, min(_HIGHEST_HZ, sample_rate / 2.0001), _EQUALISER_POINTS)
     curves = [
         Curve(track.label, style, frequencies, response)
@@ -121,7 +119,7 @@ def _reductions(entry: Entry, key: str, excerpt: Excerpt) -> Iterator[tuple[str,
     panels = []
     summaries = []
     for track, style, table in _with_settings(entry):
-        for label, reduction in _reduction_of(table, inputs[0], excerpt):
+        for label, reduction in _reduction_of(table, inputs[0].recording, excerpt):
             if not reduction.size:
                 continue
             db = deepest(20 * np.log10(reduction.min(axis=0).astype(np.float64)))
@@ -144,22 +142,26 @@ def _reductions(entry: Entry, key: str, excerpt: Excerpt) -> Iterator[tuple[str,
     yield "Gain reduction, without make-up gain", drawn
 
 
-def _reduction_of(table: Table, track: Track, excerpt: Excerpt) -> Iterator[tuple[str, Samples]]:
-    """Render an excerpt, and read the meter of every compressor on the way."""
-    rate = track.sample_rate
-    first = max(0, round((excerpt.start - _RUN_UP_SECONDS) * rate))
-    begin = round(excerpt.start * rate)
-    last = begin + round(excerpt.seconds * rate)
-    x = np.ascontiguousarray(track.audio[:, first:last], np.float32)
-    compressors = [isinstance(effect, Compressor) for effect in table.chain.effects]
-    ending = max((index for index, found in enumerate(compressors) if found), default=-1)
-    steps = zip(table.chain.effects, table.chain.labels, table.chain.values(table), strict=True)
-    for index, (effect, label, values) in enumerate(steps):
-        if index > ending:
-            return  # nothing behind it is a compressor
+def _reduction_of(table: Table, recording: Recording, excerpt: Excerpt) -> Iterator[tuple[str, Samples]]:
+    """Render an excerpt, and read the meter of every compressor that is not out of the way."""
+    rate = recording.sample_rate
+    steps = [
+        (effect, label, values)
+        for effect, label, values in zip(
+            table.chain.effects, table.chain.labels, table.chain.values(table), strict=True
+        )
+        if not effect.is_transparent(values)
+    ]
+    ending = max((index for index, (effect, _, _) in enumerate(steps) if isinstance(effect, Compressor)), default=-1)
+    if ending < 0:
+        return
+    first = max(0.0, excerpt.start - _RUN_UP_SECONDS)
+    x = recording.read(start=first, seconds=excerpt.start - first + excerpt.seconds)
+    begin = round((excerpt.start - first) * rate)
+    for index, (effect, label, values) in enumerate(steps[: ending + 1]):  # nothing behind it is a compressor
         if isinstance(effect, Compressor):
             gain = effect.gain_reduction(x, values, sample_rate=rate)
-            yield label, gain[:, begin - first :]
+            yield label, gain[:, begin:]
         if index < ending:
             x = effect.exact(values, sample_rate=rate, channels=len(x))(x)
 

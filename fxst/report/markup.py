@@ -13,7 +13,8 @@ __all__ = ["grid", "parameters", "text"]
 
 # HTML has no place for these, in whatever form they are written; a file's name may hold them.
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_FIGURE: Final = re.compile(r"[-+\N{MINUS SIGN}±<>≤≥]?\s*[\d.]|[-\N{EN DASH}\N{EM DASH}]?$|n/a$")
+_FIGURE: Final = re.compile(r"[-+\N{MINUS SIGN}±<>≤≥]?\s*[\d.∞]|[-\N{EN DASH}\N{EM DASH}]?$|n/a$")
+_AWAY: Final = "out of the way"
 
 
 def text(words: str) -> str:
@@ -41,7 +42,8 @@ def grid(table: Grid) -> str:
 def parameters(tracks: Sequence[Track]) -> str:
     """Write the parameter tables of all tracks that have one: what one chain made, side by side.
 
-    Constants, which nobody turned, are folded away.
+    Constants, which nobody turned, are folded away, and what is out of the way is said to be so. Where a model told
+    how sure it was of each effect, that stands below.
     """
     chains: dict[str, list[tuple[Track, Table]]] = {}
     for track in tracks:
@@ -53,36 +55,66 @@ def parameters(tracks: Sequence[Track]) -> str:
 def _of_chain(made: Sequence[tuple[Track, Table]]) -> str:
     tables = [table for _, table in made]
     chain = tables[0].chain
-    rows = [[table[index] for table in tables] for index in range(len(tables[0]))]
-    turned = [row for row in rows if row[0].minimum != row[0].maximum]
-    constant = [row for row in rows if row[0].minimum == row[0].maximum]
-    caption = f"Parameters of the chain {chain.name}"
     labels = [track.label for track, _ in made]
+    unused = set(chain.labels).intersection(*(table.out_of_the_way for table in tables))
+    rows = [[table[index] for table in tables] for index in range(len(tables[0]))]
+    turned = [row for row in rows if row[0].minimum != row[0].maximum and row[0].effect not in unused]
+    constant = [row for row in rows if row[0].minimum == row[0].maximum and row[0].effect not in unused]
     parts = []
-    if turned:
-        parts.append(_scrolling(caption, _settings(labels, turned, ranges=True), style="parameters"))
+    if turned or unused:
+        body = [_effect(label, made, [row for row in turned if row[0].effect == label]) for label in chain.labels]
+        content = _head(labels, ranges=True) + f"<tbody>{''.join(body)}</tbody>"
+        parts.append(_scrolling(f"Parameters of the chain {chain.name}", content, style="parameters"))
+    parts += [_confidence(track, table, alone=len(made) == 1) for track, table in made if table.confidence]
     if constant:
         count = "1 constant" if len(constant) == 1 else f"{len(constant)} constants"
-        caption = f"Constants of the chain {chain.name}"
-        inner = _scrolling(caption, _settings(labels, constant, ranges=False), style="parameters")
+        body = [f"<tr>{_names(row)}{_cells(row)}</tr>" for row in constant]
+        content = _head(labels, ranges=False) + f"<tbody>{''.join(body)}</tbody>"
+        inner = _scrolling(f"Constants of the chain {chain.name}", content, style="parameters")
         parts.append(f'<details class="constants"><summary>{count}</summary>{inner}</details>')
     return "".join(parts)
 
 
-def _settings(labels: Sequence[str], rows: Sequence[Sequence[Setting]], *, ranges: bool) -> str:
+def _head(labels: Sequence[str], *, ranges: bool) -> str:
     columns = "".join(f'<th scope="col" class="figure">{text(label)}</th>' for label in labels)
     columns += '<th scope="col">Unit</th>' + ('<th scope="col" class="figure">Range</th>' if ranges else "")
+    return f'<thead><tr><th scope="col">Effect</th><th scope="col">Parameter</th>{columns}</tr></thead>'
+
+
+def _effect(label: str, made: Sequence[tuple[Track, Table]], rows: Sequence[Sequence[Setting]]) -> str:
+    """Write what can be turned of an effect; a table that has it out of the way has one cell, which says so."""
+    away = [label in table.out_of_the_way for _, table in made]
+    if all(away):
+        name = f'<th scope="row">{text(label)}</th>'
+        return f'<tr>{name}<td colspan="{len(made) + 3}" class="range">{_AWAY}</td></tr>'
     body = []
-    for row in rows:
+    for number, row in enumerate(rows):
+        cells = []
+        for setting, unused in zip(row, away, strict=True):
+            if not unused:
+                cells.append(f'<td class="figure">{_number(setting.value)}</td>')
+            elif not number:
+                cells.append(f'<td rowspan="{len(rows)}" class="figure range">{_AWAY}</td>')
         first = row[0]
-        cells = "".join(f'<td class="figure">{_number(setting.value)}</td>' for setting in row)
-        cells += f"<td>{text(first.unit)}</td>"
-        if ranges:
-            cells += f'<td class="figure range">{_number(first.minimum)} … {_number(first.maximum)}</td>'
-        name = f'<td>{text(first.effect)}</td><th scope="row">{text(first.parameter)}</th>'
-        body.append(f"<tr>{name}{cells}</tr>")
-    head = f'<tr><th scope="col">Effect</th><th scope="col">Parameter</th>{columns}</tr>'
-    return f"<thead>{head}</thead><tbody>{''.join(body)}</tbody>"
+        cells.append(f"<td>{text(first.unit)}</td>")
+        cells.append(f'<td class="figure range">{_number(first.minimum)} … {_number(first.maximum)}</td>')
+        body.append(f"<tr>{_names(row)}{''.join(cells)}</tr>")
+    return "".join(body)
+
+
+def _names(row: Sequence[Setting]) -> str:
+    return f'<td>{text(row[0].effect)}</td><th scope="row">{text(row[0].parameter)}</th>'
+
+
+def _cells(row: Sequence[Setting]) -> str:
+    values = "".join(f'<td class="figure">{_number(setting.value)}</td>' for setting in row)
+    return f"{values}<td>{text(row[0].unit)}</td>"
+
+
+def _confidence(track: Track, table: Table, *, alone: bool) -> str:
+    shares = ", ".join(f"{label} {share:.0%}" for label, share in table.confidence.items())
+    whose = "Wanted" if alone else f"{track.label}: wanted"
+    return f'<p class="note">{text(f"{whose}, as the model hears it: {shares}")}</p>'
 
 
 def _scrolling(caption: str, content: str, *, style: str) -> str:

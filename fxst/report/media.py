@@ -11,10 +11,10 @@ import numpy as np
 from fxst import audio
 from fxst.audio import Samples
 from fxst.report.content import Entry, Track
+from fxst.report.recordings import Recording
 
 __all__ = ["QUALITIES", "Excerpt", "Quality", "Sound", "encoded_bytes", "excerpts", "main_track", "sounds"]
 
-_STEPS_A_SECOND: Final = 10
 _PLAYED_RATES: Final = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 # What MP3 adds to a track's own length: a frame that tells the length, and the encoder's delay and padding.
 _PADDING_SECONDS: Final = 0.2
@@ -36,7 +36,7 @@ class Quality:
 
     def kilobits(self, track: Track) -> int:
         """Kilobits a second of a track."""
-        return self.stereo_kilobits if len(track.audio) == 2 else self.mono_kilobits
+        return self.stereo_kilobits if track.recording.channels == 2 else self.mono_kilobits
 
 
 # Rates that MP3 has at every sample rate from 16 kHz on.
@@ -65,15 +65,6 @@ class Excerpt:
 
     start: float
     seconds: float
-
-    def of(self, x: Samples, *, sample_rate: int) -> Samples:
-        """Cut it from a recording.
-
-        Shape:
-            `(channels, time)` to `(channels, time)`.
-        """
-        first = round(self.start * sample_rate)
-        return x[:, first : first + round(self.seconds * sample_rate)]
 
 
 @dataclass(frozen=True)
@@ -107,13 +98,12 @@ def excerpts(entry: Entry, *, seconds: float) -> tuple[Excerpt, ...]:
     Returns:
         A stretch for each track.
     """
-    main = main_track(entry)
-    shared = _loudest(main.audio, sample_rate=main.sample_rate, seconds=seconds)
+    shared = _loudest(main_track(entry).recording, seconds=seconds)
     result = []
     for track in entry.tracks:
-        length = track.audio.shape[1] / track.sample_rate
+        length = track.recording.survey.seconds
         if track.role == "reference":
-            result.append(_loudest(track.audio, sample_rate=track.sample_rate, seconds=seconds))
+            result.append(_loudest(track.recording, seconds=seconds))
         else:
             start = min(shared.start, length)
             result.append(Excerpt(start, min(shared.seconds, length - start)))
@@ -124,7 +114,7 @@ def encoded_bytes(entry: Entry, quality: Quality) -> int:
     """Tell how much room an entry's sound takes on the page at most, without encoding it."""
     total = 0
     for track in entry.tracks:
-        seconds = min(track.audio.shape[1] / track.sample_rate, quality.seconds) + _PADDING_SECONDS
+        seconds = min(track.recording.survey.seconds, quality.seconds) + _PADDING_SECONDS
         total += 4 * math.ceil(seconds * quality.kilobits(track) * 125 / 3) + 4
     return total
 
@@ -145,7 +135,7 @@ def sounds(entry: Entry, quality: Quality) -> tuple[tuple[Sound, ...], float]:
     """
     rate = played_rate(entry.tracks)
     heard = [
-        _playable(excerpt.of(track.audio, sample_rate=track.sample_rate), source_rate=track.sample_rate, rate=rate)
+        _playable(track.recording, excerpt, rate=rate)
         for track, excerpt in zip(entry.tracks, excerpts(entry, seconds=quality.seconds), strict=True)
     ]
     peak = max((float(np.abs(x).max()) for x in heard if x.size), default=0.0)
@@ -167,28 +157,23 @@ def sounds(entry: Entry, quality: Quality) -> tuple[tuple[Sound, ...], float]:
 
 def played_rate(tracks: Sequence[Track]) -> int:
     """Choose the sample rate at which tracks are played: the highest among them, or the next that MP3 has."""
-    highest = max(track.sample_rate for track in tracks)
+    highest = max(track.recording.sample_rate for track in tracks)
     return next((rate for rate in _PLAYED_RATES if rate >= highest), _PLAYED_RATES[-1])
 
 
-def _playable(x: Samples, *, source_rate: int, rate: int) -> Samples:
+def _playable(recording: Recording, excerpt: Excerpt, *, rate: int) -> Samples:
+    x = recording.read(start=excerpt.start, seconds=excerpt.seconds)
     if len(x) > 2:
         x = audio.mono(x)
-    return audio.resample(x, source_rate=source_rate, target_rate=rate)
+    return audio.resample(x, source_rate=recording.sample_rate, target_rate=rate)
 
 
-def _loudest(x: Samples, *, sample_rate: int, seconds: float) -> Excerpt:
+def _loudest(recording: Recording, *, seconds: float) -> Excerpt:
     """Find the stretch with the most power, to a tenth of a second."""
-    length = x.shape[1] / sample_rate
-    if length <= seconds:
-        return Excerpt(0.0, length)
-    step = max(1, sample_rate // _STEPS_A_SECOND)
-    steps = x.shape[1] // step
-    power = np.zeros(steps)
-    for channel in x:
-        # Row by row: the square of a whole recording would be a second one.
-        power += [float(np.dot(row, row)) for row in channel[: steps * step].reshape(steps, step)]
-    window = min(steps, round(seconds * sample_rate / step))
-    total = np.concatenate([[0.0], np.cumsum(power)])
+    survey = recording.survey
+    if survey.seconds <= seconds:
+        return Excerpt(0.0, survey.seconds)
+    total = np.concatenate([[0.0], np.cumsum(survey.step_powers)])
+    window = min(len(survey.step_powers), round(seconds / survey.step_seconds))
     first = int(np.argmax(total[window:] - total[:-window]))
-    return Excerpt(min(first * step / sample_rate, length - seconds), seconds)
+    return Excerpt(min(first * survey.step_seconds, survey.seconds - seconds), seconds)

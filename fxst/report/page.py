@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from fxst.report.content import Entry, Page
 from fxst.report.curves import charts, styles
 from fxst.report.markup import grid, parameters, text
 from fxst.report.media import QUALITIES, Excerpt, Quality, Sound, encoded_bytes, excerpts, main_track, sounds
+from fxst.report.recordings import InMemory
 
 __all__ = ["LARGEST_BYTES", "write_report"]
 
@@ -66,14 +67,13 @@ def _html(page: Page) -> str:
     head = "".join(f"<p>{text(words)}</p>" for words in page.lead)
     head += "".join(grid(table) for table in page.grids)
     fixed = len(head.encode()) + sum(len(part) for part in _files().values()) + 10_000
-    entries = [_finite(entry) for entry in page.entries]
-    parts, quality = _fitted(entries, LARGEST_BYTES - fixed)
-    left_out = [entry.title for entry in entries[len(parts) :]]
+    parts, quality = _fitted(page.entries, LARGEST_BYTES - fixed)
+    left_out = len(page.entries) - len(parts)
     content = []
     for part in parts:
         content.append(_entry(part, quality))
     if left_out:
-        count = "The last entry is" if len(left_out) == 1 else f"The last {len(left_out)} entries are"
+        count = "The last entry is" if left_out == 1 else f"The last {left_out} entries are"
         head += f'<p class="note">{count} left out, so that this page stays below 5 MB; the tables count all.</p>'
     if parts:
         head += (
@@ -104,7 +104,7 @@ def _fitted(entries: Sequence[Entry], room: int) -> tuple[list[_Part], Quality]:
 
 def _part(entry: Entry, key: str, quality: Quality) -> _Part:
     heard = excerpts(entry, seconds=quality.seconds)
-    notes = [*entry.notes, *_excerpt_notes(entry, heard)]
+    notes = [*entry.notes, *_mended_note(entry), *_excerpt_notes(entry, heard)]
     tables = grid(entry.figures) if entry.figures is not None else ""
     tables += parameters(entry.tracks)
     main = entry.tracks.index(main_track(entry))
@@ -118,7 +118,7 @@ def _part(entry: Entry, key: str, quality: Quality) -> _Part:
 def _excerpt_notes(entry: Entry, heard: Sequence[Excerpt]) -> Iterator[str]:
     main = main_track(entry)
     for track, excerpt in zip(entry.tracks, heard, strict=True):
-        length = track.audio.shape[1] / track.sample_rate
+        length = track.recording.survey.seconds
         if excerpt.seconds < length - 0.01 and (track is main or track.role == "reference"):
             yield (
                 f"Heard of {track.label}: its loudest {excerpt.seconds:.0f} s of {_clock(length)}, from "
@@ -209,16 +209,10 @@ def _hashed(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def _finite(entry: Entry) -> Entry:
-    """Silence what is no number, which a broken output may hold, and say so."""
-    broken = [track.label for track in entry.tracks if not np.isfinite(track.audio).all()]
-    if not broken:
-        return entry
-    tracks = tuple(
-        replace(track, audio=np.nan_to_num(track.audio, nan=0.0, posinf=0.0, neginf=0.0)) for track in entry.tracks
-    )
-    note = f"{', '.join(broken)}: samples that are not finite numbers are silent here."
-    return replace(entry, tracks=tracks, notes=(*entry.notes, note))
+def _mended_note(entry: Entry) -> Iterator[str]:
+    mended = [track.label for track in entry.tracks if isinstance(track.recording, InMemory) and track.recording.mended]
+    if mended:
+        yield f"{', '.join(mended)}: samples that are not finite numbers are silent here."
 
 
 def _clock(seconds: float) -> str:

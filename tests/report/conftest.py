@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fxst.chain import CHAINS
-from fxst.report import Entry, Grid, Page, Track, write_report
+from fxst.report import Entry, Grid, InMemory, Page, Track, write_report
 from fxst.tables import Table
 
 SAMPLE_RATE = 24_000
@@ -14,6 +14,11 @@ CHAIN = CHAINS["eq-comp"]
 SWEEP_HZ_A_SECOND = 600.0
 BEGIN_HZ = {"Input": 500.0, "Output": 4000.0, "Target": 7500.0}
 REFERENCE_HZ = 200.0
+
+
+def track(label, role, x, settings=None, *, sample_rate=SAMPLE_RATE):
+    """A track in memory."""
+    return Track(label, role, InMemory(x, sample_rate=sample_rate), settings)
 
 
 def table(seed):
@@ -41,11 +46,11 @@ def entry(number):
     return Entry(
         f"entry {number}",
         (
-            Track("Input", "input", sound(BEGIN_HZ["Input"]), SAMPLE_RATE),
-            Track("Reference", "reference", reference, SAMPLE_RATE),
-            Track("Output", "output", sound(BEGIN_HZ["Output"]), SAMPLE_RATE, table(number)),
-            Track("Another", "output", sound(BEGIN_HZ["Output"]), SAMPLE_RATE, table(number + 100)),
-            Track("Target", "target", sound(BEGIN_HZ["Target"]), SAMPLE_RATE, table(number + 200)),
+            track("Input", "input", sound(BEGIN_HZ["Input"])),
+            track("Reference", "reference", reference),
+            track("Output", "output", sound(BEGIN_HZ["Output"]), table(number)),
+            track("Another", "output", sound(BEGIN_HZ["Output"]), table(number + 100)),
+            track("Target", "target", sound(BEGIN_HZ["Target"]), table(number + 200)),
         ),
         Grid("Figures", ("System", "MRSTFT", "PESQ"), (("Output", "0.61", "3.02"), ("Another", "0.80", "2.50"))),
     )

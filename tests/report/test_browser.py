@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fxst.report import Entry, Page, Track, write_report
+from fxst.report import Entry, InMemory, Page, Track, write_report
 
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
@@ -231,7 +231,10 @@ def test_at_the_end_it_stops_or_repeats(ten):
 
 def test_same_loudness_turns_down_what_is_louder(open_page, tmp_path, speech):
     x = speech(24_000, seconds=3)
-    tracks = (Track("Input", "input", 0.1 * x, 24_000), Track("Output", "output", x, 24_000))
+    tracks = (
+        Track("Input", "input", InMemory(0.1 * x, sample_rate=24_000)),
+        Track("Output", "output", InMemory(x, sample_rate=24_000)),
+    )
     write_report(tmp_path / "report.html", Page("Levels", entries=(Entry("levels", tracks),)))
     shown = open_page(tmp_path / "report.html")
     # The gains themselves: speech is not steady enough to be compared by ear while it goes on.

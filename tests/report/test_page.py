@@ -13,7 +13,7 @@ import torch
 
 from fxst.chain import CHAINS
 from fxst.errors import FxstError
-from fxst.report import Entry, Grid, Page, Track, page, write_report
+from fxst.report import Entry, Grid, InMemory, Page, Track, page, write_report
 from fxst.tables import Table
 
 RATE = 24_000
@@ -59,6 +59,11 @@ def outline(path):
 def noise(seconds, level=0.1, channels=1, seed=0):
     generator = np.random.default_rng(seed)
     return (level * generator.standard_normal((channels, round(seconds * RATE)))).astype(np.float32)
+
+
+def track(label, role, x, settings=None, *, sample_rate=RATE):
+    """A track in memory."""
+    return Track(label, role, InMemory(x, sample_rate=sample_rate), settings)
 
 
 def table(**changes):
@@ -132,9 +137,9 @@ HOSTILE = """<script>alert('x')</script></title>"><img src=x onerror=alert(1)> &
 def test_names_stay_text_whatever_they_hold(tmp_path):
     def make(name, folder):
         tracks = (
-            Track(name, "input", noise(0.5), RATE),
-            Track(name, "reference", noise(0.5), RATE),
-            Track(name, "output", noise(0.5), RATE, Table(replace(CHAIN, name=name), CHAIN.defaults())),
+            track(name, "input", noise(0.5)),
+            track(name, "reference", noise(0.5)),
+            track(name, "output", noise(0.5), Table(replace(CHAIN, name=name), CHAIN.defaults())),
         )
         grid = Grid(name, (name, name), ((name, name),))
         entry = Entry(name, tracks, grid, (name,))
@@ -151,7 +156,7 @@ def test_names_stay_text_whatever_they_hold(tmp_path):
 
 
 def test_what_html_cannot_hold_is_marked_and_never_stops_the_page(tmp_path):
-    path = written(tmp_path, Entry("a\x00b\x1bc\udcffd\ufffee", (Track("x", "input", noise(0.5), RATE),)))
+    path = written(tmp_path, Entry("a\x00b\x1bc\udcffd\ufffee", (track("x", "input", noise(0.5)),)))
     assert "a\ufffdb\ufffdc\ufffdd\ufffde" in path.read_text(encoding="utf-8")
 
 
@@ -161,7 +166,7 @@ def test_what_was_in_step_stays_in_step(tmp_path):
     for role, channels, seed in (("input", 1, 1), ("output", 2, 2), ("target", 1, 3)):
         x = noise(2, 0.005, channels, seed)
         x[:, RATE + 123] = 0.9
-        tracks.append(Track(role, role, x, RATE))
+        tracks.append(track(role, role, x))
     found = decoded(written(tmp_path, Entry("clicks", tuple(tracks))))
     assert [rate for _, rate in found] == [RATE] * 3
     assert [len(x) for x, _ in found] == [2 * RATE] * 3
@@ -173,8 +178,13 @@ def test_every_sample_rate_can_be_played_and_tracks_share_one(tmp_path):
     for first, second, played in ((8_000, 8_000, 16_000), (22_050, 44_100, 44_100), (96_000, 12_345, 48_000)):
         time = np.arange(second) / second
         tracks = (
-            Track("Input", "input", noise(first / RATE), first),
-            Track("Reference", "reference", 0.5 * np.sin(2 * np.pi * 440 * time)[None].astype(np.float32), second),
+            track("Input", "input", noise(first / RATE), sample_rate=first),
+            track(
+                "Reference",
+                "reference",
+                0.5 * np.sin(2 * np.pi * 440 * time)[None].astype(np.float32),
+                sample_rate=second,
+            ),
         )
         (x, rate), (y, other) = decoded(written(tmp_path, Entry("rates", tracks)))
         assert rate == other == played
@@ -185,7 +195,7 @@ def test_every_sample_rate_can_be_played_and_tracks_share_one(tmp_path):
 def test_over_full_scale_all_are_played_lower_by_the_same_and_the_page_says_so(tmp_path):
     time = np.arange(RATE) / RATE
     tone = np.sin(2 * np.pi * 1000 * time)[None].astype(np.float32)
-    tracks = (Track("Input", "input", 0.25 * tone, RATE), Track("Output", "output", 2 * tone, RATE))
+    tracks = (track("Input", "input", 0.25 * tone), track("Output", "output", 2 * tone))
     path = written(tmp_path, Entry("loud", tracks))
     (x, _), (y, _) = decoded(path)
     assert np.abs(y).max() == pytest.approx(0.95, abs=0.01)  # the encoder's own 0.4 dB of room, in all tracks alike
@@ -197,8 +207,8 @@ def test_over_full_scale_all_are_played_lower_by_the_same_and_the_page_says_so(t
 
 def test_same_loudness_brings_all_down_to_the_quietest(tmp_path):
     x = noise(2, 0.02)
-    tracks = (Track("Input", "input", 4 * x, RATE), Track("Output", "output", x, RATE))
-    tracks += (Track("Target", "target", 0 * x, RATE),)
+    tracks = (track("Input", "input", 4 * x), track("Output", "output", x))
+    tracks += (track("Target", "target", 0 * x),)
     found = outline(written(tmp_path, Entry("levels", tracks)))
     gains = [float(attributes["data-matched"]) for _, attributes in found.with_class("track")]
     assert gains == pytest.approx([0.25, 1, 1], rel=1e-3)
@@ -211,9 +221,9 @@ def test_of_a_long_recording_the_loudest_passage_is_heard_from_all_at_the_same_t
     marked[:, 25 * RATE] = 0.95
     reference = noise(15, 0.01)
     tracks = (
-        Track("Input", "input", x, RATE),
-        Track("Reference", "reference", reference, RATE),
-        Track("Output", "output", marked, RATE),
+        track("Input", "input", x),
+        track("Reference", "reference", reference),
+        track("Output", "output", marked),
     )
     path = written(tmp_path, Entry("long", tracks))
     (heard, _), (other, _), (mark, _) = decoded(path)
@@ -226,7 +236,7 @@ def test_of_a_long_recording_the_loudest_passage_is_heard_from_all_at_the_same_t
 
 
 def test_where_there_is_too_much_to_hear_excerpts_shorten_then_entries_go_and_the_page_says_so(tmp_path, monkeypatch):
-    entries = [Entry(f"entry {n}", (Track("Input", "input", noise(12, seed=n), RATE),)) for n in range(4)]
+    entries = [Entry(f"entry {n}", (track("Input", "input", noise(12, seed=n)),)) for n in range(4)]
     sizes, seconds, kept = [], [], []
     for limit in (900_000, 400_000, 250_000, 130_000):
         monkeypatch.setattr(page, "LARGEST_BYTES", limit)
@@ -250,7 +260,7 @@ def test_what_is_no_number_is_silent_and_named(tmp_path):
     broken = noise(1)
     broken[0, 100:200] = np.nan
     broken[0, 300] = np.inf
-    tracks = (Track("Input", "input", noise(1), RATE), Track("Broken", "output", broken, RATE, table()))
+    tracks = (track("Input", "input", noise(1)), track("Broken", "output", broken, table()))
     path = written(tmp_path, Entry("broken", tracks))
     assert "Broken: samples that are not finite" in path.read_text(encoding="utf-8")
     assert "nan" not in re.sub(r'class="sound">[^<]*<', "", path.read_text(encoding="utf-8"))
@@ -259,10 +269,10 @@ def test_what_is_no_number_is_silent_and_named(tmp_path):
 def test_the_smallest_page_and_the_shortest_sound(tmp_path):
     assert outline(written(tmp_path)).with_class("player") == []
     tiny = np.full((1, 1), 0.1, np.float32)
-    found = outline(written(tmp_path, Entry("tiny", (Track("Input", "input", tiny, RATE, table()),))))
+    found = outline(written(tmp_path, Entry("tiny", (track("Input", "input", tiny, table()),))))
     assert len(found.with_class("player")) == 1
     silence = np.zeros((2, RATE), np.float32)
-    tracks = (Track("Input", "input", silence, RATE), Track("Output", "output", silence, RATE, table()))
+    tracks = (track("Input", "input", silence), track("Output", "output", silence, table()))
     text = written(tmp_path, Entry("silence", tracks)).read_text(encoding="utf-8")
     assert "at most 0.0 dB" in text
 
@@ -273,10 +283,10 @@ def test_parameters_of_one_chain_stand_side_by_side_and_constants_are_folded_awa
     other = Table(CHAINS["eq"], CHAINS["eq"].settings(knobs))
     x = noise(0.5)
     tracks = (
-        Track("Input", "input", x, RATE),
-        Track("First", "output", x, RATE, first),
-        Track("Second", "target", x, RATE, second),
-        Track("Third", "output", x, RATE, other),
+        track("Input", "input", x),
+        track("First", "output", x, first),
+        track("Second", "target", x, second),
+        track("Third", "output", x, other),
     )
     text = written(tmp_path, Entry("tables", tracks)).read_text(encoding="utf-8")
     row = re.search(r"<tr><td>compressor</td><th[^>]*>ratio</th>(.*?)</tr>", text)[1]
