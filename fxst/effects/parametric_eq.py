@@ -1,6 +1,7 @@
 """Parametric equaliser: shelves and peaks in series."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -49,10 +50,10 @@ def section(kind: Kind, a: Any, q: Any, k: Any) -> tuple[tuple[Any, Any, Any], t
 
 def _band_names(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
     """Name the bands: shelves after their kind, peaks by number, and any second shelf by number too."""
-    names = []
-    for index, kind in enumerate(kinds):
-        number = kinds[: index + 1].count(kind)
-        names.append(kind if kinds.count(kind) == 1 and kind != "peak" else f"{kind}{number}")
+    count, seen, names = Counter(kinds), Counter[str](), []
+    for kind in kinds:
+        seen[kind] += 1
+        names.append(kind if count[kind] == 1 and kind != "peak" else f"{kind}{seen[kind]}")
     return tuple(names)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxst.dsp import fast_fft_size
+from fxst.models.sizes import from_plain
 
 __all__ = ["ProxyModel", "ProxyModelConfig"]
 
@@ -18,6 +19,9 @@ QUIET = 1e-4
 
 RINGING_SAMPLES = 4096
 """Length of a tone curve's kernel; it is made at twice the length, so that what rings longer does not fold back."""
+
+MOST_LAYERS = 12
+"""With so many dilated layers, each three times as wide as the one before, a second of sound is long passed."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,18 @@ class ProxyModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """Write the sizes as plain data."""
         return asdict(self)
+
+    @staticmethod
+    def from_dict(data: Any) -> "ProxyModelConfig":
+        """Read the sizes back from plain data.
+
+        Raises:
+            ValueError: They are not a proxy's.
+        """
+        config = from_plain(ProxyModelConfig, data)
+        if config.gain_layers > MOST_LAYERS:
+            raise ValueError(f"gain_layers is above {MOST_LAYERS}")
+        return config
 
 
 class ProxyModel(nn.Module):

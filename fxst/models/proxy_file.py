@@ -10,11 +10,10 @@ from fxst.chain import Chain
 from fxst.effects import Effect
 from fxst.errors import ModelError
 from fxst.models import checkpoint
+from fxst.models.card import PROXY_FORMAT, find
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
 
 __all__ = ["Proxy", "load", "load_shipped", "save"]
-
-FORMAT = "fxst-proxy"
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def save(folder: Path, model: ProxyModel, effect: Effect, *, card: dict[str, Any
         card: What else to tell of it.
     """
     chain = Chain(effect.name, (effect,))
-    checkpoint.write(folder, FORMAT, model, chain, sample_rate=model.config.sample_rate, card=card)
+    checkpoint.write(folder, PROXY_FORMAT, model, chain, sample_rate=model.config.sample_rate, card=card)
 
 
 def load(name_or_path: str | Path, *, device: str = "cpu") -> Proxy:
@@ -110,12 +109,13 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Proxy:
     """
 
     def build(card: dict[str, Any], _: dict[str, Tensor]) -> ProxyModel:
-        return ProxyModel(ProxyModelConfig(**card["model"]))
+        return ProxyModel(ProxyModelConfig.from_dict(card["model"]))
 
-    folder = checkpoint.find(name_or_path, "proxy")
-    model, chain, sample_rate, card = checkpoint.read(folder, (FORMAT,), build)
+    folder = find(name_or_path, "proxy")
+    model, chain, card = checkpoint.read(folder, (PROXY_FORMAT,), build)
+    sample_rate: int = card["sample_rate"]
     if len(chain.effects) != 1 or sample_rate != model.config.sample_rate:
-        raise ModelError(f"The proxy {folder} is damaged (its parts do not agree); restore its files.")
+        raise ModelError(f"The proxy {str(folder)!r} is damaged (its parts do not agree); restore its files.")
     return Proxy(model.to(device), chain.effects[0], sample_rate, card, folder)
 
 

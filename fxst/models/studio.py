@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxst.models.ear import FLOOR, Ear, octave_centres
+from fxst.models.sizes import from_plain
 from fxst.models.style import Decision
 
 __all__ = ["CENTRE_HZ", "Fitter", "StudioModel", "StudioModelConfig", "centred"]
@@ -17,6 +18,9 @@ DROPPED: Final = 0.1
 
 CENTRE_HZ: Final = (80.0, 10_000.0)
 """Over these frequencies an equaliser's curve leaves the level as it is on average."""
+
+WINDOW_SECONDS: Final = (0.25, 60.0)
+"""How short and how long an analysis window may be."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,18 @@ class StudioModelConfig:
         return asdict(self)
 
     @staticmethod
-    def from_dict(data: dict[str, Any]) -> "StudioModelConfig":
-        """Read the sizes back from plain data."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return StudioModelConfig(**values)
+    def from_dict(data: Any) -> "StudioModelConfig":
+        """Read the sizes back from plain data.
+
+        Raises:
+            ValueError: They are not a studio model's.
+        """
+        config = from_plain(StudioModelConfig, data)
+        if not config.n_curve_knobs <= config.gain_knob < config.n_knobs or not config.gain_db:
+            raise ValueError("its gain is no knob behind the equaliser's")
+        if not WINDOW_SECONDS[0] <= config.window_seconds <= WINDOW_SECONDS[1]:
+            raise ValueError("window_seconds is not between {} and {}".format(*WINDOW_SECONDS))
+        return config
 
 
 class StudioModel(nn.Module):

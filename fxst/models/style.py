@@ -1,14 +1,18 @@
 """The style model: hears an input and a reference, and says where the knobs should be."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from torch import Tensor, nn
 
 from fxst.models.controller import Controller
 from fxst.models.encoder import Encoder, EncoderConfig
+from fxst.models.sizes import from_plain
 
 __all__ = ["Decision", "StyleModel", "StyleModelConfig"]
+
+LONGEST_WINDOW: Final = 1 << 20
+"""The longest analysis window, in samples."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,16 @@ class StyleModelConfig:
         return asdict(self)
 
     @staticmethod
-    def from_dict(data: dict[str, Any]) -> "StyleModelConfig":
-        """Read the sizes back from plain data."""
-        encoder: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["encoder"].items()}
-        return StyleModelConfig(data["n_knobs"], EncoderConfig(**encoder), tuple(data["hidden"]))
+    def from_dict(data: Any) -> "StyleModelConfig":
+        """Read the sizes back from plain data.
+
+        Raises:
+            ValueError: They are not a style model's.
+        """
+        config = from_plain(StyleModelConfig, data)
+        if not Encoder.spectrum_fft <= config.encoder.window_samples <= LONGEST_WINDOW:
+            raise ValueError(f"window_samples is not between {Encoder.spectrum_fft} and {LONGEST_WINDOW}")
+        return config
 
 
 class Decision(NamedTuple):

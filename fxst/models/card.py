@@ -1,0 +1,215 @@
+"""A model's two files, sealed by one hash over both: found, read and written here, and nothing in them can execute.
+
+Format version 2, a folder with two files:
+
+- `model.safetensors`: every weight, and of a style model the encoder's mel filters;
+- `card.json`: `format`, `format_version`, `sha256`, the sample rate, the chain's full specification (of a proxy, a
+  chain of its one effect), the model's sizes, and what a person wants to know of it: data, command, steps, losses.
+
+`sha256` is the hash of the weights' bytes and, behind them, of the card's, with these 64 digits left out of it; a shell
+finds it by `cat model.safetensors <(sed '0,/"sha256"/s/"sha256": "[^"]*"/"sha256": ""/' card.json) | sha256sum`.
+
+Reading a card needs no torch.
+"""
+
+import hashlib
+import json
+import math
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+from fxst.errors import ModelError
+
+__all__ = [
+    "FORMAT_VERSION",
+    "PROXY_FORMAT",
+    "STUDIO_FORMAT",
+    "STYLE_FORMAT",
+    "STYLE_FORMATS",
+    "find",
+    "pretrained_folder",
+    "read_card",
+    "read_files",
+    "weights_file",
+    "write_files",
+]
+
+STYLE_FORMAT: Final = "fxst-style"
+STUDIO_FORMAT: Final = "fxst-studio"
+PROXY_FORMAT: Final = "fxst-proxy"
+STYLE_FORMATS: Final = (STYLE_FORMAT, STUDIO_FORMAT)
+FORMAT_VERSION: Final = 2
+
+CALLED: Final = {STYLE_FORMAT: "style model", STUDIO_FORMAT: "style model", PROXY_FORMAT: "proxy"}
+"""What a person calls a model of each format."""
+
+LARGEST_CARD_BYTES: Final = 1 << 20
+LARGEST_WEIGHTS_BYTES: Final = 1 << 28
+"""More than any model of fxst's needs; a larger file is no such model, and is not read."""
+
+SAMPLE_RATES: Final = (8000, 768_000)
+"""Between these a model's sample rate lies, in Hz."""
+
+
+def pretrained_folder() -> Path:
+    """Find the shipped models: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "pretrained"
+    return inside if inside.is_dir() else package.parent / "pretrained"
+
+
+def weights_file(folder: Path) -> Path:
+    """Name the file of a model's weights."""
+    return folder / "model.safetensors"
+
+
+def find(name_or_path: str | Path, *kinds: str) -> Path:
+    """Find a model's folder: a shipped model's by its name, or any that exists.
+
+    Args:
+        name_or_path: The name, or the folder's path.
+        kinds: Which shipped models have names here, in the order in which they are looked for: `style`, `proxy`.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    folder = Path(name_or_path)
+    if _has_card(folder):
+        return folder
+    names: list[str] = []
+    for kind in kinds:
+        shipped = pretrained_folder() / kind
+        if len(folder.parts) == 1 and _has_card(shipped / folder):
+            return shipped / folder
+        names += sorted(path.parent.name for path in shipped.glob("*/card.json"))
+    what = "proxy" if kinds == ("proxy",) else "model"
+    raise ModelError(
+        f"There is no {what} {str(name_or_path)!r}: shipped are {', '.join(names) or 'none'}; or name a folder with a "
+        "card.json."
+    )
+
+
+def _has_card(folder: Path) -> bool:
+    try:
+        return (folder / "card.json").is_file()
+    except OSError:  # a name that is too long, a folder that is forbidden
+        return False
+
+
+def read_card(folder: Path, formats: tuple[str, ...]) -> dict[str, Any]:
+    """Read what a model's card tells, without its weights: whether the card was changed, `read_files` finds out.
+
+    Args:
+        folder: The model's.
+        formats: Those that it may have.
+
+    Raises:
+        ModelError: There is no such card, or it is of another format or an unknown version.
+    """
+    return _parse(_bytes(folder, folder / "card.json", LARGEST_CARD_BYTES), folder, formats)
+
+
+def read_files(folder: Path, formats: tuple[str, ...]) -> tuple[dict[str, Any], bytes]:
+    """Read a model's card and weights, and check that both are as they were written.
+
+    Args:
+        folder: The model's.
+        formats: Those that it may have.
+
+    Raises:
+        ModelError: A file is missing, damaged or changed, or of another format or an unknown version.
+    """
+    text = _bytes(folder, folder / "card.json", LARGEST_CARD_BYTES)
+    card = _parse(text, folder, formats)
+    weights = _bytes(folder, weights_file(folder), LARGEST_WEIGHTS_BYTES)
+    seal = card.get("sha256")
+    if not isinstance(seal, str) or _seal(text.replace(_line(seal), _line(""), 1), weights) != seal:
+        raise ModelError(
+            f"The model {str(folder)!r} is not as it was written: its card or its weights were damaged or changed; "
+            "restore both files."
+        )
+    return card, weights
+
+
+def write_files(folder: Path, kind: str, head: dict[str, Any], card: dict[str, Any], weights: bytes) -> None:
+    """Write a model's two files, the card last, so that a folder with a card is whole.
+
+    Args:
+        folder: Where to; made where it does not exist.
+        kind: The model's format.
+        head: What is needed to use the model.
+        card: What else to tell of it. What it has in common with the head is left out: a card that was read and is
+            written again has an older head.
+        weights: The bytes of the weights' file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    first: dict[str, Any] = {"format": kind, "format_version": FORMAT_VERSION, "sha256": "", **head}
+    text = (json.dumps(_plain(first | card | first), indent=1, allow_nan=False) + "\n").encode("ascii")
+    weights_file(folder).write_bytes(weights)
+    (folder / "card.json").write_bytes(text.replace(_line(""), _line(_seal(text, weights)), 1))
+
+
+def _line(seal: str) -> bytes:
+    return f'"sha256": "{seal}"'.encode("utf-8", "surrogatepass")
+
+
+def _seal(text: bytes, weights: bytes) -> str:
+    return hashlib.sha256(weights + text).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Write data as JSON has it, which knows no NaN: a loss that was none is null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _bytes(folder: Path, path: Path, largest: int) -> bytes:
+    try:
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode):
+            raise ModelError(f"The model {str(folder)!r} has a {path.name} that is no file; restore its files.")
+        if info.st_size > largest:
+            raise ModelError(
+                f"The model {str(folder)!r} has a {path.name} that is larger than any of fxst's; restore its files."
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ModelError(
+            f"The model {str(folder)!r} cannot be read ({path.name}: {reason.lower()}); restore its files."
+        ) from error
+
+
+def _parse(text: bytes, folder: Path, formats: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        card: Any = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            f"The model {str(folder)!r} cannot be read (card.json: {' '.join(str(error).split())}); restore its files."
+        ) from error
+    found = card.get("format") if isinstance(card, dict) else None
+    if not isinstance(card, dict) or found not in formats:
+        wanted, other = CALLED[formats[0]], CALLED.get(str(found))
+        is_none = f"{str(folder)!r} is a {other}, and no" if other else f"{str(folder / 'card.json')!r} is no card of a"
+        raise ModelError(f"{is_none} {wanted}: name the folder of one.")
+    version = card.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"The model {str(folder)!r} has format version {version!r:.40}, and this fxst reads version "
+            f"{FORMAT_VERSION}; update fxst, or train the model again."
+        )
+    rate = card.get("sample_rate")
+    if not isinstance(rate, int) or isinstance(rate, bool) or not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
+        raise ModelError(
+            f"The model {str(folder)!r} is damaged (it has no sample rate of {SAMPLE_RATES[0]} to {SAMPLE_RATES[1]} "
+            "Hz); restore its files."
+        )
+    return card
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number of JSON")
