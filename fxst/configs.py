@@ -12,9 +12,9 @@ from typing import Any, Literal
 __all__ = ["ApplyConfig", "DatasetConfig", "EvalConfig", "ProxyConfig", "StyleConfig", "argument", "option"]
 
 
-def argument(help: str, *, metavar: str | None = None, default: Any = ...) -> Any:
-    """Declare a positional argument of a command; `default` makes it optional."""
-    metadata = {"help": help, "argument": True, "metavar": metavar}
+def argument(help: str, *, metavar: str | None = None, default: Any = ..., required: bool = True) -> Any:
+    """Declare a positional argument of a command; `default` makes it optional, and so does not `required`."""
+    metadata = {"help": help, "argument": True, "metavar": metavar, "required": required}
     if default is ...:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -162,11 +162,14 @@ class ApplyConfig:
     """
 
     inputs: tuple[Path, ...] = argument(
-        "Recordings, or folders of recordings with all that is below them.", metavar="INPUT"
+        "Recordings, folders of recordings, or quoted patterns such as 'in/**/*.wav'; - alone is standard input.",
+        metavar="INPUT",
+        required=False,
     )
     output: Path = option(
         MISSING,
-        "The file to write; for several recordings or a folder, the folder to write them to, as they lie in theirs.",
+        "The file to write; for several recordings or a folder, the folder to write them to, as they lie in theirs. "
+        "With - the sound goes to standard output, as WAV.",
         flags=("--output", "-o"),
         metavar="OUT",
     )
@@ -182,10 +185,82 @@ class ApplyConfig:
     )
     model: str = option("studio", "A shipped model's name, or a model's folder.", flags=("--model", "-m"))
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs; the effects run on the CPU.")
+    amount: tuple[str, ...] = option(
+        (),
+        "How much of the style, in percent from 0, which changes nothing, to 150; or how much of one effect, such as "
+        "eq=50, comp=120, dist=0 or reverb=30; repeat the option for more.",
+        metavar="PERCENT",
+    )
+    link: bool | None = option(
+        None,
+        "Compressors turn all channels down alike, by the loudest, or each channel on its own. Without either: alike, "
+        "or as the table says.",
+        flags=("--link/--no-link",),
+    )
     plot: Path | None = option(
         None,
-        "For one recording with --ref: draw the spectra and the equaliser to a .png, .svg or .pdf.",
+        "For one recording: draw the spectra and the equaliser to a .png, .svg or .pdf.",
         metavar="FILE",
+    )
+    report: Path | None = option(
+        None,
+        "Web page to write, an .html that needs no network: the recordings before and after and the reference, to "
+        "listen to and to look at, with their loudness, true peaks and settings.",
+        metavar="HTML",
+    )
+    report_items: int = option(
+        10, "How many recordings of a batch the page plays; its table lists them all.", minimum=1
+    )
+    list_file: Path | None = option(
+        None,
+        "File that lists recordings: a name a line, or divided by NUL bytes as of `find -print0`; - is standard input.",
+        flags=("--list",),
+        metavar="FILE",
+    )
+    recursive: bool = option(
+        True,
+        "Search folders with all that is below them, or only what lies in them.",
+        flags=("--recursive/--no-recursive",),
+    )
+    include: tuple[str, ...] = option(
+        (),
+        "Take only recordings whose name matches this pattern, such as '*.flac'; with a slash in it, whose path below "
+        "the given folder does. Repeat the option for more.",
+        metavar="PATTERN",
+    )
+    exclude: tuple[str, ...] = option(
+        (),
+        "Leave out recordings that match this pattern, such as 'drafts/**'; repeat the option for more.",
+        metavar="PATTERN",
+    )
+    name: str | None = option(
+        None,
+        "What outputs are called in their folder, with the fields {stem}, {ext}, {relpath} (the path in the given "
+        "folder, without the ending), {ref} and {model}, such as '{relpath}-{ref}.{ext}'.",
+        metavar="TEMPLATE",
+    )
+    jobs: int = option(
+        1,
+        "Recordings to work on side by side, each in a process of its own; 0 is one for each processor.",
+        flags=("--jobs", "-j"),
+        minimum=0,
+    )
+    resume: bool = option(
+        True,
+        "For several recordings or a folder: leave out what is finished already, as the folder's fxst-manifest.jsonl "
+        "tells, or make it again.",
+        flags=("--resume/--no-resume",),
+    )
+    overwrite: bool = option(
+        False,
+        "Replace outputs that are there already though no manifest tells that fxst made them.",
+        flags=("--overwrite",),
+    )
+    dry_run: bool = option(False, "Only tell what would be done; nothing is touched.", flags=("--dry-run",))
+    format: Literal["table", "json", "jsonl", "quiet"] = option(
+        "table",
+        "What goes to standard output: tables for people, one JSON document, a JSON object a line as each recording "
+        "is done, or nothing.",
     )
 
 

@@ -1,18 +1,21 @@
 """What `apply` is going to read and write, known and checked before anything is touched."""
 
 import os
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
 from fxst import audio, tables
+from fxst.batch.naming import check_template, one_spelling, output_name, table_names
+from fxst.batch.selection import Recording, is_batch, select
 from fxst.configs import ApplyConfig
-from fxst.errors import AudioError, SettingsError
+from fxst.errors import OutputError, SettingsError
 
-__all__ = ["Job", "plan"]
+__all__ = ["MANIFEST", "Job", "Plan", "plan"]
+
+MANIFEST: Final = "fxst-manifest.jsonl"
+"""The file in a batch's folder that tells what is finished."""
 
 _PICTURES: Final = (".png", ".svg", ".pdf")
 _BARE_SUFFIXES: Final = {suffix[1:]: suffix for suffix in tables.SUFFIXES}
@@ -27,84 +30,109 @@ class Job:
         output: Where the rendered one goes.
         table: Where its parameter table goes; None where a table is applied, not made.
         note: What a person should know of the names; most often nothing.
+        place: The recording's path below the folder that it was found in, by which a manifest knows it.
     """
 
     input: Path
     output: Path
     table: Path | None
     note: str = ""
+    place: str = ""
 
 
-def plan(config: ApplyConfig) -> tuple[Job, ...]:
+@dataclass(frozen=True)
+class Plan(Sequence[Job]):
+    """All that a command is going to do; a sequence of its jobs.
+
+    Args:
+        jobs: The recordings to render.
+        folder: Of a batch, the folder for its outputs, which keeps a manifest; None for one recording by itself.
+    """
+
+    jobs: tuple[Job, ...]
+    folder: Path | None
+
+    @overload
+    def __getitem__(self, index: int) -> Job: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Job, ...]: ...
+    def __getitem__(self, index: int | slice) -> Job | tuple[Job, ...]:
+        return self.jobs[index]
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+
+def plan(config: ApplyConfig) -> Plan:
     """Decide what goes where.
 
-    One recording goes to a file, or into a folder that is there or whose name has no ending; several recordings,
-    or a folder of them, go into a folder, as they lie in theirs. A name whose ending cannot be written gets
-    `.wav` behind it there.
+    One recording goes to a file, or into a folder that is there or whose name has no ending; several recordings, or
+    those of a folder, a pattern or a list, go into a folder, as they lie in theirs or as a template says. A name whose
+    ending cannot be written gets `.wav` behind it there.
 
     Args:
         config: The command.
 
     Raises:
-        AudioError: An input folder holds no sound files, or there is no place for an output.
+        AudioError: A list of recordings cannot be read.
+        NothingMatchedError: There are no recordings where some were looked for.
+        OutputError: There is no place for an output.
         SettingsError: There is neither reference nor table; an output is also an input, the reference or the
-            table; two outputs have one name; or one table or picture is asked for and there would be several.
+            table; two outputs have one name; one table or picture is asked for and there would be several; or a
+            pattern, a template of names or an output's ending makes no sense.
     """
-    if not config.inputs:
-        raise SettingsError("There is no recording to apply a style to: name one.")
-    if config.reference is None and config.params is None:
-        raise SettingsError("Name a recording to sound like (--ref), or a parameter table to apply (--params).")
     if config.output == Path("-"):
         raise SettingsError("Sound is not written to standard output: name a file or folder with -o.")
-    one_file = len(config.inputs) == 1 and not config.inputs[0].is_dir()
+    batch = is_batch(config)
+    recordings = select(config)
+    if config.reference is None and config.params is None:
+        raise SettingsError("Name a recording to sound like (--ref), or a parameter table to apply (--params).")
     if config.plot is not None:
-        _check_plot(config.plot, possible=one_file and config.reference is not None)
-    if one_file and config.output.suffix and not config.output.is_dir():
-        pairs = [(config.inputs[0], config.output)]
+        _check_plot(config.plot, possible=not batch and config.reference is not None)
+    notes = [""] * len(recordings)
+    if not batch and config.output.suffix and not config.output.is_dir():
+        if config.name is not None:
+            raise SettingsError(
+                f"--name is about files in a folder, and {_name(config.output)} is a file: name a folder."
+            )
+        outputs = [config.output]
         _check_suffix(config.output)
         _check_folder(config.output.parent)
     else:
         _check_folder(next(path for path in (config.output, *config.output.parents) if path.exists()))
-        pairs = list(_mirrored(config.inputs, config.output))
+        outputs, notes = _in_folder(config, recordings)
+    made = _tables(config, outputs) if config.reference is not None else [None] * len(outputs)
+    jobs = tuple(
+        Job(recording.path, output, table, note, str(recording.given))
+        for recording, output, table, note in zip(recordings, outputs, made, notes, strict=True)
+    )
+    planned = Plan(jobs, config.output if batch else None)
+    _check_identities(config, planned)
+    return planned
+
+
+def _in_folder(config: ApplyConfig, recordings: Sequence[Recording]) -> tuple[list[Path], list[str]]:
+    """Name the outputs in a folder, and tell where a name is not what one would expect."""
+    if config.name is not None:
+        known = _stands_for(config)
+        check_template(config.name, known)
+        return [config.output / output_name(config.name, recording, known) for recording in recordings], [
+            "" for _ in recordings
+        ]
+    outputs = [config.output / recording.place for recording in recordings]
     notes = []
-    for index, (source, output) in enumerate(pairs):
+    for index, output in enumerate(outputs):
         writable = output.suffix.lower() in audio.SUFFIXES
         notes.append("" if writable else f"its name has no sound file's ending, so the output is {output.name}.wav")
-        pairs[index] = source, output if writable else output.with_name(output.name + ".wav")
-    outputs = [output for _, output in pairs]
-    made = _tables(config, outputs) if config.reference is not None else [None] * len(pairs)
-    jobs = tuple(Job(*pair, table, note) for pair, table, note in zip(pairs, made, notes, strict=True))
-    _check_identities(config, jobs)
-    return jobs
+        outputs[index] = output if writable else output.with_name(output.name + ".wav")
+    return outputs, notes
 
 
-def _mirrored(inputs: Iterable[Path], folder: Path) -> Iterator[tuple[Path, Path]]:
-    for given in inputs:
-        if not given.is_dir():
-            yield given, folder / given.name
-            continue
-        found = False
-        for path in _recordings(given, outside=folder):
-            found = True
-            yield path, folder / path.relative_to(given)
-        if not found:
-            raise AudioError(f"{_name(given)} holds no sound files: name another folder.")
-
-
-def _recordings(folder: Path, *, outside: Path) -> Iterator[Path]:
-    """Find the sound files below a folder, in a settled order; none of hidden names, none of an earlier output."""
-    done = os.path.realpath(outside)
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(parent, name)) != done  # noqa: PTH118
-        )
-        for name in sorted(files):
-            # macOS puts a `._voice.wav`, which is no sound, beside a `voice.wav`.
-            path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in audio.SUFFIXES:
-                yield path
+def _stands_for(config: ApplyConfig) -> dict[str, str]:
+    """Tell what a template's `{ref}` and `{model}` stand for: what is applied, and what chose it."""
+    if config.reference is not None:
+        return {"ref": config.reference.stem, "model": Path(config.model).name or Path(config.model).resolve().name}
+    return {"ref": config.params.stem} if config.params is not None else {}
 
 
 def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
@@ -120,13 +148,7 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
             )
         _check_folder(params.parent)
         return [params]
-    suffix = _BARE_SUFFIXES[str(params)] if params is not None else ".json"
-    # voice.wav and voice.flac would share voice.params.json.
-    stems = Counter(_key(output.with_suffix("")) for output in outputs)
-    return [
-        output.with_name(f"{output.stem if stems[_key(output.with_suffix(''))] == 1 else output.name}.params{suffix}")
-        for output in outputs
-    ]
+    return list(table_names(outputs, _BARE_SUFFIXES[str(params)] if params is not None else ".json"))
 
 
 def _check_plot(path: Path, *, possible: bool) -> None:
@@ -140,31 +162,33 @@ def _check_plot(path: Path, *, possible: bool) -> None:
 def _check_suffix(output: Path) -> None:
     if output.suffix.lower() not in audio.SUFFIXES:
         endings = " ".join(sorted(audio.SUFFIXES))
-        raise AudioError(f"{_name(output)} has no sound file's ending: use one of {endings}.")
+        raise SettingsError(f"{_name(output)} has no sound file's ending: use one of {endings}.")
 
 
 def _check_folder(folder: Path) -> None:
     """See that files can be made there, before seconds are spent on what should go there."""
     if not folder.exists():
-        raise AudioError(f"The folder {_name(folder)} does not exist: create it first.")
+        raise OutputError(f"The folder {_name(folder)} does not exist: create it first.")
     if not folder.is_dir():
-        raise AudioError(f"{_name(folder)} is a file, and a folder is needed there: choose another output.")
+        raise OutputError(f"{_name(folder)} is a file, and a folder is needed there: choose another output.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise AudioError(f"The folder {_name(folder)} cannot be written to: choose another, or mend its permissions.")
+        raise OutputError(f"The folder {_name(folder)} cannot be written to: choose another, or mend its permissions.")
 
 
-def _check_identities(config: ApplyConfig, jobs: tuple[Job, ...]) -> None:
+def _check_identities(config: ApplyConfig, planned: Plan) -> None:
     """Refuse to write what is read, or the same file twice, by whatever path or spelling."""
-    read = dict.fromkeys((job.input for job in jobs), "an input")
+    read = dict.fromkeys((job.input for job in planned), "an input")
     if config.reference is not None:
         read[config.reference] = "the reference"
     elif config.params is not None:
         read[config.params] = "the table to apply"
-    by_name = {_key(path): path for path in read}
+    if config.list_file is not None:
+        read[config.list_file] = "the list of inputs"
+    by_name = {one_spelling(path): path for path in read}
     by_inode = {inode: path for path in read if (inode := _inode(path))}
     written: dict[str, Path] = {}
-    for path in (path for job in jobs for path in (job.output, job.table) if path is not None):
-        key, inode = _key(path), _inode(path)
+    for path in _written(config, planned):
+        key, inode = one_spelling(path), _inode(path)
         same = by_name.get(key) or (by_inode.get(inode) if inode else None)
         if same is not None:
             raise SettingsError(f"{_name(path)} would replace {read[same]}, {_name(same)}: choose another output.")
@@ -175,9 +199,13 @@ def _check_identities(config: ApplyConfig, jobs: tuple[Job, ...]) -> None:
         written[key] = path
 
 
-def _key(path: Path) -> str:
-    """One string for all the spellings that some file system holds for one name."""
-    return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
+def _written(config: ApplyConfig, planned: Plan) -> list[Path]:
+    files = [path for job in planned for path in (job.output, job.table) if path is not None]
+    if planned.folder is not None:
+        files.append(planned.folder / MANIFEST)
+    if config.plot is not None:
+        files.append(config.plot)
+    return files
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

@@ -14,7 +14,8 @@ __all__ = ["command"]
 def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Callable[[Any], None]], None]:
     """Register `run(config)` as command `name` of `app`, its parameters those of `config_type`.
 
-    The dataclass' docstring is the command's help. A `tuple[X, ...]` field takes any number of values.
+    The dataclass' docstring is the command's help. A `tuple[X, ...]` field takes any number of values; an argument that
+    is not required may be none.
     """
 
     def register(run: Callable[[Any], None]) -> None:
@@ -54,6 +55,8 @@ def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
     default: Any = inspect.Parameter.empty
     if item.default is not dataclasses.MISSING:
         default = list(item.default) if isinstance(item.default, tuple) else item.default
+    elif not meta.get("required", True):
+        default = []
     return inspect.Parameter(
         item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[_plain(hint), info]
     )

@@ -5,7 +5,7 @@ import pytest
 
 from fxst.batch.plan import plan
 from fxst.configs import ApplyConfig
-from fxst.errors import AudioError, SettingsError
+from fxst.errors import NothingMatchedError, OutputError, SettingsError
 
 
 @pytest.fixture(autouse=True)
@@ -20,9 +20,9 @@ def tree(tmp_path, monkeypatch):
         Path(name).write_bytes(b"")
 
 
-def config(*inputs, output="out", reference="ref.wav", params=None, plot=None):
+def config(*inputs, output="out", reference="ref.wav", params=None, plot=None, **options):
     paths = [None if path is None else Path(path) for path in (reference, params, plot)]
-    return ApplyConfig(tuple(map(Path, inputs)), Path(output), paths[0], paths[1], plot=paths[2])
+    return ApplyConfig(tuple(map(Path, inputs)), Path(output), paths[0], paths[1], plot=paths[2], **options)
 
 
 def names(jobs):
@@ -144,13 +144,36 @@ REFUSED = {
     ),
     "neither reference nor table": (lambda: config("a.wav", reference=None), "--ref"),
     "no input": (lambda: config(), "name one"),
+    "the list": (
+        lambda: config(list_file=listed("book/1.wav", name="list.wav"), output=".", name="list.{ext}"),
+        "would replace the list of inputs, 'list.wav'",
+    ),
+    "the manifest": (
+        lambda: config("a.wav", "b.flac", reference=touched("out/fxst-manifest.jsonl")),
+        "would replace the reference",
+    ),
+    "two of one name by a template": (
+        lambda: config("book", name="{stem}.wav"),
+        "'out/1.wav' would be written twice",
+    ),
+    "two of one case by a template": (
+        lambda: config("a.wav", "book/1.wav", name="{stem}/../X.wav"),
+        "outside of the folder",
+    ),
+    "a file's template": (lambda: config("a.wav", output="x.wav", name="{stem}"), "is a file: name a folder"),
     "table of another ending": (lambda: config("a.wav", output="x.wav", params="x.txt"), r"use \.json or \.csv"),
 }
 
 
 def touched(name):
+    Path(name).parent.mkdir(exist_ok=True)
     Path(name).write_bytes(b"")
     return name
+
+
+def listed(*names, name="list.txt"):
+    Path(name).write_text("\n".join(names))
+    return Path(name)
 
 
 @pytest.mark.parametrize(("arrange", "message"), REFUSED.values(), ids=REFUSED)
@@ -164,24 +187,24 @@ def test_a_plan_that_would_lose_something_is_refused(arrange, message):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "message"),
+    ("arguments", "options", "error", "message"),
     [
-        (("a.wav",), {"output": "x.xyz"}, "'x.xyz' has no sound file's ending"),
-        (("a.wav",), {"output": "nowhere/x.wav"}, "folder 'nowhere' does not exist: create it"),
-        (("a.wav",), {"output": "x.wav", "params": "nowhere/t.json"}, "folder 'nowhere' does not exist"),
-        (("a.wav",), {"output": "ref.wav/new/deep"}, "'ref.wav' is a file, and a folder is needed"),
-        (("a.wav", "b.flac"), {"output": "ref.wav"}, "'ref.wav' is a file, and a folder is needed"),
-        (("book/.hidden",), {"output": "out", "reference": None, "params": "t.json"}, None),
-        (("empty",), {}, "'empty' holds no sound files"),
+        (("a.wav",), {"output": "x.xyz"}, SettingsError, "'x.xyz' has no sound file's ending"),
+        (("a.wav",), {"output": "nowhere/x.wav"}, OutputError, "folder 'nowhere' does not exist: create it"),
+        (("a.wav",), {"output": "x.wav", "params": "no/t.json"}, OutputError, "folder 'no' does not exist"),
+        (("a.wav",), {"output": "ref.wav/new/deep"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
+        (("a.wav", "b.flac"), {"output": "ref.wav"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
+        (("empty",), {}, NothingMatchedError, "'empty' holds no sound files"),
     ],
 )
-def test_an_output_needs_a_place_and_a_form(arguments, options, message):
+def test_an_output_needs_a_place_and_a_form(arguments, options, error, message):
     Path("empty").mkdir()
-    if message is None:
-        assert len(plan(config(*arguments, **options))) == 1
-        return
-    with pytest.raises(AudioError, match=message):
+    with pytest.raises(error, match=message):
         plan(config(*arguments, **options))
+
+
+def test_a_hidden_folder_is_taken_where_it_is_named():
+    assert len(plan(config("book/.hidden", reference=None, params="t.json"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -195,3 +218,20 @@ def test_an_output_needs_a_place_and_a_form(arguments, options, message):
 def test_a_picture_is_of_one_recording_beside_its_reference(arguments, options, message):
     with pytest.raises(SettingsError, match=message):
         plan(config(*arguments, **options))
+
+
+def test_a_template_names_outputs_and_tables():
+    jobs = plan(config("book", name="{relpath}-{ref}.flac"))
+    assert names(jobs) == [
+        ("book/1.wav", "out/1-ref.flac", "out/1-ref.params.json"),
+        ("book/part/1.wav", "out/part/1-ref.flac", "out/part/1-ref.params.json"),
+        ("book/part/2.WAV", "out/part/2-ref.flac", "out/part/2-ref.params.json"),
+    ]
+
+
+def test_one_recording_by_itself_keeps_no_manifest():
+    Path("out").mkdir()
+    assert plan(config("a.wav")).folder is None
+    assert plan(config("book/part")).folder == Path("out")
+    assert plan(config("a.*")).folder == Path("out")
+    assert plan(config(list_file=listed("a.wav"))).folder == Path("out")

@@ -1,0 +1,233 @@
+"""Which recordings are meant: files, folders, patterns and lists, less what was left out."""
+
+import glob
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from fxst import audio
+from fxst.configs import ApplyConfig
+from fxst.errors import AudioError, NothingMatchedError, SettingsError
+
+__all__ = ["Recording", "is_batch", "is_pattern", "matches", "read_list", "select"]
+
+_STANDARD_INPUT: Final = Path("-")
+_LARGEST_LIST_BYTES: Final = 1 << 28
+_MAGIC: Final = re.compile(r"[*?[]")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording that was selected.
+
+    Args:
+        path: Where it is.
+        place: Where it lies below the folder or the pattern's folder that it was found in; of a file that was named
+            itself, its name.
+        given: Its path as it was named, where it is a file that was named itself, and lies below the working folder.
+    """
+
+    path: Path
+    place: PurePosixPath
+    given: PurePosixPath
+
+
+def is_batch(config: ApplyConfig) -> bool:
+    """Whether a command is about as many recordings as there are, and not about the one that it names."""
+    one = len(config.inputs) == 1 and config.list_file is None
+    return not one or config.inputs[0].is_dir() or is_pattern(config.inputs[0])
+
+
+def select(config: ApplyConfig) -> tuple[Recording, ...]:
+    """Find the recordings that a command is about, in the order in which they were named.
+
+    Folders are searched for names with a sound file's ending, hidden ones left out; a pattern takes what it matches.
+
+    Args:
+        config: The command.
+
+    Raises:
+        AudioError: The list cannot be read.
+        NothingMatchedError: A folder holds no sound files, a pattern matches nothing, or nothing at all is left.
+        SettingsError: There is neither an input nor a list, or a pattern makes no sense.
+    """
+    if not config.inputs and config.list_file is None:
+        raise SettingsError("There is no recording to apply a style to: name one.")
+    include, exclude = (tuple(map(_compiled, patterns)) for patterns in (config.include, config.exclude))
+    found = list(_found(config))
+    kept = [
+        recording
+        for recording in found
+        if (not include or _any(include, recording.place)) and not _any(exclude, recording.place)
+    ]
+    if not kept:
+        # Nothing was found only by a list without names; a folder or a pattern has complained already.
+        if not found:
+            raise NothingMatchedError(f"{_name(config.list_file or Path())} lists no files: name some, a line each.")
+        raise NothingMatchedError(
+            f"None of {len(found):,} {'recording' if len(found) == 1 else 'recordings'} is left: mend --include and "
+            "--exclude."
+        )
+    return tuple(kept)
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a name is a pattern such as `*.wav`: it has one's signs, and no file is called that."""
+    return _MAGIC.search(str(path)) is not None and not os.path.lexists(path)
+
+
+def matches(pattern: str, place: PurePosixPath) -> bool:
+    """Whether a pattern of `--include` or `--exclude` takes a place.
+
+    Without a slash it is about the name alone; with one, about the whole path below the folder that was given, where
+    `*` ends at a slash and `**` does not. Upper and lower case are the same.
+
+    Args:
+        pattern: The pattern.
+        place: A path.
+
+    Raises:
+        SettingsError: The pattern makes no sense.
+
+    >>> [matches(pattern, PurePosixPath("book/2/Take.WAV")) for pattern in ("*.wav", "book/*", "book/**", "**/2/*")]
+    [True, False, True, True]
+    """
+    return _any((_compiled(pattern),), place)
+
+
+def read_list(path: Path) -> tuple[Path, ...]:
+    """Read a list of names: a line each, or, where it holds NUL bytes (`find -print0`), divided by these.
+
+    Args:
+        path: The list; `-` is standard input.
+
+    Raises:
+        AudioError: It cannot be read.
+    """
+    try:
+        if path == _STANDARD_INPUT:
+            data = sys.stdin.buffer.read(_LARGEST_LIST_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(_LARGEST_LIST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise AudioError(f"{_name(path)} does not exist: check the name of the list.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        raise AudioError(f"{_name(path)} cannot be read ({reason}): name a list of files.") from error
+    if len(data) > _LARGEST_LIST_BYTES:
+        raise AudioError(f"{_name(path)} is larger than any list of files: name one with a name a line.")
+    # An editor on Windows begins a text with a mark, and ends its lines with two characters.
+    names = data.split(b"\0") if b"\0" in data else data.removeprefix(b"\xef\xbb\xbf").splitlines()
+    return tuple(Path(os.fsdecode(name)) for name in names if name.strip())
+
+
+def _found(config: ApplyConfig) -> Iterator[Recording]:
+    for given in config.inputs:
+        if is_pattern(given):
+            yield from _of_pattern(given, config)
+        else:
+            yield from _of_path(given, config)
+    for given in read_list(config.list_file) if config.list_file is not None else ():
+        yield from _of_path(given, config)
+
+
+def _of_path(given: Path, config: ApplyConfig) -> Iterator[Recording]:
+    if not given.is_dir():
+        below = not given.is_absolute() and ".." not in given.parts
+        yield Recording(given, PurePosixPath(given.name), PurePosixPath(given if below else given.name))
+        return
+    yield from _of_folder(given, given, config)
+
+
+def _of_folder(folder: Path, root: Path, config: ApplyConfig) -> Iterator[Recording]:
+    found = False
+    for path in _recordings(folder, outside=config.output, recursive=config.recursive):
+        found = True
+        place = PurePosixPath(path.relative_to(root))
+        yield Recording(path, place, place)
+    if not found:
+        below = "" if config.recursive else ", or leave out --no-recursive"
+        raise NothingMatchedError(f"{_name(folder)} holds no sound files: name another folder{below}.")
+
+
+def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[Recording]:
+    fixed = []
+    for part in pattern.parts:
+        if _MAGIC.search(part):
+            break
+        fixed.append(part)
+    root = Path(*fixed)
+    found = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207
+    done = os.path.realpath(config.output)
+    taken = False
+    for path in found:
+        if path.is_dir():
+            # `**` matches every folder beside the files in it, which it would find a second time.
+            if "**" not in pattern.parts and os.path.realpath(path) != done:
+                taken = True
+                yield from _of_folder(path, root, config)
+        elif done not in (os.path.realpath(parent) for parent in path.parents):
+            taken = True
+            place = PurePosixPath(path.relative_to(root))
+            yield Recording(path, place, place)
+    if not taken:
+        raise NothingMatchedError(f"{_name(pattern)} matches no file: check the pattern.")
+
+
+def _recordings(folder: Path, *, outside: Path, recursive: bool) -> Iterator[Path]:
+    """Find the sound files below a folder, in a settled order; none of hidden names, none of an earlier output."""
+    done = os.path.realpath(outside)
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if recursive and not name.startswith(".") and os.path.realpath(os.path.join(parent, name)) != done  # noqa: PTH118
+        )
+        for name in sorted(files):
+            # macOS puts a `._voice.wav`, which is no sound, beside a `voice.wav`.
+            path = Path(parent, name)
+            if not name.startswith(".") and path.suffix.lower() in audio.SUFFIXES:
+                yield path
+
+
+def _any(patterns: Sequence[re.Pattern[str]], place: PurePosixPath) -> bool:
+    return any(pattern.fullmatch(str(place)) for pattern in patterns)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Turn a pattern into a regular expression for a whole path."""
+    if not pattern:
+        raise SettingsError("An empty pattern matches nothing: give --include and --exclude a pattern such as '*.wav'.")
+    whole = pattern.removeprefix("./")
+    text = "".join(_translated(whole if "/" in whole else f"**/{whole}"))
+    try:
+        return re.compile(text, re.IGNORECASE | re.DOTALL)
+    except re.error as error:
+        raise SettingsError(f"The pattern {pattern!r} makes no sense ({error}): write it like '*.wav'.") from error
+
+
+def _translated(pattern: str) -> Iterable[str]:
+    for sign in re.findall(r"\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", pattern, re.DOTALL):
+        if sign == "**/":
+            yield "(?:.*/)?"
+        elif sign == "**":
+            yield ".*"
+        elif sign == "*":
+            yield "[^/]*"
+        elif sign == "?":
+            yield "[^/]"
+        elif len(sign) > 1:
+            inside = re.sub(r"[\\\[&|~]", r"\\\g<0>", sign[1:-1]).replace("--", r"-\-")  # no operators of sets
+            yield f"(?!/)[{'^' + inside[1:] if inside.startswith('!') else inside}]"
+        else:
+            yield re.escape(sign)
+
+
+def _name(path: Path) -> str:
+    # repr keeps the message to one line whatever the name holds.
+    return repr(os.fspath(path))
