@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import pickle
 import resource
 import shlex
 import signal
@@ -312,8 +313,7 @@ def run(
             f"interrupted at step {trainer.global_step}; there is no model before the first validation, "
             f"at step {config.validate_every}"
         )
-    best = torch.load(folder / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=False)
-    module.load_state_dict(best["state_dict"])
+    module.load_state_dict(_checkpoint(folder / "checkpoints" / "best.ckpt")["state_dict"])
     step_seconds = statistics.median(table.step_seconds) if table.step_seconds else math.nan
     return Run(module, folder, table.rows, table.seconds, step_seconds, trainer.global_step < config.steps)
 
@@ -337,7 +337,7 @@ def device_is_there(device: str) -> None:
 
 
 def _begin(config: Config, folder: Path) -> Path:
-    """Make the run's folder, or check that it holds the run to resume; return where its last checkpoint is."""
+    """Make the run's folder, or check that it holds a run that can be resumed; return where its last checkpoint is."""
     last = folder / "checkpoints" / "last.ckpt"
     begun_with = folder / "config.json"
     settings = _plain(config)
@@ -364,7 +364,36 @@ def _begin(config: Config, folder: Path) -> Path:
     if other:
         values = ", ".join(f"{name} {first.get(name)}" for name in other)
         raise SettingsError(f"The run in {folder} was begun with {values}; resume it with the same.")
+    _checkpoint(last)
     return last
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    """Read Lightning's own file: tensors and plain data, and never an object, whose making could run a program.
+
+    Raises:
+        ModelError: It is no such file, or damaged.
+    """
+    try:
+        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not kept.keys() >= {"state_dict", "global_step", "loops", "callbacks", "optimizer_states"}:
+            raise ValueError("parts are missing")
+    except (
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise ModelError(
+            f"The checkpoint {str(path)!r} is damaged, or none that this training wrote; begin a new run in another "
+            "folder."
+        ) from error
+    return kept
 
 
 def _plain(config: Config) -> dict[str, Any]:
@@ -377,8 +406,10 @@ def _fit(trainer: lightning.Trainer, module: TrainingModule, data: _Data, *, res
     """Run the training; return at its end, and likewise when Ctrl-C or a termination signal ends it early."""
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        # Lightning's own file, made by this very run, holds more than weights.
-        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=False if resume_from else None)
+        # By its whole path, for Lightning would fetch what begins like an address, and as plain data.
+        trainer.fit(
+            module, datamodule=data, ckpt_path=resume_from.resolve() if resume_from else None, weights_only=True
+        )
     except (SystemExit, SIGTERMException):
         # Lightning ends the process on Ctrl-C; here the best model so far must be exported first.
         signal.signal(signal.SIGINT, on_interrupt)

@@ -1,6 +1,8 @@
 import csv
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,9 +100,57 @@ def test_an_interrupted_run_exports_the_best_model_so_far(number, tiny_dataset, 
 def test_a_run_is_resumed_with_its_own_settings_only(unbroken, tiny_dataset):
     other = command(tiny_dataset, unbroken, "--resume", "--batch", "8")
     done = subprocess.run(other, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1
+    assert done.returncode == SettingsError.exit_code
     assert "begun with batch 4" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+class Intruder:
+    """An object whose unpickling leaves a trace: any command could stand there."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+def saved(kept, path, **options):
+    torch.save(kept, path, **options)
+    return path.read_bytes()
+
+
+def test_a_checkpoint_is_resumed_as_data_and_never_run(unbroken, tiny_dataset, tmp_path, monkeypatch):
+    # A relative folder that begins like an address, which Lightning would fetch from there.
+    monkeypatch.chdir(tmp_path)
+    folder = Path("https/run")
+    shutil.copytree(unbroken, folder)
+    config = StyleConfig(
+        dataset=tiny_dataset, output=folder, steps=6, validate_every=2, batch=4, validation_examples=4, device="cpu",
+        resume=True,
+    )  # fmt: skip
+    assert train(config).steps == 6
+    assert (folder / "model.safetensors").read_bytes() == (unbroken / "model.safetensors").read_bytes()
+
+    last, trace, other = folder / "checkpoints/last.ckpt", tmp_path / "trace", tmp_path / "other.ckpt"
+    whole = last.read_bytes()
+    kept = torch.load(last, weights_only=True)
+    for damaged in (
+        pickle.dumps(Intruder(trace), protocol=2),
+        saved(kept | {"callbacks": Intruder(trace)}, other),
+        saved(kept | {"callbacks": Intruder(trace)}, other, _use_new_zipfile_serialization=False),
+        saved({"state_dict": kept["state_dict"]}, other),
+        saved([kept], other),
+        whole[: len(whole) // 2],
+        b"",
+        b"no checkpoint",
+    ):
+        last.write_bytes(damaged)
+        with pytest.raises(ModelError, match=r"last.ckpt' is damaged, or none that this training wrote"):
+            train(config)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Intruder(trace)))
+    assert trace.exists()  # so it would have been seen
 
 
 def wait_for(path: Path, run):
