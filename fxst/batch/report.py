@@ -1,0 +1,206 @@
+"""The page of `apply`: what became of a file, or of a batch of them, to listen to and to look at."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fxst import audio
+from fxst.errors import AudioError
+from fxst.report import Entry, Grid, OnDisk, Page, Recording, Track, write_report
+from fxst.tables import Table
+
+if TYPE_CHECKING:
+    from fxst.batch.run import FileResult
+
+__all__ = ["TransferReport"]
+
+MOST_ROWS: Final = 1000
+"""Files that a table lists; so many can still be looked through, and the page stays small."""
+
+MOST_REFERENCES: Final = 3
+"""References that are heard and drawn; curves of more could not be told apart."""
+
+_LONGEST_CELL: Final = 300
+_UNKNOWN: Final = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """A file that can be played: its settings, and its recordings, which stay where they are."""
+
+    name: str
+    before: OnDisk
+    after: OnDisk
+    settings: Table
+    notes: tuple[str, ...]
+
+
+class TransferReport:
+    """Gather what became of files, one by one, and write a page of it.
+
+    Everything is measured on the files as they lie there, in blocks; what is kept of each is a line of a table, and of
+    a few, spread evenly, where they are. So memory grows neither with their length nor with their number.
+
+    Args:
+        path: Where the page goes.
+        references: What the files were to sound like; none where there was no recording.
+        items: How many files can be heard.
+    """
+
+    def __init__(self, path: Path, *, references: Sequence[Path], items: int) -> None:
+        self._path = path
+        self._references = tuple(references)
+        self._items = items
+        self._rows: list[tuple[str, ...]] = []
+        self._failures: list[tuple[str, str]] = []
+        self._rendered = 0
+        self._failed = 0
+        self._model = ""
+        self._kept: list[_Rendered] = []
+        self._every = 1  # of how many rendered files one is kept
+
+    def add(self, result: "FileResult") -> None:
+        """Take in what became of a file; its input and its output are measured now."""
+        name = str(result.input)
+        if result.settings is None:
+            self._failed += 1
+            if self._failed <= MOST_ROWS:
+                self._failures.append((_clipped(name), _clipped(result.error)))
+            return
+        self._model = self._model or result.settings.provenance.get("model", "")
+        remarks = result.warnings
+        levels: tuple[str, ...] = (_UNKNOWN,) * 4
+        try:
+            before, after = OnDisk(result.input), OnDisk(result.output)
+            pair = (before.survey, after.survey)
+            levels = (*(_db(of.lufs) for of in pair), *(_db(of.true_peak_dbtp) for of in pair))
+            if self._rendered % self._every == 0:
+                self._keep(_Rendered(name, before, after, result.settings, tuple(_notes(result))))
+        except AudioError as error:
+            remarks = (*remarks, f"not measured: {error}")
+        self._rendered += 1
+        if self._rendered <= MOST_ROWS:
+            away = result.settings.out_of_the_way
+            effects = ", ".join(label for label in result.settings.chain.labels if label not in away)
+            self._rows.append((_clipped(name), *levels, effects or "none", _clipped("; ".join(remarks))))
+
+    def write(self) -> None:
+        """Write the page, which appears under its name only when it is whole.
+
+        Raises:
+            FxstError: It cannot be written.
+        """
+        references, lost = self._reference_tracks()
+        places = np.linspace(0, len(self._kept) - 1, min(self._items, len(self._kept))).round().astype(int)
+        chosen = [self._kept[place] for place in places if _is_there(self._kept[place])]
+        entries = tuple(_entry(rendered, references) for rendered in chosen)
+        alone = self._rendered == 1 and not self._failed
+        title = f"fxst apply: {self._rows[0][0]}" if alone else "fxst apply"
+        lead = (*self._lead(len(entries), alone=alone), *lost)
+        grids = () if alone and entries else tuple(self._grids(references))
+        write_report(self._path, Page(title, lead, grids, entries))
+
+    def _keep(self, rendered: _Rendered) -> None:
+        self._kept.append(rendered)
+        if len(self._kept) > 2 * self._items:  # from now on half as many
+            del self._kept[1::2]
+            self._every *= 2
+
+    def _reference_tracks(self) -> tuple[tuple[Track, ...], tuple[str, ...]]:
+        """Give what of the references is heard, and a sentence on each that cannot be."""
+        tracks: list[Track] = []
+        lost: list[str] = []
+        shown = self._references[:MOST_REFERENCES]
+        for path in shown:
+            try:
+                recording = OnDisk(path)
+                _ = recording.survey
+            except AudioError as error:
+                lost.append(f"Not shown: {error}")
+                continue
+            label = "reference" if len(shown) == 1 else f"reference {path.name}"
+            tracks.append(Track(label, "reference", recording))
+        return tuple(tracks), tuple(lost)
+
+    def _lead(self, heard: int, *, alone: bool) -> Iterator[str]:
+        if not alone:
+            failed = f", {self._failed:,} failed" if self._failed else ""
+            yield f"{_count(self._rendered, 'file')} rendered{failed}."
+        style = ", ".join(path.name for path in self._references[:MOST_REFERENCES])
+        if len(self._references) > MOST_REFERENCES:
+            style += f" and {len(self._references) - MOST_REFERENCES:,} more"
+        if style:
+            yield f"To sound like {_clipped(style)}" + (f", by the model {self._model}." if self._model else ".")
+        if self._rendered:
+            yield (
+                "Loudness (ITU-R BS.1770-4), true peaks and spectra are measured over the whole of each file. Effects "
+                "that are out of the way let sound pass as it is."
+            )
+        if self._rendered > heard > 0:
+            yield f"{_count(heard, 'file')} of them can be heard, spread evenly; --report-items N makes it N."
+        if max(self._rendered, self._failed) > MOST_ROWS:
+            yield f"Each table lists the first {MOST_ROWS:,} files."
+
+    def _grids(self, references: Sequence[Track]) -> Iterator[Grid]:
+        if self._failures:
+            yield Grid("Files that failed", ("File", "Why"), tuple(self._failures))
+        if self._rows:
+            levels = ("Loudness before (LUFS)", "after", "True peak before (dBTP)", "after")
+            yield Grid("Rendered files", ("File", *levels, "Effects in use", "Remarks"), tuple(self._rows))
+            if references:
+                yield _levels("References", references)
+
+
+def _entry(rendered: _Rendered, references: Sequence[Track]) -> Entry:
+    tracks = (
+        Track("input", "input", rendered.before),
+        Track("output", "output", rendered.after, rendered.settings),
+        *references,
+    )
+    return Entry(rendered.name, tracks, _levels("Loudness and peaks", tracks), rendered.notes)
+
+
+def _levels(caption: str, tracks: Iterable[Track]) -> Grid:
+    header = ("", "Loudness (LUFS)", "Loudness range (LU)", "True peak (dBTP)", "Length (s)")
+    return Grid(caption, header, tuple((track.label, *_measures(track.recording)) for track in tracks))
+
+
+def _measures(recording: Recording) -> Iterator[str]:
+    survey = recording.survey
+    yield from (_db(survey.lufs), _db(survey.loudness_range_lu), _db(survey.true_peak_dbtp), f"{survey.seconds:.2f}")
+
+
+def _notes(result: "FileResult") -> Iterator[str]:
+    table = f", settings in {str(result.table)!r}" if result.table is not None else ""
+    yield f"Written to {str(result.output)!r}{table}."
+    yield from (f"Note: {warning}." for warning in result.warnings)
+
+
+def _is_there(rendered: _Rendered) -> bool:
+    """Tell whether a file can still be opened: between its end and the batch's, hours may have passed."""
+    try:
+        for recording in (rendered.before, rendered.after):
+            audio.probe(recording.path)
+    except AudioError:
+        return False
+    return True
+
+
+def _db(value: float) -> str:
+    """Write a level to a tenth of a decibel; silence has none, and what is not defined is a dash."""
+    if math.isnan(value):
+        return _UNKNOWN
+    number = "∞" if math.isinf(value) else f"{abs(round(value, 1)):.1f}"
+    return f"\N{MINUS SIGN}{number}" if round(value, 1) < 0 else number
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _clipped(words: str) -> str:
+    return words if len(words) <= _LONGEST_CELL else f"{words[: _LONGEST_CELL - 1]}…"
