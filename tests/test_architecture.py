@@ -15,7 +15,7 @@ PACKAGE = Path(fxst.__file__).parent
 
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
-    {"errors", "configs"},
+    {"errors", "configs", "staging"},
     {"audio", "flac", "loudness", "spectra", "dsp", "ballistics", "biquads", "machine", "parameters", "threads"},
     {"effects"},
     {"chain"},

@@ -4,7 +4,6 @@ import contextlib
 import io
 import math
 import os
-import secrets
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,8 +11,9 @@ from typing import Final, Self
 import numpy as np
 import soundfile
 
+from fxst import staging
 from fxst.audio.formats import SAMPLE_BYTES, Samples, quoted, reason
-from fxst.errors import AudioError
+from fxst.errors import AudioError, OutputError
 
 __all__ = ["Writer", "compressed"]
 
@@ -39,7 +39,7 @@ class Writer:
         frames: How long the file will be, where that is known.
 
     Raises:
-        AudioError: the file cannot be made there, or not in that format.
+        OutputError: the file cannot be made there, or not in that format.
     """
 
     clipped: int
@@ -72,7 +72,7 @@ class Writer:
         except BaseException as error:
             self._discard()
             if isinstance(error, soundfile.SoundFileError | ValueError | TypeError):
-                raise AudioError(
+                raise OutputError(
                     f"{quoted(path)} cannot hold {channels} channels at {sample_rate} Hz as {container} "
                     f"{subtype}: choose another file format, such as .wav."
                 ) from error
@@ -90,9 +90,8 @@ class Writer:
         try:
             self._file.close()
             os.fsync(self._fd)
-            os.close(self._fd)
+            staging.finish(self._temporary, self._fd, self._target)
             self._fd = -1
-            self._temporary.replace(self._target)
         except BaseException as problem:
             self._discard()
             if isinstance(problem, OSError | soundfile.SoundFileError):
@@ -109,7 +108,8 @@ class Writer:
             `(channels, time)`.
 
         Raises:
-            AudioError: a sample is not finite, the disk is full, or the format can hold no more.
+            AudioError: a sample is not finite.
+            OutputError: the disk is full, or the format can hold no more.
         """
         if block.ndim != 2 or block.shape[0] != self._channels:
             raise ValueError(f"expected ({self._channels}, time), got {block.shape}")
@@ -124,7 +124,7 @@ class Writer:
         if self._frames_left is not None:
             self._frames_left -= block.shape[1]
             if self._frames_left < 0:
-                raise AudioError(f"{quoted(self.path)} would pass its format's 4 GiB: name it .w64 or .flac.")
+                raise OutputError(f"{quoted(self.path)} would pass its format's 4 GiB: name it .w64 or .flac.")
         try:
             # In small pieces: libsndfile's Vorbis encoder keeps a whole piece on the stack.
             for first in range(0, block.shape[1], _WRITE_FRAMES):
@@ -132,8 +132,8 @@ class Writer:
         except (soundfile.SoundFileError, OSError) as problem:
             raise self._unwritable(problem) from problem
 
-    def _unwritable(self, problem: BaseException) -> AudioError:
-        return AudioError(
+    def _unwritable(self, problem: BaseException) -> OutputError:
+        return OutputError(
             f"{quoted(self.path)} cannot be written ({reason(problem)}): free space or choose another folder."
         )
 
@@ -141,10 +141,8 @@ class Writer:
         if hasattr(self, "_file"):
             with contextlib.suppress(soundfile.SoundFileError):
                 self._file.close()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        self._temporary.unlink(missing_ok=True)
+        staging.discard(self._temporary, self._fd)
+        self._fd = -1
 
 
 def compressed(x: Samples, *, sample_rate: int, kilobits: int) -> bytes:
@@ -184,14 +182,11 @@ def _create_beside(path: Path) -> tuple[Path, Path, int]:
     try:
         target = Path(os.path.realpath(path))
         if target.is_dir():
-            raise AudioError(f"{name} is a folder: name a file in it.")
+            raise OutputError(f"{name} is a folder: name a file in it.")
         if target.exists() and not target.is_file():
-            raise AudioError(f"{name} is a pipe or a device: name a file.")
+            raise OutputError(f"{name} is a pipe or a device: name a file.")
         if not target.parent.is_dir():
-            raise AudioError(f"{name} is in a folder that does not exist: create the folder first.")
-        temporary = target.parent / f".fxst-{secrets.token_hex(8)}.tmp"
-        # 0o666 less the umask, as for any new file; tempfile would make it private.
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return target, temporary, os.open(temporary, flags, 0o666)
+            raise OutputError(f"{name} is in a folder that does not exist: create the folder first.")
+        return target, *staging.begin(target)
     except (OSError, ValueError) as error:
-        raise AudioError(f"{name} cannot be written ({reason(error)}): choose another folder.") from error
+        raise OutputError(f"{name} cannot be written ({reason(error)}): choose another folder.") from error

@@ -1,0 +1,163 @@
+"""New files: hidden beside their place until they are whole, so that a name is never a part of a file.
+
+A hidden file is locked by who writes it, and the system takes the lock back when that process dies. So whoever finds
+one that is not locked knows that nobody will finish it.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Final
+
+from fxst.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where a left-over file stays until a person removes it
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["abandon", "begin", "discard", "finish", "sweep", "together"]
+
+_HIDDEN: Final = re.compile(r"\.fxst-[0-9a-f]{16}\.tmp")
+_begun: set[Path] = set()
+_waiting: ContextVar[list[tuple[Path, int, Path]] | None] = ContextVar("_waiting", default=None)
+
+
+@contextlib.contextmanager
+def together(vouch: Callable[[Mapping[Path, Path]], None] | None = None) -> Iterator[None]:
+    """Let all files that are finished in the block appear under their names when it ends; none when it fails.
+
+    Args:
+        vouch: Is told, when all are whole and before the first has its name, where each of them is hidden, by name.
+
+    Raises:
+        OutputError: One cannot get its name.
+    """
+    waiting: list[tuple[Path, int, Path]] = []
+    token = _waiting.set(waiting)
+    try:
+        yield
+        if vouch is not None:
+            vouch({target: hidden for hidden, _, target in waiting})
+        while waiting:
+            hidden, fd, target = waiting[0]
+            try:
+                _rename(hidden, fd, target)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise OutputError(f"{str(target)!r} cannot be written ({reason}): choose another folder.") from error
+            waiting.pop(0)
+    finally:
+        _waiting.reset(token)
+        for hidden, fd, _ in waiting:
+            discard(hidden, fd)
+
+
+def begin(target: Path) -> tuple[Path, int]:
+    """Create a hidden file beside a file's place; give its path, and its descriptor for reading and writing.
+
+    Args:
+        target: Where the file is to be in the end; no link.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    while True:
+        hidden = target.parent / f".fxst-{secrets.token_hex(8)}.tmp"
+        _begun.add(hidden)
+        # 0o666 less the umask, as for any new file; tempfile would make it private.
+        try:
+            fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except BaseException:
+            _begun.discard(hidden)
+            raise
+        if _locked(fd) is not False and os.fstat(fd).st_nlink:
+            return hidden, fd
+        # Somebody swept it away between the two calls.
+        discard(hidden, fd)
+
+
+def finish(hidden: Path, fd: int, target: Path) -> None:
+    """Give a hidden file, which is whole by now, the name that it was begun for; or have `together` do so.
+
+    Args:
+        hidden: The file.
+        fd: Its descriptor, which is closed when it has its name: until then it keeps others from sweeping it away.
+        target: The name.
+
+    Raises:
+        OSError: It cannot be renamed; it is still there, and still open.
+    """
+    waiting = _waiting.get()
+    if waiting is None:
+        _rename(hidden, fd, target)
+    else:
+        waiting.append((hidden, fd, target))
+
+
+def discard(hidden: Path, fd: int = -1) -> None:
+    """Remove a hidden file, where it is still there.
+
+    Args:
+        hidden: The file.
+        fd: Its descriptor, to be closed; -1 where it is closed already.
+    """
+    if fd >= 0:
+        os.close(fd)
+    hidden.unlink(missing_ok=True)
+    _begun.discard(hidden)
+
+
+def abandon() -> None:
+    """Remove every hidden file that this process has begun, for it ends: an interrupt comes between any two steps."""
+    for hidden in tuple(_begun):
+        with contextlib.suppress(OSError):
+            discard(hidden)
+
+
+def sweep(folder: Path, *, deep: bool) -> None:
+    """Remove the hidden files of processes that died, and none that is still written.
+
+    Args:
+        folder: Where to look; it need not be there.
+        deep: Whether to look in the folders below as well.
+    """
+    for parent, folders, files in os.walk(folder):
+        if not deep:
+            folders.clear()
+        for name in files:
+            if _HIDDEN.fullmatch(name):
+                with contextlib.suppress(OSError):  # another process may sweep here, too
+                    _remove_if_nobodys(Path(parent, name))
+
+
+def _rename(hidden: Path, fd: int, target: Path) -> None:
+    hidden.replace(target)
+    _begun.discard(hidden)
+    os.close(fd)
+
+
+def _remove_if_nobodys(hidden: Path) -> None:
+    fd = os.open(hidden, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if _locked(fd):
+            hidden.unlink()
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool | None:
+    """Lock an open file; False where another process has, None where files cannot be locked."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

@@ -1,0 +1,119 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fxst import staging
+from fxst.errors import OutputError
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from fxst import staging
+print(staging.begin(Path(sys.argv[1]))[0], flush=True)
+time.sleep(60)
+"""
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def staged(path, text="new"):
+    hidden, fd = staging.begin(path)
+    os.write(fd, text.encode())
+    staging.finish(hidden, fd, path)
+
+
+def test_a_file_has_its_name_when_it_is_whole(tmp_path):
+    hidden, fd = staging.begin(tmp_path / "x")
+    assert names(tmp_path) == [hidden.name]
+    assert hidden.name.startswith(".")
+    staging.finish(hidden, fd, tmp_path / "x")
+    assert names(tmp_path) == ["x"]
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
+
+
+def test_what_is_finished_together_appears_together(tmp_path):
+    seen = {}
+
+    def vouch(hidden):
+        seen.update({target.name: path.read_text() for target, path in hidden.items()})
+        assert not (tmp_path / "a").exists()
+        assert not (tmp_path / "b").exists()
+
+    with staging.together(vouch):
+        staged(tmp_path / "a", "1")
+        staged(tmp_path / "b", "2")
+        assert not {"a", "b"} & set(names(tmp_path))
+    assert seen == {"a": "1", "b": "2"}
+    assert names(tmp_path) == ["a", "b"]
+
+
+def refuse(_):
+    raise KeyboardInterrupt
+
+
+def test_nothing_appears_when_the_block_fails(tmp_path):
+    def fail():
+        with staging.together():
+            staged(tmp_path / "a")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_nothing_appears_that_nobody_vouches_for(tmp_path):
+    with pytest.raises(KeyboardInterrupt), staging.together(refuse):
+        staged(tmp_path / "a")
+    assert names(tmp_path) == []
+
+
+def test_a_name_that_cannot_be_had_is_told(tmp_path):
+    (tmp_path / "b").mkdir()
+    with pytest.raises(OutputError, match=r"'.*b' cannot be written"), staging.together():
+        staged(tmp_path / "b")
+    assert names(tmp_path) == ["b"]
+
+
+def test_an_interrupted_process_leaves_nothing(tmp_path):
+    staging.begin(tmp_path / "x")
+    hidden, fd = staging.begin(tmp_path / "y")
+    staging.finish(hidden, fd, tmp_path / "y")
+    staging.abandon()
+    assert names(tmp_path) == ["y"]
+
+
+def test_what_a_dead_process_left_is_swept_away_and_nothing_else(tmp_path):
+    (tmp_path / "deep").mkdir()
+    others = [".fxst-1.tmp", ".fxst-0123456789abcdef.tmp.wav", "fxst-0123456789abcdef.tmp", "voice.wav"]
+    for name in others:
+        (tmp_path / "deep" / name).write_bytes(b"")
+    kept, fd = staging.begin(tmp_path / "mine")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path / "deep/x"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        left = Path(process.stdout.readline().strip())
+        staging.sweep(tmp_path, deep=True)
+        assert left.exists()  # its process lives
+        process.kill()
+    staging.sweep(tmp_path, deep=False)
+    assert left.exists()
+    staging.sweep(tmp_path, deep=True)
+    assert names(tmp_path / "deep") == sorted(others)
+    assert kept.exists()
+    staging.discard(kept, fd)
+    staging.sweep(tmp_path / "nowhere", deep=True)
+
+
+def test_links_are_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("x")
+    (tmp_path / ".fxst-0123456789abcdef.tmp").symlink_to("precious")
+    staging.sweep(tmp_path, deep=True)
+    assert (tmp_path / "precious").exists()
