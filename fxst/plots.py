@@ -1,15 +1,16 @@
 """Pictures: what a transfer did to the spectrum, and with which equaliser."""
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fxst import audio
+from fxst import audio, staging
 from fxst.chain import Chain
 from fxst.effects import ParametricEQ
-from fxst.errors import AudioError
 from fxst.spectra import LongTermSpectrum
 from fxst.tables import Table
 
@@ -24,15 +25,15 @@ def long_term_spectrum(path: Path) -> tuple[Array, Array]:
     """Measure a file's long-term average spectrum in third octaves, over all of it, in bounded memory.
 
     Returns:
-        Centre frequencies in Hz, and the power in each band in dB, full-scale sine 0 dB.
+        Centre frequencies in Hz, and the mean power of the channels in each band in dB, full-scale sine 0 dB.
 
     Raises:
         AudioError: The file cannot be read.
     """
     spectrum = LongTermSpectrum(sample_rate=audio.probe(path).sample_rate)
     for block in audio.stream(path):
-        spectrum.process(audio.mono(block)[0])
-    return spectrum.third_octaves()
+        spectrum.process(block)
+    return spectrum.mean_third_octaves()
 
 
 def equaliser_response(chain: Chain, settings: Table, frequencies: Array, *, sample_rate: int) -> Array:
@@ -48,40 +49,57 @@ def equaliser_response(chain: Chain, settings: Table, frequencies: Array, *, sam
     return total
 
 
-def plot_transfer(path: Path, *, input: Path, output: Path, reference: Path, chain: Chain, settings: Table) -> None:  # noqa: A002
-    """Draw the spectra of input, output and reference, and beneath them the equaliser that was set.
+def plot_transfer(
+    path: Path,
+    *,
+    input: Path,  # noqa: A002
+    output: Path,
+    references: Sequence[Path] = (),
+    settings: Table,
+) -> None:
+    """Draw the spectra of input, output and references, and beneath them the equaliser that was set, if there is one.
 
     Args:
         path: The picture, as .png, .svg or .pdf.
         input: The recording.
         output: What became of it.
-        reference: What it was to sound like.
-        chain: The chain that rendered it.
-        settings: The parameter table.
+        references: What it was to sound like; none where a table was applied.
+        settings: The parameter table that rendered it.
 
     Raises:
-        AudioError: A recording cannot be read, or the picture cannot be written.
+        AudioError: A recording cannot be read.
+        OutputError: The picture cannot be written.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.6), layout="constrained")
-    spectra, curve = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    for name, file, style in (("input", input, ":"), ("output", output, "-"), ("reference", reference, "--")):
+    equalised = any(isinstance(effect, ParametricEQ) for effect in settings.chain.effects)
+    rows = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1)) if equalised else [figure.subplots()]
+    spectra = rows[0]
+    files = [("input", input, ":"), ("output", output, "-"), *(("reference", file, "--") for file in references)]
+    for name, file, style in files:
         frequencies, levels = long_term_spectrum(file)
-        spectra.semilogx(frequencies, levels, style, label=f"{name}: {file.name}")
+        spectra.semilogx(frequencies, levels, style, label=f"{name}: {_plain(file.name)}")
     bottom, top = spectra.get_ylim()
     spectra.set(ylabel="level in third octaves (dB)", ylim=(max(bottom, top - 90), top))
     spectra.legend()
     sample_rate = audio.probe(input).sample_rate
-    frequencies = np.geomspace(LOWEST_HZ, sample_rate / 2.0001, 400)
-    curve.semilogx(frequencies, equaliser_response(chain, settings, frequencies, sample_rate=sample_rate), color="C1")
-    curve.axhline(0, color="grey", linewidth=0.8)
-    curve.set(ylabel="equaliser (dB)", xlabel="frequency (Hz)", xlim=(LOWEST_HZ, sample_rate / 2))
-    for axes in (spectra, curve):
+    if equalised:
+        frequencies = np.geomspace(LOWEST_HZ, sample_rate / 2.0001, 400)
+        response = equaliser_response(settings.chain, settings, frequencies, sample_rate=sample_rate)
+        rows[1].semilogx(frequencies, response, color="C1")
+        rows[1].axhline(0, color="grey", linewidth=0.8)
+        rows[1].set(ylabel="equaliser (dB)")
+    rows[-1].set(xlabel="frequency (Hz)", xlim=(LOWEST_HZ, sample_rate / 2))
+    for axes in rows:
         axes.grid(alpha=0.3, which="both")
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise AudioError(
-            f"The picture {path} cannot be written ({error}); name a .png in a folder you can write."
-        ) from error
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix.lower().removeprefix("."), dpi=120)
+    staging.write(path, picture.getvalue())
+
+
+def _plain(name: str) -> str:
+    """Write a file's name so that matplotlib takes nothing in it for a formula, and no font lacks it."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name).replace(
+        "$", r"\$"
+    )

@@ -119,6 +119,17 @@ class LongTermSpectrum:
         scale = 4 / (frames * float(np.square(_hann(length)).sum()) * self._window)
         return centres.copy(), 10 * np.log10(np.maximum(power @ shares * scale, FLOOR))
 
+    def mean_third_octaves(self) -> tuple[Array, Array]:
+        """Give the centre frequencies in Hz and the channels' mean power in each band in dB.
+
+        Of the channels themselves, and not of their mixture: what is out of phase is heard too.
+
+        Shape:
+            `(bands,)` and `(bands,)`, of audio `(channels, time)`.
+        """
+        centres, levels = self.third_octaves()
+        return centres, 10 * np.log10(np.mean(10 ** (levels / 10), axis=0))
+
 
 def _frames(x: Samples, *, window: int, hop: int) -> Samples:
     return np.lib.stride_tricks.sliding_window_view(x, window, axis=-1)[..., ::hop, :]

@@ -20,7 +20,7 @@ try:
 except ImportError:  # not on Windows, where a left-over file stays until a person removes it
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["abandon", "begin", "discard", "finish", "sweep", "together"]
+__all__ = ["abandon", "begin", "discard", "finish", "sweep", "together", "write"]
 
 _HIDDEN: Final = re.compile(r"\.fxst-[0-9a-f]{16}\.tmp")
 _begun: set[Path] = set()
@@ -110,6 +110,35 @@ def discard(hidden: Path, fd: int = -1) -> None:
         os.close(fd)
     hidden.unlink(missing_ok=True)
     _begun.discard(hidden)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file that is in memory; it appears under its name only when it is whole.
+
+    Args:
+        path: Where it goes; of a link, where that leads.
+        data: What is in it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{str(path)!r} is a folder or a device: name a file.")
+        hidden, fd = begin(target)
+        try:
+            with open(fd, "wb", closefd=False) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+            finish(hidden, fd, target)
+        except BaseException:
+            discard(hidden, fd)
+            raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        raise OutputError(f"{str(path)!r} cannot be written ({reason}): choose another folder.") from error
 
 
 def abandon() -> None:

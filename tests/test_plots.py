@@ -3,8 +3,9 @@ import pytest
 import soundfile
 import torch
 
-from fxst.chain import CHAINS
-from fxst.errors import AudioError
+from fxst.chain import CHAINS, Chain
+from fxst.effects import Reverb
+from fxst.errors import OutputError
 from fxst.plots import equaliser_response, long_term_spectrum, plot_transfer
 from fxst.tables import Table
 
@@ -24,8 +25,8 @@ def test_white_noise_rises_3_db_an_octave_in_third_octaves(tmp_path):
     centres, levels = long_term_spectrum(tmp_path / "noise.wav")
     slope, _ = np.polyfit(np.log2(centres), levels, 1)
     assert slope == pytest.approx(10 * np.log10(2), abs=0.1)
-    # The mean of two independent channels has half their power; each band has its share of all of it.
-    expected = 10 * np.log10(2 * 0.01 / 2 * centres * 0.2316 / 24_000)
+    # A full-scale sine has the power 1/2, and each band has its share of that of a channel.
+    expected = 10 * np.log10(2 * 0.01 * centres * 0.2316 / 24_000)
     np.testing.assert_allclose(levels, expected, atol=1.5)
 
 
@@ -45,9 +46,34 @@ def test_the_curve_is_that_of_the_equaliser_that_renders():
 
 def test_a_picture_is_written_or_its_folder_named(tmp_path, examples):
     chain = CHAINS["eq-comp"]
-    files = dict.fromkeys(("input", "output", "reference"), examples / "voice.wav")
+    files = dict.fromkeys(("input", "output"), examples / "voice.wav")
     table = Table(chain, chain.defaults())
-    plot_transfer(tmp_path / "plot.png", **files, chain=chain, settings=table)
+    plot_transfer(tmp_path / "plot.png", **files, settings=table)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(AudioError, match="nowhere"):
-        plot_transfer(tmp_path / "nowhere/plot.png", **files, chain=chain, settings=table)
+    with pytest.raises(OutputError, match="nowhere"):
+        plot_transfer(tmp_path / "nowhere/plot.png", **files, settings=table)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+@pytest.mark.parametrize("chain", [CHAINS["studio"], Chain("room", (Reverb(),))], ids=lambda chain: chain.name)
+def test_every_chain_is_drawn_with_whatever_references_and_names(tmp_path, chain, suffix):
+    tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)
+    files = [tmp_path / name for name in ("a.wav", "$x_{$ & <b>.wav", "new\nline.wav")]
+    for path in files:
+        soundfile.write(path, np.stack([tone, -tone], axis=1), 24_000)  # out of phase: their mixture is silence
+    picture = tmp_path / f"plot{suffix}"
+    table = Table(chain, chain.defaults())
+    plot_transfer(picture, input=files[0], output=files[1], references=files[2:], settings=table)
+    written = picture.read_bytes()
+    assert written.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix])
+    if suffix == ".svg":
+        # matplotlib notes every text that it draws beside the outlines of its letters.
+        for words in ("input: a.wav", "output: $x_{$ &amp; &lt;b&gt;.wav", "reference: new\ufffdline.wav"):
+            assert f"<!-- {words} -->".encode() in written
+        assert (b"<!-- equaliser (dB) -->" in written) == (chain.name == "studio")
+
+
+def test_out_of_phase_channels_are_as_loud_as_in_phase(tmp_path):
+    tone = np.sin(2 * np.pi * 1000 * np.arange(48_000) / 48_000)
+    soundfile.write(tmp_path / "wide.wav", np.stack([tone, -tone], axis=1), 48_000, subtype="FLOAT")
+    assert long_term_spectrum(tmp_path / "wide.wav")[1].max() == pytest.approx(0, abs=0.05)

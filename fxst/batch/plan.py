@@ -18,6 +18,7 @@ MANIFEST: Final = "fxst-manifest.jsonl"
 """The file in a batch's folder that tells what is finished."""
 
 _PICTURES: Final = (".png", ".svg", ".pdf")
+_PAGES: Final = (".html", ".htm")
 _BARE_SUFFIXES: Final = {suffix[1:]: suffix for suffix in tables.SUFFIXES}
 
 
@@ -88,7 +89,9 @@ def plan(config: ApplyConfig) -> Plan:
     if config.reference is None and config.params is None:
         raise SettingsError("Name a recording to sound like (--ref), or a parameter table to apply (--params).")
     if config.plot is not None:
-        _check_plot(config.plot, possible=not batch and config.reference is not None)
+        _check_plot(config.plot, possible=not batch)
+    if config.report is not None:
+        _check_report(config.report, config.output)
     notes = [""] * len(recordings)
     if not batch and config.output.suffix and not config.output.is_dir():
         if config.name is not None:
@@ -153,10 +156,17 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
 
 def _check_plot(path: Path, *, possible: bool) -> None:
     if not possible:
-        raise SettingsError("--plot draws one recording beside its reference: name one file, and --ref.")
+        raise SettingsError("--plot draws one recording: name one file, or take --report for many.")
     if path.suffix.lower() not in _PICTURES:
         raise SettingsError(f"{str(path)!r} is no name for a picture: let it end in {', '.join(_PICTURES)}.")
     _check_folder(path.parent)
+
+
+def _check_report(path: Path, output: Path) -> None:
+    if path.suffix.lower() not in _PAGES:
+        raise SettingsError(f"{_name(path)} is no name for a web page: let it end in {' or '.join(_PAGES)}.")
+    if path.parent != output:  # a folder for outputs is made when the first is written
+        _check_folder(path.parent)
 
 
 def _check_suffix(output: Path) -> None:
@@ -203,8 +213,7 @@ def _written(config: ApplyConfig, planned: Plan) -> list[Path]:
     files = [path for job in planned for path in (job.output, job.table) if path is not None]
     if planned.folder is not None:
         files.append(planned.folder / MANIFEST)
-    if config.plot is not None:
-        files.append(config.plot)
+    files += [path for path in (config.plot, config.report) if path is not None]
     return files
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from fxst.configs import ApplyConfig
 
 if TYPE_CHECKING:
     from fxst.batch.files import Progress
+    from fxst.batch.report import TransferReport
     from fxst.batch.run import FileResult
     from fxst.tables import Table
 
@@ -28,8 +29,12 @@ def apply(config: ApplyConfig) -> None:
     # A table that is applied is the same for all files; of several new ones, each lies beside its output.
     to_show = config.reference is None or (len(config.inputs) == 1 and not config.inputs[0].is_dir())
     failed = False
+    references = () if config.reference is None else (config.reference,)
+    page = _page(config, references)
     with _progress_bar() as progress:
         for result in _begin(config, progress):
+            if page is not None:
+                page.add(result)
             if result.settings is None:
                 failed = True
                 typer.secho(f"fxst: {result.error}", fg=typer.colors.RED, err=True)
@@ -40,22 +45,33 @@ def apply(config: ApplyConfig) -> None:
             typer.echo(
                 f"wrote {str(result.output)!r}" + (f", settings in {str(result.table)!r}" if result.table else "")
             )
-            if config.plot is not None and config.reference is not None:
+            if config.plot is not None:
                 from fxst.plots import plot_transfer
 
                 plot_transfer(
                     config.plot,
                     input=result.input,
                     output=result.output,
-                    reference=config.reference,
-                    chain=result.settings.chain,
+                    references=references,
                     settings=result.settings,
                 )
                 typer.echo(f"wrote {str(config.plot)!r}")
             for warning in result.warnings:
                 typer.secho(f"fxst: {str(result.input)!r}: {warning}", fg=typer.colors.YELLOW, err=True)
+    if page is not None:
+        page.write()
+        typer.echo(f"wrote {str(config.report)!r}")
     if failed:
         raise typer.Exit(1)
+
+
+def _page(config: ApplyConfig, references: "Sequence[Path]") -> "TransferReport | None":
+    """Begin the page, where one is wanted."""
+    if config.report is None:
+        return None
+    from fxst.batch.report import TransferReport
+
+    return TransferReport(config.report, references=references, items=config.report_items)
 
 
 def _begin(config: ApplyConfig, progress: "Progress | None") -> "Iterator[FileResult]":

@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -12,8 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from fxst import __version__
-from fxst.errors import FxstError
+from fxst import __version__, staging
 from fxst.report.charts import sample
 from fxst.report.content import Entry, Page
 from fxst.report.curves import charts, styles
@@ -41,9 +38,10 @@ def write_report(path: Path, page: Page) -> None:
             left out; the page says so.
 
     Raises:
-        FxstError: The file cannot be written.
+        OutputError: The file cannot be written.
+        AudioError: A recording cannot be read any more.
     """
-    _write(path, _html(page).encode("utf-8"))
+    staging.write(path, _html(page).encode("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -218,25 +216,3 @@ def _mended_note(entry: Entry) -> Iterator[str]:
 def _clock(seconds: float) -> str:
     tenths = round(seconds * 10)
     return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        target = Path(os.path.realpath(path))
-        temporary = target.parent / f".fxst-{secrets.token_hex(8)}.tmp"
-        if target.exists() and not target.is_file():
-            raise FxstError(f"{str(path)!r} is a folder or a device: name a file.")
-        # 0o666 less the umask, as for any new file; tempfile would make it private.
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            with open(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(fd)
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except (OSError, ValueError) as error:
-        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        raise FxstError(f"{str(path)!r} cannot be written ({reason}): choose another folder.") from error

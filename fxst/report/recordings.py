@@ -78,15 +78,14 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
         whole = len(power) - len(power) % step
         powers.append(power[:whole].reshape(-1, step).sum(axis=1))
         pending = power[whole:]
-    hz, levels = spectrum.third_octaves()
+    hz, levels = spectrum.mean_third_octaves()
     return Survey(
         seconds=frames / sample_rate,
         lufs=loudness.integrated(),
         loudness_range_lu=loudness.loudness_range(),
         true_peak_dbtp=float(peaks.peaks_dbtp().max()),
         bands_hz=hz,
-        # The channels' mean power, and not their mixture's: what is out of phase is heard too.
-        bands_db=10 * np.log10(np.mean(10 ** (levels / 10), axis=0)),
+        bands_db=levels,
         step_seconds=step / sample_rate,
         step_powers=np.concatenate(powers),
     )

@@ -161,6 +161,18 @@ REFUSED = {
         "outside of the folder",
     ),
     "a file's template": (lambda: config("a.wav", output="x.wav", name="{stem}"), "is a file: name a folder"),
+    "the report": (
+        lambda: config(touched("a.html"), output="x.wav", report=Path("book/../a.html")),
+        "would replace an input, 'a.html'",
+    ),
+    "the report and the reference": (
+        lambda: config("a.wav", reference=touched("r.html"), report=Path("r.html")),
+        "would replace the reference, 'r.html'",
+    ),
+    "the picture": (
+        lambda: config(touched("a.png"), output="x.wav", plot="A.PNG"),
+        "would replace an input, 'a.png'",
+    ),
     "table of another ending": (lambda: config("a.wav", output="x.wav", params="x.txt"), r"use \.json or \.csv"),
 }
 
@@ -192,6 +204,7 @@ def test_a_plan_that_would_lose_something_is_refused(arrange, message):
         (("a.wav",), {"output": "x.xyz"}, SettingsError, "'x.xyz' has no sound file's ending"),
         (("a.wav",), {"output": "nowhere/x.wav"}, OutputError, "folder 'nowhere' does not exist: create it"),
         (("a.wav",), {"output": "x.wav", "params": "no/t.json"}, OutputError, "folder 'no' does not exist"),
+        (("a.wav",), {"output": "x.wav", "report": Path("no/p.html")}, OutputError, "folder 'no' does not exist"),
         (("a.wav",), {"output": "ref.wav/new/deep"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
         (("a.wav", "b.flac"), {"output": "ref.wav"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
         (("empty",), {}, NothingMatchedError, "'empty' holds no sound files"),
@@ -211,7 +224,7 @@ def test_a_hidden_folder_is_taken_where_it_is_named():
     ("arguments", "options", "message"),
     [
         (("a.wav", "b.flac"), {"output": "out", "plot": "p.png"}, "one recording"),
-        (("a.wav",), {"reference": None, "params": "t.json", "plot": "p.png"}, "one recording"),
+        (("a.wav",), {"report": Path("p.txt")}, "no name for a web page"),
         (("a.wav",), {"plot": "p.wav"}, "no name for a picture"),
     ],
 )
