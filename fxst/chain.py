@@ -1,13 +1,14 @@
 """Effects in order: the only place that knows which knob belongs to what."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fxst.amounts import amount_of_each
 from fxst.effects import EFFECTS, Compressor, Distortion, Effect, ParametricEQ, Processor, Reverb, undeclared
 from fxst.effects.parametric_eq import Kind
 from fxst.errors import SettingsError, UndeclaredError
@@ -65,6 +66,12 @@ class Chain:
         """Whether every effect has an autodiff form."""
         return all(effect.differentiable for effect in self.effects)
 
+    def linked(self, linked: bool) -> "Chain":
+        """Return this chain with one gain for all channels in each compressor, or with every channel on its own."""
+        return replace(
+            self, effects=tuple(replace(e, linked=linked) if isinstance(e, Compressor) else e for e in self.effects)
+        )
+
     def split(self, knobs: "Tensor") -> "list[dict[str, Tensor]]":
         """Turn knob vectors into physical values, one dictionary an effect, constants included.
 
@@ -115,20 +122,24 @@ class Chain:
             for label, effect, values in zip(self.labels, self.effects, turned, strict=True)
         )
 
-    def at_amount(self, settings: Sequence[Setting], amount: float) -> tuple[Setting, ...]:
+    def at_amount(self, settings: Sequence[Setting], amount: float | Mapping[str, float]) -> tuple[Setting, ...]:
         """Turn a table down, or up, between what leaves the sound as it is and itself.
 
         What an effect is out of the way by, such as gains and a mix, moves along its own scale; the rest stays.
 
         Args:
             settings: The table.
-            amount: 0 leaves the sound as it is, 1 is the table, and what is above goes further, as far as effects can.
+            amount: 0 leaves the sound as it is, 1 is the table, and what is above goes further, to 1.5 and as far as
+                effects can. By effect, in a mapping from labels or short names: that of the empty name is for all
+                others, which else stay as they are.
 
         Raises:
-            SettingsError: The table is not one of this chain.
+            SettingsError: The table is not one of this chain, or an amount's effect is not in it.
         """
         values = self.values(settings)
-        for effect, of_effect in zip(self.effects, values, strict=True):
+        amounts = amount_of_each(amount, self.labels)
+        for label, effect, of_effect in zip(self.labels, self.effects, values, strict=True):
+            amount = amounts[label]
             widest = {p.name: p for p in effect.widest()}
             for name, rest in effect.transparent().items():
                 p = widest[name]

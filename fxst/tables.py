@@ -12,26 +12,32 @@ import json
 import math
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, overload
 
+from fxst import staging
+from fxst.amounts import amount_of_each, written
 from fxst.chain import CHAINS, Chain
-from fxst.effects import EFFECTS, Effect, ParametricEQ, undeclared
-from fxst.errors import SettingsError
+from fxst.effects import EFFECTS, Compressor, Effect, ParametricEQ, undeclared
+from fxst.errors import OutputError, SettingsError
 from fxst.parameters import Parameter, Setting
 
-__all__ = ["SUFFIXES", "Table", "read", "short", "staged", "write"]
+__all__ = ["SUFFIXES", "Table", "from_json", "read", "short", "staged", "staged_text", "to_json", "write"]
 
 FORMAT: Final = "fxst-settings"
 FORMAT_VERSION: Final = 1
+AMOUNT: Final = "amount"
+"""Where a table says how much of what was chosen is in it."""
+
 SUFFIXES: Final = (".json", ".csv")
 """The file-name endings of parameter tables."""
 
 _COLUMNS: Final = ("chain", "effect", "parameter", "value", "unit", "minimum", "maximum", "scale")
+_LINKED: Final = "linked"
+"""One more column, where some compressor's channels are not linked."""
 _LARGEST_BYTES: Final = 1 << 20
 _BAND: Final = re.compile(r"((?:low_shelf|peak|high_shelf)\d*)_(?:gain_db|f0_hz|q)")
 
@@ -106,7 +112,26 @@ class Table(Sequence[Setting]):
         if left:
             unknown = ", ".join(f"{effect} {name}" for effect, name in left)
             raise SettingsError(f"Chain {self.chain.name} has no {unknown}; look at the table for the names it has.")
-        return Table(self.chain, tuple(rows), self.provenance, self.confidence)
+        return replace(self, settings=tuple(rows))
+
+    def at_amount(self, amount: float | Mapping[str, float]) -> "Table":
+        """Return this table turned down, or up, and noted as such; see `Chain.at_amount`.
+
+        Args:
+            amount: 0 leaves the sound as it is, 1 is this table; in a mapping, by effect.
+
+        Raises:
+            SettingsError: An amount is out of range, or its effect is not in the chain.
+        """
+        note = written(amount_of_each(amount, self.chain.labels))
+        if AMOUNT in self.provenance:
+            note = f"{self.provenance[AMOUNT]}, and of that {note}"
+        provenance = {**self.provenance, AMOUNT: note}
+        return replace(self, settings=self.chain.at_amount(self.settings, amount), provenance=provenance)
+
+    def linked(self, linked: bool) -> "Table":
+        """Return this table for one gain on all channels in each compressor, or for every channel on its own."""
+        return replace(self, chain=self.chain.linked(linked))
 
 
 def short(value: float) -> str:
@@ -128,14 +153,14 @@ def write(table: Table, path: Path) -> None:
         path: Where the file goes.
 
     Raises:
-        SettingsError: The name has another ending, or the file cannot be written.
+        OutputError: The file cannot be written.
+        SettingsError: The name has another ending.
     """
     with staged(table, path):
         pass
 
 
-@contextlib.contextmanager
-def staged(table: Table, path: Path) -> Iterator[None]:
+def staged(table: Table, path: Path) -> contextlib.AbstractContextManager[None]:
     """Write a parameter table that appears under its name when the block ends, and not at all when it fails.
 
     So that a recording and its table come together or neither does.
@@ -145,24 +170,36 @@ def staged(table: Table, path: Path) -> Iterator[None]:
         path: Where the file goes.
 
     Raises:
-        SettingsError: The name has another ending, or the file cannot be written.
+        OutputError: The file cannot be written.
+        SettingsError: The name has another ending.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SettingsError(f"{_name(path)} has no table's ending: use .json or .csv.")
-    text = _to_json(table) if suffix == ".json" else _to_csv(table)
+    return staged_text(to_json(table) if suffix == ".json" else _to_csv(table), path)
+
+
+@contextlib.contextmanager
+def staged_text(text: str, path: Path) -> Iterator[None]:
+    """Write a text that appears under its name when the block ends, and not at all when it fails.
+
+    Args:
+        text: What to write.
+        path: Where the file goes.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     target = Path(os.path.realpath(path))
-    temporary = target.parent / f".fxst-{secrets.token_hex(8)}.tmp"
     try:
         if target.exists() and not target.is_file():
-            raise SettingsError(f"{_name(path)} is a folder or a device: name a file.")
-        # 0o666 less the umask, as for any new file; tempfile would make it private.
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            raise OutputError(f"{_name(path)} is a folder or a device: name a file.")
+        hidden, fd = staging.begin(target)
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
     try:
         try:
-            with open(fd, "w", encoding="utf-8", newline="") as file:
+            with open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:
                 file.write(text)
                 file.flush()
                 os.fsync(fd)
@@ -170,11 +207,11 @@ def staged(table: Table, path: Path) -> Iterator[None]:
             raise _unwritable(path, error) from error
         yield
         try:
-            temporary.replace(target)
+            staging.finish(hidden, fd, target)
         except OSError as error:
             raise _unwritable(path, error) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        staging.discard(hidden, fd)
         raise
 
 
@@ -193,7 +230,7 @@ def read(path: Path) -> Table:
     name = _name(path)
     text = _text(path)
     try:
-        return _from_json(text) if text.lstrip().startswith("{") else _from_csv(text)
+        return from_json(text) if text.lstrip().startswith("{") else _from_csv(text)
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from error
 
@@ -220,7 +257,8 @@ def _text(path: Path) -> str:
     return text
 
 
-def _to_json(table: Table) -> str:
+def to_json(table: Table) -> str:
+    """Write a parameter table as the text of a JSON file."""
     # By hand, so that each row is a line: this is a file that people edit.
     rows = ",\n".join("  " + json.dumps(asdict(row)) for row in table.settings)
     head: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION, "made_by": dict(table.provenance)}
@@ -231,7 +269,15 @@ def _to_json(table: Table) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _from_json(text: str) -> Table:
+def from_json(text: str) -> Table:
+    """Read a parameter table from the text of a JSON file.
+
+    Args:
+        text: As `to_json` wrote it, edited or not.
+
+    Raises:
+        SettingsError: It is no table, or sets something that cannot be.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -282,12 +328,15 @@ def _to_csv(table: Table) -> str:
     scales = {(label, p.name): p.scale for label, p in _parameters(table.chain)}
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    # Most tables have linked channels, and do without the column that would say so.
+    apart = {label for label, effect in _effects(table.chain) if isinstance(effect, Compressor) and not effect.linked}
+    writer.writerow([*_COLUMNS, *([_LINKED] if apart else [])])
     for row in table.settings:
         numbers = (repr(float(number)) for number in (row.minimum, row.maximum))
         scale = scales[row.effect, row.parameter]
+        linked = ["no" if row.effect in apart else ""] if apart else []
         writer.writerow(
-            [table.chain.name, row.effect, row.parameter, repr(float(row.value)), row.unit, *numbers, scale]
+            [table.chain.name, row.effect, row.parameter, repr(float(row.value)), row.unit, *numbers, scale, *linked]
         )
     return file.getvalue()
 
@@ -309,7 +358,7 @@ def _from_csv(text: str) -> Table:
             f"not a parameter table: the first line must name the columns, and {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing."
         )
-    places = {column: header.index(column) for column in _COLUMNS}
+    places = {column: header.index(column) for column in (*_COLUMNS, _LINKED) if column in header}
     parsed: dict[tuple[str, str], _CsvRow] = {}
     names = set()
     for number, row in enumerate(rows[1:], first + 1):
@@ -323,7 +372,10 @@ def _from_csv(text: str) -> Table:
         if key in parsed:
             raise SettingsError(f"{where} sets {_cell(key[0])} {_cell(key[1])} again; keep one row.")
         numbers = [_number(cell[c], where, c, comma=separator != ",") for c in ("value", "minimum", "maximum")]
-        parsed[key] = _CsvRow(where, cell["unit"], cell["scale"], *numbers)
+        linked = cell.get(_LINKED, "").lower()
+        if linked not in ("", "yes", "no"):
+            raise SettingsError(f"{where}: linked is {_cell(linked)}, and must be yes, no, or empty.")
+        parsed[key] = _CsvRow(where, linked != "no", cell["unit"], cell["scale"], *numbers)
         names.add(cell["chain"])
     if len(names) != 1:
         raise SettingsError("the rows must all name one chain, and there must be rows.")
@@ -338,6 +390,7 @@ def _from_csv(text: str) -> Table:
 @dataclass(frozen=True)
 class _CsvRow:
     where: str
+    linked: bool
     unit: str
     scale: str
     value: float
@@ -395,11 +448,17 @@ def _ranged(label: str, effect: Effect, rows: Mapping[tuple[str, str], _CsvRow])
             parameters.append(Parameter(p.name, row.minimum, row.maximum, default, p.unit, scale))
         except SettingsError as error:
             raise SettingsError(f"{row.where}: {error}") from error
+    if isinstance(effect, Compressor):
+        effect = replace(effect, linked=all(row.linked for key, row in rows.items() if key[0] == label))
     return replace(effect, parameters=tuple(parameters))
 
 
+def _effects(chain: Chain) -> Iterator[tuple[str, Effect]]:
+    return zip(chain.labels, chain.effects, strict=True)
+
+
 def _parameters(chain: Chain) -> Iterator[tuple[str, Parameter]]:
-    for label, effect in zip(chain.labels, chain.effects, strict=True):
+    for label, effect in _effects(chain):
         for parameter in effect.parameters:
             yield label, parameter
 
@@ -422,8 +481,8 @@ def _cell(given: Any) -> str:
     return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."
 
 
-def _unwritable(path: Path, error: BaseException) -> SettingsError:
-    return SettingsError(f"{_name(path)} cannot be written ({_reason(error)}): choose another place for the table.")
+def _unwritable(path: Path, error: BaseException) -> OutputError:
+    return OutputError(f"{_name(path)} cannot be written ({_reason(error)}): choose another place for the table.")
 
 
 def _name(path: Path) -> str:

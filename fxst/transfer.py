@@ -104,7 +104,14 @@ class StyleTransfer:
         return self._checkpoint.chain
 
     def apply(
-        self, audio: Any, reference: Any, *, sample_rate: int, reference_sample_rate: int | None = None
+        self,
+        audio: Any,
+        reference: Any,
+        *,
+        sample_rate: int,
+        reference_sample_rate: int | None = None,
+        amount: float | Mapping[str, float] = 1.0,
+        linked: bool | None = None,
     ) -> Result:
         """Make a recording sound as if it had been produced like another one.
 
@@ -113,19 +120,32 @@ class StyleTransfer:
             reference: The recording to sound like.
             sample_rate: The recording's sample rate, which the result keeps.
             reference_sample_rate: The reference's, where it is another.
+            amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
+            linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
+                the model's chain says, which is alike unless you made it otherwise.
 
         Shape:
             audio, reference: `(channels, time)` or `(time,)`, each on its own; result: as audio.
 
         Raises:
             AudioError: One of the two is empty, not finite or of another shape, or the reference is silent.
+            SettingsError: An amount is out of range, or its effect is not in the chain.
         """
-        heard, settings = self._hear_and_choose(audio, reference, sample_rate, reference_sample_rate)
+        heard, settings = self._hear_and_choose(
+            audio, reference, sample_rate, reference_sample_rate, amount=amount, linked=linked
+        )
         remarks = remarks_on(heard, "audio") + caution_of(settings)
         return Result(render(audio, settings, sample_rate=sample_rate), settings, remarks)
 
     def predict(
-        self, audio: Any, reference: Any, *, sample_rate: int, reference_sample_rate: int | None = None
+        self,
+        audio: Any,
+        reference: Any,
+        *,
+        sample_rate: int,
+        reference_sample_rate: int | None = None,
+        amount: float | Mapping[str, float] = 1.0,
+        linked: bool | None = None,
     ) -> Table:
         """Choose the settings that `apply` would, and render nothing.
 
@@ -134,14 +154,20 @@ class StyleTransfer:
             reference: The recording to sound like.
             sample_rate: The recording's sample rate.
             reference_sample_rate: The reference's, where it is another.
+            amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
+            linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
+                the model's chain says, which is alike unless you made it otherwise.
 
         Shape:
             audio, reference: `(channels, time)` or `(time,)`, each on its own.
 
         Raises:
             AudioError: One of the two is empty, not finite or of another shape, or the reference is silent.
+            SettingsError: An amount is out of range, or its effect is not in the chain.
         """
-        return self._hear_and_choose(audio, reference, sample_rate, reference_sample_rate)[1]
+        return self._hear_and_choose(
+            audio, reference, sample_rate, reference_sample_rate, amount=amount, linked=linked
+        )[1]
 
     def render(self, audio: Any, settings: Sequence[Setting], *, sample_rate: int) -> Samples:
         """Render a recording with settings of this model's chain, edited or not.
@@ -178,7 +204,15 @@ class StyleTransfer:
             listener.hear(block)
         return listener.finish()
 
-    def choose(self, heard: "Heard", reference: "Heard", names: Mapping[str, str] | None = None) -> Table:
+    def choose(
+        self,
+        heard: "Heard",
+        reference: "Heard",
+        names: Mapping[str, str] | None = None,
+        *,
+        amount: float | Mapping[str, float] = 1.0,
+        linked: bool | None = None,
+    ) -> Table:
         """Choose the settings that bring one recording to another, from what was heard of both.
 
         In a silent recording there is nothing to go by: it gets the chain's defaults, or is left as it is by a model
@@ -188,9 +222,13 @@ class StyleTransfer:
             heard: What was heard of the recording to change.
             reference: What was heard of the one to sound like.
             names: What the two are called, to be noted in the table.
+            amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
+            linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
+                the model's chain says, which is alike unless you made it otherwise.
 
         Raises:
             AudioError: The reference is silent.
+            SettingsError: An amount is out of range, or its effect is not in the chain.
         """
         import torch
 
@@ -202,38 +240,47 @@ class StyleTransfer:
                 raise AudioError(f"The {what} holds samples far beyond full scale: normalise it.")
         if reference.statistics is None:
             raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
+        chain = self.chain if linked is None else self.chain.linked(linked)
         made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}
         confidence: dict[str, float] = {}
         if heard.statistics is None:
-            rows = self.chain.defaults()
+            rows = chain.defaults()
             if isinstance(self._checkpoint.model, StudioModel):  # it can leave a recording as it is
-                rows = self.chain.at_amount(rows, 0.0)
+                rows = chain.at_amount(rows, 0.0)
         else:
             with torch.inference_mode(), one_thread():
                 decision = self._checkpoint.model.decide(heard.statistics[None], reference.statistics[None])
             knobs = decision.knobs[0].cpu()
             if decision.wanted is None:
-                rows = self.chain.settings(knobs)
+                rows = chain.settings(knobs)
             else:
-                sure = dict(zip(self.chain.labels, decision.wanted[0].sigmoid().tolist(), strict=True))
-                effects = zip(self.chain.labels, self.chain.effects, strict=True)
+                sure = dict(zip(chain.labels, decision.wanted[0].sigmoid().tolist(), strict=True))
+                effects = zip(chain.labels, chain.effects, strict=True)
                 away = [label for label, effect in effects if effect.switched and sure[label] < 0.5]
-                rows = self.chain.settings(knobs, out_of_the_way=away)
-                rows = levelled(self.chain, rows, heard.excerpt, reference.excerpt)
-                trial = cautious(self.chain, rows, heard.excerpt, reference.excerpt)
+                rows = chain.settings(knobs, out_of_the_way=away)
+                rows = levelled(chain, rows, heard.excerpt, reference.excerpt)
+                trial = cautious(chain, rows, heard.excerpt, reference.excerpt)
                 rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
                 if trial.amount < 1:
                     made_by[CAUTION] = trial.remark
-        return Table(self.chain, rows, made_by | dict(names or {}), confidence)
+        table = Table(chain, rows, made_by | dict(names or {}), confidence)
+        return table if amount in (1, {}) else table.at_amount(amount)  # all of it is nothing to note
 
     def _hear_and_choose(
-        self, audio: Any, reference: Any, sample_rate: int, reference_sample_rate: int | None
+        self,
+        audio: Any,
+        reference: Any,
+        sample_rate: int,
+        reference_sample_rate: int | None,
+        *,
+        amount: float | Mapping[str, float],
+        linked: bool | None,
     ) -> "tuple[Heard, Table]":
         blocks = _blocks(_samples(audio, "audio"))
         reference_blocks = _blocks(_samples(reference, "reference"))
         heard = self.hear(blocks, sample_rate=sample_rate)
         reference_heard = self.hear(reference_blocks, sample_rate=reference_sample_rate or sample_rate)
-        return heard, self.choose(heard, reference_heard)
+        return heard, self.choose(heard, reference_heard, amount=amount, linked=linked)
 
 
 def render(audio: Any, table: Table, *, sample_rate: int) -> Samples:

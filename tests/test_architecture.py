@@ -15,12 +15,12 @@ PACKAGE = Path(fxst.__file__).parent
 
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
-    {"errors", "configs", "staging"},
+    {"errors", "configs", "amounts", "staging"},
     {"audio", "flac", "loudness", "spectra", "dsp", "ballistics", "biquads", "machine", "parameters", "threads"},
     {"effects"},
     {"chain"},
     {"models", "tables"},
-    {"gradients", "data", "caution", "listening", "plots"},
+    {"gradients", "data", "caution", "doctor", "listening", "plots", "exports"},
     {"report"},
     {"training", "evaluation", "transfer"},
     {"batch"},

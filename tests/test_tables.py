@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fxst import tables
 from fxst.chain import CHAINS, Chain
 from fxst.effects import Compressor, Distortion, ParametricEQ
-from fxst.errors import FxstError, SettingsError
+from fxst.errors import FxstError, OutputError, SettingsError
 from fxst.parameters import Setting
 from fxst.tables import Table
 
@@ -305,9 +305,9 @@ def test_writing_needs_a_tables_ending_and_a_place(tmp_path):
     with pytest.raises(SettingsError, match=r"use \.json or \.csv"):
         tables.write(table, tmp_path / "table.txt")
     (tmp_path / "folder.json").mkdir()
-    with pytest.raises(SettingsError, match="is a folder"):
+    with pytest.raises(OutputError, match="is a folder"):
         tables.write(table, tmp_path / "folder.json")
-    with pytest.raises(SettingsError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         tables.write(table, tmp_path / "nowhere" / "table.json")
     assert [path.name for path in tmp_path.iterdir()] == ["folder.json"]
 
@@ -338,3 +338,24 @@ def test_a_table_that_does_not_fit_its_chain_cannot_be_made():
         Table(CHAINS["eq"], ())
     with pytest.raises(SettingsError, match="compressor"):
         Table(CHAINS["eq"], CHAINS["eq-comp"].defaults())
+
+
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_table_tells_whether_channels_are_linked(tmp_path, suffix, linked):
+    table = table_of(OWN).linked(linked)
+    tables.write(table, tmp_path / f"t{suffix}")
+    back = tables.read(tmp_path / f"t{suffix}")
+    assert back == table
+    assert {effect.linked for effect in back.chain.effects if isinstance(effect, Compressor)} == {linked}
+    assert table.linked(not linked) != table
+
+
+def test_one_compressor_may_be_linked_and_another_not(saved_csv):
+    chain = Chain("two", (Compressor(), Compressor(linked=False)))
+    table = Table(chain, chain.defaults())
+    tables.write(table, saved_csv)
+    assert tables.read(saved_csv) == table
+    rewritten(saved_csv, lambda text: text.replace(",no\n", ",perhaps\n", 1))
+    with pytest.raises(SettingsError, match=r"row 7: linked is 'perhaps', and must be yes, no, or empty"):
+        tables.read(saved_csv)

@@ -1,13 +1,15 @@
 """Compressor: turns down what is louder than a threshold."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxst.effects.base import Effect, Processor, plugin_processor
+from fxst.errors import SettingsError
 from fxst.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -15,14 +17,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Compressor"]
 
+TRACE: Final = np.float32(1e-9)
+"""What a gain can still be read off, -180 dB."""
+
+TINY = np.finfo(np.float32).tiny
+"""What silence is divided by."""
+
 
 @dataclass(frozen=True)
 class Compressor(Effect):
-    """Feed-forward peak compressor with a hard knee, then make-up gain; channels are not linked.
+    """Feed-forward peak compressor with a hard knee, then make-up gain.
 
     The envelope v follows u = abs(x): v[n] = u + c (v[n-1] - u), where c = exp(-2000 pi / (ms * sample_rate))
     takes the attack's ms while u > v[n-1], else the release's. The gain is 1 below the threshold t, and
     (v / t)^(1/ratio - 1) above.
+
+    Linked channels have one gain, which follows the loudest of them at each moment, so that nothing moves from side to
+    side: u is then the maximum of abs(x) over the channels.
+
+    Args:
+        parameters: Ranges; without them, the widest.
+        linked: Whether all channels get the same gain; else each follows its own level.
+
+    Raises:
+        SettingsError: `linked` is neither true nor false.
 
     Source:
         JUCE's `dsp::Compressor` and `dsp::BallisticsFilter` (peak), which pedalboard runs; rewritten as maths.
@@ -35,9 +53,15 @@ class Compressor(Effect):
         Parameter("release_ms", 5.0, 2000.0, 100.0, "ms", "log"),
         Parameter("makeup_db", -24.0, 24.0, 0.0, "dB"),
     )
+    linked: bool = True
 
     name: ClassVar[str] = "compressor"
     autodiff_error_db: ClassVar[float] = -100.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.linked, bool):
+            raise SettingsError(f"A compressor's channels are linked or not: true or false, not {self.linked!r:.40}.")
+        super().__post_init__()
 
     def transparent(self) -> Mapping[str, float]:
         return {"ratio": 1.0, "makeup_db": 0.0}
@@ -51,7 +75,10 @@ class Compressor(Effect):
             attack_ms=values["attack_ms"],
             release_ms=values["release_ms"],
         )
-        compress = plugin_processor(plugin, sample_rate=sample_rate, channels=channels)
+        linked = self.linked and channels > 1
+        compress = plugin_processor(plugin, sample_rate=sample_rate, channels=1 if linked else channels)
+        if linked:
+            compress = _linked(compress)
         makeup = 10.0 ** (values["makeup_db"] / 20)
         return compress if makeup == 1.0 else lambda block: compress(block) * makeup
 
@@ -76,12 +103,11 @@ class Compressor(Effect):
         Shape:
             x and result: (channels, time).
         """
-        import torch
-
-        tensors = {name: torch.tensor([value]) for name, value in values.items()}
-        with torch.no_grad():
-            gain = self._gain(torch.from_numpy(x)[None], tensors, sample_rate=sample_rate)
-        return np.asarray(gain[0].numpy())
+        # Read off the exact form, so that it takes no torch; in silence, off a trace of sound far below any threshold.
+        level = np.abs(x)
+        level = np.maximum(level.max(axis=0, keepdims=True) if self.linked else level, TRACE)
+        compress = self.exact({**values, "makeup_db": 0.0}, sample_rate=sample_rate, channels=len(level))
+        return np.broadcast_to(np.minimum(compress(level) / level, 1.0, dtype=np.float32), x.shape)
 
     def _gain(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
         import torch
@@ -93,8 +119,23 @@ class Compressor(Effect):
         attack, release = (
             torch.exp(-2000 * torch.pi / (values[ms].double() * sample_rate)) for ms in ("attack_ms", "release_ms")
         )
-        level = envelope(x.abs(), attack, release)
+        loudness = x.abs()
+        level = envelope(loudness.amax(1, keepdim=True) if self.linked else loudness, attack, release)
         level = level.clamp_min(torch.finfo(level.dtype).tiny)  # silence has a logarithm too, and a gradient of 0
         over = level.log() - dsp.to_gain(values["threshold_db"]).log()[:, None, None]
         slope = 1 / values["ratio"] - 1
         return (slope[:, None, None] * over.clamp_min(0)).exp()
+
+
+def _linked(compress: Processor) -> Processor:
+    """Give all channels the gain that a compressor of one channel has for the loudest of them."""
+
+    def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
+        loudest = functools.reduce(np.maximum, np.abs(block))
+        # In float64, where to divide and to multiply again misses nothing: two channels that are alike come out as one.
+        gain = np.divide(compress(loudest[None])[0], np.maximum(loudest, TINY), dtype=np.float64)
+        y = np.empty_like(block)
+        np.multiply(block, gain, out=y, casting="same_kind")
+        return y
+
+    return process

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fxst.effects import Compressor
+from fxst.errors import SettingsError
 
 SAMPLE_RATE = 24_000
 VALUES = {"threshold_db": -30.0, "ratio": 4.0, "attack_ms": 2.0, "release_ms": 80.0, "makeup_db": 0.0}
@@ -35,16 +36,16 @@ def by_its_equations(x, values, sample_rate):
 
 
 def test_both_forms_follow_the_equations(speech, null_db):
-    compressor = Compressor()
+    apart = Compressor(linked=False)
     generator = np.random.default_rng(0)
     for sample_rate in (24_000, 48_000):
         x = speech(sample_rate, 2, seconds=0.2)
         for _ in range(4):
-            values = {p.name: float(np.float32(p.to_value(generator.uniform()))) for p in compressor.parameters}
+            values = {p.name: float(np.float32(p.to_value(generator.uniform()))) for p in apart.parameters}
             slow = by_its_equations(x, values, sample_rate)
-            assert null_db(compress(x, sample_rate, **values), slow) <= -100
+            assert null_db(apart.exact(values, sample_rate=sample_rate, channels=2)(x), slow) <= -100
             tensors = {name: torch.tensor([value]) for name, value in values.items()}
-            y = compressor.autodiff(torch.from_numpy(x)[None], tensors, sample_rate=sample_rate)[0]
+            y = apart.autodiff(torch.from_numpy(x)[None], tensors, sample_rate=sample_rate)[0]
             assert null_db(y, slow) <= -100
 
 
@@ -135,6 +136,66 @@ def test_makeup_is_a_gain_in_decibels(speech, null_db):
     assert null_db(compress(x, makeup_db=-6.0), 10 ** (-6 / 20) * compress(x)) <= -130
 
 
-def test_channels_are_not_linked(speech):
+def test_linked_channels_have_the_gain_of_the_loudest(speech, null_db):
+    x = np.stack([speech(SAMPLE_RATE)[0], 0.5 * speech(SAMPLE_RATE, 2)[1]])
+    loudest = np.abs(x).max(axis=0)
+    gain = compress(loudest)[0] / np.where(loudest > 0, loudest, 1).astype(np.float64)
+    y = compress(x)
+    assert null_db(y, gain * x) <= -140
+    first = loudest == np.abs(x[0])
+    np.testing.assert_array_equal(np.abs(y[0, first]), compress(loudest)[0, first])
+    assert null_db(y, by_its_equations(x, VALUES, SAMPLE_RATE)) > -40  # which follow each channel by itself
+
+
+@pytest.mark.parametrize("channels", [2, 3, 6])
+def test_linked_channels_that_are_alike_are_compressed_as_one(speech, channels):
+    one = speech(SAMPLE_RATE)
+    np.testing.assert_array_equal(
+        compress(np.repeat(one, channels, axis=0)), np.repeat(compress(one), channels, axis=0)
+    )
+    turned = one * np.resize([[1.0], [-1.0]], (channels, 1)).astype(np.float32)
+    np.testing.assert_array_equal(compress(turned), compress(one) * np.sign(turned * one))
+
+
+def test_a_silent_channel_beside_others_changes_nothing_and_stays_silent(speech):
+    loud = speech(SAMPLE_RATE)[0]
+    y = compress(np.stack([np.zeros_like(loud), loud]))
+    np.testing.assert_array_equal(y, [np.zeros_like(loud), compress(loud)[0]])
+
+
+def test_channels_that_are_not_linked_know_nothing_of_each_other(speech):
     loud, quiet = speech(SAMPLE_RATE)[0], 0.01 * speech(SAMPLE_RATE, 2)[1]
-    np.testing.assert_array_equal(compress(np.stack([loud, quiet]))[1], compress(quiet)[0])
+    both = np.stack([loud, quiet])
+    apart = Compressor(linked=False).exact(VALUES, sample_rate=SAMPLE_RATE, channels=2)(both)
+    np.testing.assert_array_equal(apart, [compress(loud)[0], compress(quiet)[0]])
+    assert np.abs(compress(both)[1]).max() < 0.5 * np.abs(apart[1]).max()
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_both_forms_agree_on_whether_channels_are_linked(speech, null_db, linked):
+    compressor = Compressor(linked=linked)
+    x = speech(SAMPLE_RATE, 3) * np.array([[1.0], [0.1], [0.5]], np.float32)
+    tensors = {name: torch.tensor([value]) for name, value in VALUES.items()}
+    y = compressor.autodiff(torch.from_numpy(x)[None], tensors, sample_rate=SAMPLE_RATE)[0]
+    exact = compressor.exact(VALUES, sample_rate=SAMPLE_RATE, channels=3)(x)
+    assert null_db(y, exact) <= compressor.autodiff_error_db
+    gain = compressor.gain_reduction(x, VALUES, sample_rate=SAMPLE_RATE)
+    assert gain.shape == x.shape
+    assert np.array_equal(gain[0], gain[1]) == linked
+
+
+def test_gradients_pass_through_channels_that_are_not_linked():
+    generator = torch.manual_seed(8)
+    x = 0.5 * torch.randn(2, 3, 64, dtype=torch.float64, generator=generator)
+    values = {name: torch.tensor([value] * 2, dtype=torch.float64) for name, value in VALUES.items()}
+
+    def render(x, threshold_db):
+        return Compressor(linked=False).autodiff(x, values | {"threshold_db": threshold_db}, sample_rate=1000)
+
+    threshold = values["threshold_db"]
+    assert torch.autograd.gradcheck(render, (x.requires_grad_(), threshold.requires_grad_()), eps=1e-5)
+
+
+def test_linked_is_true_or_false():
+    with pytest.raises(SettingsError, match="true or false, not 'yes'"):
+        Compressor(linked="yes")
