@@ -1,12 +1,14 @@
 """What a command does to each of its files, once what they share is ready: a table; or a model, and what it heard."""
 
+import os
 import pickle
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Final, Protocol
 
-from fxst import tables
+from fxst import staging, tables
 from fxst.amounts import amount_of_each, parse_amounts
 from fxst.audio import probe
 from fxst.batch.files import Progress, hear_file, render_file
@@ -19,7 +21,10 @@ from fxst.transfer import caution_of, load
 if TYPE_CHECKING:
     from fxst.listening import Heard
 
-__all__ = ["FileResult", "Recipe", "attempt", "recipe_of"]
+__all__ = ["FileResult", "Recipe", "Vouch", "attempt", "failure", "recipe_of"]
+
+Vouch = Callable[[Mapping[Path, Path]], None]
+"""Is told, before files get their names, where each of them is hidden, by name."""
 
 _LISTENING_SHARE: Final = 0.4
 """Of the work on a file."""
@@ -36,6 +41,9 @@ class FileResult:
         settings: The parameter table; None after an error.
         warnings: What a person should know, a sentence each.
         error: Why there is no output; nothing when all went well.
+        exit_code: What a program that only did this would end with; 0 when all went well.
+        was_finished: Whether it was made by an earlier run, and left as it is.
+        exports: The files beside it that other programs read.
     """
 
     input: Path
@@ -44,6 +52,9 @@ class FileResult:
     settings: Table | None
     warnings: tuple[str, ...] = ()
     error: str = ""
+    exit_code: int = 0
+    was_finished: bool = False
+    exports: tuple[Path, ...] = ()
 
 
 class Recipe(Protocol):
@@ -93,21 +104,42 @@ def recipe_of(config: ApplyConfig) -> Recipe:
     return _TableRecipe(table)
 
 
-def attempt(recipe: Recipe, job: Job, progress: Progress | None) -> FileResult:
+def attempt(recipe: Recipe, job: Job, progress: Progress | None, vouch: Vouch | None = None) -> FileResult:
     """Do to a file what the recipe says; what goes wrong is told in the result.
 
     Args:
         recipe: What is done.
         job: The file.
         progress: Is told how far the work is.
+        vouch: Is told of the whole files before they have their names.
     """
+    written: set[Path] = set()
+
+    def witness(hidden: Mapping[Path, Path]) -> None:
+        written.update(hidden)
+        if vouch is not None:
+            vouch(hidden)
+
     try:
-        table, remarks, left = recipe.choose(job, progress)
-        remarks += render_file(job, table, progress, share=left)
+        with staging.together(witness):
+            table, remarks, left = recipe.choose(job, progress)
+            remarks += render_file(job, table, progress, share=left)
     except FxstError as error:
-        return FileResult(job.input, job.output, None, None, error=str(error))
+        return failure(job, str(error), error.exit_code)
+    except MemoryError:
+        return failure(job, f"{str(job.input)!r} takes more memory than any recording should: convert it to WAV first.")
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):  # as torch says it
+            raise
+        return failure(job, f"{str(job.input)!r} takes more memory than any recording should: convert it to WAV first.")
     note = (job.note,) if job.note else ()
-    return FileResult(job.input, job.output, job.table, table, note + tuple(dict.fromkeys(remarks)))
+    exports = tuple(file.path for file in job.exports if Path(os.path.realpath(file.path)) in written)
+    return FileResult(job.input, job.output, job.table, table, note + tuple(dict.fromkeys(remarks)), exports=exports)
+
+
+def failure(job: Job, error: str, exit_code: int = 1) -> FileResult:
+    """Tell that there is no output, and why."""
+    return FileResult(job.input, job.output, None, None, error=error, exit_code=exit_code)
 
 
 class _TableRecipe:

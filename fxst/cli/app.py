@@ -1,15 +1,30 @@
 """The `fxst` program: its command tree, and how errors become one line and an exit code."""
 
+import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from fxst.errors import FxstError, SettingsError
+from fxst.errors import FxstError, OutputError, SettingsError
 
-__all__ = ["app", "main"]
+__all__ = ["EXIT_CODES", "app", "main"]
+
+EXIT_CODES: Final = {
+    0: "all went well",
+    1: "a file failed, or a bound was not met",
+    2: "wrong usage, or a setting that makes no sense",
+    3: "there were no recordings where some were looked for",
+    4: "the model cannot be used",
+    5: "something cannot be written",
+    130: "interrupted by Ctrl-C",
+    143: "interrupted by SIGTERM",
+}
+"""What the program's exit codes mean."""
+
+_NOT_WRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 class _Program(TyperGroup):
@@ -32,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Audio-effects style transfer: make a recording sound as if it had been produced like another one.",
+    epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
 )
 dataset_app = typer.Typer(no_args_is_help=True, help="Datasets of clips to train on.")
 app.add_typer(dataset_app, name="dataset")
@@ -93,20 +109,23 @@ def _declare(files: list[Path]) -> None:
 
 
 def main() -> None:
-    """Run the program: exit 0 when all went well, 1 after a failure, 2 for wrong usage, 130 on Ctrl-C."""
+    """Run the program, and exit with one of `EXIT_CODES`."""
     import fxst.cli.apply
     import fxst.cli.chains
     import fxst.cli.dataset
+    import fxst.cli.doctor
     import fxst.cli.eval
+    import fxst.cli.models
     import fxst.cli.proxy
     import fxst.cli.style  # noqa: F401  (each module registers its commands)
 
     try:
         app(prog_name="fxst")
     except FxstError as error:
-        message = str(error)
+        message, code = str(error), error.exit_code
     except OSError as error:
         # What no part of the program has put in its own words: a full disk under stdout, say.
+        code = OutputError.exit_code if error.errno in _NOT_WRITABLE else 1
         message = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "") + "."
     typer.secho(f"fxst: {message}", fg=typer.colors.RED, err=True)
-    sys.exit(1)
+    sys.exit(code)

@@ -10,59 +10,87 @@ from typing import TYPE_CHECKING
 import typer
 
 from fxst.cli.app import app
+from fxst.cli.interrupts import exit_code, terminable
 from fxst.cli.options import command
+from fxst.cli.results import Results
+from fxst.cli.streams import Spooled, spooled
 from fxst.configs import ApplyConfig
 
 if TYPE_CHECKING:
+    import rich.progress
+
     from fxst.batch.files import Progress
     from fxst.batch.report import TransferReport
-    from fxst.batch.run import FileResult
-    from fxst.tables import Table
+    from fxst.batch.run import FileResult, Survey
 
 
 @command(app, ApplyConfig, "apply")
 def apply(config: ApplyConfig) -> None:
     """Apply, tell of each file what came of it, and fail if one failed."""
+    if not config.inputs and config.list_file is None:
+        raise typer.BadParameter("name a recording, a folder or a pattern, or a list of them (--list).")
     if config.reference is None and config.params is None:
         raise typer.BadParameter("name a recording to sound like (--ref), or a parameter table to apply (--params).")
+    with terminable(), spooled(config) as files:
+        code = _apply(files)
+    if code:
+        raise typer.Exit(code)
 
+
+def _apply(files: Spooled) -> int:
+    from fxst.batch.run import survey
+
+    config = files.config
+    found = survey(config)
+    if found.damaged:
+        lines = "1 line is damaged" if found.damaged == 1 else f"{found.damaged:,} lines are damaged"
+        told = f"{lines} in the manifest of {str(config.output)!r}, and passed over"
+        typer.secho(f"fxst: {told}.", fg=typer.colors.YELLOW, err=True)
     # A table that is applied is the same for all files; of several new ones, each lies beside its output.
-    to_show = config.reference is None or (len(config.inputs) == 1 and not config.inputs[0].is_dir())
-    failed = False
+    batch = found.planned.folder is not None
+    results = Results(files, show_table=config.reference is None or not batch, many=len(found.planned) > 1)
+    if config.dry_run:
+        left = set(found.left)
+        for job in found.planned:
+            results.plan(job, finished=job not in left)
+        return results.end()
+
     references = () if config.reference is None else (config.reference,)
     page = _page(config, references)
-    with _progress_bar() as progress:
-        for result in _begin(config, progress):
-            if page is not None:
-                page.add(result)
-            if result.settings is None:
-                failed = True
-                typer.secho(f"fxst: {result.error}", fg=typer.colors.RED, err=True)
-                continue
-            if to_show:
-                _show(result.settings)
-                to_show = False
-            typer.echo(
-                f"wrote {str(result.output)!r}" + (f", settings in {str(result.table)!r}" if result.table else "")
-            )
-            if config.plot is not None:
-                from fxst.plots import plot_transfer
+    try:
+        with _progress_bar(len(found.left)) as progress:
+            for result in _begin(config, found, progress):
+                if progress is not None:
+                    progress.done(result.input)
+                results.add(result)
+                if page is not None:
+                    page.add(result)
+                if config.plot is not None and result.settings is not None:
+                    from fxst.plots import plot_transfer
 
-                plot_transfer(
-                    config.plot,
-                    input=result.input,
-                    output=result.output,
-                    references=references,
-                    settings=result.settings,
-                )
-                typer.echo(f"wrote {str(config.plot)!r}")
-            for warning in result.warnings:
-                typer.secho(f"fxst: {str(result.input)!r}: {warning}", fg=typer.colors.YELLOW, err=True)
-    if page is not None:
-        page.write()
-        typer.echo(f"wrote {str(config.report)!r}")
-    if failed:
-        raise typer.Exit(1)
+                    plot_transfer(
+                        config.plot,
+                        input=result.input,
+                        output=result.output,
+                        references=references,
+                        settings=result.settings,
+                    )
+                    results.wrote(repr(str(config.plot)))
+        if page is not None:
+            page.write()
+            results.wrote(repr(str(config.report)))
+    except KeyboardInterrupt as interrupt:
+        _clear_away()
+        results.end(interrupted=exit_code(interrupt))
+        going_on = f": {results.summary()} The same command goes on from there" if batch else ""
+        raise type(interrupt)(f"interrupted{going_on}") from interrupt
+    return results.end()
+
+
+def _clear_away() -> None:
+    from fxst import staging
+
+    staging.abandon()
 
 
 def _page(config: ApplyConfig, references: "Sequence[Path]") -> "TransferReport | None":
@@ -74,7 +102,7 @@ def _page(config: ApplyConfig, references: "Sequence[Path]") -> "TransferReport 
     return TransferReport(config.report, references=references, items=config.report_items)
 
 
-def _begin(config: ApplyConfig, progress: "Progress | None") -> "Iterator[FileResult]":
+def _begin(config: ApplyConfig, found: "Survey", progress: "Progress | None") -> "Iterator[FileResult]":
     """Load what is needed and begin to apply.
 
     Torch brings half a million objects that stay. Looking through them for garbage, while they come and once more
@@ -84,15 +112,44 @@ def _begin(config: ApplyConfig, progress: "Progress | None") -> "Iterator[FileRe
     try:
         from fxst.batch.run import apply_files
 
-        return apply_files(config, progress)
+        return apply_files(config, progress, found=found)
     finally:
         gc.freeze()
         gc.enable()
 
 
+class _Bars:
+    """A bar for every file that is worked on, and, where there are several, one for all."""
+
+    def __init__(self, bars: "rich.progress.Progress", total: int) -> None:
+        self._bars = bars
+        self._all = bars.add_task("loading", total=None)
+        self._total = total
+        self._files: dict[Path, rich.progress.TaskID] = {}
+        self._finished = 0
+
+    def __call__(self, path: Path, done: float) -> None:
+        if path not in self._files:
+            self._files[path] = self._bars.add_task(_plain(path), total=1.0)
+        self._bars.update(self._files[path], completed=done)
+        self._show_all()
+
+    def done(self, path: Path) -> None:
+        if path in self._files:
+            self._bars.remove_task(self._files.pop(path))
+            self._finished += 1
+            self._show_all()
+
+    def _show_all(self) -> None:
+        description = f"{self._finished} of {self._total}"
+        self._bars.update(
+            self._all, description=description, completed=self._finished, total=self._total, visible=self._total > 1
+        )
+
+
 @contextlib.contextmanager
-def _progress_bar() -> "Iterator[Progress | None]":
-    """Show how far the work on a file is, where a person watches."""
+def _progress_bar(total: int) -> "Iterator[_Bars | None]":
+    """Show how far the work is, on each file and on all, where a person watches."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -102,37 +159,10 @@ def _progress_bar() -> "Iterator[Progress | None]":
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     # rich would send what is printed meanwhile to its own console, which is not where a pipe reads.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
-        task = bar.add_task("loading", total=None)
-        yield lambda path, done: bar.update(task, description=_plain(path), completed=done, total=1.0)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
+        yield _Bars(bars, total)
 
 
 def _plain(path: Path) -> str:
     """Write a file's name so that nothing in it moves the cursor."""
     return repr(path.name)
-
-
-def _show(table: "Table") -> None:
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    from fxst.tables import short
-
-    grid = Grid("effect", "parameter", box=None, pad_edge=False)
-    grid.add_column("value", justify="right")
-    grid.add_column("unit")
-    grid.add_column("range", justify="right")
-    shown = ""
-    away = table.out_of_the_way
-    for row in table:
-        span = "fixed" if row.minimum == row.maximum else f"{row.minimum:.4g} to {row.maximum:.4g}"
-        if row.effect != shown and row.effect in away:
-            grid.add_row(row.effect, "out of the way")
-        elif row.effect not in away:
-            grid.add_row(row.effect if row.effect != shown else "", row.parameter, short(row.value), row.unit, span)
-        shown = row.effect
-    console = Console(markup=False, highlight=False)
-    console.print(grid)
-    if table.confidence:
-        shares = ", ".join(f"{label} {share:.0%}" for label, share in table.confidence.items())
-        console.print(f"wanted, as the model hears it: {shares}")

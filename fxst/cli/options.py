@@ -4,9 +4,11 @@ import dataclasses
 import inspect
 import types
 from collections.abc import Callable
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
+
+from fxst.cli.interrupts import exit_code
 
 __all__ = ["command"]
 
@@ -25,7 +27,7 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
             except KeyboardInterrupt as interrupt:
                 # Caught here, for Typer would end the program without a word.
                 typer.secho(f"fxst: {str(interrupt) or 'interrupted'}", err=True)
-                raise typer.Exit(130) from interrupt
+                raise typer.Exit(exit_code(interrupt)) from interrupt
 
         hints = get_type_hints(config_type)
         parameters = [_parameter(item, hints[item.name]) for item in dataclasses.fields(config_type)]
@@ -65,7 +67,9 @@ def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
 def _plain(hint: Any) -> Any:
     """Turn `tuple[X, ...]` into `list[X]`, which is what Typer calls a repeatable value."""
     if get_origin(hint) is tuple:
-        return list[get_args(hint)[0]]  # type: ignore[misc]
+        kind = get_args(hint)[0]
+        # Typer knows no list of choices; what takes the values says what it knows.
+        return list[str] if get_origin(kind) is Literal else list[kind]  # type: ignore[valid-type]
     if get_origin(hint) in (Union, types.UnionType):
         return hint
     return hint

@@ -136,7 +136,7 @@ def test_without_targets_distances_to_the_references_are_measured(fxst):
     assert rows["output"]["noise_floor_db"]["mean"]["value"] == pytest.approx(-6.0206, abs=1e-3)
     assert rows["input"]["noise_floor_db"]["mean"]["value"] == 0
     code, _, err = fxst("eval", "--pairs", "pairs.csv", "--baseline", "oracle-eq")
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
     assert "add the column target" in err
 
 
@@ -180,7 +180,7 @@ def test_a_requirement_needs_somebody(fxst, requirement, message):
     if message.startswith("neither"):
         pairs("in1.wav,ref1.wav,target1.wav", header="input,reference,target")
     code, out, err = fxst("eval", *QUICK, "--require", requirement)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert message in err
 
 
@@ -231,7 +231,7 @@ def test_targets_of_a_chain_tell_their_settings(fxst, model, recordings):
     assert fxst(*arguments, "--chain", "fx")[0] == 0
     assert json.loads(Path("out/summary.json").read_text())["chain"]["name"] == "fx"
     code, _, err = fxst(*arguments, "--chain", "reverb")
-    assert code == 1
+    assert code == 2
     assert "there are: eq, eq-comp, fx" in err
 
 
@@ -277,7 +277,7 @@ def test_proxies_render_what_a_model_chooses_nearly_as_the_effects_do(fxst, loud
 
 def test_proxies_render_at_their_own_rate_and_for_a_model_only(fxst, loud, recordings):
     code, out, err = fxst("eval", "--data", recordings, *PROTOCOL, "--through-proxies")
-    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert (code, out, err.count("\n")) == (2, "", 1)
     assert "name one with --model" in err
     arguments = ("eval", "--data", recordings, *PROTOCOL, "--sample-rate", 44_100, "-m", loud, "--through-proxies")
     code, out, err = fxst(*arguments)
@@ -354,7 +354,7 @@ def test_the_reference_of_another_voice(fxst, recordings):
     assert all(row["reference_voice"] != row["voice"] for row in listed)
     assert not Path("kept/target").exists()
     code, _, err = fxst(*arguments, "--require", "closed-form.mrstft<=1")
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
     assert "--other-voice has none" in err
     code, _, err = fxst(*arguments, "--baseline", "oracle-eq")
     assert (code, err.count("\n")) == (1, 1)
@@ -371,14 +371,14 @@ def test_the_reference_of_another_voice(fxst, recordings):
 )
 def test_items_that_cannot_be_drawn_are_refused(fxst, recordings, arguments, message):
     code, out, err = fxst("eval", "--data", recordings, *PROTOCOL, *arguments)
-    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
 
 
 @pytest.mark.parametrize("option", [("--effects", 2), ("--other-voice",)])
 def test_listed_pairs_are_not_drawn(fxst, option):
     code, out, err = fxst("eval", *QUICK, *option)
-    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert (code, out, err.count("\n")) == (2, "", 1)
     assert "for --data" in err
 
 
@@ -494,7 +494,7 @@ def test_kept_outputs_do_not_overwrite_the_items(fxst, name):
     arguments = ("eval", *QUICK, "--outputs", name)
     assert fxst(*arguments)[0] == 0
     code, _, err = fxst(*arguments, "--audio", "kept")
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
     assert f"'{name}'" in err
 
 
@@ -515,7 +515,7 @@ def test_kept_audio_can_be_scored_again(fxst, model, recordings):
 def test_renders_that_are_not_there(fxst):
     Path("renders").mkdir()
     code, _, err = fxst("eval", *QUICK, "--outputs", "renders")
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
     assert "such as in1.wav" in err
     Path("renders/in1.flac").write_bytes(Path("out1.wav").read_bytes())
     code, _, err = fxst("eval", *QUICK, "--outputs", "renders", "-o", "out")
@@ -579,7 +579,7 @@ def test_what_could_never_be_met_is_refused_before_any_work(fxst, requirement, a
     if arguments:
         pairs("in1.wav,ref1.wav,out1.wav", header="input,reference,output")
     code, out, err = fxst("eval", *QUICK, "--require", requirement)
-    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
 
 
@@ -595,7 +595,7 @@ def test_where_the_page_goes_is_looked_at_before_any_work(fxst, monkeypatch):
 def test_a_csv_in_another_encoding_is_told_what_to_become(fxst):
     Path("pairs.csv").write_bytes("input,reference\nepisode é.wav,ref1.wav\n".encode("latin-1"))
     code, _, err = fxst("eval", *QUICK)
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
     assert "UTF-8: save it as one" in err
 
 
@@ -721,7 +721,7 @@ def test_two_models_of_one_name_are_told_apart(fxst, model):
     assert fxst("eval", *QUICK, "-m", "mine", "-m", model, "-o", "out")[0] == 0
     assert list(summary())[-2:] == ["mine", str(model)]
     code, _, err = fxst("eval", *QUICK, "-m", model, "-m", model)
-    assert code == 1
+    assert code == 2
     assert "Two rows would be called" in err
 
 
@@ -736,7 +736,7 @@ def test_models_of_different_chains_need_a_chain_for_its_targets(fxst, model, re
     )
     arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 1, "-m", model, "-m", other)
     code, _, err = fxst(*arguments, "--protocol", "chain")
-    assert code == 1
+    assert code == 2
     assert "--chain" in err
     assert fxst(*arguments, "--protocol", "chain", "--chain", "eq")[0] == 0
     assert fxst(*arguments)[0] == 0
@@ -756,7 +756,7 @@ def test_baselines_are_chosen_by_name(fxst):
     assert fxst(*quick, "--baseline", "none")[0] == 0
     assert list(summary()) == ["input", "output"]
     code, _, err = fxst(*quick, "--baseline", "magic")
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
     assert "there are: closed-form, rule-based, matchering, oracle-eq" in err
 
 
@@ -773,6 +773,6 @@ def test_baselines_are_chosen_by_name(fxst):
 def test_a_list_that_is_none(fxst, text, message):
     Path("pairs.csv").write_text(text)
     code, out, err = fxst("eval", "--pairs", "pairs.csv")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1

@@ -48,7 +48,7 @@ def test_what_cannot_be_done_is_said_in_one_line(fxst, dataset, tmp_path):
         (["--effect", "reverb", "--part", "soul"], "soul"),
     ):
         code, out, err = fxst("proxy", "train", dataset, *options, "-o", tmp_path / "run")
-        assert (code, out) == (1, "")
+        assert (code, out) == (2, "")
         assert words in err
         assert len(err.splitlines()) == 1
     assert not (tmp_path / "run").exists()

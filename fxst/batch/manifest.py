@@ -1,0 +1,397 @@
+"""What is finished in a batch's folder: a line of JSON for each file, which says what it was made from.
+
+A line is written when a file is whole and before it has its name, and says what bytes the file has. So a line alone
+tells nothing: what is there, and is as a line says, was made by fxst and from what. However a process ends, no file is
+there that no line vouches for.
+
+Two processes may work on one folder. Each locks a file by one byte of the manifest, far behind its end, whose place the
+file's name decides; the system takes such locks back when a process dies.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from fxst import __version__
+from fxst.batch.plan import MANIFEST, Job, Plan
+from fxst.configs import ApplyConfig
+from fxst.errors import AudioError, OutputError, SettingsError
+from fxst.models import card
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: two processes may then do the same work twice
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["FileState", "InputState", "Manifest", "Origin", "Row", "input_state", "origin_of", "unfinished"]
+
+_WITHOUT_EFFECT: Final = frozenset({
+    "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "reference", "params", "model",
+    "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format",
+})  # fmt: skip
+"""Options that change no file; and what is applied, which is known by its content."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_READ_BYTES: Final = 1 << 20
+_APPENDING: Final = 0
+"""The byte that is locked while a line is written; files have those from `_FIRST_LOCK` on."""
+_FIRST_LOCK: Final = 1 << 61
+
+
+@dataclass(frozen=True)
+class InputState:
+    """Which recording it was: its path below the folder that was given, its size, and when it was last changed."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What a file holds: its path (below the manifest's folder, where it is there), its size, and its hash."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is done to every file of a command.
+
+    Args:
+        applied: What is applied: references, a style or a table, known by name and content.
+        model: Name and hash of the model that chose; nothing where a table was applied.
+        options: Hash of all options that change the result.
+        fxst: Version of fxst.
+    """
+
+    applied: tuple[FileState, ...]
+    model: tuple[str, str] | None
+    options: str
+    fxst: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file that was made.
+
+    Args:
+        input: The recording.
+        origin: What was done to it.
+        output: The rendered file.
+        beside: What was written with it: its parameter table.
+    """
+
+    input: InputState
+    origin: Origin
+    output: FileState
+    beside: tuple[FileState, ...]
+
+    def to_json(self) -> str:
+        """Write the row as one line, the same for the same row."""
+        row = {"input": asdict(self.input), **asdict(self.origin), "output": asdict(self.output)}
+        return json.dumps({**row, "beside": [asdict(state) for state in self.beside]})
+
+    @classmethod
+    def from_json(cls, line: bytes) -> "Row | None":
+        """Read a line; None where it is no row."""
+        try:
+            row = json.loads(line)
+            model = row["model"]
+            if model is not None:
+                name, sha256 = model
+                model = (_text(name), _text(sha256))
+            origin = Origin(_files(row["applied"]), model, _hash(row["options"]), _text(row["fxst"]))
+            source = row["input"]
+            changed = _count(source["mtime_ns"], least=-(1 << 63))
+            recording = InputState(_text(source["path"]), _count(source["size"]), changed)
+            (output,) = _files([row["output"]])
+            return cls(recording, origin, output, _files(row["beside"]))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+            return None
+
+
+class Manifest:
+    """The manifest of a folder.
+
+    Args:
+        folder: The folder for a batch's outputs.
+        write: Whether lines will be added; the folder is then made where it does not exist.
+
+    Raises:
+        OutputError: It cannot be read, or not be written.
+    """
+
+    damaged: int
+    """How many lines are none of fxst's; they are passed over."""
+
+    def __init__(self, folder: Path, *, write: bool) -> None:
+        self.path = folder / MANIFEST
+        self._folder = Path(os.path.realpath(folder))
+        self.damaged = 0
+        self._rows: dict[str, dict[Row, None]] = {}
+        self._states: dict[str, set[FileState]] = {}
+        self._end = 0
+        self._fd = -1
+        how = os.O_RDWR | os.O_CREAT | os.O_APPEND if write else os.O_RDONLY
+        try:
+            if write:
+                folder.mkdir(parents=True, exist_ok=True)
+            # A pipe of this name is not waited for.
+            self._fd = os.open(self.path, how | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                raise OutputError(f"{str(self.path)!r} is no file: move it away, or choose another folder.")
+            self.refresh()
+        except FileNotFoundError:
+            if write:
+                raise
+        except OSError as error:
+            self.close()
+            reason = (error.strerror or str(error)).lower()
+            raise OutputError(f"{str(self.path)!r} cannot be used ({reason}): mend its permissions.") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file, and of all locks."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def refresh(self) -> None:
+        """Read what was added since; a last line that is not whole yet waits for the next time."""
+        rest = b""
+        position = self._end
+        while self._fd >= 0 and (data := os.pread(self._fd, _READ_BYTES, position)):
+            position += len(data)
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                row = Row.from_json(line)
+                if row is not None:
+                    self._rows.setdefault(row.output.path, {})[row] = None
+                    for state in (row.output, *row.beside):
+                        self._states.setdefault(state.path, set()).add(state)
+                elif line.strip():
+                    self.damaged += 1
+        self._end = position - len(rest)
+
+    def add(self, row: Row) -> None:
+        """Add a line, which is on the disk when this returns; one that is there already is not added again.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        with self._locked(_APPENDING) as alone:
+            self.refresh()
+            if row in self._rows.get(row.output.path, {}):
+                return
+            line = row.to_json().encode() + b"\n"
+            try:
+                if os.fstat(self._fd).st_size > self._end:  # what a process that died has left of a line
+                    if alone:
+                        os.ftruncate(self._fd, self._end)
+                    else:
+                        line = b"\n" + line
+                while line:
+                    line = line[os.write(self._fd, line) :]
+                os.fsync(self._fd)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise OutputError(
+                    f"{str(self.path)!r} cannot be written ({reason}): free space or choose another folder."
+                ) from error
+            self.refresh()
+
+    @contextlib.contextmanager
+    def locked(self, output: Path) -> Iterator[bool]:
+        """Lock a file against other processes for the block; tell whether no other process has it.
+
+        Where files cannot be locked, no process has it.
+        """
+        place = int.from_bytes(hashlib.sha256(self.place(output).encode(errors="surrogateescape")).digest()[:7])
+        with self._locked(_FIRST_LOCK + place, wait=False) as alone:
+            yield alone is not False
+
+    def place(self, path: Path) -> str:
+        """Name a file as its rows do: by its path below the folder, links followed."""
+        return Path(os.path.relpath(os.path.realpath(path), self._folder)).as_posix()
+
+    def is_finished(self, job: Job, origin: Origin) -> bool:
+        """Whether a row says that a file was made from what it would be made from now, and it is there as it was."""
+        source = input_state(job)
+        for row in self._rows.get(self.place(job.output), ()):
+            beside = {state.path for state in row.beside}
+            if (
+                (row.input, row.origin) == (source, origin)
+                and (job.table is None or self.place(job.table) in beside)
+                and all(os.path.lexists(self._at(place)) for place in beside)
+                and self._is_there(row.output.path, {row.output})
+            ):
+                return True
+        return False
+
+    def is_known(self, path: Path) -> bool:
+        """Whether what is at a path is as some row says that fxst made it."""
+        return self._is_there(self.place(path), self._states.get(self.place(path), set()))
+
+    def row(self, job: Job, source: InputState, origin: Origin, hidden: Mapping[Path, Path]) -> Row:
+        """Make the row of a file from what is whole, and has not its name yet.
+
+        Args:
+            job: The file.
+            source: What its recording was when it was opened.
+            origin: What was done to it.
+            hidden: Where each file is, by the name that it will have.
+        """
+        states = {place: _state(path, place) for target, path in hidden.items() for place in (self.place(target),)}
+        output = states.pop(self.place(job.output))
+        return Row(source, origin, output, tuple(states[place] for place in sorted(states)))
+
+    def _at(self, place: str) -> Path:
+        return self._folder / place
+
+    def _is_there(self, place: str, states: set[FileState]) -> bool:
+        """Whether a file is as one of some states of it; it is read only where its size could be right."""
+        path = self._at(place)
+        try:
+            found = path.stat()
+            right = stat.S_ISREG(found.st_mode) and found.st_size in {state.size for state in states}
+            return right and _state(path, place) in states
+        except (OSError, ValueError):
+            return False
+
+    @contextlib.contextmanager
+    def _locked(self, place: int, *, wait: bool = True) -> Iterator[bool | None]:
+        """Lock a byte; False where another process has it, None where there are no locks."""
+        if fcntl is None:
+            yield None
+            return
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, place)
+        except (BlockingIOError, PermissionError):
+            yield False
+            return
+        except OSError:  # some network drives
+            yield None
+            return
+        try:
+            yield True
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, place)
+
+
+def origin_of(config: ApplyConfig) -> Origin:
+    """Tell what a command does to every file, without doing anything.
+
+    Args:
+        config: The command.
+
+    Raises:
+        AudioError: The reference cannot be read.
+        ModelError: There is no such model, or it is damaged.
+    """
+    options = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name not in _WITHOUT_EFFECT
+    }
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
+    model = None
+    if config.reference is not None:
+        folder = card.find(config.model, "style")
+        told = card.read_card(folder, card.STYLE_FORMATS)
+        model = (folder.resolve().name, str(told.get("sha256")))
+    applied = config.reference if config.reference is not None else config.params
+    assert applied is not None, "plan() asks for one of the two"
+    try:
+        states = (_state(applied, applied.name),)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise AudioError(f"{str(applied)!r} cannot be read ({reason}): check its permissions.") from error
+    return Origin(states, model, digest, __version__)
+
+
+def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tuple[Job, ...], int]:
+    """Tell which files of a batch are still to be made, and how many lines of its manifest are damaged.
+
+    Args:
+        planned: What the command is about.
+        config: The command.
+        origin: What it does to every file.
+
+    Raises:
+        OutputError: The manifest cannot be read.
+        SettingsError: A file is there already that fxst has not made, or that was changed since.
+    """
+    assert planned.folder is not None, "one recording by itself has no manifest"
+    with Manifest(planned.folder, write=False) as manifest:
+        left = tuple(job for job in planned if not (config.resume and manifest.is_finished(job, origin)))
+        strange = [
+            path
+            for job in (() if config.overwrite else left)
+            for path in (job.output, job.table, *(file.path for file in job.exports))
+            if path is not None and os.path.lexists(path) and not manifest.is_known(path)
+        ]
+        if strange:
+            more = f", and so are {len(strange) - 1:,} more" if len(strange) > 1 else ""
+            raise SettingsError(
+                f"{str(strange[0])!r} is there already and not as fxst made it here{more}: --overwrite replaces what "
+                "is there, or choose another folder."
+            )
+        return left, manifest.damaged
+
+
+def input_state(job: Job) -> InputState | None:
+    """Tell which recording a file is made from; None where there is none."""
+    try:
+        found = job.input.stat()
+    except (OSError, ValueError):
+        return None
+    return InputState(job.place, found.st_size, found.st_mtime_ns)
+
+
+def _state(path: Path, name: str) -> FileState:
+    with open(path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileState(name, os.fstat(file.fileno()).st_size, sha256)
+
+
+def _files(rows: Any) -> tuple[FileState, ...]:
+    if not isinstance(rows, list):
+        raise TypeError
+    return tuple(FileState(_text(row["path"]), _count(row["size"]), _hash(row["sha256"])) for row in rows)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _hash(value: Any) -> str:
+    if not _SHA256.fullmatch(_text(value)):
+        raise ValueError
+    return str(value)
+
+
+def _count(value: Any, *, least: int = 0) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise TypeError
+    return value

@@ -1,0 +1,347 @@
+"""Worker processes: each has the model to itself, and one that crashes takes no more than its file along.
+
+A damaged recording may crash a decoder, or make it ask for more memory than there is. So no recording of a batch is
+opened in the main process, each worker may take only so much memory, and a new one takes the place of a dead one.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from fxst import staging, tables
+from fxst.batch.bench import WAIT_SECONDS, Bench, Order
+from fxst.batch.files import Progress
+from fxst.batch.plan import Job
+from fxst.batch.recipe import FileResult, failure
+from fxst.effects.declarations import declared_in, run_declarations
+from fxst.errors import FxstError
+
+try:
+    import resource
+except ImportError:  # not on Windows: a worker may take what it gets
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["Workers"]
+
+_SPARE_BYTES: Final = 1 << 30
+"""What a worker may take beyond what it has once its model is loaded; any recording is done in a tenth of it."""
+_PROGRESS_SECONDS: Final = 0.1
+_STOP_SECONDS: Final = 10.0
+_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+class Workers:
+    """Worker processes, ready to work.
+
+    Args:
+        count: How many.
+        order: What they do to files.
+        progress: Is told how far the work on each file is.
+
+    Raises:
+        FxstError: What stands in the way of all files: a model that cannot be used, a reference that cannot be heard.
+    """
+
+    def __init__(self, count: int, order: Order, progress: Progress | None) -> None:
+        self._order = order
+        self._progress = progress
+        self._workers: list[_Worker] = []
+        try:
+            # The others load the model while the first one listens to the reference.
+            self._workers = [_Worker(order, report=progress is not None) for _ in range(count)]
+            first = self._workers[0]
+            first.send(("listen", None))
+            self._heard = self._await(first, "heard")
+            for worker in self._workers[1:]:
+                worker.send(("recall", self._heard))
+        except BaseException:
+            self.stop()
+            raise
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[FileResult]:
+        """Work on files; give a result for each as it is done.
+
+        Args:
+            jobs: The files.
+        """
+        waiting = deque(jobs)
+        later: deque[tuple[float, Job]] = deque()  # another process was at these
+        try:
+            while waiting or later or any(worker.job for worker in self._workers):
+                now = time.monotonic()
+                while later and later[0][0] <= now:
+                    waiting.append(later.popleft()[1])
+                for worker in self._workers:
+                    if worker.job is None and waiting:
+                        worker.begin(waiting.popleft())
+                pause = max(0.0, later[0][0] - now) if later and not waiting else None
+                for connection in wait([worker.connection for worker in self._workers], pause):
+                    worker = next(one for one in self._workers if one.connection is connection)
+                    job = worker.job
+                    try:
+                        kind, content = worker.receive()
+                    except EOFError:
+                        yield from self._replace(worker)
+                        continue
+                    if kind == "progress" and self._progress is not None:
+                        self._progress(*content)
+                    elif kind == "failed":
+                        raise content
+                    elif kind == "busy" and job is not None:
+                        worker.job = None
+                        later.append((time.monotonic() + WAIT_SECONDS, job))
+                    elif kind == "result":
+                        worker.job = None
+                        yield _unpacked(content)
+            for worker in self._workers:
+                worker.send(("end", None))
+            self._leave()
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End all workers at once; what they have begun is gone afterwards."""
+        for worker in self._workers:
+            worker.process.terminate()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Wait for all workers to end, but not for ever."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        for worker in self._workers:
+            worker.connection.close()
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._workers = []
+
+    def _replace(self, worker: "_Worker") -> Iterator[FileResult]:
+        """Tell of the file that a worker has died of, and let another take its place."""
+        worker.process.join()
+        self._workers.remove(worker)
+        if worker.job is None:
+            raise FxstError(
+                f"A worker process died {_cause(worker.process)} before it had begun: run the command again."
+            )
+        job = worker.job
+        staging.sweep(job.output.parent, deep=False)
+        self._workers.append(_Worker(self._order, report=self._progress is not None))
+        self._workers[-1].send(("recall", self._heard))
+        yield failure(
+            job,
+            f"{str(job.input)!r}: the process that worked on it died {_cause(worker.process)}: convert the recording "
+            "to WAV first, or leave it out.",
+        )
+
+    def _await(self, worker: "_Worker", kind: str) -> Any:
+        while True:
+            try:
+                found, content = worker.receive()
+            except EOFError:
+                worker.process.join()
+                raise FxstError(
+                    f"A worker process died {_cause(worker.process)} while it loaded: free memory, or try fewer --jobs."
+                ) from None
+            if found == "progress" and self._progress is not None:
+                self._progress(*content)
+            elif found == "failed":
+                raise content
+            elif found == kind:
+                return content
+
+
+class _Worker:
+    """One worker process, as the main process sees it."""
+
+    def __init__(self, order: Order, *, report: bool) -> None:
+        self.job: Job | None = None
+        context = multiprocessing.get_context("spawn")  # a forked child of a program with threads may hang
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(
+            target=_work, args=(theirs, order, tuple(declared_in), report), daemon=True
+        )
+        with _one_thread_each(), _interrupts_held():
+            self.process.start()
+        theirs.close()
+
+    def begin(self, job: Job) -> None:
+        self.job = job
+        self.send(("work", job))
+
+    def send(self, message: tuple[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has died, as its end of the pipe will tell
+            self.connection.send(message)
+
+    def receive(self) -> tuple[str, Any]:
+        try:
+            kind, content = self.connection.recv()
+        except ConnectionResetError as error:
+            raise EOFError from error
+        return kind, content
+
+
+class _StopError(BaseException):
+    """The worker is to end now."""
+
+
+class _Stop:
+    """Ends the work when SIGTERM comes: at once, or where an exception was lost on the way, with the next block."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one answers it
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _StopError
+
+    def check(self) -> None:
+        if self.asked:
+            raise _StopError
+
+
+def _work(connection: Connection, order: Order, declarations: Sequence[Path], report: bool) -> None:
+    """Be a worker: do what the main process says, until it says nothing any more."""
+    stop = _Stop()
+    try:
+        # libmpg123 tells the terminal of every frame it decodes to find its place; errors do not go this way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        for path in declarations:  # a new process knows nothing of the user's effects
+            run_declarations(path)
+        bench = Bench(order)
+        _limit_memory()
+        told = _Report(connection, stop) if report else lambda path, done: stop.check()
+        while True:
+            kind, content = connection.recv()
+            if kind == "end":
+                return
+            if kind == "listen":
+                connection.send(("heard", bench.recipe.listen(told)))
+            elif kind == "recall":
+                bench.recipe.recall(content)
+            else:
+                result = _attempt(bench, content, told)
+                connection.send(("busy", None) if result is None else ("result", _packed(result)))
+    except _StopError:
+        staging.abandon()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    except FxstError as error:
+        connection.send(("failed", error))
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the main process is gone
+        staging.abandon()
+    except Exception as error:
+        connection.send(("failed", FxstError(_unexpected(error))))
+
+
+def _attempt(bench: Bench, job: Job, progress: Progress) -> FileResult | None:
+    try:
+        return bench.work_on(job, progress)
+    except Exception as error:  # a fault of fxst's in one file leaves the others be
+        return failure(job, f"{str(job.input)!r}: {_unexpected(error)}")
+
+
+def _unexpected(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return f"fxst failed unexpectedly ({type(error).__name__}: {said}): please report it."
+
+
+class _Report:
+    """Passes on how far the work is, a few times a second."""
+
+    def __init__(self, connection: Connection, stop: _Stop) -> None:
+        self._connection = connection
+        self._stop = stop
+        self._next = 0.0
+
+    def __call__(self, path: Path, done: float) -> None:
+        self._stop.check()
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _PROGRESS_SECONDS
+            self._connection.send(("progress", (path, done)))
+
+
+def _packed(result: FileResult) -> tuple[FileResult, str]:
+    # Effects of the user's own have no module that they could be found in again.
+    text = "" if result.settings is None else tables.to_json(result.settings)
+    return replace(result, settings=None), text
+
+
+def _unpacked(packed: tuple[FileResult, str]) -> FileResult:
+    result, text = packed
+    return replace(result, settings=tables.from_json(text) if text else None)
+
+
+def _limit_memory() -> None:
+    """Let this process take a good deal more memory than it has, and no more: a damaged header asks for any amount."""
+    if resource is None:
+        return
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            used = next(1024 * int(line.split()[1]) for line in file if line.startswith("VmData:"))
+    except (OSError, StopIteration, ValueError):  # not on Linux, whose limit of this name is another's
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = used + _SPARE_BYTES
+    if most == resource.RLIM_INFINITY or limit < most:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
+def _end_with_parent() -> None:
+    # A worker whose parent was killed would otherwise finish its file.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _cause(process: BaseProcess) -> str:
+    code = process.exitcode
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"of {signal.Signals(-code).name}"
+    return f"with exit code {code}"
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Have new processes work on one thread: workers side by side would only wait for each other's."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment; a process begun meanwhile holds it back for ever."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

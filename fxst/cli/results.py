@@ -1,0 +1,184 @@
+"""What `fxst apply` tells of files: data to standard output, in the form that was asked for, and words to stderr."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from fxst import __version__
+from fxst.cli.streams import Spooled
+from fxst.errors import OutputError
+
+if TYPE_CHECKING:
+    from fxst.batch.plan import Job
+    from fxst.batch.run import FileResult
+    from fxst.tables import Table
+
+__all__ = ["Results"]
+
+FORMAT: Final = "fxst-apply"
+FORMAT_VERSION: Final = 1
+
+
+class Results:
+    """Tells what became of each file, as it is done, and of all of them in the end.
+
+    Args:
+        files: The command, and what its files are called.
+        show_table: Whether the first parameter table is shown.
+        many: Whether the command is about more than one recording.
+    """
+
+    def __init__(self, files: Spooled, *, show_table: bool, many: bool) -> None:
+        self._files = files
+        self._format = files.config.format
+        self._show_table = show_table
+        self._many = many
+        self._rows: list[dict[str, Any]] = []
+        self._codes: list[int] = []
+        self.counts = {"written": 0, "finished": 0, "failed": 0, "planned": 0}
+
+    def plan(self, job: "Job", *, finished: bool) -> None:
+        """Tell what would become of a file."""
+        state = "finished" if finished else "planned"
+        self._count(state, 0)
+        self._row(state, job.input, job.output, job.table, [file.path for file in job.exports])
+        if self._format == "table":
+            done = "finished before: " if finished else ""
+            self._say(f"{done}{self._shown(job.input)} -> {self._shown(job.output)}{self._settings(job.table)}")
+        self._warn(job.input, (job.note,) if job.note else ())
+
+    def add(self, result: "FileResult") -> None:
+        """Tell what became of a file."""
+        state = "failed" if result.error else "finished" if result.was_finished else "written"
+        self._count(state, result.exit_code)
+        error, warnings = self._files.spoken(result.error), tuple(map(self._files.spoken, result.warnings))
+        output = None if result.error else result.output
+        self._row(state, result.input, output, result.table, result.exports, result.settings, warnings, error)
+        if error:
+            typer.secho(f"fxst: {error}", fg=typer.colors.RED, err=True)
+            return
+        if self._format == "table" and state == "written":
+            if self._show_table and result.settings is not None:
+                show(result.settings, err=self._files.sound_to_stdout)
+                self._show_table = False
+            self.wrote(f"{self._shown(result.output)}{self._settings(result.table)}")
+            for path in result.exports:
+                self.wrote(self._shown(path))
+        self._warn(result.input, warnings)
+
+    def wrote(self, what: str) -> None:
+        """Tell that something was written; in a table only, for JSON has it in its rows or not at all."""
+        if self._format == "table":
+            self._say(f"wrote {what}")
+
+    def end(self, interrupted: int = 0) -> int:
+        """Tell of all files, and give the program's exit code.
+
+        Args:
+            interrupted: The exit code of an interrupt; 0 when there was none.
+        """
+        # A full disk, or a folder that is locked, is no fault of the files.
+        failed = [code for code in self._codes if code]
+        writing = bool(failed) and set(failed) == {OutputError.exit_code}
+        code = interrupted or (OutputError.exit_code if writing else 1 if failed else 0)
+        if self._format == "json":
+            head = {"format": FORMAT, "format_version": FORMAT_VERSION, "fxst": __version__, "exit_code": code}
+            typer.echo(json.dumps({**head, "counts": self.counts, "files": self._rows}, indent=1))
+        if self._many and not interrupted and (self.counts["failed"] or self.counts["finished"]):
+            typer.secho(f"fxst: {self.summary()}", err=True)
+        return code
+
+    def summary(self) -> str:
+        """Say in a few words how many files came to what."""
+        words = {
+            "planned": "to write",
+            "written": "written",
+            "finished": "finished before and left as they are",
+            "failed": "failed",
+        }
+        told = [f"{self.counts[state]:,} {word}" for state, word in words.items() if self.counts[state]]
+        return f"{', '.join(told)}." if told else "nothing done."
+
+    def _count(self, state: str, code: int) -> None:
+        self.counts[state] += 1
+        self._codes.append(code)
+
+    def _row(
+        self,
+        status: str,
+        input: Path,  # noqa: A002  (the field's word)
+        output: Path | None,
+        table: Path | None,
+        exports: Sequence[Path],
+        settings: "Table | None" = None,
+        warnings: tuple[str, ...] = (),
+        error: str = "",
+    ) -> None:
+        if self._format not in ("json", "jsonl"):
+            return
+        row = {
+            "input": self._files.names.get(input, str(input)),
+            "status": status,
+            "output": None if output is None else str(output),
+            "table": None if table is None else str(table),
+            "exports": [str(path) for path in exports],
+            "settings": None if settings is None else settings.to_dict(),
+            "warnings": list(warnings),
+            "error": error or None,
+        }
+        if self._format == "jsonl":
+            typer.echo(json.dumps(row))
+            sys.stdout.flush()  # a program that reads along is told at once
+        else:
+            self._rows.append(row)
+
+    def _warn(self, path: Path, warnings: tuple[str, ...]) -> None:
+        for warning in warnings:
+            typer.secho(f"fxst: {self._shown(path)}: {warning}", fg=typer.colors.YELLOW, err=True)
+
+    def _say(self, text: str) -> None:
+        typer.echo(text, err=self._files.sound_to_stdout)
+
+    def _shown(self, path: Path) -> str:
+        return self._files.shown(path)
+
+    def _settings(self, table: Path | None) -> str:
+        # Beside the file that stands for standard output there is a table that nobody asked for.
+        lost = table is not None and self._files.sound_to_stdout and table.parent == self._files.config.output.parent
+        return "" if table is None or lost else f", settings in {self._shown(table)}"
+
+
+def show(table: "Table", *, err: bool) -> None:
+    """Print a parameter table.
+
+    Args:
+        table: The table.
+        err: Whether it goes to stderr.
+    """
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    from fxst.tables import short
+
+    grid = Grid("effect", "parameter", box=None, pad_edge=False)
+    grid.add_column("value", justify="right")
+    grid.add_column("unit")
+    grid.add_column("range", justify="right")
+    shown = ""
+    away = table.out_of_the_way
+    for row in table:
+        span = "fixed" if row.minimum == row.maximum else f"{row.minimum:.4g} to {row.maximum:.4g}"
+        if row.effect != shown and row.effect in away:
+            grid.add_row(row.effect, "out of the way")
+        elif row.effect not in away:
+            grid.add_row(row.effect if row.effect != shown else "", row.parameter, short(row.value), row.unit, span)
+        shown = row.effect
+    console = Console(markup=False, highlight=False, stderr=err)
+    console.print(grid)
+    if table.confidence:
+        shares = ", ".join(f"{label} {share:.0%}" for label, share in table.confidence.items())
+        console.print(f"wanted, as the model hears it: {shares}")

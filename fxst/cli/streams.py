@@ -1,0 +1,109 @@
+"""Standard input and output as files: what comes from a pipe is kept until it is whole, and so is what goes there."""
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from fxst.configs import ApplyConfig
+from fxst.errors import FxstError, OutputError
+
+__all__ = ["Spooled", "spooled"]
+
+_DASH: Final = Path("-")
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """A command whose dashes have become files.
+
+    Args:
+        config: The command.
+        sound_to_stdout: Whether the sound goes to standard output, and nothing else may.
+        names: What a person calls the files that stand for standard input and output.
+    """
+
+    config: ApplyConfig
+    sound_to_stdout: bool
+    names: dict[Path, str]
+
+    def shown(self, path: Path) -> str:
+        """Write a file's name for a message; repr keeps it to one line whatever the name holds."""
+        return self.names.get(path, repr(str(path)))
+
+    def spoken(self, message: str) -> str:
+        """Put into a message what a person calls the files in it."""
+        for path, name in self.names.items():
+            message = message.replace(repr(str(path)), name)
+        return message
+
+
+@contextlib.contextmanager
+def spooled(config: ApplyConfig) -> Iterator[Spooled]:
+    """Keep standard input in a file, and copy the output to standard output when the block ends well.
+
+    Args:
+        config: The command.
+
+    Raises:
+        typer.BadParameter: A dash stands where there cannot be one.
+    """
+    reads, writes = _DASH in config.inputs, config.output == _DASH
+    _check(config, reads=reads, writes=writes)
+    if not (reads or writes):
+        yield Spooled(config, sound_to_stdout=False, names={})
+        return
+    with tempfile.TemporaryDirectory(prefix="fxst-") as folder:
+        names: dict[Path, str] = {}
+        if reads:
+            source = Path(folder, "stdin")
+            names[source] = "standard input"
+            if not config.dry_run:
+                _keep(source)
+            config = replace(config, inputs=(source,))
+        output = Path(folder, "stdout.wav")
+        if writes:
+            names[output] = "standard output"
+            config = replace(config, output=output)
+        files = Spooled(config, writes, names)
+        try:
+            yield files
+        except FxstError as error:
+            raise type(error)(files.spoken(str(error))) from error
+        if writes and output.exists():
+            with open(output, "rb") as sound:
+                shutil.copyfileobj(sound, sys.stdout.buffer, 1 << 20)
+            sys.stdout.buffer.flush()
+
+
+def _check(config: ApplyConfig, *, reads: bool, writes: bool) -> None:
+    if reads:
+        if len(config.inputs) > 1 or config.list_file is not None:
+            raise typer.BadParameter("- is one recording, from standard input, and goes with no other.")
+        if sys.stdin.isatty():
+            raise typer.BadParameter("standard input is a terminal: send a sound file into it, or name one.")
+    if writes:
+        beside = config.export or str(config.params) in ("json", "csv")
+        if beside:
+            raise typer.BadParameter("what lies beside an output needs an output with a name: leave out -o -.")
+        if config.format in ("json", "jsonl"):
+            raise typer.BadParameter("sound and JSON cannot both go to standard output: leave out --format or -o -.")
+        if sys.stdout.isatty() and not config.dry_run:
+            raise typer.BadParameter("standard output is a terminal: send the sound into a file or a program.")
+
+
+def _keep(path: Path) -> None:
+    try:
+        with open(path, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+    except OSError as error:
+        raise OutputError(
+            f"Standard input cannot be kept in {str(path.parent)!r} ({(error.strerror or str(error)).lower()}): free "
+            "space there, or set TMPDIR to another folder."
+        ) from error
