@@ -5,6 +5,7 @@ One step of the recursion and of its adjoint are written once; numba compiles th
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["envelope"]
+__all__ = ["cache_folder", "envelope"]
 
 Array = NDArray[Any]
 _jit: Any = numba.njit  # numba's own types do not know what compiled functions take
@@ -54,6 +55,11 @@ def _adjoin(grad_v: Array, u: Array, v: Array, attack: float, release: float, gr
 
 _follow_row = _jit(_follow, cache=True)
 _adjoin_row = _jit(_adjoin, cache=True)
+
+
+def cache_folder() -> Path:
+    """Tell where numba keeps what it has compiled, for the next program to find."""
+    return Path(_follow_row.stats.cache_path)
 
 
 @_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

@@ -9,7 +9,20 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["ApplyConfig", "DatasetConfig", "EvalConfig", "ProxyConfig", "StyleConfig", "argument", "option"]
+__all__ = [
+    "ApplyConfig",
+    "ChainsConfig",
+    "DatasetConfig",
+    "DoctorConfig",
+    "EvalConfig",
+    "ModelsInfoConfig",
+    "ModelsListConfig",
+    "ModelsVerifyConfig",
+    "ProxyConfig",
+    "StyleConfig",
+    "argument",
+    "option",
+]
 
 
 def argument(help: str, *, metavar: str | None = None, default: Any = ..., required: bool = True) -> Any:
@@ -262,6 +275,45 @@ class ApplyConfig:
         "What goes to standard output: tables for people, one JSON document, a JSON object a line as each recording "
         "is done, or nothing.",
     )
+
+
+@dataclass(frozen=True)
+class ChainsConfig:
+    """List the named chains: their effects, and every parameter with its range."""
+
+    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
+
+
+@dataclass(frozen=True)
+class ModelsListConfig:
+    """List the shipped models: what each sets, its size, and what it reached on recordings kept from it."""
+
+    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
+
+
+@dataclass(frozen=True)
+class ModelsInfoConfig:
+    """Tell all that is known of a model: its figures, limits and chain, how it was trained, and on whose recordings."""
+
+    model: str = argument("A shipped model's name, or a model's folder.", metavar="MODEL")
+    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
+
+
+@dataclass(frozen=True)
+class ModelsVerifyConfig:
+    """Check that models are whole and as they were written; exit with 4 where one is not."""
+
+    models: tuple[str, ...] = argument(
+        "A shipped model's name, or a model's folder; without one, all shipped models.", metavar="MODEL", default=()
+    )
+    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Check this installation: versions, devices, which parts load and, where one does not, what to do about it."""
+
+    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
 
 
 @dataclass(frozen=True)

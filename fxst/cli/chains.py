@@ -1,15 +1,25 @@
 """`fxst chains`."""
 
+import json
+
+import typer
+
 from fxst.cli.app import app
+from fxst.cli.options import command
+from fxst.configs import ChainsConfig
 
 
-@app.command("chains")
-def chains() -> None:
-    """List the named chains: their effects, and every parameter with its range."""
+@command(app, ChainsConfig, "chains")
+def _chains(config: ChainsConfig) -> None:
+    from fxst.chain import CHAINS
+
+    if config.format == "json":
+        listed = {"format": "fxst-chains", "format_version": 1, "chains": [c.to_spec() for c in CHAINS.values()]}
+        typer.echo(json.dumps(listed, indent=1))
+        return
+
     from rich.console import Console
     from rich.table import Table
-
-    from fxst.chain import CHAINS
 
     console = Console(markup=False, highlight=False)
     for number, chain in enumerate(CHAINS.values()):

@@ -193,7 +193,8 @@ def _parse(text: bytes, folder: Path, formats: tuple[str, ...]) -> dict[str, Any
         ) from error
     found = card.get("format") if isinstance(card, dict) else None
     if not isinstance(card, dict) or found not in formats:
-        wanted, other = CALLED[formats[0]], CALLED.get(str(found))
+        wanted = " or ".join(dict.fromkeys(CALLED[known] for known in formats))
+        other = CALLED.get(str(found))
         is_none = f"{str(folder)!r} is a {other}, and no" if other else f"{str(folder / 'card.json')!r} is no card of a"
         raise ModelError(f"{is_none} {wanted}: name the folder of one.")
     version = card.get("format_version")

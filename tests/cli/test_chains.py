@@ -1,11 +1,14 @@
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import jsonschema
 from typer.testing import CliRunner
 
 import fxst.cli.chains  # noqa: F401  (registers the command)
-from fxst.chain import CHAINS
+from fxst.chain import CHAINS, Chain
 from fxst.cli.app import app
 
 
@@ -23,6 +26,14 @@ def test_every_chain_is_listed_with_every_parameter():
             assert parameter.name in row
             assert row.split()[-1] == ("fixed" if parameter.constant else parameter.scale)
             assert f"{parameter.minimum:.4g}" in row
+
+
+def test_programs_read_the_chains_back_as_they_are():
+    done = CliRunner().invoke(app, ["chains", "--format", "json"])
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)
+    jsonschema.validate(told, json.loads((Path(__file__).parents[2] / "docs/chains.schema.json").read_text()))
+    assert [Chain.from_spec(spec) for spec in told["chains"]] == list(CHAINS.values())
 
 
 def test_listing_chains_loads_no_torch():

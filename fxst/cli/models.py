@@ -1,0 +1,153 @@
+"""`fxst models list`, `info` and `verify`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fxst.cli.app import app
+from fxst.cli.options import command
+from fxst.configs import ModelsInfoConfig, ModelsListConfig, ModelsVerifyConfig
+from fxst.errors import ModelError
+
+if TYPE_CHECKING:
+    from fxst.models.catalogue import Entry
+
+models_app = typer.Typer(no_args_is_help=True, help="The models there are: what they are, and whether they are whole.")
+app.add_typer(models_app, name="models")
+
+
+@command(models_app, ModelsListConfig, "list")
+def _list(config: ModelsListConfig) -> None:
+    """List what can be read, then tell of what cannot."""
+    from fxst.models import catalogue
+
+    entries, problems = [], []
+    for folder in catalogue.shipped():
+        try:
+            entries.append(catalogue.describe(folder))
+        except ModelError as error:
+            problems.append(str(error))
+    if config.format == "json":
+        _print_json("fxst-models", models=[entry.to_dict() for entry in entries])
+    else:
+        _show_list(entries)
+    for problem in problems:
+        _complain(problem)
+    if problems:
+        raise typer.Exit(ModelError.exit_code)
+
+
+@command(models_app, ModelsInfoConfig, "info")
+def _info(config: ModelsInfoConfig) -> None:
+    from fxst.models import catalogue
+
+    entry = catalogue.describe(catalogue.locate(config.model))
+    if config.format == "json":
+        _print_json("fxst-model", **entry.to_dict(), limits=list(entry.limits), card=entry.card)
+    else:
+        _show_entry(entry)
+
+
+@command(models_app, ModelsVerifyConfig, "verify")
+def _verify(config: ModelsVerifyConfig) -> None:
+    """Load each model; fail with the code of an unusable model if one is."""
+    from fxst.models import catalogue
+
+    checked: list[dict[str, Any]] = []
+    for model in config.models or catalogue.shipped():
+        result: dict[str, Any] = {"name": Path(model).name, "folder": None, "whole": False, "sha256": None}
+        result["error"] = None
+        try:
+            folder = model if isinstance(model, Path) else catalogue.locate(model)
+            result["folder"] = str(folder)
+            entry = catalogue.verify(folder)
+            result |= {"name": entry.name, "whole": True, "sha256": entry.card["sha256"]}
+        except ModelError as error:
+            result["error"] = str(error)
+        checked.append(result)
+        if config.format == "table":
+            if result["whole"]:
+                typer.echo(f"{_visible(result['name'])} is whole: {_visible(result['folder'])}")
+            else:
+                _complain(result["error"])
+    if config.format == "json":
+        _print_json("fxst-models-verified", models=checked)
+    if not all(result["whole"] for result in checked):
+        raise typer.Exit(ModelError.exit_code)
+
+
+def _print_json(format: str, **parts: Any) -> None:  # noqa: A002  (as the field is called)
+    typer.echo(json.dumps({"format": format, "format_version": 1, **parts}, indent=1))
+
+
+def _complain(problem: str) -> None:
+    typer.secho(f"fxst: {_visible(problem)}", fg=typer.colors.RED, err=True)
+
+
+def _visible(text: object) -> str:
+    """Write what a file says so that nothing in it moves the cursor."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+
+
+def _show_list(entries: "list[Entry]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table("model", "kind", "chain", box=None, pad_edge=False)
+    grid.add_column("knobs", justify="right")
+    grid.add_column("size", justify="right", no_wrap=True)
+    grid.add_column("on held-out recordings")
+    for entry in entries:
+        name = f"{entry.name} (default)" if entry.is_default else entry.name
+        figure = entry.figure.text if entry.figure else ""
+        knobs = str(len(entry.chain.knobs))
+        grid.add_row(_visible(name), entry.kind, _visible(entry.chain.name), knobs, _size(entry), figure)
+    Console(markup=False, highlight=False).print(grid)
+
+
+def _show_entry(entry: "Entry") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, show_header=False)
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+
+    def add(title: str, *lines: object) -> None:
+        told = [_visible(line) for line in lines if line not in (None, "")]
+        if told:
+            grid.add_row(title, "\n".join(told))
+
+    called = {"style": "style model", "proxy": "proxy"}[entry.kind]
+    add("model", f"{entry.name}, a {called}" + (", which fxst apply uses by default" if entry.is_default else ""))
+    add("folder", entry.folder)
+    add("weights", _size(entry))
+    add("sha256", entry.card.get("sha256"))
+    add("figure", entry.figure.text if entry.figure else "")
+    add("figures", *(f"{name} {_number(value)}" for name, value in entry.figures.items()))
+    add("limits", *entry.limits)
+    add("data", *entry.data)
+    add("recordings", entry.recordings)
+    steps, seconds = entry.told("training", "steps"), entry.told("training", "seconds")
+    add("training", f"{steps} steps in {seconds} s" if steps and seconds else "", *_history(entry))
+    add("command", entry.told("training", "command"))
+    add("made by", f"fxst {entry.told('fxst_version')}" if entry.told("fxst_version") else "")
+    add("chain", f"{entry.chain.name}: {', '.join(entry.chain.labels)}; {len(entry.chain.knobs)} knobs")
+    add("knobs", *(f"{label} {p.name}: {p.minimum:g} to {p.maximum:g} {p.unit}" for label, p in entry.chain.knobs))
+    Console(markup=False, highlight=False).print(grid)
+
+
+def _size(entry: "Entry") -> str:
+    size = entry.weights_bytes
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def _history(entry: "Entry") -> list[Any]:
+    told = entry.told("training", "history")
+    return told if isinstance(told, list) else []
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

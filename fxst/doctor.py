@@ -1,0 +1,224 @@
+"""Is this installation well: which parts there are and load, and what to do about one that does not."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Literal
+
+from fxst import __version__
+from fxst.errors import FxstError
+from fxst.machine import processors
+from fxst.models import catalogue
+
+__all__ = ["Check", "examine", "is_well"]
+
+LOAD: Final = """
+import importlib, json, sys
+answers, sys.stdout = sys.stdout, sys.stderr
+for name in sys.argv[1:]:
+    try:
+        detail, error = getattr(importlib.import_module(name), "__libsndfile_version__", ""), ""
+    except BaseException as problem:
+        detail, error = "", f"{type(problem).__name__}: {problem}"
+    print("loaded", json.dumps([detail, error]), file=answers, flush=True)
+"""
+"""Loads modules one after the other, in a process of its own: there are broken ones that take the program with them."""
+
+LONGEST_SECONDS: Final = 300.0
+"""After so long what is still loading is taken to hang."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        part: What: a package, a program, a device, a model.
+        group: Of which kind it is.
+        state: `ok`; `missing`, which an optional part may be; `failed`, which is there and does not work.
+        found: Its version, or what else was found of it; where it failed, why.
+        required: Whether fxst cannot do its work without it.
+        purpose: What it is for; empty where its group says that.
+        remedy: What to do about it; empty where it is ok.
+    """
+
+    part: str
+    group: Literal["program", "package", "optional package", "optional program", "device", "cache", "model"]
+    state: Literal["ok", "missing", "failed"]
+    found: str
+    required: bool
+    purpose: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class _Package:
+    """A distribution, the module of it that is loaded to try it, and what it is for."""
+
+    name: str
+    module: str
+    purpose: str
+    required: bool = True
+
+
+PACKAGES: Final = (
+    _Package("numpy", "numpy", "arrays"),
+    _Package("scipy", "scipy.signal", "the equaliser"),
+    _Package("pedalboard", "pedalboard", "the other effects"),
+    _Package("soundfile", "soundfile", "reading and writing recordings"),
+    _Package("soxr", "soxr", "resampling"),
+    _Package("torch", "torch", "models"),
+    _Package("safetensors", "safetensors.torch", "reading models"),
+    _Package("numba", "numba", "recursions, compiled"),
+    _Package("typer", "typer", "the command line"),
+    _Package("rich", "rich", "tables and progress"),
+    _Package("matplotlib", "matplotlib.figure", "plots"),
+    _Package("lightning", "lightning", "training"),
+    _Package("tensorboard", "tensorboard", "logs of training"),
+    _Package("torchaudio", "torchaudio.functional", "beginning a model of the recipe clips", required=False),
+    _Package("numba-cuda", "numba.cuda", "compressors in training on a CUDA device", required=False),
+    _Package("pesq", "pesq", "the column PESQ of fxst eval", required=False),
+    _Package("matchering", "matchering", "the row matchering of fxst eval", required=False),
+    _Package("pyloudnorm", "pyloudnorm", "tests: a second opinion on loudness", required=False),
+    _Package("auraloss", "auraloss", "tests: a second opinion on spectral distances", required=False),
+)
+
+PROGRAMS: Final = (("ffmpeg", "-version"), ("sox", "--version"))
+"""Programs that exported settings are for, and how each tells its version."""
+
+
+def is_well(checks: Sequence[Check]) -> bool:
+    """Whether all that is required is ok."""
+    return all(check.state == "ok" for check in checks if check.required)
+
+
+def examine() -> Iterator[Check]:
+    """Look at everything, one thing after the other; it takes as long as it takes to load all of it."""
+    yield Check("fxst", "program", "ok", __version__, True)
+    yield Check("Python", "program", "ok", f"{platform.python_version()}, {platform.platform()}", True)
+    packages = list(_packages())
+    yield from packages
+    yield from (_program(name, flag) for name, flag in PROGRAMS)
+    if any(check.part == "torch" and check.state == "ok" for check in packages):
+        yield from _devices()
+        yield _cache()
+        yield from (_model(folder) for folder in catalogue.shipped())
+
+
+def _packages() -> Iterator[Check]:
+    versions = {package.name: _version(package.name) for package in PACKAGES}
+    there = [package for package in PACKAGES if versions[package.name]]
+    loaded = dict(zip(there, _load([package.module for package in there]), strict=True))
+    for package in PACKAGES:
+        group: Literal["package", "optional package"] = "package" if package.required else "optional package"
+        detail, error = loaded.get(package, ("", ""))
+        if package not in loaded:
+            state: Literal["ok", "missing", "failed"] = "missing"
+            found, remedy = "", f"pip install {_requirement(package.name)}"
+        elif error:
+            state, found = "failed", f"{versions[package.name]} does not load: {' '.join(error.split())}"
+            remedy = f"pip install --force-reinstall {_requirement(package.name)}"
+            if package.name == "torchaudio":
+                remedy = (
+                    "torch and torchaudio must be built for the same CUDA: pip install --force-reinstall "
+                    f"{_requirement('torch')} {_requirement('torchaudio')}"
+                )
+        else:
+            state, remedy = "ok", ""
+            found = versions[package.name] + (f", libsndfile {detail}" if detail else "")
+        yield Check(package.name, group, state, found, package.required, package.purpose, remedy)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _requirement(distribution: str) -> str:
+    """Name a distribution for pip, in the versions that fxst's own metadata asks for."""
+    try:
+        wanted = metadata.requires("fxst") or []
+    except metadata.PackageNotFoundError:
+        wanted = []
+    plain = [text.split(";")[0].strip() for text in wanted]
+    return next((f'"{text}"' for text in plain if text.rstrip("0123456789.,<>=!~ ") == distribution), distribution)
+
+
+def _load(modules: Sequence[str]) -> list[tuple[str, str]]:
+    """Load modules in another process; give a detail and an error of each, one of which is empty, or both."""
+    answers: list[tuple[str, str]] = []
+    while len(answers) < len(modules):
+        command = [sys.executable, "-c", LOAD, *modules[len(answers) :]]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
+            said, end = done.stdout, f"it ended the program with status {done.returncode}"
+        except subprocess.TimeoutExpired as error:
+            said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+            end = f"it takes longer than {LONGEST_SECONDS:g} s"
+        lines = [line.removeprefix("loaded ") for line in said.splitlines() if line.startswith("loaded ")]
+        answers += [(str(detail), str(problem)) for detail, problem in map(json.loads, lines)]
+        if len(answers) < len(modules):
+            answers.append(("", end))
+    return answers
+
+
+def _program(name: str, flag: str) -> Check:
+    purpose = "playing settings that were exported for it"
+    path = shutil.which(name)
+    if path is None:
+        return Check(name, "optional program", "missing", "", False, purpose, f"install {name}, where you need it")
+    try:
+        done = subprocess.run([path, flag], capture_output=True, text=True, errors="replace", timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check(name, "optional program", "failed", str(error), False, purpose, f"install {name} again")
+    first = done.stdout.strip().splitlines()[:1] or [path]
+    return Check(name, "optional program", "ok", " ".join(first[0].split()), False, purpose)
+
+
+def _devices() -> Iterator[Check]:
+    import torch
+
+    threads = f"{processors()} for this process, {torch.get_num_threads()} threads in torch"
+    yield Check("processors", "device", "ok", threads, True)
+    if not torch.cuda.is_available():
+        built = f"a torch for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch without CUDA"
+        remedy = "none is needed; where there is one, install its driver and a torch for its CUDA"
+        yield Check("CUDA", "device", "missing", f"{built}, and no device that it can use", False, "", remedy)
+        return
+    for index in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(index)
+        found = f"{about.name}, {about.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
+        yield Check(f"CUDA {index}", "device", "ok", found, False)
+
+
+def _cache() -> Check:
+    """Look where numba keeps compiled code; it refuses to compile for later where it can keep it nowhere."""
+    purpose = "compiled code"
+    try:
+        from fxst import ballistics
+
+        folder = ballistics.cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return Check("numba cache", "cache", "ok", os.fspath(folder), True, purpose)
+    except (ImportError, OSError, RuntimeError) as error:
+        remedy = "set NUMBA_CACHE_DIR to a folder that you may write to"
+        return Check("numba cache", "cache", "failed", " ".join(str(error).split()), True, purpose, remedy)
+
+
+def _model(folder: Path) -> Check:
+    try:
+        entry = catalogue.verify(folder)
+    except FxstError as error:
+        return Check(folder.name, "model", "failed", str(error), True, "", "install fxst again")
+    return Check(entry.name, "model", "ok", f"{entry.kind}, {entry.card['sha256']}", True)

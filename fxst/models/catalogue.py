@@ -1,0 +1,224 @@
+"""What there is to know of a model without loading it: the shipped ones, and any folder's."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from fxst.chain import Chain
+from fxst.configs import ApplyConfig
+from fxst.errors import FxstError, ModelError
+from fxst.models.card import (
+    PROXY_FORMAT,
+    STUDIO_FORMAT,
+    STYLE_FORMATS,
+    find,
+    pretrained_folder,
+    read_card,
+    weights_file,
+)
+
+__all__ = ["Entry", "Figure", "describe", "locate", "shipped", "verify"]
+
+FIGURES: Final = (
+    (("losses", "val_published_ratio"), "MR-STFT {:.2f} of input"),
+    (("losses", "val_stft_ratio"), "MR-STFT {:.2f} of input"),
+    (("fidelity", "error_db"), "error {:.1f} dB"),
+)
+"""Where a card has the one figure that tells most, and how it is said; the first that is there is taken.
+
+A style model's is what share of the input's spectral distance is left, a proxy's the power of its error relative to
+that of what the effect changes.
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a model came to, in one figure, on recordings that it did not learn from.
+
+    Args:
+        name: What the card calls it.
+        value: The figure.
+        text: The figure in words.
+    """
+
+    name: str
+    value: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model as its card tells of it.
+
+    Args:
+        folder: Where it is.
+        card: All that its card tells.
+        chain: The chain whose knobs it sets; of a proxy, the one effect that it imitates.
+        weights_bytes: Size of its weights' file.
+    """
+
+    folder: Path
+    card: Mapping[str, Any]
+    chain: Chain
+    weights_bytes: int
+
+    @property
+    def name(self) -> str:
+        """What it is called: the name of its folder."""
+        return self.folder.resolve().name
+
+    @property
+    def kind(self) -> Literal["style", "proxy"]:
+        """Whether it sets a chain, or imitates an effect."""
+        return "proxy" if self.card["format"] == PROXY_FORMAT else "style"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is what `fxst apply` uses unless another is named."""
+        return self.kind == "style" and self.name == ApplyConfig.model and self.folder in shipped()
+
+    @property
+    def figure(self) -> Figure | None:
+        """Its headline figure; None where the card has none."""
+        for path, words in FIGURES:
+            value = self.told(*path)
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                return Figure(path[-1], value, words.format(value))
+        return None
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """Every figure of the card by its name."""
+        parts = (self.told("losses"), self.told("fidelity"))
+        return {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What it was trained on, a sentence for each dataset; empty where the card does not say."""
+        first = self.told("training", "data")
+        also = first.get("also") if isinstance(first, dict) else None
+        return tuple(_dataset(data) for data in (first, *(also if isinstance(also, list) else ())) if _is_told(data))
+
+    @property
+    def recordings(self) -> str:
+        """What the recordings were, and their licences, as whoever trained it noted; empty where nobody did."""
+        return str(self.told("training", "data", "note") or "")
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What it cannot do, a sentence each, as far as its card shows that."""
+        rate, knobs = self.card["sample_rate"], len(self.chain.knobs)
+        if self.kind == "proxy":
+            limits = [f"It imitates the {self.chain.labels[0]} at {rate} Hz, within the ranges of its {knobs} knobs."]
+        else:
+            limits = [f"It sets the {knobs} knobs of the chain {self.chain.name} within their ranges, and no others."]
+            limits.append(
+                "It hears a recording at its own sample rate, from 8000 to 48000 Hz."
+                if self.card["format"] == STUDIO_FORMAT
+                else f"It hears every recording at {rate} Hz, and so nothing above {rate // 2} Hz."
+            )
+        voices = self.told("training", "data", "speakers", "val")
+        if isinstance(voices, int):
+            limits.append(f"It was chosen by how it did on {voices} voices that it did not learn from.")
+        if self.told("training", "interrupted") is True:
+            limits.append("Its training was interrupted before its last step.")
+        return tuple(limits)
+
+    def told(self, *path: str) -> Any:
+        """Look up what the card tells; None where it does not.
+
+        Args:
+            path: Keys from the outside in.
+        """
+        value: Any = self.card
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write what a list shows as plain data."""
+        figure = self.figure
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "default": self.is_default,
+            "chain": self.chain.name,
+            "effects": list(self.chain.labels),
+            "knobs": len(self.chain.knobs),
+            "sample_rate": self.card["sample_rate"],
+            "weights_bytes": self.weights_bytes,
+            "figure": None if figure is None else {"name": figure.name, "value": figure.value, "text": figure.text},
+            "folder": str(self.folder),
+        }
+
+
+def _is_told(data: Any) -> bool:
+    return isinstance(data, dict) and all(
+        isinstance(data.get(part), dict) for part in ("built_with", "speakers", "clips")
+    )
+
+
+def _dataset(data: Mapping[str, Any]) -> str:
+    made, speakers, clips = data["built_with"], data["speakers"], data["clips"]
+    sources = made.get("sources")
+    names = ", ".join(map(str, sources)) if isinstance(sources, list) else "?"
+    return (
+        f"{names}: {clips.get('train')} clips of {made.get('seconds')} s at {made.get('sample_rate')} Hz of "
+        f"{speakers.get('train')} voices to train on, {clips.get('val')} of {speakers.get('val')} to choose by, "
+        f"{clips.get('test')} of {speakers.get('test')} left"
+    )
+
+
+def shipped() -> tuple[Path, ...]:
+    """Find the folders of all shipped models: style models first, then proxies, each by name."""
+    folders = (sorted((pretrained_folder() / kind).glob("*/card.json")) for kind in ("style", "proxy"))
+    return tuple(card.parent for kind in folders for card in kind)
+
+
+def locate(name_or_path: str | Path) -> Path:
+    """Find a model's folder: a shipped style model's or proxy's by its name, or any that exists.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    return find(name_or_path, "style", "proxy")
+
+
+def describe(folder: Path) -> Entry:
+    """Read what a model's card tells. Whether the model is whole, only `verify` finds out.
+
+    Raises:
+        ModelError: There is no card, or none that this version can read.
+    """
+    card = read_card(folder, (*STYLE_FORMATS, PROXY_FORMAT))
+    try:
+        chain = Chain.from_spec(card.get("chain", {}))
+        if not chain.knobs:
+            raise ModelError("it has no knobs; restore its files.")
+        size = weights_file(folder).stat().st_size
+    except FxstError as error:
+        raise ModelError(f"The model {str(folder)!r} cannot be used: {error}") from error
+    except OSError as error:
+        raise ModelError(
+            f"The model {str(folder)!r} cannot be read ({weights_file(folder).name}: {error.strerror}); restore its "
+            "files."
+        ) from error
+    return Entry(folder, card, chain, size)
+
+
+def verify(folder: Path) -> Entry:
+    """Load a model as if to use it: its hash, its parts, and that every number in it is finite.
+
+    Raises:
+        ModelError: It is damaged, changed, or made for another version.
+    """
+    from fxst.models import checkpoint, proxy_file
+
+    entry = describe(folder)
+    if entry.kind == "proxy":
+        proxy_file.load(folder)
+    else:
+        checkpoint.load(folder)
+    return entry

@@ -1,0 +1,127 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import fxst.doctor
+from fxst import __version__
+from fxst.doctor import Check, is_well
+from fxst.errors import ModelError
+from fxst.models import catalogue
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/doctor.schema.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def told():
+    """What the real command tells programs of this installation."""
+    command = [sys.executable, "-m", "fxst", "doctor", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_this_installation_is_well(told):
+    jsonschema.validate(told, SCHEMA)
+    assert told["well"]
+    checks = {check["part"]: Check(**check) for check in told["checks"]}
+    assert is_well(checks.values())
+    assert checks["fxst"].found == __version__
+    for part in ("torch", "lightning", "soundfile", "pedalboard", "numba", "soxr", "processors", "numba cache"):
+        assert checks[part].state == "ok"
+        assert checks[part].required
+    assert "libsndfile 1." in checks["soundfile"].found
+    assert {folder.name for folder in catalogue.shipped()} == {c.part for c in checks.values() if c.group == "model"}
+    for check in checks.values():
+        assert bool(check.remedy) == (check.state != "ok"), check
+
+
+def test_people_see_every_part(fxst, told, monkeypatch):
+    monkeypatch.setattr("fxst.doctor.examine", lambda: (Check(**check) for check in told["checks"]))
+    code, out, err = fxst("doctor")
+    assert (code, err) == (0, "")
+    for check in told["checks"]:
+        assert check["part"] in out
+
+
+def test_what_is_needed_and_does_not_work_fails_with_its_remedy(fxst, monkeypatch):
+    broken = Check("torch", "package", "failed", "2.11 does not load: OSError", True, "models", "pip install torch")
+    spare = Check("pesq", "optional package", "missing", "", False, "a column", "pip install pesq")
+    for found, code in (((broken, spare), 1), ((spare,), 0)):
+        monkeypatch.setattr("fxst.doctor.examine", lambda found=found: iter(found))
+        ended, out, err = fxst("doctor")
+        assert ended == code
+        assert "pip install pesq" in out
+        assert err == ("fxst: torch is needed: pip install torch.\n" if code else "")
+
+
+def test_modules_that_fail_or_end_the_program_are_told_and_the_rest_is_loaded(tmp_path, monkeypatch):
+    for name, code in (
+        ("well", "print('loaded', 'of words')"),
+        ("fails", "raise OSError('libcudart.so.13: cannot open')"),
+        ("exits", "raise SystemExit(0)"),
+        ("crashes", "import os; os.kill(os.getpid(), 11)"),
+        ("hangs", "import time; time.sleep(100)"),
+        ("libsndfile", "__libsndfile_version__ = '1.2.2'"),
+    ):
+        (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(fxst.doctor, "LONGEST_SECONDS", 3.0)
+    names = ["well", "fails", "exits", "crashes", "nosuch", "hangs", "libsndfile"]
+    found = dict(zip(names, fxst.doctor._load(names), strict=True))
+    assert found["well"] == ("", "")
+    assert found["libsndfile"] == ("1.2.2", "")
+    for name, words in (
+        ("fails", "OSError: libcudart.so.13"),
+        ("exits", "SystemExit"),
+        ("crashes", "status -11"),
+        ("nosuch", "No module named"),
+        ("hangs", "longer than 3 s"),
+    ):
+        assert words in found[name][1]
+
+
+def test_a_pair_of_torch_and_torchaudio_that_does_not_fit_gets_the_remedy(monkeypatch):
+    def load(modules):
+        return [("", "OSError: libtorch_cuda.so" if name.startswith("torchaudio") else "") for name in modules]
+
+    monkeypatch.setattr(fxst.doctor, "_load", load)
+    found = {check.part: check for check in fxst.doctor._packages()}
+    assert found["torchaudio"].state == "failed"
+    assert "libtorch_cuda.so" in found["torchaudio"].found
+    # In the versions that pyproject.toml asks for, from the installed metadata.
+    assert '"torch' in found["torchaudio"].remedy
+    assert '"torchaudio' in found["torchaudio"].remedy
+    assert "<2." in found["torchaudio"].remedy
+    assert is_well(found.values())
+
+
+def test_a_package_that_is_not_there_is_missing(monkeypatch):
+    there = fxst.doctor._version
+    monkeypatch.setattr(fxst.doctor, "_version", lambda name: "" if name in ("soxr", "pesq") else there(name))
+    monkeypatch.setattr(fxst.doctor, "_load", lambda modules: [("", "")] * len(modules))
+    found = {check.part: check for check in fxst.doctor._packages()}
+    for name in ("soxr", "pesq"):
+        assert found[name].state == "missing"
+        assert found[name].remedy.startswith(f'pip install "{name}>=')
+    assert not is_well(found.values())
+
+
+def test_programs_models_and_a_cache_that_do_not_work_are_told(tmp_path, monkeypatch):
+    (tmp_path / "sox").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "sox").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert fxst.doctor._program("sox", "--version").state == "failed"
+    assert fxst.doctor._program("ffmpeg", "-version").state == "missing"
+
+    def refuse(folder):
+        raise ModelError(f"The model {folder} is damaged.")
+
+    monkeypatch.setattr(catalogue, "verify", refuse)
+    assert fxst.doctor._model(tmp_path / "eq").state == "failed"
+    monkeypatch.setattr("fxst.ballistics.cache_folder", lambda: tmp_path / "sox")
+    cache = fxst.doctor._cache()
+    assert cache.state == "failed"
+    assert "NUMBA_CACHE_DIR" in cache.remedy
