@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ import torch
 
 import fxst
 from fxst import audio, tables, transfer
-from fxst.batch import files
 from fxst.batch.run import apply_files
 from fxst.chain import CHAINS, Chain
 from fxst.configs import ApplyConfig
@@ -319,28 +319,27 @@ def test_one_bad_file_does_not_stop_the_rest(tmp_path, model_folder, noise):
     (tmp_path / "in/bad/d.wav").write_bytes(b"")
     reference = save(tmp_path / "ref.wav", noise(44_100, 1, 1), 44_100)
     results = list(apply_files(config(tmp_path / "in", tmp_path / "out", reference=reference, model=model_folder)))
-    assert [(result.input.name, bool(result.error)) for result in results] == [
-        ("a.wav", False),
-        ("b.wav", True),
-        ("d.wav", True),
-        ("c.flac", False),
-    ]
-    assert "b.wav" in results[1].error
-    assert (results[1].table, results[1].settings) == (None, None)
+    failed = {result.input.name: result for result in results if result.error}
+    assert sorted(result.input.name for result in results) == ["a.wav", "b.wav", "c.flac", "d.wav"]
+    assert sorted(failed) == ["b.wav", "d.wav"]
+    assert "b.wav" in failed["b.wav"].error
+    assert (failed["b.wav"].table, failed["b.wav"].settings) == (None, None)
     left = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
-    assert left == ["a.params.json", "a.wav", "deep", "deep/c.flac", "deep/c.params.json"]
+    assert left == ["a.params.json", "a.wav", "deep", "deep/c.flac", "deep/c.params.json", "fxst-manifest.jsonl"]
 
 
-def test_the_reference_is_listened_to_once(tmp_path, model_folder, noise, monkeypatch):
-    for name in ("a.wav", "b.wav"):
+def test_the_reference_is_listened_to_once(tmp_path, model_folder, noise):
+    for name in ("a.wav", "b.wav", "c.wav"):
         save(tmp_path / name, noise(44_100, 1, 1), 44_100)
-    reference = save(tmp_path / "ref.wav", noise(44_100, 1, 1), 44_100)
-    opened = []
-    reader = files.Reader
-    monkeypatch.setattr(files, "Reader", lambda path: opened.append(path.name) or reader(path))
-    inputs = [tmp_path / "a.wav", tmp_path / "b.wav"]
-    assert len(list(apply_files(config(inputs, tmp_path / "out", reference=reference, model=model_folder)))) == 2
-    assert sorted(opened) == ["a.wav", "a.wav", "b.wav", "b.wav", "ref.wav"]
+    reference = save(tmp_path / "ref.wav", noise(44_100, 1, 3), 44_100)
+    told = []
+    inputs = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")]
+    given = replace(config(inputs, tmp_path / "out", reference=reference, model=model_folder), jobs=2)
+    results = list(apply_files(given, lambda path, done: told.append((path, done))))
+    assert not any(result.error for result in results)
+    of_reference = [done for path, done in told if path == reference]
+    assert of_reference
+    assert of_reference == sorted(set(of_reference))
 
 
 def test_a_plugin_is_made_and_set_by_the_thread_that_applies_it(tmp_path, noise, monkeypatch):
@@ -465,7 +464,6 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 from fxst.configs import ApplyConfig
-from fxst.batch import files
 from fxst.batch.run import apply_files
 
 peaks = []
