@@ -210,6 +210,13 @@ class ApplyConfig:
         "or as the table says.",
         flags=("--link/--no-link",),
     )
+    export: tuple[Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "ir", "all"], ...] = option(
+        (),
+        "Also write the settings beside each output as another program reads them: ffmpeg (a filter graph), apo "
+        "(Equalizer APO's and AutoEq's ParametricEQ.txt), pedalboard (Python), camilladsp (YAML), easyeffects (a "
+        "preset), sox (a command) or ir (the reverb as a true-stereo impulse response); or all. Repeat the option for "
+        "more.",
+    )
     plot: Path | None = option(
         None,
         "For one recording: draw the spectra and the equaliser to a .png, .svg or .pdf.",

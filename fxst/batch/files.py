@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fxst import tables
+from fxst import exports, tables
 from fxst.audio import Reader, Samples, Writer, output_format
 from fxst.batch.plan import Job
 from fxst.errors import AudioError
@@ -43,6 +43,9 @@ def render_file(job: Job, table: Table, progress: Progress | None, *, share: flo
         stack.enter_context(_folder(job.output.parent))
         if job.table is not None:
             stack.enter_context(tables.staged(table, job.table))
+        told = stack.enter_context(
+            exports.staged(job.exports, table, sample_rate=info.sample_rate, channels=info.channels)
+        )
         writer = stack.enter_context(
             Writer(
                 job.output,
@@ -66,7 +69,7 @@ def render_file(job: Job, table: Table, progress: Progress | None, *, share: flo
             writing = pool.submit(writer.write, rendered)
         if writing is not None:
             writing.result()
-        remarks = _ending(reader, "input")
+        remarks = _ending(reader, "input") + told
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
         cut = f"samples cut: {writer.clipped}; lower the gains in its table, or convert the input to 32-bit float first"

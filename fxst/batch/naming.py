@@ -12,7 +12,7 @@ from fxst import audio
 from fxst.batch.selection import Recording
 from fxst.errors import SettingsError
 
-__all__ = ["FIELDS", "check_template", "one_spelling", "output_name", "table_names"]
+__all__ = ["FIELDS", "check_template", "names_beside", "one_spelling", "output_name", "table_names"]
 
 FIELDS: Final = ("stem", "ref", "model", "relpath", "ext")
 """What may stand between braces in a template of names."""
@@ -91,11 +91,20 @@ def table_names(outputs: Sequence[Path], ending: str) -> Iterator[Path]:
         outputs: The rendered files.
         ending: Of the tables: `.json` or `.csv`.
     """
+    return (name.with_name(f"{name.name}.params{ending}") for name in names_beside(outputs))
+
+
+def names_beside(outputs: Sequence[Path]) -> Iterator[Path]:
+    """Give what lies beside outputs a name each, which wants an ending: the output's own without its ending.
+
+    Args:
+        outputs: The rendered files.
+    """
     # voice.wav and voice.flac would share voice.params.json.
     keys = [one_spelling(output.with_suffix("")) for output in outputs]
     sharing = Counter(keys)
     for output, key in zip(outputs, keys, strict=True):
-        yield output.with_name(f"{output.stem if sharing[key] == 1 else output.name}.params{ending}")
+        yield output.with_name(output.stem if sharing[key] == 1 else output.name)
 
 
 def one_spelling(path: Path) -> str:

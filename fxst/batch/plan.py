@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final, overload
 
 from fxst import audio, tables
-from fxst.batch.naming import check_template, one_spelling, output_name, table_names
+from fxst.batch.naming import check_template, names_beside, one_spelling, output_name, table_names
 from fxst.batch.selection import Recording, is_batch, select
 from fxst.configs import ApplyConfig
 from fxst.errors import OutputError, SettingsError
+from fxst.exports import ExportFile, export_files
 
 __all__ = ["MANIFEST", "Job", "Plan", "plan"]
 
@@ -32,6 +33,7 @@ class Job:
         table: Where its parameter table goes; None where a table is applied, not made.
         note: What a person should know of the names; most often nothing.
         place: The recording's path below the folder that it was found in, by which a manifest knows it.
+        exports: What else is written of its settings, for other programs.
     """
 
     input: Path
@@ -39,6 +41,7 @@ class Job:
     table: Path | None
     note: str = ""
     place: str = ""
+    exports: tuple[ExportFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,10 @@ def plan(config: ApplyConfig) -> Plan:
         outputs, notes = _in_folder(config, recordings)
     made = _tables(config, outputs) if config.reference is not None else [None] * len(outputs)
     jobs = tuple(
-        Job(recording.path, output, table, note, str(recording.given))
-        for recording, output, table, note in zip(recordings, outputs, made, notes, strict=True)
+        Job(recording.path, output, table, note, str(recording.given), export_files(config.export, name))
+        for recording, output, table, note, name in zip(
+            recordings, outputs, made, notes, names_beside(outputs), strict=True
+        )
     )
     planned = Plan(jobs, config.output if batch else None)
     _check_identities(config, planned)
@@ -211,6 +216,7 @@ def _check_identities(config: ApplyConfig, planned: Plan) -> None:
 
 def _written(config: ApplyConfig, planned: Plan) -> list[Path]:
     files = [path for job in planned for path in (job.output, job.table) if path is not None]
+    files += [file.path for job in planned for file in job.exports]
     if planned.folder is not None:
         files.append(planned.folder / MANIFEST)
     files += [path for path in (config.plot, config.report) if path is not None]

@@ -1,0 +1,132 @@
+"""EasyEffects: a preset for what is played on a Linux desktop."""
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fxst.effects import Compressor, ParametricEQ
+from fxst.exports.base import Band, Export, Stage, bands, comments
+
+__all__ = ["LSP_TIME", "NULL_DB", "write"]
+
+NULL_DB: Final = {"parametric_eq": -50.0, "compressor": -100.0}
+"""What LSP's plugins at these settings are declared, and tested, to null to against fxst's own rendering."""
+
+LSP_TIME: Final = -math.log(1 - math.sqrt(0.5)) / (2 * math.pi)
+"""Their times in ours: LSP's takes a level 71 % of its way; in JUCE's it has 2 pi time constants."""
+
+_TYPES: Final = {"low_shelf": "Lo-shelf", "peak": "Bell", "high_shelf": "Hi-shelf"}
+_MOST_BANDS: Final = 30
+_THRESHOLDS_DB: Final = (-60.0, 0.0)
+
+
+def write(export: Export) -> str:
+    """Write a preset for EasyEffects 7 or later; what a reader should know is under `fxst`, which it passes over.
+
+    EasyEffects plays LSP's plugins: its equaliser has our bands in the mode APO (DR), and its compressor our recursion.
+
+    Source:
+        What EasyEffects saves, its settings' schemas, and LSP Plugins' coefficients.
+    """
+    plugins: dict[str, Any] = {}
+    notes = comments(export, "EasyEffects 7")
+    for stage in export.stages:
+        match stage.effect:
+            case ParametricEQ():
+                everything = list(bands(stage, sample_rate=export.sample_rate))
+                for first in range(0, len(everything), _MOST_BANDS):
+                    plugins[_next("equalizer", plugins)] = _equalizer(everything[first : first + _MOST_BANDS])
+                notes.append(
+                    f"{stage.label}: approximate, for its filters are float32, most of all below 100 Hz: "
+                    f"{_measured('parametric_eq')}"
+                )
+            case Compressor():
+                plugins[_next("compressor", plugins)] = _compressor(stage)
+                notes.append(f"{stage.label}: {_measured('compressor')}")
+                if not _THRESHOLDS_DB[0] <= stage.values["threshold_db"] <= _THRESHOLDS_DB[1]:
+                    notes.append(
+                        f"{stage.label}: approximate, and not measured, for its threshold is held to EasyEffects' "
+                        "range, -60 to 0 dB."
+                    )
+            case _:
+                notes.append(f"{stage.label}: EasyEffects has none like it, so it is left out; the result is another.")
+    preset = {"fxst": notes, "output": {"blocklist": [], **plugins, "plugins_order": list(plugins)}}
+    return json.dumps(preset, indent=4) + "\n"
+
+
+def _measured(effect: str) -> str:
+    null = f"{NULL_DB[effect]:.0f} dB or less"
+    return f"nulls to {null}, as tests/exports measures LSP Plugins 1.2.5, which EasyEffects plays."
+
+
+def _next(plugin: str, plugins: dict[str, Any]) -> str:
+    """Name one more of a kind of plugin, as EasyEffects counts them."""
+    return next(name for index in itertools.count() if (name := f"{plugin}#{index}") not in plugins)
+
+
+def _equalizer(everything: Sequence[Band]) -> dict[str, Any]:
+    channel = {
+        f"band{index}": {
+            "type": _TYPES[kind],
+            "mode": "APO (DR)",
+            "slope": "x1",
+            "solo": False,
+            "mute": False,
+            "gain": gain_db,
+            "frequency": f0_hz,
+            "q": q,
+            "width": 4.0,
+        }
+        for index, (kind, f0_hz, gain_db, q) in enumerate(everything)
+    }
+    return {
+        "bypass": False,
+        "input-gain": 0.0,
+        "output-gain": 0.0,
+        "mode": "IIR",
+        "num-bands": len(channel),
+        "split-channels": False,
+        "balance": 0.0,
+        "pitch-left": 0.0,
+        "pitch-right": 0.0,
+        "left": channel,
+        "right": channel,
+    }
+
+
+def _compressor(stage: Stage) -> dict[str, Any]:
+    effect, values = stage.effect, stage.values
+    assert isinstance(effect, Compressor)
+    return {
+        "bypass": False,
+        "input-gain": 0.0,
+        "output-gain": 0.0,
+        "dry": -80.01,
+        "wet": 0.0,
+        "mode": "Downward",
+        "attack": values["attack_ms"] * LSP_TIME,
+        "release": values["release_ms"] * LSP_TIME,
+        "release-threshold": -100.0,
+        "threshold": min(max(values["threshold_db"], _THRESHOLDS_DB[0]), _THRESHOLDS_DB[1]),
+        "ratio": values["ratio"],
+        "knee": 0.0,
+        "makeup": values["makeup_db"],
+        "boost-threshold": -72.0,
+        "boost-amount": 6.0,
+        "stereo-split": not effect.linked,
+        "sidechain": {
+            "type": "Feed-forward",
+            "mode": "Peak",
+            "source": "Max",
+            "stereo-split-source": "Left/Right",
+            "preamp": 0.0,
+            "reactivity": 0.0,
+            "lookahead": 0.0,
+        },
+        "hpf-mode": "Off",
+        "hpf-frequency": 10.0,
+        "lpf-mode": "Off",
+        "lpf-frequency": 20000.0,
+    }

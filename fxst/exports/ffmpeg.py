@@ -1,0 +1,119 @@
+"""ffmpeg: a filter graph that nulls against what fxst renders."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb
+from fxst.exports.base import Export, Stage, bands, comments, number
+
+__all__ = ["NULL_DB", "write"]
+
+NULL_DB: Final = {"parametric_eq": -140.0, "compressor": -80.0, "distortion": -130.0, "reverb": -95.0}
+"""What the graph is declared, and tested, to null to against fxst's own rendering, with ffmpeg in double precision."""
+
+_FILTERS: Final = {"low_shelf": "lowshelf", "peak": "equalizer", "high_shelf": "highshelf"}
+
+
+def write(export: Export) -> str:
+    """Write a filter graph, one filter a line.
+
+    The equaliser's bands are ffmpeg's own, computed in double precision. Its compressor follows peaks by the same
+    recursion as ours, with a coefficient of 4000 / (ms * sample_rate); its hard knee is a knee of 1.
+
+    Source:
+        ffmpeg's documentation of its filters, and what they were measured to do.
+    """
+    unique = itertools.count(1)
+    writers: dict[type, Callable[[Stage], Iterator[str]]] = {
+        ParametricEQ: lambda stage: _equalizer(stage, export),
+        Compressor: lambda stage: _compressor(stage, export, next(unique)),
+        Distortion: _distortion,
+        Reverb: lambda stage: _reverb(export),
+    }
+    filters, written, left_out = ["aformat=sample_fmts=dblp"], [], []
+    for stage in export.stages:
+        if writer := writers.get(type(stage.effect)):
+            filters += writer(stage)
+            written.append(stage.effect.name)
+        else:
+            left_out.append(stage.label)
+
+    lines = comments(export, "ffmpeg 5 and later")
+    if nulls := ", ".join(f"{name} {NULL_DB[name]:.0f} dB" for name in NULL_DB if name in written):
+        lines.append(f"Nulls against fxst's own rendering, as tests/exports measures it: {nulls} or less.")
+    lines += [f"ffmpeg has no {label}: it is left out, and the result is another." for label in left_out]
+    graph = "\"$(grep -v '^#' FILE)\""
+    if "reverb" in written:
+        lines += [
+            f"The second input is the reverb's impulse response, {export.impulse_response!a}; FILE is this file:",
+            f"ffmpeg -i INPUT -i {export.impulse_response!a} -filter_complex {graph} OUTPUT",
+            "For ffmpeg 7 or later. In 5.1, which knows no irnorm and convolves twice too loud, replace irnorm=-1 by "
+            "gtype=none:wet=0.5",
+        ]
+        filters[0] = f"[0:a]{filters[0]}"
+    else:
+        lines.append(f"FILE is this file: ffmpeg -i INPUT -af {graph} OUTPUT")
+    return "".join(f"# {line}\n" for line in lines) + ",\n".join(filters) + "\n"
+
+
+def _equalizer(stage: Stage, export: Export) -> Iterator[str]:
+    for kind, *numbers in bands(stage, sample_rate=export.sample_rate):
+        f0_hz, gain_db, q = map(number, numbers)
+        yield f"{_FILTERS[kind]}=f={f0_hz}:t=q:w={q}:g={gain_db}:r=f64"
+
+
+def _compressor(stage: Stage, export: Export, serial: int) -> Iterator[str]:
+    effect, values = stage.effect, stage.values
+    assert isinstance(effect, Compressor)
+    # ffmpeg's threshold ends at full scale: for one beyond, everything is turned down and up again.
+    beyond_db = max(0.0, values["threshold_db"])
+    options = {
+        "level_in": 10.0 ** (-beyond_db / 20),
+        "threshold": 10.0 ** ((values["threshold_db"] - beyond_db) / 20),
+        "ratio": values["ratio"],
+        "attack": _milliseconds(values["attack_ms"], export.sample_rate),
+        "release": _milliseconds(values["release_ms"], export.sample_rate),
+    }
+    compressor = "acompressor=" + ":".join(f"{name}={number(value)}" for name, value in options.items())
+    compressor += ":knee=1:detection=peak:link=maximum"
+    if effect.linked or export.channels == 1:
+        yield compressor
+    else:
+        ways, layout = range(export.channels), _layout(export.channels)
+        split = "".join(f"[in{serial}_{way}]" for way in ways)
+        alone = (
+            f"[in{serial}_{way}]pan=mono|c0=c{way},{compressor},pan={layout}|c{way}=c0[out{serial}_{way}];\n"
+            for way in ways
+        )
+        mix = "".join(f"[out{serial}_{way}]" for way in ways)
+        yield f"asplit={export.channels}{split};\n{''.join(alone)}{mix}amix=inputs={export.channels}:normalize=0"
+    if (gain_db := values["makeup_db"] + beyond_db) != 0:
+        yield f"volume={number(gain_db)}dB:precision=double"
+
+
+def _milliseconds(ms: float, sample_rate: int) -> float:
+    """Give the time by which ffmpeg's recursion has our coefficient."""
+    return 4000 / (sample_rate * -math.expm1(-2000 * math.pi / (ms * sample_rate)))
+
+
+def _distortion(stage: Stage) -> Iterator[str]:
+    gain, mix = number(10.0 ** (stage.values["drive_db"] / 20)), stage.values["mix"]
+    yield f"aeval='{number(1 - mix)}*val(ch)+{number(mix)}*tanh({gain}*val(ch))':c=same"
+
+
+def _reverb(export: Export) -> Iterator[str]:
+    if export.channels == 2:
+        routes, responses = "pan=4c|c0=c0|c1=c0|c2=c1|c3=c1", "anull"
+    else:
+        layout, ways = _layout(export.channels), range(export.channels)
+        routes = f"pan={layout}|" + "|".join(f"c{way}=c{way}" for way in ways)
+        responses = f"pan={layout}|" + "|".join(f"c{way}=c0" for way in ways)
+    yield f"{routes}[dry];\n[1:a]aformat=sample_fmts=dblp,{responses}[ir];\n[dry][ir]afir=irnorm=-1"
+    if export.channels == 2:
+        yield "pan=stereo|c0=c0+c2|c1=c1+c3"
+
+
+def _layout(channels: int) -> str:
+    return {1: "mono", 2: "stereo"}.get(channels, f"{channels}c")

@@ -1,0 +1,114 @@
+"""The formats, the files that they make beside an output, and how those are written."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fxst.audio import Writer
+from fxst.errors import SettingsError
+from fxst.exports import apo, camilladsp, easyeffects, ffmpeg, impulse_response, pedalboard, sox
+from fxst.exports.base import Export, Format
+from fxst.tables import Table, staged_text
+
+__all__ = ["ALL", "FORMATS", "ExportFile", "export_files", "staged"]
+
+ALL: Final = "all"
+"""Stands for every format."""
+
+IMPULSE_RESPONSE: Final = "ir"
+
+FORMATS: Final = {
+    "ffmpeg": Format(".ffmpeg.txt", ffmpeg.write, needs_impulse_response=True),
+    "apo": Format(".ParametricEQ.txt", apo.write),
+    "pedalboard": Format(".pedalboard.py", pedalboard.write),
+    "camilladsp": Format(".camilladsp.yml", camilladsp.write, needs_impulse_response=True),
+    "easyeffects": Format(".easyeffects.json", easyeffects.write),
+    "sox": Format(".sox.txt", sox.write),
+    IMPULSE_RESPONSE: Format(".reverb.wav", None),
+}
+"""Every format by its name."""
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    """A file that is to be written.
+
+    Args:
+        format: In which format.
+        path: Where.
+        implied: Whether nobody asked for it, but for what plays it.
+    """
+
+    format: str
+    path: Path
+    implied: bool = False
+
+
+def export_files(names: Sequence[str], beside: Path) -> tuple[ExportFile, ...]:
+    """Name the files of some formats, with the impulse response that some need where there is a reverb.
+
+    Args:
+        names: The formats, or `all`.
+        beside: What they are called, but for their ending.
+
+    Raises:
+        SettingsError: There is no such format.
+    """
+    unknown = [name for name in names if name != ALL and name not in FORMATS]
+    if unknown:
+        raise SettingsError(f"There is no export {unknown[0]!r}: use {', '.join(FORMATS)} or {ALL}.")
+    asked = set(FORMATS if ALL in names else names)
+    needed = {IMPULSE_RESPONSE} if any(FORMATS[name].needs_impulse_response for name in asked) else set()
+    return tuple(
+        ExportFile(name, beside.with_name(beside.name + format_.suffix), implied=name not in asked)
+        for name, format_ in FORMATS.items()
+        if name in asked | needed
+    )
+
+
+@contextlib.contextmanager
+def staged(files: Sequence[ExportFile], table: Table, *, sample_rate: int, channels: int) -> Iterator[tuple[str, ...]]:
+    """Write a table in some formats; the files appear when the block ends, and not at all when it fails.
+
+    Of a table without a reverb there is no impulse response.
+
+    Args:
+        files: What to write, and where.
+        table: The settings.
+        sample_rate: Of the recording that they are for.
+        channels: Of the recording.
+
+    Returns:
+        What a person should know, a sentence each.
+
+    Raises:
+        AudioError: The impulse response cannot be written.
+        SettingsError: Another file cannot be written, or one impulse response would have to hold several reverbs.
+    """
+    response = next((file.path.name for file in files if file.format == IMPULSE_RESPONSE), "")
+    export = Export(table, sample_rate, channels, response)
+    remarks: tuple[str, ...] = ()
+    with contextlib.ExitStack() as stack:
+        for file in files:
+            text = FORMATS[file.format].text
+            if text is not None:
+                stack.enter_context(staged_text(text(export), file.path))
+            elif (reverb := impulse_response.reverb(export)) is not None:
+                frames = impulse_response.frames(reverb, sample_rate=sample_rate)
+                writer = stack.enter_context(
+                    Writer(
+                        file.path,
+                        sample_rate=sample_rate,
+                        channels=4 if channels == 2 else 1,
+                        subtype="FLOAT",
+                        format="WAV",
+                        frames=frames,
+                    )
+                )
+                for block in impulse_response.blocks(reverb, sample_rate=sample_rate, channels=channels):
+                    writer.write(block)
+            elif not file.implied:
+                remarks = ("no reverb is in use, so there is no impulse response of it",)
+        yield remarks

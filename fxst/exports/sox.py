@@ -1,0 +1,160 @@
+"""SoX: a command that plays the equaliser, the compressor and the distortion, all but exactly."""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from fxst.effects import Compressor, Distortion, ParametricEQ
+from fxst.exports.base import Export, Stage, bands, comments, number
+
+__all__ = ["NULL_DB", "write"]
+
+NULL_DB: Final = {"parametric_eq": -80.0, "compressor": -80.0, "distortion": -80.0}
+"""What the command is declared, and tested, to null to against fxst's own rendering, with SoX 14.4.2."""
+
+SHORT_ATTACK_DB: Final = -15.0
+"""The same of a compressor whose attack has a time constant shorter than a sample: SoX has none then."""
+
+_EFFECTS: Final = {"low_shelf": "bass", "peak": "equalizer", "high_shelf": "treble"}
+_INITIAL_DB: Final = -200.0
+_LOWEST_DB: Final = -100.0
+_CURVE_ERROR_DB: Final = 0.0005
+"""How far the lines that draw a distortion's curve may be off."""
+
+_DRAWN_DB: Final = 120.0
+"""How far down a distortion's curve is drawn; below, it is straight."""
+
+_STEP_DB: Final = 0.05
+_RINGING_SECONDS: Final = 8
+
+
+def write(export: Export) -> str:
+    """Write a command for a shell, one effect a line.
+
+    SoX computes with integers that end at full scale, so a recording is turned down before what could make it clip, and
+    up again at the end. Its `compand` follows peaks by the same recursion as our compressor, with a coefficient of
+    exp(-1 / (seconds * sample_rate)); with no times at all it draws a curve, which is what a distortion is.
+
+    Source:
+        SoX's manual, and what the program was measured to do.
+    """
+    lines = comments(export, "SoX")
+    level = _Level()
+    for stage in export.stages:
+        match stage.effect:
+            case ParametricEQ():
+                _equalizer(stage, export, level)
+            case Compressor():
+                _compressor(stage, export, level)
+            case Distortion():
+                _distortion(stage, export, level)
+            case _:
+                lines.append(f"{stage.label}: SoX has none like it, so it is left out, and the result is another.")
+                continue
+        lines.append(f"{stage.label}: {_how_exact(stage, export)}, as tests/exports measures it.")
+    level.restore()
+    lines += ["What passes full scale clips at the end.", "Run it so: sh FILE INPUT OUTPUT"]
+    command = " \\\n".join(['sox "$1" "$2"', *(f"  {effect}" for effect in level.effects)])
+    return "".join(f"# {line}\n" for line in lines) + command + "\n"
+
+
+def _how_exact(stage: Stage, export: Export) -> str:
+    name = stage.effect.name
+    if name == "compressor" and _seconds(stage.values["attack_ms"]) * export.sample_rate <= 1:
+        return f"approximate, for its attack is shorter than a sample: nulls to {SHORT_ATTACK_DB:.0f} dB or less"
+    why = "approximate, for its curve is drawn in lines: " if name == "distortion" else ""
+    return f"{why}nulls to {NULL_DB[name]:.0f} dB or less"
+
+
+class _Level:
+    """The effects so far, how much softer than fxst's the sound is behind them, and how high it may rise in fxst's."""
+
+    def __init__(self) -> None:
+        self.effects: list[str] = []
+        self.softer_db = 0.0
+        self.highest = 1.0
+
+    def rise(self, highest: float) -> None:
+        """Turn the sound down where what comes next may take it beyond full scale."""
+        self.highest = highest
+        self._turn(min(self.softer_db, -20 * math.log10(highest)))
+
+    def restore(self) -> None:
+        self._turn(0.0)
+
+    def _turn(self, softer_db: float) -> None:
+        if softer_db != self.softer_db:
+            self.effects.append(f"gain {number(softer_db - self.softer_db)}")
+            self.softer_db = softer_db
+
+
+def _equalizer(stage: Stage, export: Export, level: _Level) -> None:
+    from scipy.signal import sosfilt
+
+    effect = stage.effect
+    assert isinstance(effect, ParametricEQ)
+    sections = effect.sections(stage.values, sample_rate=export.sample_rate)
+    at_work = [row for row, band in zip(sections, effect.bands, strict=True) if stage.values[f"{band}_gain_db"] != 0]
+    response = np.zeros(_RINGING_SECONDS * export.sample_rate)
+    response[0] = level.highest
+    for section, (kind, *numbers) in zip(at_work, bands(stage, sample_rate=export.sample_rate), strict=True):
+        # No signal can come out higher than all that an impulse leaves, with one sign.
+        response = sosfilt(section[None], response)
+        level.rise(float(np.abs(response).sum()))
+        f0_hz, gain_db, q = map(number, numbers)
+        shape = f"{f0_hz} {q}q {gain_db}" if kind == "peak" else f"{gain_db} {f0_hz} {q}q"
+        level.effects.append(f"{_EFFECTS[kind]} {shape}")
+
+
+def _compressor(stage: Stage, export: Export, level: _Level) -> None:
+    effect, values = stage.effect, stage.values
+    assert isinstance(effect, Compressor)
+    level.rise(level.highest * 10.0 ** (values["makeup_db"] / 20))
+    threshold_db = values["threshold_db"] + level.softer_db
+    curve = [(_LOWEST_DB, _LOWEST_DB)]
+    if threshold_db < 0:
+        curve = [(threshold_db, threshold_db), (0.0, threshold_db * (1 - 1 / values["ratio"]))]
+    times = ",".join(number(_seconds(values[name])) for name in ("attack_ms", "release_ms"))
+    ways = 1 if effect.linked else export.channels
+    level.effects.append(_compand(",".join([times] * ways), curve, values["makeup_db"]))
+
+
+def _seconds(ms: float) -> float:
+    """Give a time constant: what JUCE calls a time is 2 pi of them."""
+    return ms / (2000 * math.pi)
+
+
+def _distortion(stage: Stage, export: Export, level: _Level) -> None:
+    """Draw a waveshaper's curve, each channel for itself, in lines between levels in decibels."""
+    gain, mix = 10.0 ** (stage.values["drive_db"] / 20), stage.values["mix"]
+
+    def level_db(x_db: float) -> float:
+        x = 10.0 ** (x_db / 20)
+        return 20 * math.log10((1 - mix) * x + mix * math.tanh(gain * x))
+
+    reached = (1 - mix) * level.highest + mix
+    level.rise(max(level.highest, reached))
+    level.highest = reached
+    # SoX's curves end at its full scale.
+    corners = _corners(level_db, -level.softer_db)
+    curve = [(x_db + level.softer_db, level_db(x_db) + level.softer_db) for x_db in corners]
+    level.effects.append(_compand(",".join(["0,0"] * export.channels), curve, 0.0))
+
+
+def _corners(level_db: Callable[[float], float], highest_db: float) -> list[float]:
+    """Place a curve's corners, the closer the more it bends, so that no line between them is further off than allowed.
+
+    A line misses a curve by its second derivative times the square of its length, over 8.
+    """
+    x = np.arange(highest_db - _DRAWN_DB, highest_db, _STEP_DB)
+    bend = np.abs(np.diff([level_db(value) for value in x], n=2)) / _STEP_DB**2
+    lines = np.concatenate([[0.0], np.cumsum(np.sqrt(bend / (8 * _CURVE_ERROR_DB)) * _STEP_DB)])
+    at = np.interp(np.arange(1, math.ceil(lines[-1])), lines, x[1:])
+    return [float(x[0]), *(float(value) for value in at), highest_db]
+
+
+def _compand(times: str, curve: list[tuple[float, float]], gain_db: float) -> str:
+    points = ",".join(f"{number(round(at_db, 6))},{number(round(out, 6))}" for at_db, out in curve)
+    return f"compand {times} {points} {number(gain_db)} {number(_INITIAL_DB)}"
