@@ -214,8 +214,9 @@ class ApplyConfig:
         (),
         "Also write the settings beside each output as another program reads them: ffmpeg (a filter graph), apo "
         "(Equalizer APO's and AutoEq's ParametricEQ.txt), pedalboard (Python), camilladsp (YAML), easyeffects (a "
-        "preset), sox (a command) or ir (the reverb as a true-stereo impulse response); or all. Repeat the option for "
-        "more.",
+        "preset), sox (a command) or ir (the reverb as an impulse response, true stereo for stereo); or all. Repeat the "
+        "option for more.",
+        metavar="NAME",
     )
     plot: Path | None = option(
         None,
