@@ -21,6 +21,8 @@ from fxst.models.card import (
 
 __all__ = ["Entry", "Figure", "describe", "locate", "shipped", "verify"]
 
+FORMATS: Final = (*STYLE_FORMATS, PROXY_FORMAT)
+
 FIGURES: Final = (
     (("losses", "val_published_ratio"), "MR-STFT {:.2f} of input"),
     (("losses", "val_stft_ratio"), "MR-STFT {:.2f} of input"),
@@ -192,7 +194,7 @@ def describe(folder: Path) -> Entry:
     Raises:
         ModelError: There is no card, or none that this version can read.
     """
-    card = read_card(folder, (*STYLE_FORMATS, PROXY_FORMAT))
+    card = read_card(folder, FORMATS)
     try:
         chain = Chain.from_spec(card.get("chain", {}))
         if not chain.knobs:
@@ -216,9 +218,8 @@ def verify(folder: Path) -> Entry:
     """
     from fxst.models import checkpoint, proxy_file
 
-    entry = describe(folder)
-    if entry.kind == "proxy":
+    if read_card(folder, FORMATS)["format"] == PROXY_FORMAT:
         proxy_file.load(folder)
     else:
         checkpoint.load(folder)
-    return entry
+    return describe(folder)
