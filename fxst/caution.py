@@ -1,7 +1,7 @@
 """Doing no harm: what a model chose is tried on an excerpt, and turned down where it would make a recording worse."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,7 +12,19 @@ from fxst.chain import Chain
 from fxst.parameters import Setting
 from fxst.spectra import third_octaves
 
-__all__ = ["AMOUNTS", "MOST_NOISE_DB", "Excerpt", "Trial", "cautious", "distance_db", "levelled", "noise_floor_db"]
+__all__ = [
+    "AMOUNTS",
+    "MOST_NOISE_DB",
+    "Excerpt",
+    "Traits",
+    "Trial",
+    "cautious",
+    "distance_db",
+    "levelled",
+    "mixed",
+    "noise_floor_db",
+    "traits",
+]
 
 AMOUNTS: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
 """How much of what was chosen is tried, from all to nothing."""
@@ -27,6 +39,9 @@ RANGE_DB: Final = 70.0
 """Bands further than this below the loudest one are equally silent."""
 
 SILENCE: Final = 1e-10
+
+NO_LEVEL_DB: Final = -100.0
+"""The level of nothing."""
 
 LEVEL_SHARE: Final = 0.5
 """How much of the level that is missing is made up for."""
@@ -49,6 +64,25 @@ class Excerpt:
 
     samples: Samples
     sample_rate: int
+
+
+@dataclass(frozen=True)
+class Traits:
+    """How a recording was produced, whatever is said in it: what two recordings of other contents can be compared by.
+
+    Args:
+        colour_db: The long-term spectrum: the power in each third octave, in dB, by the band's centre in Hz.
+        level_db: The mean power of what sounds.
+        crest_db: How far the highest peak is above it.
+        range_db: How far the loud moments are above the soft ones.
+        floor_db: The level that a tenth of all moments stay under.
+    """
+
+    colour_db: Mapping[float, float]
+    level_db: float
+    crest_db: float
+    range_db: float
+    floor_db: float
 
 
 @dataclass(frozen=True)
@@ -78,7 +112,42 @@ class Trial:
         return f"{done}: more did not bring the recording nearer to the reference"
 
 
-def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Excerpt) -> Trial:
+def traits(x: Excerpt) -> Traits:
+    """Tell how a recording was produced, from parts of it."""
+    centres_hz, bands_db = third_octaves(_sounding(x), sample_rate=x.sample_rate)
+    mean_db = 10 * np.log10(np.mean(10 ** (bands_db / 10), axis=0))
+    return Traits(
+        colour_db=dict(zip(centres_hz.round(3).tolist(), mean_db.tolist(), strict=True)),
+        level_db=_level_db(x),
+        crest_db=_crest_db(x),
+        range_db=_range_db(x),
+        floor_db=noise_floor_db(x),
+    )
+
+
+def mixed(several: Sequence[Traits], weights: Sequence[float]) -> Traits:
+    """Give the weighted mean of how several recordings were produced, in the bands that all of them have.
+
+    Args:
+        several: One or more.
+        weights: As many, not negative, and not all 0.
+    """
+    shares = np.array(weights, np.float64) / np.sum(weights)
+
+    def mean(values: Sequence[float]) -> float:
+        return float(shares @ np.array(values))
+
+    shared = sorted(set(several[0].colour_db).intersection(*(one.colour_db for one in several)))
+    return Traits(
+        colour_db={hz: mean([one.colour_db[hz] for one in several]) for hz in shared},
+        level_db=mean([one.level_db for one in several]),
+        crest_db=mean([one.crest_db for one in several]),
+        range_db=mean([one.range_db for one in several]),
+        floor_db=mean([one.floor_db for one in several]),
+    )
+
+
+def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Traits) -> Trial:
     """Try settings on an excerpt, and turn them down where they do harm.
 
     They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier; else as
@@ -90,15 +159,16 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
         heard: Of the recording to be changed.
         reference: Of the one to sound like.
     """
-    before_db = distance_db(heard, reference)
-    most_noise_db = max(noise_floor_db(heard), noise_floor_db(reference)) + MOST_NOISE_DB
+    before = traits(heard)
+    before_db = distance_db(before, reference)
+    most_noise_db = max(before.floor_db, reference.floor_db) + MOST_NOISE_DB
     noisy = False  # whether the amount before was refused for its noise
     best = Trial(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
     for amount in AMOUNTS[:-1]:
         table = chain.at_amount(settings, amount)
         process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
-        rendered = Excerpt(process(heard.samples), heard.sample_rate)
-        if noise_floor_db(rendered) > most_noise_db:
+        rendered = traits(Excerpt(process(heard.samples), heard.sample_rate))
+        if rendered.floor_db > most_noise_db:
             noisy = True
             continue
         after_db = distance_db(rendered, reference)
@@ -110,7 +180,7 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
     return replace(best, noisy=noisy) if best.amount == 0 else best
 
 
-def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Excerpt) -> tuple[Setting, ...]:
+def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Traits) -> tuple[Setting, ...]:
     """Turn the make-up gain until an excerpt comes out nearer to the reference in level: half of what is missing.
 
     How far a compressor turns a recording down shows when it is rendered, and not before. The other half may be what
@@ -127,10 +197,10 @@ def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
     """
     table = tuple(settings)
     index = next((i for i, row in enumerate(table) if row.parameter == "makeup_db"), None)
-    if index is None or not heard.samples.any() or not reference.samples.any():
+    if index is None or not heard.samples.any() or reference.level_db <= NO_LEVEL_DB:
         return table
     process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
-    missing_db = _level_db(reference) - _level_db(Excerpt(process(heard.samples), heard.sample_rate))
+    missing_db = reference.level_db - _level_db(Excerpt(process(heard.samples), heard.sample_rate))
     row = table[index]
     gain_db = min(max(row.value + LEVEL_SHARE * missing_db, row.minimum), row.maximum)
     return (*table[:index], replace(row, value=round(gain_db, 3)), *table[index + 1 :])
@@ -146,22 +216,17 @@ def _sounding(x: Excerpt) -> Samples:
     return x.samples[sounding] if sounding.any() else x.samples
 
 
-def distance_db(x: Excerpt, reference: Excerpt) -> float:
+def distance_db(x: Traits, reference: Traits) -> float:
     """Measure how differently two recordings were produced, whatever is said in them.
 
     The mean difference of their long-term spectra in third octaves, of their crest factors, and of how far their loud
     moments are above their soft ones, in dB each, added up.
     """
-    spectra = []
-    for excerpt in (x, reference):
-        centres_hz, bands_db = third_octaves(_sounding(excerpt), sample_rate=excerpt.sample_rate)
-        mean_db = 10 * np.log10(np.mean(10 ** (bands_db / 10), axis=0))
-        spectra.append(dict(zip(centres_hz.round(3), mean_db, strict=True)))
-    shared = sorted(spectra[0].keys() & spectra[1].keys())
-    ours, theirs = (np.array([spectrum[hz] for hz in shared]) for spectrum in spectra)
+    shared = sorted(x.colour_db.keys() & reference.colour_db.keys())
+    ours, theirs = (np.array([one.colour_db[hz] for hz in shared]) for one in (x, reference))
     floor_db = max(ours.max(), theirs.max()) - RANGE_DB
     colour_db = float(np.abs(np.maximum(ours, floor_db) - np.maximum(theirs, floor_db)).mean())
-    return colour_db + abs(_crest_db(x) - _crest_db(reference)) + abs(_range_db(x) - _range_db(reference))
+    return colour_db + abs(x.crest_db - reference.crest_db) + abs(x.range_db - reference.range_db)
 
 
 def noise_floor_db(x: Excerpt) -> float:

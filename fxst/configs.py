@@ -18,6 +18,7 @@ __all__ = [
     "ModelsInfoConfig",
     "ModelsListConfig",
     "ModelsVerifyConfig",
+    "ProfileConfig",
     "ProxyConfig",
     "StyleConfig",
     "argument",
@@ -186,13 +187,24 @@ class ApplyConfig:
         flags=("--output", "-o"),
         metavar="OUT",
     )
-    reference: Path | None = option(
-        None, "Recording to sound like; all of it is listened to.", flags=("--ref", "-r"), metavar="FILE"
+    references: tuple[str, ...] = option(
+        (),
+        "Recording to sound like, all of which is listened to, or a folder of recordings; repeat the option for a mean "
+        "of several, which count alike or by a weight behind the name, as in radio.wav:2.",
+        flags=("--ref", "-r"),
+        metavar="FILE",
+    )
+    styles: tuple[str, ...] = option(
+        (),
+        "Style profile that `fxst style save` made, instead of a reference or beside it; repeat the option, with "
+        "weights such as a.json:0.3, for what lies between several.",
+        flags=("--style",),
+        metavar="JSON",
     )
     params: Path | None = option(
         None,
-        "Without --ref: the parameter table to apply, edited or not. With --ref: where to write the table, as .json or "
-        ".csv; just json or csv names it after the output, and so does leaving this out.",
+        "Without --ref and --style: the parameter table to apply, edited or not. With them: where to write the table, "
+        "as .json or .csv; just json or csv names it after the output, and so does leaving this out.",
         flags=("--params", "-p"),
         metavar="FILE",
     )
@@ -209,6 +221,29 @@ class ApplyConfig:
         "Compressors turn all channels down alike, by the loudest, or each channel on its own. Without either: alike, "
         "or as the table says.",
         flags=("--link/--no-link",),
+    )
+    loudness: str | None = option(
+        None,
+        "Bring the integrated loudness (BS.1770) by one gain behind the effects to the reference's (reference), to the "
+        "input's (keep), or to a number of LUFS, such as -16.",
+        metavar="LUFS",
+    )
+    ceiling: str = option(
+        "-1",
+        "Highest true peak, in dBTP: what would pass it is turned down by a limiter that looks ahead, and all else is "
+        "left as it is; none for no ceiling.",
+        metavar="DBTP",
+    )
+    clip: Literal["ceiling", "float"] = option(
+        "ceiling",
+        "Hold every output under the ceiling, or (float) leave outputs of floating-point samples as high as they come: "
+        "they lose nothing above full scale.",
+    )
+    tail: str = option(
+        "0",
+        "Seconds that ring on behind the end and are kept, as of a reverb; auto for all that is heard of them, 30 s at "
+        "most.",
+        metavar="SECONDS",
     )
     export: tuple[Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "ir", "all"], ...] = option(
         (),
@@ -283,6 +318,30 @@ class ApplyConfig:
         "What goes to standard output: tables for people, one JSON document, a JSON object a line as each recording "
         "is done, or nothing.",
     )
+
+    @property
+    def by_model(self) -> bool:
+        """Whether a model chooses the settings; else a table is applied."""
+        return bool(self.references or self.styles)
+
+
+@dataclass(frozen=True)
+class ProfileConfig:
+    """Save what recordings sound like as a style profile, which `fxst apply --style` uses without them.
+
+    A profile holds means of what a model heard, and no sound.
+    """
+
+    references: tuple[str, ...] = argument(
+        "Recordings, or folders of recordings; of several the mean, in which they count alike or by a weight behind "
+        "the name, as in radio.wav:2.",
+        metavar="REF",
+    )
+    output: Path = option(MISSING, "The profile to write, a .json.", flags=("--output", "-o"), metavar="JSON")
+    model: str = option(
+        "studio", "The model that is to use it: a shipped one's name, or a folder.", flags=("--model", "-m")
+    )
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fxst.audio import Resampler, Samples
-from fxst.caution import Excerpt
+from fxst.caution import Excerpt, Traits, traits
 from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel
 
@@ -51,6 +52,11 @@ class Heard:
     excerpt: Excerpt
     seconds: float
     short: bool
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What caution compares recordings by."""
+        return traits(self.excerpt)
 
 
 class Listener:

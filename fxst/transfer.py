@@ -18,6 +18,7 @@ from fxst.caution import cautious, levelled
 from fxst.chain import Chain
 from fxst.errors import AudioError, SettingsError
 from fxst.parameters import Setting
+from fxst.styles import StyleProfile, check_model
 from fxst.tables import Table
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class StyleTransfer:
 
         Args:
             audio: The recording, as floats with full scale at ±1; it is not changed.
-            reference: The recording to sound like.
+            reference: The recording to sound like, or a style profile that this model made.
             sample_rate: The recording's sample rate, which the result keeps.
             reference_sample_rate: The reference's, where it is another.
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
@@ -151,7 +152,7 @@ class StyleTransfer:
 
         Args:
             audio: The recording, as floats with full scale at ±1.
-            reference: The recording to sound like.
+            reference: The recording to sound like, or a style profile that this model made.
             sample_rate: The recording's sample rate.
             reference_sample_rate: The reference's, where it is another.
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
@@ -207,7 +208,7 @@ class StyleTransfer:
     def choose(
         self,
         heard: "Heard",
-        reference: "Heard",
+        reference: "Heard | StyleProfile",
         names: Mapping[str, str] | None = None,
         *,
         amount: float | Mapping[str, float] = 1.0,
@@ -220,7 +221,7 @@ class StyleTransfer:
 
         Args:
             heard: What was heard of the recording to change.
-            reference: What was heard of the one to sound like.
+            reference: What was heard of the one to sound like, or a profile that this model made.
             names: What the two are called, to be noted in the table.
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
             linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
@@ -228,17 +229,23 @@ class StyleTransfer:
 
         Raises:
             AudioError: The reference is silent.
-            SettingsError: An amount is out of range, or its effect is not in the chain.
+            SettingsError: An amount is out of range, its effect is not in the chain, or the profile is another model's.
         """
         import torch
 
         from fxst.listening import one_thread
         from fxst.models.studio import StudioModel
 
-        for what, of_one in (("recording", heard), ("reference", reference)):
-            if of_one.statistics is not None and not of_one.statistics.isfinite().all():
+        if isinstance(reference, StyleProfile):
+            check_model(reference, self.name, self.sha256)
+            device = next(self._checkpoint.model.parameters()).device
+            goal: torch.Tensor | None = torch.tensor(reference.statistics, device=device)
+        else:
+            goal = reference.statistics
+        for what, statistics in (("recording", heard.statistics), ("reference", goal)):
+            if statistics is not None and not statistics.isfinite().all():
                 raise AudioError(f"The {what} holds samples far beyond full scale: normalise it.")
-        if reference.statistics is None:
+        if goal is None:
             raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
         chain = self.chain if linked is None else self.chain.linked(linked)
         made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}
@@ -249,7 +256,7 @@ class StyleTransfer:
                 rows = chain.at_amount(rows, 0.0)
         else:
             with torch.inference_mode(), one_thread():
-                decision = self._checkpoint.model.decide(heard.statistics[None], reference.statistics[None])
+                decision = self._checkpoint.model.decide(heard.statistics[None], goal[None])
             knobs = decision.knobs[0].cpu()
             if decision.wanted is None:
                 rows = chain.settings(knobs)
@@ -258,13 +265,37 @@ class StyleTransfer:
                 effects = zip(chain.labels, chain.effects, strict=True)
                 away = [label for label, effect in effects if effect.switched and sure[label] < 0.5]
                 rows = chain.settings(knobs, out_of_the_way=away)
-                rows = levelled(chain, rows, heard.excerpt, reference.excerpt)
-                trial = cautious(chain, rows, heard.excerpt, reference.excerpt)
+                rows = levelled(chain, rows, heard.excerpt, reference.traits)
+                trial = cautious(chain, rows, heard.excerpt, reference.traits)
                 rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
                 if trial.amount < 1:
                     made_by[CAUTION] = trial.remark
         table = Table(chain, rows, made_by | dict(names or {}), confidence)
         return table if amount in (1, {}) else table.at_amount(amount)  # all of it is nothing to note
+
+    def profile(
+        self, heard: "Heard", *, loudness_lufs: float | None = None, recordings: Sequence[str] = ()
+    ) -> StyleProfile:
+        """Make a style profile of what was heard of a reference: all that `choose` needs of it, and no sound.
+
+        Args:
+            heard: What was heard.
+            loudness_lufs: How loud the reference is; None where that is not known.
+            recordings: What it is called.
+
+        Raises:
+            AudioError: The reference is silent.
+        """
+        if heard.statistics is None:
+            raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
+        return StyleProfile(
+            model=self.name,
+            model_sha256=self.sha256,
+            statistics=tuple(heard.statistics.tolist()),
+            traits=heard.traits,
+            loudness_lufs=loudness_lufs,
+            recordings=tuple(recordings),
+        )
 
     def _hear_and_choose(
         self,
@@ -277,10 +308,14 @@ class StyleTransfer:
         linked: bool | None,
     ) -> "tuple[Heard, Table]":
         blocks = _blocks(_samples(audio, "audio"))
-        reference_blocks = _blocks(_samples(reference, "reference"))
-        heard = self.hear(blocks, sample_rate=sample_rate)
-        reference_heard = self.hear(reference_blocks, sample_rate=reference_sample_rate or sample_rate)
-        return heard, self.choose(heard, reference_heard, amount=amount, linked=linked)
+        goal: Heard | StyleProfile
+        if isinstance(reference, StyleProfile):
+            heard, goal = self.hear(blocks, sample_rate=sample_rate), reference
+        else:
+            reference_blocks = _blocks(_samples(reference, "reference"))
+            heard = self.hear(blocks, sample_rate=sample_rate)
+            goal = self.hear(reference_blocks, sample_rate=reference_sample_rate or sample_rate)
+        return heard, self.choose(heard, goal, amount=amount, linked=linked)
 
 
 def render(audio: Any, table: Table, *, sample_rate: int) -> Samples:

@@ -16,12 +16,12 @@ PACKAGE = Path(fxst.__file__).parent
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
     {"errors", "configs", "amounts", "staging"},
-    {"audio", "flac", "loudness", "spectra", "dsp", "ballistics", "biquads", "machine", "parameters", "threads"},
+    {"audio", "flac", "limiter", "loudness", "spectra", "dsp", "ballistics", "biquads", "machine", "parameters", "threads"},
     {"effects"},
     {"chain"},
     {"models", "tables"},
     {"gradients", "data", "caution", "doctor", "listening", "plots", "exports"},
-    {"report"},
+    {"report", "styles"},
     {"training", "evaluation", "transfer"},
     {"batch"},
     {"cli"},

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fxst import caution
-from fxst.caution import Excerpt, cautious, distance_db, levelled, noise_floor_db
+from fxst.caution import Excerpt, cautious, distance_db, levelled, mixed, noise_floor_db, traits
 from fxst.chain import CHAINS
 from fxst.tables import Table
 
@@ -16,6 +16,10 @@ def render(x, table):
     return table.chain.exact(table, sample_rate=RATE, channels=len(x))(x)
 
 
+def distance(x, reference):
+    return distance_db(traits(x), traits(reference))
+
+
 @pytest.fixture
 def halves(speech):
     x = speech(RATE, 1, 6)
@@ -24,14 +28,14 @@ def halves(speech):
 
 def test_a_recording_is_no_distance_from_itself_and_a_style_is_one(halves):
     x, other = halves
-    assert distance_db(Excerpt(x, RATE), Excerpt(x, RATE)) == 0
+    assert distance(Excerpt(x, RATE), Excerpt(x, RATE)) == 0
     bright = Excerpt(render(other, BRIGHT), RATE)
-    assert distance_db(Excerpt(x, RATE), bright) > distance_db(Excerpt(render(x, BRIGHT), RATE), bright)
+    assert distance(Excerpt(x, RATE), bright) > distance(Excerpt(render(x, BRIGHT), RATE), bright)
 
 
 def test_what_brings_a_recording_nearer_is_applied_whole(halves):
     x, other = halves
-    trial = cautious(STUDIO, BRIGHT.settings, Excerpt(x, RATE), Excerpt(render(other, BRIGHT), RATE))
+    trial = cautious(STUDIO, BRIGHT.settings, Excerpt(x, RATE), traits(Excerpt(render(other, BRIGHT), RATE)))
     assert trial.amount == 1
     assert trial.settings == BRIGHT.settings
     assert trial.after_db < trial.before_db
@@ -40,7 +44,7 @@ def test_what_brings_a_recording_nearer_is_applied_whole(halves):
 def test_what_takes_a_recording_away_is_not_applied_at_all(halves):
     x, other = halves
     dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -18.0}})
-    trial = cautious(STUDIO, dull.settings, Excerpt(x, RATE), Excerpt(render(other, BRIGHT), RATE))
+    trial = cautious(STUDIO, dull.settings, Excerpt(x, RATE), traits(Excerpt(render(other, BRIGHT), RATE)))
     assert trial.amount == 0
     np.testing.assert_array_equal(render(x, Table(STUDIO, trial.settings)), x)
 
@@ -49,7 +53,7 @@ def test_too_much_of_the_right_thing_is_turned_down(halves):
     x, other = halves
     far = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 24.0}})
     reference = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 4.0}})
-    trial = cautious(STUDIO, far.settings, Excerpt(x, RATE), Excerpt(render(other, reference), RATE))
+    trial = cautious(STUDIO, far.settings, Excerpt(x, RATE), traits(Excerpt(render(other, reference), RATE)))
     assert 0 < trial.amount < 1
 
 
@@ -60,45 +64,45 @@ def test_a_noise_floor_rises_by_no_more_than_the_limit_above_both_recordings_own
     x = (talks * noise(RATE, 1, 6) + hiss).astype(np.float32)
     louder = NOTHING.with_values({"compressor": {"makeup_db": 12.0}})
     clean = (talks * 4 * noise(RATE, 1, 6) + 0.1 * hiss).astype(np.float32)
-    trial = cautious(STUDIO, louder.settings, Excerpt(x, RATE), Excerpt(clean, RATE))
+    trial = cautious(STUDIO, louder.settings, Excerpt(x, RATE), traits(Excerpt(clean, RATE)))
     assert trial.noisy
     assert 0 < trial.amount < 1
     rise = noise_floor_db(Excerpt(render(x, Table(STUDIO, trial.settings)), RATE)) - noise_floor_db(Excerpt(x, RATE))
     assert 0 < rise <= caution.MOST_NOISE_DB
     noisy = Excerpt(render(x, louder), RATE)  # the reference has the noise itself
-    assert cautious(STUDIO, louder.settings, Excerpt(x, RATE), noisy).amount == 1
+    assert cautious(STUDIO, louder.settings, Excerpt(x, RATE), traits(noisy)).amount == 1
 
 
 def test_half_of_the_level_that_is_missing_is_made_up_for(halves):
     x, _ = halves
     louder = Excerpt(10 ** (8 / 20) * x, RATE)
-    rows = levelled(STUDIO, NOTHING.settings, Excerpt(x, RATE), louder)
+    rows = levelled(STUDIO, NOTHING.settings, Excerpt(x, RATE), traits(louder))
     assert Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"] == pytest.approx(4.0, abs=0.01)
     squashed = NOTHING.with_values({"compressor": {"threshold_db": -50.0, "ratio": 10.0}})
-    rows = levelled(STUDIO, squashed.settings, Excerpt(x, RATE), Excerpt(x, RATE))
+    rows = levelled(STUDIO, squashed.settings, Excerpt(x, RATE), traits(Excerpt(x, RATE)))
     missing = 10 * np.log10(np.mean(x**2) / np.mean(render(x, squashed) ** 2))
     assert missing > 10
     assert Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"] == pytest.approx(missing / 2, abs=0.01)
-    loudest = levelled(STUDIO, NOTHING.settings, Excerpt(1e-4 * x, RATE), Excerpt(x, RATE))
+    loudest = levelled(STUDIO, NOTHING.settings, Excerpt(1e-4 * x, RATE), traits(Excerpt(x, RATE)))
     assert Table(STUDIO, loudest).to_dict()["compressor"]["makeup_db"] == 24
     eq = CHAINS["eq"]
-    assert levelled(eq, eq.defaults(), Excerpt(x, RATE), louder) == eq.defaults()
+    assert levelled(eq, eq.defaults(), Excerpt(x, RATE), traits(louder)) == eq.defaults()
 
 
 def test_recordings_of_other_rates_and_channel_counts_compare(speech):
     x = Excerpt(speech(RATE, 1, 2), RATE)
-    assert np.isfinite(distance_db(x, Excerpt(speech(48_000, 2, 2), 48_000)))
-    assert np.isfinite(distance_db(x, Excerpt(np.zeros((1, 1000), np.float32), RATE)))
+    assert np.isfinite(distance(x, Excerpt(speech(48_000, 2, 2), 48_000)))
+    assert np.isfinite(distance(x, Excerpt(np.zeros((1, 1000), np.float32), RATE)))
 
 
 def test_a_channel_without_sound_changes_nothing(halves):
     x, other = halves
     reference = Excerpt(render(other, BRIGHT), RATE)
     half_silent = Excerpt(np.concatenate([x, 0 * x]), RATE)
-    assert distance_db(half_silent, reference) == pytest.approx(distance_db(Excerpt(x, RATE), reference), abs=1e-6)
+    assert distance(half_silent, reference) == pytest.approx(distance(Excerpt(x, RATE), reference), abs=1e-6)
     assert noise_floor_db(half_silent) == pytest.approx(noise_floor_db(Excerpt(x, RATE)), abs=1e-6)
-    assert levelled(STUDIO, NOTHING.settings, half_silent, reference) == levelled(
-        STUDIO, NOTHING.settings, Excerpt(x, RATE), reference
+    assert levelled(STUDIO, NOTHING.settings, half_silent, traits(reference)) == levelled(
+        STUDIO, NOTHING.settings, Excerpt(x, RATE), traits(reference)
     )
 
 
@@ -123,3 +127,15 @@ def test_colour_level_and_noise_are_compared_by_sound_and_not_by_pauses(speech):
     offset = excerpt(voice + 0.2)
     np.testing.assert_allclose(offset.samples, alone.samples, atol=1e-4)
     assert excerpt(np.repeat(voice, 16, axis=0)).samples.shape == (2, voice.shape[1])
+
+
+def test_a_mix_of_traits_lies_between_them_in_decibels(halves):
+    x, other = halves
+    soft, bright = traits(Excerpt(0.1 * x, RATE)), traits(Excerpt(render(other, BRIGHT), RATE))
+    assert mixed([soft], [3.0]) == soft
+    middle = mixed([soft, bright], [1.0, 3.0])
+    assert middle.level_db == pytest.approx(0.25 * soft.level_db + 0.75 * bright.level_db)
+    assert distance_db(middle, bright) < distance_db(soft, bright)
+    assert mixed([soft, bright], [2.0, 0.0]).crest_db == pytest.approx(soft.crest_db)
+    narrow = traits(Excerpt(x[:, :8000], 8000))
+    assert mixed([soft, narrow], [1, 1]).colour_db.keys() == soft.colour_db.keys() & narrow.colour_db.keys()

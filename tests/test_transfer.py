@@ -63,7 +63,9 @@ def strong(chain):
 
 
 def config(inputs, output, *, reference=None, params=None, model="eq-comp"):
-    return ApplyConfig((inputs,) if isinstance(inputs, Path) else tuple(inputs), output, reference, params, str(model))
+    inputs = (inputs,) if isinstance(inputs, Path) else tuple(inputs)
+    references = () if reference is None else (str(reference),)
+    return ApplyConfig(inputs, output, references, params=params, model=str(model))
 
 
 def save(path, x, sample_rate, **options):
@@ -298,7 +300,8 @@ def test_samples_that_had_to_be_cut_are_counted(tmp_path, noise):
     tables.write(loud, tmp_path / "t.json")
     for subtype in ("PCM_16", "FLOAT"):
         source = save(tmp_path / f"{subtype}.wav", x, 44_100, subtype=subtype)
-        (warning,) = only(apply_files(config(source, tmp_path / "out.wav", params=tmp_path / "t.json"))).warnings
+        given = replace(config(source, tmp_path / "out.wav", params=tmp_path / "t.json"), ceiling="none")
+        (warning,) = only(apply_files(given)).warnings
         y = audio.read(tmp_path / "out.wav")[0]
         if subtype == "FLOAT":
             assert "nothing was cut" in warning
@@ -468,7 +471,7 @@ from fxst.batch.run import apply_files
 
 peaks = []
 for name in ("short", "long"):
-    (result,) = apply_files(ApplyConfig((Path(f"{name}.wav"),), Path("out.wav"), Path("ref.wav"), model=sys.argv[1]))
+    (result,) = apply_files(ApplyConfig((Path(f"{name}.wav"),), Path("out.wav"), ("ref.wav",), model=sys.argv[1]))
     assert not result.error
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 print(peaks[1] - peaks[0])
@@ -500,7 +503,7 @@ def test_a_table_is_applied_without_torch(tmp_path, noise):
     tables.write(strong(CHAINS["fx"]), tmp_path / "t.json")
     program = (
         "import sys; from pathlib import Path; import fxst.batch.run, fxst.configs;"
-        "c = fxst.configs.ApplyConfig((Path('in.wav'),), Path('out.wav'), None, Path('t.json'));"
+        "c = fxst.configs.ApplyConfig((Path('in.wav'),), Path('out.wav'), params=Path('t.json'));"
         "(result,) = fxst.batch.run.apply_files(c); assert not result.error; print('torch' in sys.modules)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -11,7 +11,17 @@ import soundfile
 
 from fxst.errors import AudioError
 
-__all__ = ["LOSSY_FORMATS", "SAMPLE_BYTES", "SUFFIXES", "AudioInfo", "Samples", "output_format", "quoted", "reason"]
+__all__ = [
+    "FLOAT_SUBTYPES",
+    "LOSSY_FORMATS",
+    "SAMPLE_BYTES",
+    "SUFFIXES",
+    "AudioInfo",
+    "Samples",
+    "output_format",
+    "quoted",
+    "reason",
+]
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 
@@ -27,6 +37,9 @@ SAMPLE_BYTES: Final = {
     "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
 }  # fmt: skip
 """What a sample takes in each encoding that is not compressed."""
+
+FLOAT_SUBTYPES: Final = frozenset({"FLOAT", "DOUBLE"})
+"""The encodings that hold what is above full scale."""
 
 LOSSY_FORMATS: Final = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
 """The containers of lossy compression, and the encoding that each is written with."""

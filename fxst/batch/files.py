@@ -4,20 +4,23 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fxst import exports, tables
-from fxst.audio import Reader, Samples, Writer, output_format
+from fxst.audio import FLOAT_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
+from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.plan import Job
 from fxst.errors import AudioError
+from fxst.styles import StyleProfile
 from fxst.tables import Table
 from fxst.transfer import BLOCK_FRAMES, StyleTransfer, remarks_on
 
 if TYPE_CHECKING:
     from fxst.listening import Heard
 
-__all__ = ["Progress", "hear_file", "render_file"]
+__all__ = ["Progress", "hear_file", "hear_reference", "render_file"]
 
 Progress = Callable[[Path, float], None]
 """Is told which file is at work, and how much of the work on it is done, from 0 to 1."""
@@ -34,12 +37,69 @@ def hear_file(
         return heard, remarks_on(heard, what) + _ending(reader, what)
 
 
-def render_file(job: Job, table: Table, progress: Progress | None, *, share: float) -> tuple[str, ...]:
-    """Render one file; the output and its table appear together, or neither, nor a folder made for them."""
+def hear_reference(
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None
+) -> tuple[StyleProfile, tuple[str, ...]]:
+    """Listen to a file to sound like; also tell what a person should know of it.
+
+    Args:
+        style: The model that listens.
+        path: The file.
+        what: What it is called when something is told of it.
+        progress: Is told how far the work is.
+
+    Raises:
+        AudioError: It cannot be read, or is silent.
+    """
+    with Reader(path) as reader:
+        meter = LoudnessMeter(sample_rate=reader.info.sample_rate, channels=reader.info.channels)
+
+        def played() -> Iterator[Samples]:
+            for block in _played(reader, progress, 0.0, 1.0):
+                meter.process(block)
+                yield block
+
+        heard = style.hear(played(), sample_rate=reader.info.sample_rate)
+        if heard.statistics is None:
+            raise AudioError(f"{str(path)!r} is silent, or too short to hear: choose a reference with sound in it.")
+        if not heard.statistics.isfinite().all():
+            raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
+        lufs = meter.integrated()
+        profile = style.profile(heard, loudness_lufs=lufs if math.isfinite(lufs) else None, recordings=(path.name,))
+        return profile, remarks_on(heard, what) + _ending(reader, what)
+
+
+def render_file(
+    job: Job, table: Table, progress: Progress | None, *, share: float, finish: Finish | None = None
+) -> tuple[str, ...]:
+    """Render one file; the output and its table appear together, or neither, nor a folder made for them.
+
+    Args:
+        job: Input and output.
+        table: The settings.
+        progress: Is told how far the work is.
+        share: Which part of the work on this file this is.
+        finish: What comes behind the chain; by default nothing but the ceiling.
+
+    Returns:
+        What a person should know, a sentence each.
+
+    Raises:
+        AudioError: The input cannot be read, or the output cannot be written.
+        SettingsError: The table cannot be written.
+    """
+    finish = Finish() if finish is None else finish
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader(job.input))
         info = reader.info
         container, subtype = output_format(job.output, info)
+        finisher = Finisher(finish, info, floats=subtype in FLOAT_SUBTYPES)
+        if finisher.two_passes:
+            # Rendered twice, and not kept meanwhile: hours of it need no room on a disk.
+            share /= 2
+            _measure(finisher, job.input, table, finish, progress, start=1 - 2 * share, share=share)
+            if finisher.note:
+                table = replace(table, provenance={**table.provenance, "loudness": finisher.note})
         stack.enter_context(_folder(job.output.parent))
         if job.table is not None:
             stack.enter_context(tables.staged(table, job.table))
@@ -53,28 +113,47 @@ def render_file(job: Job, table: Table, progress: Progress | None, *, share: flo
                 channels=info.channels,
                 subtype=subtype,
                 format=container,
-                frames=info.frames,
+                frames=None if info.frames is None else info.frames + finish.longest_tail_frames(info.sample_rate),
             )
         )
-        process = table.chain.exact(table, sample_rate=info.sample_rate, channels=info.channels)
         peak = 0.0
         # Encoding takes a third of the time: another thread does it while this one renders the next block.
         pool = stack.enter_context(ThreadPoolExecutor(1))
         writing: Future[None] | None = None
-        for block in _played(reader, progress, 1 - share, share):
-            rendered = process(block)
-            peak = max(peak, float(rendered.max()), -float(rendered.min()))
+        for block in finisher.finish(rendered(_played(reader, progress, 1 - share, share), table, info, finish)):
+            peak = max(peak, float(block.max()), -float(block.min()))
             if writing is not None:
                 writing.result()
-            writing = pool.submit(writer.write, rendered)
+            writing = pool.submit(writer.write, block)
         if writing is not None:
             writing.result()
-        remarks = _ending(reader, "input") + told
+        remarks = _ending(reader, "input") + finisher.remarks + told
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
         cut = f"samples cut: {writer.clipped}; lower the gains in its table, or convert the input to 32-bit float first"
         remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was cut, but a player may",)
     return remarks
+
+
+def _measure(
+    finisher: Finisher,
+    path: Path,
+    table: Table,
+    finish: Finish,
+    progress: Progress | None,
+    *,
+    start: float,
+    share: float,
+) -> None:
+    with Reader(path) as reader:
+        before = LoudnessMeter(sample_rate=reader.info.sample_rate, channels=reader.info.channels)
+
+        def heard() -> Iterator[Samples]:
+            for block in _played(reader, progress, start, share):
+                before.process(block)
+                yield block
+
+        finisher.measure(rendered(heard(), table, reader.info, finish), before)
 
 
 def _played(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from fxst import __version__
+from fxst.batch.goals import goals_of
 from fxst.batch.plan import MANIFEST, Job, Plan
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, OutputError, SettingsError
@@ -34,8 +35,8 @@ except ImportError:  # not on Windows: two processes may then do the same work t
 __all__ = ["FileState", "InputState", "Manifest", "Origin", "Row", "input_state", "origin_of", "unfinished"]
 
 _WITHOUT_EFFECT: Final = frozenset({
-    "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "reference", "params", "model",
-    "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format",
+    "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
+    "model", "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format",
 })  # fmt: skip
 """Options that change no file; and what is applied, which is known by its content."""
 
@@ -312,20 +313,26 @@ def origin_of(config: ApplyConfig) -> Origin:
         for field in dataclasses.fields(config)
         if field.name not in _WITHOUT_EFFECT
     }
+    goals = goals_of(config)
+    options["weights"] = [goal.weight for goal in goals]
     digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
     model = None
-    if config.reference is not None:
+    if config.by_model:
         folder = card.find(config.model, "style")
         told = card.read_card(folder, card.STYLE_FORMATS)
         model = (folder.resolve().name, str(told.get("sha256")))
-    applied = config.reference if config.reference is not None else config.params
-    assert applied is not None, "plan() asks for one of the two"
-    try:
-        states = (_state(applied, applied.name),)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise AudioError(f"{str(applied)!r} cannot be read ({reason}): check its permissions.") from error
-    return Origin(states, model, digest, __version__)
+    applied = [goal.path for goal in goals]
+    if not applied:
+        assert config.params is not None, "plan() asks for one of the two"
+        applied = [config.params]
+    states = []
+    for path in applied:
+        try:
+            states.append(_state(path, path.name))
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise AudioError(f"{str(path)!r} cannot be read ({reason}): check its permissions.") from error
+    return Origin(tuple(states), model, digest, __version__)
 
 
 def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tuple[Job, ...], int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, overload
 
 from fxst import audio, tables
+from fxst.batch.goals import goals_of
 from fxst.batch.naming import check_template, names_beside, one_spelling, output_name, table_names
 from fxst.batch.selection import Recording, is_batch, select
 from fxst.configs import ApplyConfig
@@ -89,8 +90,10 @@ def plan(config: ApplyConfig) -> Plan:
         raise SettingsError("Sound is not written to standard output: name a file or folder with -o.")
     batch = is_batch(config)
     recordings = select(config)
-    if config.reference is None and config.params is None:
-        raise SettingsError("Name a recording to sound like (--ref), or a parameter table to apply (--params).")
+    if not config.by_model and config.params is None:
+        raise SettingsError(
+            "Name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
+        )
     if config.plot is not None:
         _check_plot(config.plot, possible=not batch)
     if config.report is not None:
@@ -107,7 +110,7 @@ def plan(config: ApplyConfig) -> Plan:
     else:
         _check_folder(next(path for path in (config.output, *config.output.parents) if path.exists()))
         outputs, notes = _in_folder(config, recordings)
-    made = _tables(config, outputs) if config.reference is not None else [None] * len(outputs)
+    made = _tables(config, outputs) if config.by_model else [None] * len(outputs)
     jobs = tuple(
         Job(recording.path, output, table, note, str(recording.given), export_files(config.export, name))
         for recording, output, table, note, name in zip(
@@ -138,8 +141,9 @@ def _in_folder(config: ApplyConfig, recordings: Sequence[Recording]) -> tuple[li
 
 def _stands_for(config: ApplyConfig) -> dict[str, str]:
     """Tell what a template's `{ref}` and `{model}` stand for: what is applied, and what chose it."""
-    if config.reference is not None:
-        return {"ref": config.reference.stem, "model": Path(config.model).name or Path(config.model).resolve().name}
+    if config.by_model:
+        stems = dict.fromkeys(goal.given.stem for goal in goals_of(config))
+        return {"ref": "+".join(stems), "model": Path(config.model).name or Path(config.model).resolve().name}
     return {"ref": config.params.stem} if config.params is not None else {}
 
 
@@ -193,9 +197,9 @@ def _check_folder(folder: Path) -> None:
 def _check_identities(config: ApplyConfig, planned: Plan) -> None:
     """Refuse to write what is read, or the same file twice, by whatever path or spelling."""
     read = dict.fromkeys((job.input for job in planned), "an input")
-    if config.reference is not None:
-        read[config.reference] = "the reference"
-    elif config.params is not None:
+    for goal in goals_of(config):
+        read[goal.path] = "the style" if goal.is_profile else "the reference"
+    if not config.by_model and config.params is not None:
         read[config.params] = "the table to apply"
     if config.list_file is not None:
         read[config.list_file] = "the list of inputs"

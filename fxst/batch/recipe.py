@@ -3,23 +3,23 @@
 import os
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
-from fxst import staging, tables
+from fxst import staging, styles, tables
 from fxst.amounts import amount_of_each, parse_amounts
 from fxst.audio import probe
-from fxst.batch.files import Progress, hear_file, render_file
+from fxst.batch.files import Progress, hear_file, hear_reference, render_file
+from fxst.batch.finish import REFERENCE, Finish
+from fxst.batch.goals import goals_of, told_of
 from fxst.batch.plan import Job
 from fxst.configs import ApplyConfig
-from fxst.errors import AudioError, FxstError
+from fxst.errors import AudioError, FxstError, SettingsError
+from fxst.styles import StyleProfile
 from fxst.tables import Table
 from fxst.transfer import caution_of, load
-
-if TYPE_CHECKING:
-    from fxst.listening import Heard
 
 __all__ = ["FileResult", "Recipe", "Vouch", "attempt", "failure", "recipe_of"]
 
@@ -64,6 +64,8 @@ class Recipe(Protocol):
     process heard.
     """
 
+    finish: Finish
+
     def listen(self, progress: Progress | None) -> bytes:
         """Listen to the reference; return what was heard, for `recall`.
 
@@ -93,15 +95,15 @@ def recipe_of(config: ApplyConfig) -> Recipe:
         ModelError: There is no such model, or it is damaged.
         SettingsError: The table makes no sense.
     """
-    if config.reference is not None:
-        return _StyleRecipe(config, config.reference)
+    if config.by_model:
+        return _StyleRecipe(config)
     assert config.params is not None, "plan() asks for one of the two"
     table = tables.read(config.params)
     if config.link is not None:
         table = table.linked(config.link)
     if config.amount:
         table = table.at_amount(parse_amounts(config.amount))
-    return _TableRecipe(table)
+    return _TableRecipe(table, Finish.of(config))
 
 
 def attempt(recipe: Recipe, job: Job, progress: Progress | None, vouch: Vouch | None = None) -> FileResult:
@@ -123,7 +125,7 @@ def attempt(recipe: Recipe, job: Job, progress: Progress | None, vouch: Vouch | 
     try:
         with staging.together(witness):
             table, remarks, left = recipe.choose(job, progress)
-            remarks += render_file(job, table, progress, share=left)
+            remarks += render_file(job, table, progress, share=left, finish=recipe.finish)
     except FxstError as error:
         return failure(job, str(error), error.exit_code)
     except MemoryError:
@@ -145,8 +147,10 @@ def failure(job: Job, error: str, exit_code: int = 1) -> FileResult:
 class _TableRecipe:
     """One table for all files."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, table: Table, finish: Finish) -> None:
+        if finish.loudness == REFERENCE:
+            raise SettingsError("--loudness reference needs a recording to be as loud as: name one with --ref.")
+        self._table, self.finish = table, finish
 
     def listen(self, progress: Progress | None) -> bytes:
         return b""
@@ -161,15 +165,24 @@ class _TableRecipe:
 class _StyleRecipe:
     """A table for each file, which a model chooses by what it heard of the reference."""
 
-    _goal: "Heard"
+    _goal: StyleProfile
     _remarks: tuple[str, ...]
 
-    def __init__(self, config: ApplyConfig, reference: Path) -> None:
-        self._reference = reference
-        self._amount, self._linked = parse_amounts(config.amount), config.link
-        probe(reference)  # before torch is loaded, which takes seconds
+    def __init__(self, config: ApplyConfig) -> None:
+        self._goals = goals_of(config)
+        self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
+        # Before torch is loaded, which takes seconds.
+        self._profiles = {goal.path: styles.read(goal.path) for goal in self._goals if goal.is_profile}
+        for goal in self._goals:
+            if not goal.is_profile:
+                probe(goal.path)
         self._style = load(config.model, device=config.device)
         amount_of_each(self._amount, self._style.chain.labels)  # before anything is heard
+        for path, profile in self._profiles.items():
+            try:
+                styles.check_model(profile, self._style.name, self._style.sha256)
+            except SettingsError as error:
+                raise SettingsError(f"{str(path)!r} was {error}") from error
         # The libraries of the effects take most of a second to load: let that happen while this thread listens.
         if all(effect.any_thread for effect in self._style.chain.effects):
             warming = Thread(
@@ -180,19 +193,31 @@ class _StyleRecipe:
             warming.start()
 
     def listen(self, progress: Progress | None) -> bytes:
-        goal, self._remarks = hear_file(self._style, self._reference, "reference", progress, share=1.0)
-        if goal.statistics is None:
-            raise AudioError(
-                f"{str(self._reference)!r} is silent, or too short to hear: choose a reference with sound in it."
-            )
-        self._goal = goal
+        profiles: list[StyleProfile] = []
+        remarks: list[str] = []
+        for goal in self._goals:
+            if goal.is_profile:
+                profiles.append(self._profiles[goal.path])
+                continue
+            what = "reference" if len(self._goals) == 1 else f"reference {goal.path.name!r}"
+            profile, told = hear_reference(self._style, goal.path, what, progress)
+            profiles.append(profile)
+            remarks += told
+        self._take(styles.mean(profiles, [goal.weight for goal in self._goals]), tuple(remarks))
         return pickle.dumps((self._goal, self._remarks))
 
     def recall(self, heard: bytes) -> None:
-        self._goal, self._remarks = pickle.loads(heard)
+        self._take(*pickle.loads(heard))
+
+    def _take(self, goal: StyleProfile, remarks: tuple[str, ...]) -> None:
+        self._goal, self._remarks = goal, remarks
+        if self.finish.loudness == REFERENCE:
+            if goal.loudness_lufs is None:
+                raise AudioError("The reference is too soft to have a loudness: say a number of LUFS with --loudness.")
+            self.finish = replace(self.finish, loudness=goal.loudness_lufs)
 
     def choose(self, job: Job, progress: Progress | None) -> tuple[Table, tuple[str, ...], float]:
         heard, remarks = hear_file(self._style, job.input, "input", progress, share=_LISTENING_SHARE)
-        names = {"input": job.input.name, "reference": self._reference.name}
+        names = {"input": job.input.name, **told_of(self._goals)}
         table = self._style.choose(heard, self._goal, names, amount=self._amount, linked=self._linked)
         return table, remarks + self._remarks + caution_of(table), 1 - _LISTENING_SHARE

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fxst import staging, tables
+from fxst import staging, styles, tables
 from fxst.audio import probe
 from fxst.batch.bench import WAIT_SECONDS, Bench, Order, finished
 from fxst.batch.files import Progress
+from fxst.batch.goals import goals_of
 from fxst.batch.manifest import Origin, origin_of, unfinished
 from fxst.batch.plan import Job, Plan, plan
 from fxst.batch.recipe import FileResult
@@ -52,9 +53,12 @@ def survey(config: ApplyConfig) -> Survey:
     """
     planned = plan(config)
     # What a moment tells, before a model is loaded, which takes seconds.
-    if config.reference is not None:
-        probe(config.reference)
-    elif config.params is not None:
+    for goal in goals_of(config):
+        if goal.is_profile:
+            styles.read(goal.path)
+        else:
+            probe(goal.path)
+    if not config.by_model and config.params is not None:
         tables.read(config.params)
     if planned.folder is None:
         return Survey(planned, planned.jobs, None)
@@ -91,6 +95,7 @@ def apply_files(
     folder, left = found.planned.folder, set(found.left)
     done = [finished(job, config) for job in found.planned if job not in left]
     order = Order(config, folder, found.origin)
+    staging.sweep(folder if folder is not None else found.planned[0].output.parent, deep=folder is not None)
     # Torch, and all that comes with it, is not loaded for nothing.
     if not left:
         return iter(done)
@@ -100,7 +105,6 @@ def apply_files(
         results = _one_by_one(bench, found.left, progress)
     else:
         results = Workers(min(config.jobs or processors(), len(left)), order, progress).run(found.left)
-    staging.sweep(folder if folder is not None else found.left[0].output.parent, deep=folder is not None)
     return itertools.chain(done, results)
 
 

@@ -13,7 +13,7 @@ from fxst import audio
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, NothingMatchedError, SettingsError
 
-__all__ = ["Recording", "is_batch", "is_pattern", "matches", "read_list", "select"]
+__all__ = ["Recording", "is_batch", "is_pattern", "matches", "read_list", "recordings_in", "select"]
 
 _STANDARD_INPUT: Final = Path("-")
 _LARGEST_LIST_BYTES: Final = 1 << 28
@@ -146,7 +146,7 @@ def _of_path(given: Path, config: ApplyConfig) -> Iterator[Recording]:
 
 def _of_folder(folder: Path, root: Path, config: ApplyConfig) -> Iterator[Recording]:
     found = False
-    for path in _recordings(folder, outside=config.output, recursive=config.recursive):
+    for path in recordings_in(folder, outside=config.output, recursive=config.recursive):
         found = True
         place = PurePosixPath(path.relative_to(root))
         yield Recording(path, place, place)
@@ -179,9 +179,15 @@ def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[Recording]:
         raise NothingMatchedError(f"{_name(pattern)} matches no file: check the pattern.")
 
 
-def _recordings(folder: Path, *, outside: Path, recursive: bool) -> Iterator[Path]:
-    """Find the sound files below a folder, in a settled order; none of hidden names, none of an earlier output."""
-    done = os.path.realpath(outside)
+def recordings_in(folder: Path, *, outside: Path | None, recursive: bool) -> Iterator[Path]:
+    """Find the sound files below a folder, in a settled order; none of hidden names, none of an earlier output.
+
+    Args:
+        folder: Where to look.
+        outside: A folder that none is taken from, where outputs go.
+        recursive: Whether to look in all that is below it.
+    """
+    done = os.path.realpath(outside) if outside is not None else None
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(
             name

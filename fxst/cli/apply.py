@@ -29,8 +29,10 @@ def apply(config: ApplyConfig) -> None:
     """Apply, tell of each file what came of it, and fail if one failed."""
     if not config.inputs and config.list_file is None:
         raise typer.BadParameter("name a recording, a folder or a pattern, or a list of them (--list).")
-    if config.reference is None and config.params is None:
-        raise typer.BadParameter("name a recording to sound like (--ref), or a parameter table to apply (--params).")
+    if not config.by_model and config.params is None:
+        raise typer.BadParameter(
+            "name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
+        )
     with terminable(), spooled(config) as files:
         code = _apply(files)
     if code:
@@ -38,6 +40,7 @@ def apply(config: ApplyConfig) -> None:
 
 
 def _apply(files: Spooled) -> int:
+    from fxst.batch.goals import goals_of
     from fxst.batch.run import survey
 
     config = files.config
@@ -48,14 +51,14 @@ def _apply(files: Spooled) -> int:
         typer.secho(f"fxst: {told}.", fg=typer.colors.YELLOW, err=True)
     # A table that is applied is the same for all files; of several new ones, each lies beside its output.
     batch = found.planned.folder is not None
-    results = Results(files, show_table=config.reference is None or not batch, many=len(found.planned) > 1)
+    results = Results(files, show_table=not config.by_model or not batch, many=len(found.planned) > 1)
     if config.dry_run:
         left = set(found.left)
         for job in found.planned:
             results.plan(job, finished=job not in left)
         return results.end()
 
-    references = () if config.reference is None else (config.reference,)
+    references = tuple(goal.path for goal in goals_of(config) if not goal.is_profile)
     page = _page(config, references)
     try:
         with _progress_bar(len(found.left)) as progress:

@@ -1,4 +1,4 @@
-"""`fxst style train`."""
+"""`fxst style train` and `fxst style save`."""
 
 import logging
 
@@ -7,11 +7,14 @@ import typer
 from fxst.cli.app import app
 from fxst.cli.options import command
 from fxst.cli.training import tell_result
-from fxst.configs import StyleConfig
+from fxst.configs import ProfileConfig, StyleConfig
 
 __all__: list[str] = []
 
-style_app = typer.Typer(no_args_is_help=True, help="Models that find a chain's settings by listening.")
+style_app = typer.Typer(
+    no_args_is_help=True,
+    help="Models that find a chain's settings by listening, and profiles of what recordings sound like.",
+)
 app.add_typer(style_app, name="style")
 
 
@@ -30,3 +33,15 @@ def _train(config: StyleConfig) -> None:
         f"Best at step {result.best_step}: validation loss {result.val_loss:.4f}, MR-STFT {result.val_stft_ratio:.3f} "
         "of the unprocessed input's.",
     )
+
+
+@command(style_app, ProfileConfig, "save")
+def _save(config: ProfileConfig) -> None:
+    from fxst.batch.profiles import save_profile
+
+    profile, remarks = save_profile(config)
+    for remark in remarks:
+        typer.secho(f"fxst: {remark}", fg=typer.colors.YELLOW, err=True)
+    count = len(profile.recordings)
+    made_of = "1 recording" if count == 1 else f"{count:,} recordings"
+    typer.echo(f"wrote {str(config.output)!r}, the style of {made_of} as {profile.model} hears it")

@@ -21,8 +21,9 @@ def tree(tmp_path, monkeypatch):
 
 
 def config(*inputs, output="out", reference="ref.wav", params=None, plot=None, **options):
-    paths = [None if path is None else Path(path) for path in (reference, params, plot)]
-    return ApplyConfig(tuple(map(Path, inputs)), Path(output), paths[0], paths[1], plot=paths[2], **options)
+    params, plot = (None if path is None else Path(path) for path in (params, plot))
+    references = () if reference is None else (reference,)
+    return ApplyConfig(tuple(map(Path, inputs)), Path(output), references, params=params, plot=plot, **options)
 
 
 def names(jobs):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst import tables
+from fxst import audio, tables
 from fxst.chain import CHAINS
+from fxst.loudness import loudness, true_peak
 from fxst.tables import Table
 
 STUDIO = CHAINS["studio"]
@@ -52,7 +53,7 @@ def test_compressors_turn_both_sides_down_alike_unless_told_not_to(fxst, voices)
     for channel in (0, 1):
         alone = STUDIO.exact(NOTHING.with_values(SQUASHED), sample_rate=RATE, channels=1)(voices[channel : channel + 1])
         np.testing.assert_array_equal(apart[channel], alone[0])
-    assert np.abs(linked[1]).max() < 0.5 * np.abs(apart[1]).max()  # the soft side goes down with the loud one
+    assert np.square(linked[1]).mean() < 0.5 * np.square(apart[1]).mean()  # the soft side goes down with the loud one
 
 
 def test_a_table_that_was_made_with_channels_apart_says_so(fxst, voices, examples):
@@ -60,7 +61,7 @@ def test_a_table_that_was_made_with_channels_apart_says_so(fxst, voices, example
     assert fxst(*common, "1.wav", "--ref", examples / "radio.wav", "--no-link", "-p", "t.json")[0] == 0
     assert [e.get("linked") for e in json.loads(Path("t.json").read_text())["chain"]["effects"]][1] is False
     assert fxst(*common, "2.wav", "-p", "t.json")[0] == 0
-    assert Path("1.wav").read_bytes() == Path("2.wav").read_bytes()
+    np.testing.assert_array_equal(written("1.wav"), written("2.wav"))
     assert fxst(*common, "3.wav", "--ref", examples / "radio.wav", "-p", "linked.json")[0] == 0
     assert fxst(*common, "4.wav", "-p", "t.json", "--link")[0] == 0
     assert tables.read(Path("linked.json")).chain.effects[1].linked
@@ -99,3 +100,183 @@ def test_an_amount_that_makes_no_sense_is_one_line_and_nothing_is_written(fxst, 
     assert message in err
     assert err.count("\n") == 1
     assert not Path("out.wav").exists()
+
+
+def peaky(**options):
+    """A recording that is 6 dB too loud between its samples: a sine of a quarter of the sample rate."""
+    x = 2 * np.sin(np.pi / 2 * np.arange(2 * RATE) + np.pi / 4)[:, None].repeat(2, axis=1) * np.sqrt(0.5)
+    soundfile.write("peaky.wav", 0.7 * x, RATE, **options)
+    return 0.7 * x.T
+
+
+def test_nothing_passes_the_ceiling_and_a_person_is_told(fxst):
+    x = peaky(subtype="PCM_24")  # samples at 0.7, and 0.99 between them
+    code, _, err = fxst("apply", "peaky.wav", "-p", save({}), "-o", "out.wav")
+    assert code == 0
+    assert "turned down, by up to 1.1 dB, to stay under the ceiling of -1 dBTP" in err
+    assert -1.3 < true_peak(written(), sample_rate=RATE) <= -1
+    assert fxst("apply", "peaky.wav", "-p", "table.json", "-o", "out.wav", "--ceiling", "-6")[0] == 0
+    assert -6.3 < true_peak(written(), sample_rate=RATE) <= -6
+    code, _, err = fxst("apply", "peaky.wav", "-p", "table.json", "-o", "out.wav", "--ceiling", "none")
+    assert (code, err) == (0, "")
+    np.testing.assert_allclose(written(), x, atol=1e-6)
+
+
+def test_a_float_output_may_keep_its_peaks(fxst):
+    louder = save({"compressor": {"makeup_db": 12.0}})
+    peaky(subtype="FLOAT")
+    code, _, err = fxst("apply", "peaky.wav", "-p", louder, "-o", "out.wav", "--clip", "float")
+    assert code == 0
+    assert "8.9 dB above full scale: nothing was cut" in err
+    assert np.abs(written()).max() > 2.7
+    peaky(subtype="PCM_16")
+    code, _, err = fxst("apply", "peaky.wav", "-p", louder, "-o", "out.wav", "--clip", "float")
+    assert "from 8.9 dB above full scale, to stay under the ceiling" in err
+    assert true_peak(written(), sample_rate=RATE) <= -1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--ceiling", "loud"), "--ceiling 'loud' makes no sense: give none, or from -60 to 0 dBTP"),
+        (("--ceiling", "3"), "--ceiling '3' makes no sense"),
+        (("--loudness", "nan"), "--loudness 'nan' makes no sense: give reference, keep, or from -70 to 0 LUFS"),
+        (("--loudness", "reference"), "needs a recording to be as loud as"),
+        (("--tail", "-1"), "--tail '-1' makes no sense: give auto, or from 0 to 600 seconds"),
+    ],
+)
+def test_a_finish_that_makes_no_sense_is_one_line_and_nothing_is_written(fxst, voices, given, message):
+    code, _, err = fxst("apply", "voices.wav", "-p", save({}), "-o", "out.wav", *given)
+    assert code != 0
+    assert message in err
+    assert err.count("\n") == 1
+    assert not Path("out.wav").exists()
+
+
+def test_a_recording_gets_the_loudness_that_was_asked_for(fxst, voices, examples):
+    table = save(SQUASHED)
+    common = ("apply", "voices.wav", "-o", "out.wav", "--clip", "float")
+    assert fxst(*common, "-p", table, "--loudness", "-16")[0] == 0
+    assert loudness(written(), sample_rate=RATE) == pytest.approx(-16, abs=0.01)
+    assert fxst(*common, "-p", table, "--loudness", "keep")[0] == 0
+    assert loudness(written(), sample_rate=RATE) == pytest.approx(loudness(voices, sample_rate=RATE), abs=0.01)
+    with_reference = (*common, "--ref", examples / "radio.wav")
+    assert fxst(*with_reference, "--loudness", "reference")[0] == 0
+    reference, rate = audio.read(examples / "radio.wav")
+    assert loudness(written(), sample_rate=RATE) == pytest.approx(loudness(reference, sample_rate=rate), abs=0.01)
+    assert tables.read(Path("out.params.json")).provenance["loudness"].endswith(" LUFS")
+    # It is one gain: nothing but the level differs.
+    louder = written()
+    assert fxst(*with_reference)[0] == 0
+    gain = np.sqrt(np.square(louder).mean() / np.square(written()).mean())
+    np.testing.assert_allclose(louder, gain * written(), atol=1e-5)
+
+
+def test_a_loudness_that_the_ceiling_does_not_allow_is_told(fxst, voices):
+    code, _, err = fxst("apply", "voices.wav", "-p", save({}), "-o", "out.wav", "--loudness", "-6")
+    assert code == 0
+    assert "to stay under the ceiling of -1 dBTP, and it came out at -" in err
+    assert "LUFS, not -6.0" in err
+    assert true_peak(written(), sample_rate=RATE) <= -1
+
+
+def test_silence_has_no_loudness(fxst):
+    soundfile.write("silence.wav", np.zeros(RATE), RATE)
+    code, _, err = fxst("apply", "silence.wav", "-p", save({}), "-o", "out.wav", "--loudness", "-16")
+    assert code == 0
+    assert "too soft to have a loudness" in err
+    assert not written().any()
+
+
+HALL = {"reverb": {"wet_level": 0.3, "dry_level": 0.5, "room_size": 0.6}}
+
+
+def test_a_tail_is_what_would_have_followed_with_silence_behind(fxst, voices):
+    table = save(HALL)
+    quiet = 0.1 * voices
+    soundfile.write("dry.wav", quiet.T, RATE, subtype="FLOAT")
+    soundfile.write("longer.wav", np.pad(quiet, [(0, 0), (0, 3 * RATE)]).T, RATE, subtype="FLOAT")
+    assert fxst("apply", "longer.wav", "-p", table, "-o", "longer-out.wav")[0] == 0
+    expected = written("longer-out.wav")
+    assert fxst("apply", "dry.wav", "-p", table, "-o", "out.wav")[0] == 0
+    assert written().shape == quiet.shape
+    assert fxst("apply", "dry.wav", "-p", table, "-o", "out.wav", "--tail", "1.5")[0] == 0
+    frames = quiet.shape[1] + round(1.5 * RATE)
+    np.testing.assert_array_equal(written(), expected[:, :frames])
+    assert fxst("apply", "dry.wav", "-p", table, "-o", "out.wav", "--tail", "auto")[0] == 0
+    heard = written()
+    assert quiet.shape[1] + RATE / 2 < heard.shape[1] < expected.shape[1]
+    np.testing.assert_array_equal(heard, expected[:, : heard.shape[1]])
+    assert np.abs(expected[:, heard.shape[1] :]).max() <= 10 ** (-90 / 20)
+    assert np.abs(heard[:, -1]).max() > 10 ** (-90 / 20)
+
+
+def test_nothing_rings_on_where_nothing_was_done(fxst, voices):
+    assert fxst("apply", "voices.wav", "-p", save({}), "-o", "out.wav", "--tail", "auto")[0] == 0
+    np.testing.assert_array_equal(written(), voices)
+
+
+def values(name):
+    return [row.value for row in tables.read(Path(name))]
+
+
+def test_several_references_count_by_their_weights(fxst, voices, examples):
+    radio, voice = examples / "radio.wav", examples / "voice.wav"
+    Path("book").mkdir()
+    for name in ("1.wav", "2.wav"):
+        Path("book", name).write_bytes(radio.read_bytes())
+
+    def apply(name, *references):
+        given = [word for reference in references for word in ("--ref", reference)]
+        assert fxst("apply", "voices.wav", "-o", "out.wav", "-p", name, *given)[0] == 0
+        return values(name)
+
+    alone = apply("alone.json", radio)
+    assert apply("twice.json", radio, radio) == pytest.approx(alone, rel=1e-4, abs=1e-4)
+    assert apply("folder.json", "book") == pytest.approx(alone, rel=1e-4, abs=1e-4)
+    assert apply("weightless.json", radio, f"{voice}:0") == alone
+    mixed = apply("mixed.json", f"{radio}:2", voice)
+    assert mixed not in (alone, apply("other.json", voice))
+    assert tables.read(Path("mixed.json")).provenance["reference"] == "radio.wav:2, voice.wav:1"
+    assert apply("heavier.json", f"{radio}:4", f"{voice}:2") == pytest.approx(mixed, rel=1e-4, abs=1e-4)
+
+
+def test_a_style_profile_stands_for_its_recordings(fxst, voices, examples):
+    radio, voice = examples / "radio.wav", examples / "voice.wav"
+    code, out, err = fxst("style", "save", radio, "-o", "radio.json")
+    assert (code, err) == (0, "")
+    assert out == "wrote 'radio.json', the style of 1 recording as studio hears it\n"
+    assert Path("radio.json").stat().st_size < 1 << 20
+    common = ("apply", "voices.wav", "-o")
+    assert fxst(*common, "1.wav", "--ref", radio, "--loudness", "reference")[0] == 0
+    assert fxst(*common, "2.wav", "--style", "radio.json", "--loudness", "reference")[0] == 0
+    np.testing.assert_array_equal(written("1.wav"), written("2.wav"))
+    assert values("1.params.json") == values("2.params.json")
+    assert tables.read(Path("2.params.json")).provenance["style"] == "radio.json"
+
+    assert fxst("style", "save", voice, "-o", "voice.json")[0] == 0
+    assert fxst("style", "save", f"{radio}:3", voice, "-o", "both.json")[0] == 0
+    assert fxst(*common, "3.wav", "--style", "both.json")[0] == 0
+    assert fxst(*common, "4.wav", "--style", "radio.json:0.75", "--style", "voice.json:0.25")[0] == 0
+    assert values("3.params.json") == pytest.approx(values("4.params.json"), rel=1e-4, abs=1e-4)
+    assert fxst(*common, "5.wav", "--ref", f"{radio}:3", "--style", "voice.json")[0] == 0
+    assert values("5.params.json") == pytest.approx(values("3.params.json"), rel=1e-4, abs=1e-4)
+
+
+def test_a_profile_of_another_model_or_a_damaged_one_is_one_line(fxst, voices, examples):
+    assert fxst("style", "save", examples / "radio.wav", "-o", "eq.json", "--model", "eq")[0] == 0
+    Path("cut.json").write_text(Path("eq.json").read_text()[:500])
+    for name, message in (
+        ("eq.json", "'eq.json' was saved by the model 'eq', and this is 'studio': name that one with --model"),
+        ("cut.json", "'cut.json': not valid JSON"),
+        ("none.json", "'none.json' does not exist"),
+    ):
+        code, _, err = fxst("apply", "voices.wav", "-o", "out.wav", "--style", name)
+        assert code != 0
+        assert message in err
+        assert err.count("\n") == 1
+    assert not Path("out.wav").exists()
+    assert fxst("apply", "voices.wav", "-o", "out.wav", "--style", "eq.json", "-m", "eq")[0] == 0
+    code, _, err = fxst("style", "save", "voices.wav", "-o", "style.txt")
+    assert code == 2
+    assert "no profile's ending" in err

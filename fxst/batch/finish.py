@@ -1,0 +1,205 @@
+"""What comes behind the chain: one gain for the loudness, a ceiling for the peaks, and how long the reverb may ring."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from fxst.audio import AudioInfo, LoudnessMeter, Samples
+from fxst.configs import ApplyConfig
+from fxst.errors import SettingsError
+from fxst.limiter import Limiter
+from fxst.tables import Table
+from fxst.transfer import BLOCK_FRAMES
+
+__all__ = ["KEEP", "LONGEST_HEARD_TAIL_SECONDS", "REFERENCE", "UNTIL_SILENT", "Finish", "Finisher", "rendered"]
+
+KEEP: Final = "keep"
+REFERENCE: Final = "reference"
+UNTIL_SILENT: Final = math.inf
+"""A tail as long as it is heard."""
+
+LONGEST_HEARD_TAIL_SECONDS: Final = 30.0
+HEARD_DBFS: Final = -90.0
+"""What rings on is heard while it is louder than this."""
+
+_NOTICED_LU: Final = 0.1
+
+_LUFS: Final = (-70.0, 0.0)
+_DBTP: Final = (-60.0, 0.0)
+_TAIL_SECONDS: Final = (0.0, 600.0)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done to what a chain renders.
+
+    Args:
+        loudness: What the integrated loudness is brought to: a number of LUFS, `keep` for the input's, `reference`, or
+            None to leave it.
+        ceiling_db: The highest true peak; None for any.
+        floats_keep_peaks: Whether a file of floating-point samples, which loses nothing above full scale, is let be.
+        tail_seconds: How much of what rings on after the end is kept.
+    """
+
+    loudness: float | str | None = None
+    ceiling_db: float | None = -1.0
+    floats_keep_peaks: bool = False
+    tail_seconds: float = 0.0
+
+    @staticmethod
+    def of(config: ApplyConfig) -> "Finish":
+        """Read it from what a command was given.
+
+        Raises:
+            SettingsError: An option is neither a number in its range nor a word that it knows.
+        """
+        loudness, ceiling, tail = config.loudness, config.ceiling, config.tail
+        return Finish(
+            loudness=(
+                loudness
+                if loudness in (None, KEEP, REFERENCE)
+                else _number("--loudness", str(loudness), f"{REFERENCE}, {KEEP}", "LUFS", _LUFS)
+            ),
+            ceiling_db=None if ceiling == "none" else _number("--ceiling", ceiling, "none", "dBTP", _DBTP),
+            floats_keep_peaks=config.clip == "float",
+            tail_seconds=UNTIL_SILENT if tail == "auto" else _number("--tail", tail, "auto", "seconds", _TAIL_SECONDS),
+        )
+
+    def longest_tail_frames(self, sample_rate: int) -> int:
+        """Tell how many frames an output may be longer than its input."""
+        seconds = LONGEST_HEARD_TAIL_SECONDS if self.tail_seconds == UNTIL_SILENT else self.tail_seconds
+        return round(seconds * sample_rate)
+
+
+def rendered(blocks: Iterable[Samples], table: Table, info: AudioInfo, finish: Finish) -> Iterator[Samples]:
+    """Render a recording block by block, and what of its end is kept.
+
+    Args:
+        blocks: The recording.
+        table: The settings.
+        info: The recording's rate and channels.
+        finish: How much of its end is kept.
+
+    Shape:
+        Each block: `(channels, time)`.
+    """
+    process = table.chain.exact(table, sample_rate=info.sample_rate, channels=info.channels)
+    for block in blocks:
+        yield process(block)
+    left = finish.longest_tail_frames(info.sample_rate)
+    unheard = np.zeros((info.channels, 0), np.float32)  # what counts only where something is heard behind it
+    while left > 0:
+        silence = np.zeros((info.channels, min(left, BLOCK_FRAMES)), np.float32)
+        left -= silence.shape[1]
+        tail = np.concatenate([unheard, process(silence)], axis=1)
+        if finish.tail_seconds == UNTIL_SILENT:
+            heard = np.flatnonzero(np.abs(tail).max(axis=0) > 10 ** (HEARD_DBFS / 20))
+            if not len(heard):
+                return
+            tail, unheard = np.split(tail, [heard[-1] + 1], axis=1)
+        yield tail
+
+
+class Finisher:
+    """Bring what a chain rendered to its loudness and under its ceiling, and tell what that took.
+
+    Args:
+        finish: What is to be done.
+        info: The recording's rate and channels.
+        floats: Whether the output's samples are floating-point numbers.
+    """
+
+    def __init__(self, finish: Finish, info: AudioInfo, *, floats: bool) -> None:
+        self._finish = finish
+        self._shape = {"sample_rate": info.sample_rate, "channels": info.channels}
+        self._gain_db = 0.0
+        self._goal_lufs: float | None = None
+        self._meter = LoudnessMeter(**self._shape)
+        self._limiter: Limiter | None = None
+        if finish.ceiling_db is not None and not (floats and finish.floats_keep_peaks):
+            self._limiter = Limiter(ceiling_db=finish.ceiling_db, **self._shape)
+        self._silent = False
+        self._peak = 0.0
+
+    @property
+    def two_passes(self) -> bool:
+        """Whether `measure` has to be told of the whole recording before anything can be finished."""
+        return self._finish.loudness is not None
+
+    def measure(self, blocks: Iterable[Samples], before: LoudnessMeter) -> None:
+        """Find the gain that the loudness takes.
+
+        Args:
+            blocks: The whole recording, rendered.
+            before: A meter that hears the recording as it was, meanwhile.
+        """
+        meter = LoudnessMeter(**self._shape)
+        for block in blocks:
+            meter.process(block)
+        goal, rendered = self._finish.loudness, meter.integrated()
+        goal_lufs = before.integrated() if goal == KEEP else float(goal)  # type: ignore[arg-type]
+        if math.isinf(goal_lufs) or math.isinf(rendered):
+            self._silent = True
+        else:
+            self._goal_lufs, self._gain_db = goal_lufs, goal_lufs - rendered
+
+    def finish(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+        """Finish a rendered recording.
+
+        Args:
+            blocks: The recording.
+
+        Shape:
+            Each block: `(channels, time)`, no block empty.
+        """
+        gain = np.float32(10 ** (self._gain_db / 20))
+        for block in blocks:
+            louder = block if gain == 1 else block * gain
+            if self._limiter is not None:
+                self._peak = max(self._peak, float(louder.max()), -float(louder.min()))
+                louder = self._limiter.process(louder)
+            yield from self._told(louder)
+        if self._limiter is not None:
+            yield from self._told(self._limiter.finish())
+
+    def _told(self, block: Samples) -> Iterator[Samples]:
+        if block.size:
+            if self._goal_lufs is not None:
+                self._meter.process(block)
+            yield block
+
+    @property
+    def note(self) -> str:
+        """What a table should tell of the gain behind its chain; nothing where there is none."""
+        return "" if self._goal_lufs is None else f"{self._gain_db:+.2f} dB, to {self._goal_lufs:.2f} LUFS"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Tell what a person should know, a sentence each, once all is finished."""
+        remarks: tuple[str, ...] = ()
+        if self._silent:
+            remarks += ("it is silent, or too soft to have a loudness, so its level was left as it came",)
+        if self._limiter is None or not self._limiter.reduction_db:
+            return remarks
+        held = f"its highest peaks were turned down, by up to {self._limiter.reduction_db:.2g} dB"
+        if self._peak > 1:
+            held += f" from {20 * math.log10(self._peak):.1f} dB above full scale"
+        held += f", to stay under the ceiling of {self._finish.ceiling_db:g} dBTP"
+        if self._goal_lufs is not None and abs((reached := self._meter.integrated()) - self._goal_lufs) > _NOTICED_LU:
+            held += f", and it came out at {reached:.1f} LUFS, not {self._goal_lufs:.1f}"
+        return (*remarks, held)
+
+
+def _number(option: str, given: str, words: str, unit: str, span: tuple[float, float]) -> float:
+    try:
+        number = float(given)
+    except ValueError:
+        number = math.nan
+    if not span[0] <= number <= span[1]:
+        raise SettingsError(
+            f"{option} {given!r:.60} makes no sense: give {words}, or from {span[0]:g} to {span[1]:g} {unit}."
+        )
+    return number

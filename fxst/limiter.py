@@ -1,0 +1,256 @@
+"""A look-ahead limiter that holds a stream under a true-peak ceiling, and passes all that stays under it as it is."""
+
+import functools
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Limiter"]
+
+OVERSAMPLING: Final = 8
+"""Points a sample among which a peak is sought."""
+
+TRIGGER_DB: Final = 0.02
+"""So far under the ceiling the limiter begins to work: another meter may read a little more."""
+TARGET_DB: Final = 0.1
+"""So far under the ceiling it puts a peak that is too high."""
+PASSES: Final = 3
+"""A gain that moves makes peaks of its own near the highest frequencies; the next pass sees to those."""
+
+LOOK_AHEAD_SECONDS: Final = 0.002
+RELEASE_DB_A_SECOND: Final = 30.0
+
+NOTHING_DB: Final = 1e-6
+"""Less than this changes no sample of 24 bits."""
+
+CHUNK_FRAMES: Final = 1 << 14
+_HALF: Final = 64
+_TAPS: Final = 2 * _HALF
+_INTERPOLATIONS: Final = ((_HALF, 1.0), (_HALF, 0.957), (10, 1.0))
+"""Taps to each side, and where they end, of half the sample rate. Meters differ in what they make of the highest
+frequencies, by half a decibel on white noise: the ideal one has all of them, a resampler few, a short one some."""
+_KAISER_BETA: Final = 5.0
+_BLOCK: Final = 32
+_SLACK: Final = 1.05
+
+Samples = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float64]
+
+
+class Limiter:
+    """Turn a stream down where its waveform, between its samples too, would pass a ceiling.
+
+    All channels are turned down alike. The gain falls along a smooth curve before a peak, and comes back by 30 dB a
+    second after it. Where no peak is near, samples pass to the last bit. What comes out is the same for blocks of any
+    length, and as long as what went in.
+
+    Args:
+        ceiling_db: The highest true peak, full scale 0 dB.
+        sample_rate: Samples a second.
+        channels: How many channels.
+    """
+
+    def __init__(self, *, ceiling_db: float, sample_rate: int, channels: int) -> None:
+        self._passes = [_Pass(ceiling_db=ceiling_db, sample_rate=sample_rate, channels=channels) for _ in range(PASSES)]
+        self._latency = self._early = sum(one.latency for one in self._passes)
+        self._waiting: list[Samples] = [np.zeros((channels, 0), np.float32)]
+        self._owed = 0  # frames that came in and have not come out
+
+    @property
+    def reduction_db(self) -> float:
+        """By how much the gain was turned down so far, at most; 0 where all passed as it is."""
+        return sum(one.reduction_db for one in self._passes)
+
+    def process(self, block: Samples) -> Samples:
+        """Take in the next stretch of audio, and give what is ready.
+
+        Args:
+            block: Audio.
+
+        Shape:
+            `(channels, time)`, result: `(channels, any)`.
+        """
+        self._owed += block.shape[1]
+        self._waiting.append(block)
+        if sum(part.shape[1] for part in self._waiting) < CHUNK_FRAMES:
+            return block[:, :0]
+        waiting = np.concatenate(self._waiting, axis=1)
+        whole = waiting.shape[1] - waiting.shape[1] % CHUNK_FRAMES
+        self._waiting = [waiting[:, whole:]]
+        return self._limited(waiting[:, :whole])
+
+    def finish(self) -> Samples:
+        """Give what is left; nothing more can be taken in after this.
+
+        Shape:
+            `(channels, any)`.
+        """
+        rest = np.concatenate(self._waiting, axis=1)
+        # Whole chunks to the end, so that the length of the last block makes no difference either.
+        silence = self._latency + -(rest.shape[1] + self._latency) % CHUNK_FRAMES
+        owed = self._owed
+        return self._limited(np.pad(rest, [(0, 0), (0, silence)]))[:, :owed]
+
+    def _limited(self, x: Samples) -> Samples:
+        ready = []
+        for first in range(0, x.shape[1], CHUNK_FRAMES):
+            chunk, changed = x[:, first : first + CHUNK_FRAMES], True
+            for one in self._passes:
+                chunk, changed = one.process(chunk, suspect=changed)
+            ready.append(chunk)
+        y = np.concatenate(ready, axis=1)[:, self._early :]
+        self._early = max(0, self._early - x.shape[1])
+        self._owed -= y.shape[1]
+        return y
+
+
+class _Pass:
+    """One limiter, late by its `latency`; all chunks are CHUNK_FRAMES long.
+
+    What each sample is to be turned down by falls back at the pace of the release. Its maximum over what lies ahead,
+    averaged over the same stretch, begins to rise before each peak and is never less than what is needed around it.
+    """
+
+    def __init__(self, *, ceiling_db: float, sample_rate: int, channels: int) -> None:
+        self._trigger = 10 ** ((ceiling_db - TRIGGER_DB) / 20)
+        self._target_db = ceiling_db - TARGET_DB
+        self._falling_db = np.arange(CHUNK_FRAMES + 1) * (RELEASE_DB_A_SECOND / sample_rate)
+        # Two averages in a row, each over half of the look-ahead: a curve without corners.
+        self._half = max(2, round(LOOK_AHEAD_SECONDS * sample_rate / 2))
+        ramp = 2 * self._half - 2
+        self.latency = _TAPS + ramp
+        self.reduction_db = 0.0
+        self._x = np.zeros((channels, self.latency), np.float32)
+        self._suspect = False
+        self._gaps_db = np.zeros(1)
+        self._needed_db = np.zeros(ramp + _TAPS)
+        self._held_db = np.zeros(ramp)
+
+    def process(self, chunk: Samples, *, suspect: bool) -> tuple[Samples, bool]:
+        """Take in a chunk, and give one; also tell whether anything in it was turned down.
+
+        Args:
+            chunk: Audio.
+            suspect: Whether a peak in it may be too high.
+
+        Shape:
+            `(channels, time)`, both.
+        """
+        x = np.concatenate([self._x, chunk], axis=1)
+        delayed, self._x = x[:, :CHUNK_FRAMES], x[:, CHUNK_FRAMES:]
+        # An interpolation needs half of its taps on both sides: gaps begin that far before the chunk, and end as early.
+        if suspect or self._suspect:
+            gaps_db = self._attenuation(x[:, self.latency - (_TAPS - 1) :])
+        else:
+            gaps_db = np.zeros(CHUNK_FRAMES)
+        self._suspect = suspect
+        gaps_db = np.concatenate([self._gaps_db, gaps_db])
+        self._gaps_db = gaps_db[-1:]
+        # Each sample has a gap before it and one behind it.
+        needed_db = self._released(np.maximum(gaps_db[:-1], gaps_db[1:]))
+        needed_db = np.concatenate([self._needed_db, needed_db])
+        self._needed_db = needed_db[CHUNK_FRAMES:]
+        # Held for as long as an interpolation reaches to both sides of a peak.
+        held_db = _highest(needed_db, len(self._needed_db) + 1)
+        held_db = np.concatenate([self._held_db, held_db])
+        self._held_db = held_db[CHUNK_FRAMES:]
+        reduction_db = _averaged(_averaged(held_db, self._half), self._half)
+        deepest_db = float(reduction_db.max())
+        if deepest_db < NOTHING_DB:
+            return delayed, False
+        self.reduction_db = max(self.reduction_db, deepest_db)
+        return delayed * (10 ** (-reduction_db / 20)).astype(np.float32), True
+
+    def _released(self, db: Array) -> Array:
+        """Let each value fall back no faster than the release does."""
+        falling = self._falling_db
+        highest = np.maximum.accumulate(np.concatenate([self._needed_db[-1:], db]) + falling)
+        released: Array = np.maximum((highest - falling)[1:], 0)
+        return released
+
+    def _attenuation(self, x: Samples) -> Array:
+        """Tell by how much the waveform is to be turned down in the gap from each sample to the next, in dB.
+
+        Shape:
+            `(channels, taps - 1 + time)` to `(time,)`.
+        """
+        peaks = np.zeros((CHUNK_FRAMES // _BLOCK, _BLOCK), np.float32)
+        for row in x:
+            _raise_to_peaks(peaks, row, self._trigger)
+        high = peaks.reshape(-1).astype(np.float64)
+        return np.where(high > self._trigger, 20 * np.log10(np.maximum(high, self._trigger)) - self._target_db, 0.0)
+
+
+def _raise_to_peaks(peaks: Samples, x: Samples, trigger: float) -> None:
+    """Raise what is known of each gap to its peak in one more channel, where that may be above the trigger.
+
+    Points are added until what could lie between them is known to be lower: a waveform that goes no higher than M has,
+    around each peak, the shape of a cosine of half the sample rate or a wider one (Bernstein's inequality).
+
+    Shape:
+        peaks: `(time / block, block)`; x: `(taps - 1 + time,)`.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(x, _BLOCK + _TAPS - 1)[::_BLOCK]
+    # A straight line from each sample to the next, and a bend: most of what is recorded bends little.
+    bends = np.zeros(len(x) + 1, np.float32)
+    np.abs(np.diff(x, 2), out=bends[1:-2])
+    bends = bends.reshape(-1, _BLOCK).max(axis=1)
+    bend = functools.reduce(np.maximum, (bends[shift : shift + len(peaks)] for shift in range(1 + _TAPS // _BLOCK)))
+    ends = np.abs(x[_HALF - 1 : _HALF - 1 + CHUNK_FRAMES + 1])
+    tops = np.maximum(ends[:-1], ends[1:]).reshape(-1, _BLOCK).max(axis=1)
+    near = np.flatnonzero(tops + _interpolation(OVERSAMPLING)[1] * bend > trigger)
+    for points in (2, 4, OVERSAMPLING):
+        if not len(near):
+            return
+        heard = windows[near]
+        between = np.abs(heard @ _interpolation(points)[0]).reshape(len(near), -1, _BLOCK).max(axis=1)
+        samples = np.abs(heard[:, _HALF - 1 : _HALF + _BLOCK])
+        peaks[near] = np.maximum(peaks[near], np.maximum(between, samples[:, :-1]))
+        highest = np.maximum(peaks[near].max(axis=1), samples[:, -1])
+        near = near[highest * (_SLACK / math.cos(math.pi / (2 * points))) > trigger]
+
+
+@functools.cache
+def _interpolation(points: int) -> tuple[Samples, float]:
+    """Give the matrix from a stretch of samples to the odd ones of so many points a gap, and how far a bend may reach.
+
+    Returns:
+        The matrix, and the most that a point can be off the straight line between two samples, in units of the largest
+        second difference around it.
+
+    Shape:
+        `(block + taps - 1, interpolations * points / 2 * block)`.
+    """
+    phases = [(half, end, odd / points) for half, end in _INTERPOLATIONS for odd in range(1, points, 2)]
+    matrix = np.zeros((_BLOCK + _TAPS - 1, len(phases), _BLOCK))
+    most = 0.0
+    for index, (half, end, phase) in enumerate(phases):
+        time = np.arange(2 * half) - (half - 1) - phase
+        taps = np.sinc(end * time) * np.i0(_KAISER_BETA * np.sqrt(1 - np.square(time / half)))
+        taps /= taps.sum()
+        line = np.zeros_like(taps)
+        line[half - 1 : half + 1] = 1 - phase, phase
+        most = max(most, float(np.abs(np.cumsum(np.cumsum(taps - line))).sum()))
+        for gap in range(_BLOCK):
+            first = gap + _HALF - half
+            matrix[first : first + 2 * half, index, gap] = taps
+    return matrix.reshape(len(matrix), -1).astype(np.float32), most
+
+
+def _highest(db: Array, width: int) -> Array:
+    """Give the maximum of every stretch of `width` values."""
+    reached, highest = 1, db
+    while 2 * reached <= width:
+        highest = np.maximum(highest[:-reached], highest[reached:])
+        reached *= 2
+    count = len(db) - width + 1
+    return np.maximum(highest[:count], highest[width - reached : width - reached + count])
+
+
+def _averaged(db: Array, width: int) -> Array:
+    """Give the mean of every stretch of `width` values."""
+    total = np.concatenate([[0.0], np.cumsum(db)])
+    mean: Array = (total[width:] - total[:-width]) / width
+    return mean

@@ -1,0 +1,138 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fxst import styles
+from fxst.caution import Traits
+from fxst.errors import FxstError, SettingsError
+from fxst.styles import StyleProfile
+
+NUMBERS = st.floats(-200, 200)
+PROFILES = st.builds(
+    StyleProfile,
+    model=st.text(),
+    model_sha256=st.text(),
+    statistics=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50).map(tuple),
+    traits=st.builds(
+        Traits,
+        colour_db=st.dictionaries(st.floats(1, 20_000), NUMBERS, min_size=1),
+        level_db=NUMBERS,
+        crest_db=NUMBERS,
+        range_db=NUMBERS,
+        floor_db=NUMBERS,
+    ),
+    loudness_lufs=st.none() | NUMBERS,
+    recordings=st.lists(st.text(), max_size=3).map(tuple),
+)
+
+
+@pytest.fixture
+def profile():
+    statistics = tuple(np.random.default_rng(0).standard_normal(2000).astype(np.float32).tolist())
+    traits = Traits({250.0: -30.5, 1000.0: -20.25}, -24.0, 15.0, 22.0, -60.0)
+    return StyleProfile("studio", "ab" * 32, statistics, traits, -18.5, ("radio.wav",))
+
+
+@given(PROFILES)
+def test_a_profile_reads_back_as_it_was(profile):
+    assert styles.from_json(styles.to_json(profile)) == profile
+
+
+def test_a_profile_on_disk_is_small_text(tmp_path, profile):
+    styles.write(profile, tmp_path / "house.json")
+    assert styles.read(tmp_path / "house.json") == profile
+    assert (tmp_path / "house.json").stat().st_size < 50_000
+    assert [path.name for path in tmp_path.iterdir()] == ["house.json"]
+
+
+def test_a_mean_lies_between(profile):
+    other = replace(
+        profile,
+        statistics=tuple(-number for number in profile.statistics),
+        loudness_lufs=-10.5,
+        recordings=("hall.wav",),
+    )
+    assert styles.mean([profile], [0.3]) == profile
+    assert styles.mean([profile, other], [1.0, 0.0]) == profile
+    middle = styles.mean([profile, other], [3.0, 1.0])
+    np.testing.assert_allclose(middle.statistics, np.array(profile.statistics) / 2, rtol=1e-6)
+    assert middle.loudness_lufs == -16.5
+    assert middle.recordings == ("radio.wav", "hall.wav")
+    assert styles.mean([profile, replace(other, loudness_lufs=None)], [1, 1]).loudness_lufs is None
+    three = styles.mean([profile, other, profile], [1, 2, 1])
+    np.testing.assert_allclose(three.statistics, np.zeros(2000), atol=1e-7)
+
+
+def test_profiles_of_different_models_do_not_mix(profile):
+    with pytest.raises(SettingsError, match="saved by another version of the model 'studio'"):
+        styles.mean([profile, replace(profile, model_sha256="0")], [1, 1])
+    with pytest.raises(SettingsError, match="saved by the model 'eq', and this is 'studio'"):
+        styles.mean([profile, replace(profile, model="eq", model_sha256="0")], [1, 1])
+
+
+def test_writing_needs_a_profiles_ending(tmp_path, profile):
+    with pytest.raises(SettingsError, match=r"use \.json"):
+        styles.write(profile, tmp_path / "house.txt")
+
+
+def put(key, value):
+    return lambda document: document.__setitem__(key, value)
+
+
+DAMAGE = {
+    "another format": (put("format", "fxst-settings"), "not a style profile"),
+    "another version": (put("version", 2), "version 2 .* update fxst"),
+    "no statistics": (lambda document: document.pop("statistics"), "'statistics' is missing"),
+    "empty statistics": (put("statistics", []), "damaged style profile"),
+    "a statistic that is text": (put("statistics", ["1"]), "'1' is no finite number"),
+    "not a number": (put("statistics", [float("nan")]), "nan is no finite number"),
+    "beyond float32": (put("statistics", [1e300]), "too large"),
+    "true": (put("loudness_lufs", True), "True is no finite number"),
+    "no trait": (lambda document: document["traits"].pop("crest_db"), "damaged style profile"),
+    "one more trait": (lambda document: document["traits"].update(width_db=1.0), "damaged style profile"),
+    "no colour": (lambda document: document["traits"].update(colour_db={}), "no spectrum"),
+    "a band that is no number": (lambda document: document["traits"].update(colour_db={"bass": 1}), "damaged"),
+    "a band below 0": (lambda document: document["traits"].update(colour_db={"-1": 1}), "no spectrum"),
+    "a list for a model": (put("model", []), "is no text"),
+    "a name for recordings": (put("recordings", "radio.wav"), "no list of recordings"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_profile_is_refused_in_a_sentence(tmp_path, profile, change, message):
+    document = json.loads(styles.to_json(profile))
+    change(document)
+    path = tmp_path / "house.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(SettingsError, match=message) as caught:
+        styles.read(path)
+    assert str(caught.value).startswith(repr(str(path)))
+    assert "\n" not in str(caught.value)
+
+
+@given(st.data())
+def test_only_a_sentence_comes_out_of_any_edit(data):
+    text = styles.to_json(data.draw(PROFILES))
+    start = data.draw(st.integers(0, len(text)))
+    edited = text[:start] + data.draw(st.text(max_size=5)) + text[start + data.draw(st.integers(0, 20)) :]
+    try:
+        styles.from_json(edited)
+    except FxstError as error:
+        assert str(error)  # noqa: PT017
+
+
+def test_what_is_no_profile_at_all_is_refused(tmp_path):
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "large").write_bytes(b" " * (1 << 21))
+    for name, message in (
+        ("none", "does not exist"),
+        ("", "is a folder"),
+        ("binary", "is not a text file"),
+        ("large", "is larger than any style profile"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            styles.read(tmp_path / name)
