@@ -2,6 +2,7 @@
 
 import functools
 import math
+from array import array
 from typing import Final, TypeVar
 
 import numpy as np
@@ -101,7 +102,7 @@ class LoudnessMeter:
         self._state = np.zeros((2, channels, 2))
         self._weights = _channel_weights(channels)
         self._step_frames = max(1, round(_STEP_SECONDS * sample_rate))
-        self._step_energies: list[npt.NDArray[np.float64]] = []
+        self._step_energies = array("d")  # thousands of small arrays would scatter over the memory
         self._pending = np.zeros(0)
         self._energy = 0.0
         self._frames = 0
@@ -126,12 +127,12 @@ class LoudnessMeter:
         self._frames += len(power)
         power = np.concatenate([self._pending, power])
         whole = len(power) - len(power) % self._step_frames
-        self._step_energies.append(power[:whole].reshape(-1, self._step_frames).mean(axis=1))
+        self._step_energies.frombytes(power[:whole].reshape(-1, self._step_frames).mean(axis=1).tobytes())
         self._pending = power[whole:]
 
     def integrated(self) -> float:
         """Give the loudness of all that was taken in, in LUFS; minus infinity for silence."""
-        steps = np.concatenate(self._step_energies) if self._step_energies else np.zeros(0)
+        steps = np.array(self._step_energies)
         if len(steps) < _STEPS_A_BLOCK:
             return _lufs(self._energy / self._frames if self._frames else 0.0)
         blocks = _gated(steps, steps_a_block=_STEPS_A_BLOCK, relative_gate=RELATIVE_GATE_LU)
@@ -139,7 +140,7 @@ class LoudnessMeter:
 
     def loudness_range(self) -> float:
         """Give the loudness range of all that was taken in, in LU; NaN for silence, and for less than 3 s."""
-        steps = np.concatenate(self._step_energies) if self._step_energies else np.zeros(0)
+        steps = np.array(self._step_energies)
         if len(steps) < _STEPS_A_SHORT_TERM_BLOCK:
             return math.nan
         blocks = _gated(steps, steps_a_block=_STEPS_A_SHORT_TERM_BLOCK, relative_gate=RANGE_RELATIVE_GATE_LU)

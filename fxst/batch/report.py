@@ -12,7 +12,7 @@ import numpy as np
 from fxst import audio
 from fxst.errors import AudioError
 from fxst.report import Entry, Grid, OnDisk, Page, Recording, Track, write_report
-from fxst.tables import Table
+from fxst.tables import AMOUNT, Table
 
 if TYPE_CHECKING:
     from fxst.batch.run import FileResult
@@ -36,7 +36,7 @@ class _Rendered:
     name: str
     before: OnDisk
     after: OnDisk
-    settings: Table
+    settings: Table | None
     notes: tuple[str, ...]
 
 
@@ -67,27 +67,30 @@ class TransferReport:
     def add(self, result: "FileResult") -> None:
         """Take in what became of a file; its input and its output are measured now."""
         name = str(result.input)
-        if result.settings is None:
+        if result.error:
             self._failed += 1
             if self._failed <= MOST_ROWS:
                 self._failures.append((_clipped(name), _clipped(result.error)))
             return
-        self._model = self._model or result.settings.provenance.get("model", "")
-        remarks = result.warnings
+        settings = result.settings
+        remarks = (*(("made by an earlier run",) if result.was_finished else ()), *result.warnings)
+        effects = _UNKNOWN
+        if settings is not None:
+            self._model = self._model or settings.provenance.get("model", "")
+            used = [label for label in settings.chain.labels if label not in settings.out_of_the_way]
+            effects = ", ".join(used) or "none"
         levels: tuple[str, ...] = (_UNKNOWN,) * 4
         try:
             before, after = OnDisk(result.input), OnDisk(result.output)
             pair = (before.survey, after.survey)
             levels = (*(_db(of.lufs) for of in pair), *(_db(of.true_peak_dbtp) for of in pair))
             if self._rendered % self._every == 0:
-                self._keep(_Rendered(name, before, after, result.settings, tuple(_notes(result))))
+                self._keep(_Rendered(name, before, after, settings, tuple(_notes(result, remarks))))
         except AudioError as error:
             remarks = (*remarks, f"not measured: {error}")
         self._rendered += 1
         if self._rendered <= MOST_ROWS:
-            away = result.settings.out_of_the_way
-            effects = ", ".join(label for label in result.settings.chain.labels if label not in away)
-            self._rows.append((_clipped(name), *levels, effects or "none", _clipped("; ".join(remarks))))
+            self._rows.append((_clipped(name), *levels, effects, _clipped("; ".join(remarks))))
 
     def write(self) -> None:
         """Write the page, which appears under its name only when it is whole.
@@ -98,7 +101,8 @@ class TransferReport:
         references, lost = self._reference_tracks()
         places = np.linspace(0, len(self._kept) - 1, min(self._items, len(self._kept))).round().astype(int)
         chosen = [self._kept[place] for place in places if _is_there(self._kept[place])]
-        entries = tuple(_entry(rendered, references) for rendered in chosen)
+        # Worker processes do not finish in the order in which they begin.
+        entries = tuple(_entry(rendered, references) for rendered in sorted(chosen, key=lambda one: one.name))
         alone = self._rendered == 1 and not self._failed
         title = f"fxst apply: {self._rows[0][0]}" if alone else "fxst apply"
         lead = (*self._lead(len(entries), alone=alone), *lost)
@@ -144,16 +148,18 @@ class TransferReport:
                 "that are out of the way let sound pass as it is."
             )
         if self._rendered > heard > 0:
-            yield f"{_count(heard, 'file')} of them can be heard, spread evenly; --report-items N makes it N."
+            yield f"{heard:,} of them can be heard here, spread evenly over all; --report-items N makes it N."
         if max(self._rendered, self._failed) > MOST_ROWS:
             yield f"Each table lists the first {MOST_ROWS:,} files."
 
     def _grids(self, references: Sequence[Track]) -> Iterator[Grid]:
         if self._failures:
-            yield Grid("Files that failed", ("File", "Why"), tuple(self._failures))
+            yield Grid("Files that failed", ("File", "Why"), tuple(sorted(self._failures)))
         if self._rows:
             levels = ("Loudness before (LUFS)", "after", "True peak before (dBTP)", "after")
-            yield Grid("Rendered files", ("File", *levels, "Effects in use", "Remarks"), tuple(self._rows))
+            columns = 7 if any(row[-1] for row in self._rows) else 6
+            header = ("File", *levels, "Effects in use", "Remarks")[:columns]
+            yield Grid("Rendered files", header, tuple(row[:columns] for row in sorted(self._rows)))
             if references:
                 yield _levels("References", references)
 
@@ -177,10 +183,12 @@ def _measures(recording: Recording) -> Iterator[str]:
     yield from (_db(survey.lufs), _db(survey.loudness_range_lu), _db(survey.true_peak_dbtp), f"{survey.seconds:.2f}")
 
 
-def _notes(result: "FileResult") -> Iterator[str]:
+def _notes(result: "FileResult", remarks: Iterable[str]) -> Iterator[str]:
     table = f", settings in {str(result.table)!r}" if result.table is not None else ""
     yield f"Written to {str(result.output)!r}{table}."
-    yield from (f"Note: {warning}." for warning in result.warnings)
+    if result.settings is not None and AMOUNT in result.settings.provenance:
+        yield f"Amount of the style: {result.settings.provenance[AMOUNT]}."
+    yield from (f"Note: {remark}." for remark in remarks)
 
 
 def _is_there(rendered: _Rendered) -> bool:

@@ -1,6 +1,7 @@
 """Recordings as a page takes them: measured whole, block after block, and read only where they are heard."""
 
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,7 +67,7 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
     peaks = TruePeakMeter(sample_rate=sample_rate, channels=channels)
     spectrum = LongTermSpectrum(sample_rate=sample_rate)
     step = max(1, sample_rate // _STEPS_A_SECOND)
-    powers: list[Array] = []
+    powers = array("d")  # which grows in one piece; thousands of small arrays would scatter over the memory
     pending = np.zeros(0)
     frames = 0
     for block in blocks:
@@ -76,7 +77,7 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
         frames += block.shape[1]
         power = np.concatenate([pending, np.square(block, dtype=np.float64).sum(axis=0)])
         whole = len(power) - len(power) % step
-        powers.append(power[:whole].reshape(-1, step).sum(axis=1))
+        powers.frombytes(power[:whole].reshape(-1, step).sum(axis=1).tobytes())
         pending = power[whole:]
     hz, levels = spectrum.mean_third_octaves()
     return Survey(
@@ -87,7 +88,7 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
         bands_hz=hz,
         bands_db=levels,
         step_seconds=step / sample_rate,
-        step_powers=np.concatenate(powers),
+        step_powers=np.array(powers),
     )
 
 

@@ -5,8 +5,15 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import soundfile
+import torch
 
+from fxst.batch.report import TransferReport
+from fxst.batch.run import FileResult
+from fxst.chain import CHAINS
 from fxst.report import Entry, InMemory, Page, Track, write_report
+from fxst.tables import Table
+from fxst.transfer import render
 
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
@@ -345,3 +352,76 @@ def test_all_is_readable(shown, scheme):
     assert len(found["lines"]) > 100
     assert min(found["words"])[0] >= 4.5, min(found["words"])  # WCAG AA, text
     assert min(found["lines"])[0] >= 3.0, min(found["lines"])  # and graphics
+
+
+@pytest.fixture(scope="module")
+def transferred(tmp_path_factory, speech):
+    """The page of `apply` for a folder: two recordings that can be heard, and one that failed."""
+    folder = tmp_path_factory.mktemp("apply")
+    knobs = torch.linspace(0.2, 0.8, len(CHAINS["studio"].knobs))
+    rows = CHAINS["studio"].settings(knobs, out_of_the_way=("distortion",))
+    table = Table(CHAINS["studio"], rows, {}, {"parametric_eq": 0.9, "distortion": 0.1})
+    reference = folder / "reference.wav"
+    soundfile.write(reference, speech(24_000, seconds=2).T, 24_000)
+    report = TransferReport(folder / "page.html", references=[reference], items=5)
+    for name, channels in ((HOSTILE, 1), ("wide.wav", 2)):
+        x = speech(24_000, channels, seconds=3)
+        source, output = folder / name, folder / f"out {name}"
+        soundfile.write(source, x.T, 24_000)
+        soundfile.write(output, render(x, table, sample_rate=24_000).T, 24_000)
+        report.add(FileResult(source, output, folder / "table.json", table, ("it was odd",)))
+    report.add(FileResult(folder / "broken.wav", folder / "no.wav", None, None, error=f"{HOSTILE} is no sound."))
+    report.write()
+    return folder / "page.html"
+
+
+HOSTILE = "<script>document.title=1<_script><img src=x onerror=alert(1)>.wav"
+
+
+def test_a_transfer_is_heard_before_after_and_beside_its_reference(open_page, transferred):
+    shown = open_page(transferred)
+    page = shown.page
+    assert page.title() == "fxst apply"
+    assert page.locator("h2").first.inner_text().endswith(HOSTILE)
+    failed = page.get_by_role("group", name="Files that failed")
+    assert f"{HOSTILE} is no sound." in failed.inner_text()
+    assert page.locator(".player").count() == 2
+    assert [words.split("\n")[-1] for words in player(page, 1).locator(".track").all_inner_texts()] == [
+        "input",
+        "output",
+        "reference",
+    ]
+    play(page, 1)
+    for key, name in (("2", "output"), ("3", "reference"), ("1", "input")):
+        before = heard(page)
+        page.keyboard.press(key)
+        now = until(page, f"now.pressed[1] === {int(key) - 1} && now.clock > {before['clock'] + 0.05}")
+        assert now["at"][1] - before["at"][1] == pytest.approx(now["clock"] - before["clock"], abs=IN_STEP)
+        assert track(page, name, 1).get_attribute("aria-pressed") == "true"
+    entry = page.locator(".entry").nth(1)
+    drawn = entry.locator("figcaption").all_inner_texts()
+    assert drawn == [
+        "Long-term spectra in third octaves",
+        "Equaliser, all bands together",
+        "Gain reduction, without make-up gain",
+    ]
+    assert entry.get_by_role("row", name="distortion out of the way").count() == 1
+    assert "parametric_eq 90%" in entry.inner_text()
+    assert shown.troubles == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_transfers_page_scrolls_sideways_only_in_its_tables(open_page, transferred, width):
+    shown = open_page(transferred, viewport={"width": width, "height": 800})
+    assert shown.page.evaluate("document.documentElement.scrollWidth") == width
+    assert shown.troubles == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_of_a_transfers_page_is_readable(open_page, transferred, scheme):
+    shown = open_page(transferred, color_scheme=scheme, reduced_motion="reduce")
+    found = shown.page.evaluate(CONTRAST)
+    assert len(found["words"]) > 150
+    assert min(found["words"])[0] >= 4.5, min(found["words"])
+    assert min(found["lines"])[0] >= 3.0, min(found["lines"])
+    assert shown.troubles == []

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -133,9 +134,22 @@ def test_a_batch_is_listed_whole_and_heard_in_part(noise):
     assert rows(html, "Files that failed")[1:] == [["in/broken.wav", "&#x27;broken&#x27; is not sound."]]
     said = words(html)
     assert "7 files rendered, 1 failed." in said
-    assert "3 files of them can be heard, spread evenly; --report-items N makes it N." in said
+    assert "3 of them can be heard here, spread evenly over all; --report-items N makes it N." in said
     assert re.findall(r"<h2[^>]*>([^<]*)</h2>", html) == ["in/0.wav", "in/4.wav", "in/6.wav"]
     assert html.count('class="player"') == 3
+
+
+def test_what_an_earlier_run_made_is_listed_too_and_heard(noise):
+    result = result_of(recording("in.wav", noise(RATE, seconds=0.2)))
+    unknown = FileResult(result.input, result.output, result.table, None, was_finished=True)  # its table was edited
+    half = replace(result, settings=SURE.at_amount(0.5), was_finished=True)
+    html = page(unknown, half)
+    assert sorted(row[5:] for row in rows(html, "Rendered files")[1:]) == [
+        ["parametric_eq, compressor", "made by an earlier run"],
+        ["\N{EN DASH}", "made by an earlier run"],
+    ]
+    assert html.count('class="player"') == 2
+    assert "Amount of the style: 50 %." in words(html)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
@@ -233,13 +247,12 @@ def test_a_page_of_a_table_that_was_applied_needs_no_torch(noise):
 import sys
 from pathlib import Path
 from fxst.batch.report import TransferReport
-from types import SimpleNamespace
+from fxst.batch.run import FileResult
 from fxst.chain import CHAINS
 from fxst.tables import Table
 table = Table(CHAINS["studio"], CHAINS["studio"].defaults())
 report = TransferReport(Path("page.html"), references=[Path("in.wav")], items=1)
-report.add(SimpleNamespace(
-    input=Path("in.wav"), output=Path("out/in.wav"), table=None, settings=table, warnings=(), error=""))
+report.add(FileResult(Path("in.wav"), Path("out/in.wav"), None, table))
 report.write()
 print(*sorted({"torch", "numba", "matplotlib"} & set(sys.modules)))
 """
@@ -251,14 +264,13 @@ print(*sorted({"torch", "numba", "matplotlib"} & set(sys.modules)))
 LONG = """
 import resource, sys
 from pathlib import Path
-from types import SimpleNamespace
 from fxst.batch.report import TransferReport
+from fxst.batch.run import FileResult
 from fxst.chain import CHAINS
 from fxst.tables import Table
 table = Table(CHAINS["studio"], CHAINS["studio"].defaults())
-path = Path(sys.argv[1])
-report = TransferReport(Path("page.html"), references=[path], items=1)
-report.add(SimpleNamespace(input=path, output=path, table=None, settings=table, warnings=(), error=""))
+report = TransferReport(Path("page.html"), references=(), items=1)
+report.add(FileResult(Path(sys.argv[1]), Path("short.wav"), None, table))
 report.write()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
