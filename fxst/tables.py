@@ -39,6 +39,7 @@ _COLUMNS: Final = ("chain", "effect", "parameter", "value", "unit", "minimum", "
 _LINKED: Final = "linked"
 """One more column, where some compressor's channels are not linked."""
 _LARGEST_BYTES: Final = 1 << 20
+_MOST_ROWS: Final = 2000
 _BAND: Final = re.compile(r"((?:low_shelf|peak|high_shelf)\d*)_(?:gain_db|f0_hz|q)")
 
 
@@ -352,6 +353,8 @@ def _from_csv(text: str) -> Table:
         rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]
     except (csv.Error, TypeError, ValueError) as error:
         raise SettingsError(f"not a CSV file ({error}); save the table as CSV again.") from error
+    if len(rows) > _MOST_ROWS:
+        raise SettingsError(f"has {len(rows)} rows, more than any parameter table: name one that `fxst apply` wrote.")
     header = [cell.lower() for cell in rows[0]] if rows else []
     if missing := [column for column in _COLUMNS if column not in header]:
         raise SettingsError(
@@ -413,7 +416,9 @@ def _chain_of_rows(name: str, rows: Mapping[tuple[str, str], _CsvRow]) -> Chain:
         )
     chain = Chain(name, tuple(_ranged(label, effect, rows) for label, effect in shapes.items()))
     if chain.labels != tuple(shapes):
-        raise SettingsError(f"the effects are to be called {', '.join(chain.labels)}, not {_cell(', '.join(shapes))}.")
+        raise SettingsError(
+            f"the effects are to be called {', '.join(chain.labels):.200}, not {_cell(', '.join(shapes))}."
+        )
     return chain
 
 

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import time
 
 import pytest
 from hypothesis import given
@@ -298,6 +299,25 @@ def test_only_a_settings_error_comes_out_of_any_edit(tmp_path_factory, data):
         assert len(str(error)) < 1000  # noqa: PT017  (either outcome is right)
     else:
         table.chain.exact(table, sample_rate=44_100, channels=2)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ("x,distortion{n},drive_db,0,dB,0,1,linear\nx,distortion{n},mix,1,,0,1,linear\n", 10_000),
+        ("x,parametric_eq,peak{n}_q,1,,1,1,log\n", 20_000),
+        ("x,distortion{n},drive_db,0,dB,0,1,linear\nx,distortion{n},mix,1,,0,1,linear\n", 900),
+    ],
+)
+def test_many_effects_are_refused_in_a_moment_and_in_few_words(tmp_path, rows):
+    text, count = rows
+    path = tmp_path / "many.csv"
+    path.write_text(",".join(tables._COLUMNS) + "\n" + "".join(text.format(n=n) for n in range(count)))
+    begun = time.monotonic()
+    with pytest.raises(SettingsError) as caught:
+        tables.read(path)
+    assert time.monotonic() - begun < 10
+    assert len(str(caught.value)) < 1000
 
 
 def test_writing_needs_a_tables_ending_and_a_place(tmp_path):
