@@ -117,6 +117,11 @@ class Reader:
                 ) from error
             raise
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the file tells of itself in words, such as `title` and `artist`; empty where it tells nothing."""
+        return {name: told for name, told in self._file.copy_metadata().items() if told}
+
     def __enter__(self) -> Self:
         return self
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,6 +22,9 @@ __all__ = ["Writer", "compressed"]
 _FORMATS_OF_4_GIB: Final = frozenset({"WAV", "WAVEX", "AIFF", "AU"})
 _LARGEST_DATA_BYTES: Final = 2**32 - 2**16
 
+_ASCII_TAGS: Final = frozenset({"AIFF", "MP3"})
+"""Containers in which libsndfile makes dots, or other letters, of those that ASCII lacks."""
+
 _WRITE_FRAMES: Final = 1 << 14
 
 
@@ -37,6 +41,7 @@ class Writer:
         subtype: soundfile's name of the sample encoding.
         format: soundfile's name of the container; a WAV that would pass 4 GiB becomes an RF64.
         frames: How long the file will be, where that is known.
+        tags: What it tells of itself in words, by soundfile's names, as far as the container can hold it.
 
     Raises:
         OutputError: the file cannot be made there, or not in that format.
@@ -53,6 +58,7 @@ class Writer:
         subtype: str,
         format: str,  # noqa: A002  (the field's word, and soundfile's)
         frames: int | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.path = path
         self.clipped = 0
@@ -77,6 +83,11 @@ class Writer:
                     f"{subtype}: choose another file format, such as .wav."
                 ) from error
             raise
+        for name, told in (tags or {}).items():
+            if told.isascii() or container not in _ASCII_TAGS:
+                # Some containers have no room for tags, and some not for each of them.
+                with contextlib.suppress(soundfile.SoundFileError):
+                    setattr(self._file, name, told)
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fxst import exports, tables
 from fxst.audio import FLOAT_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
 from fxst.batch.finish import Finish, Finisher, rendered
+from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
 from fxst.errors import AudioError
 from fxst.styles import StyleProfile
@@ -114,20 +115,23 @@ def render_file(
                 subtype=subtype,
                 format=container,
                 frames=None if info.frames is None else info.frames + finish.longest_tail_frames(info.sample_rate),
+                tags=reader.tags,
             )
         )
         peak = 0.0
         # Encoding takes a third of the time: another thread does it while this one renders the next block.
         pool = stack.enter_context(ThreadPoolExecutor(1))
         writing: Future[None] | None = None
-        for block in finisher.finish(rendered(_played(reader, progress, 1 - share, share), table, info, finish)):
+        inspection = Inspection()
+        played = inspection.watch(_played(reader, progress, 1 - share, share))
+        for block in finisher.finish(rendered(played, table, info, finish)):
             peak = max(peak, float(block.max()), -float(block.min()))
             if writing is not None:
                 writing.result()
             writing = pool.submit(writer.write, block)
         if writing is not None:
             writing.result()
-        remarks = _ending(reader, "input") + finisher.remarks + told
+        remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + told
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
         cut = f"samples cut: {writer.clipped}; lower the gains in its table, or convert the input to 32-bit float first"

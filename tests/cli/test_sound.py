@@ -280,3 +280,41 @@ def test_a_profile_of_another_model_or_a_damaged_one_is_one_line(fxst, voices, e
     code, _, err = fxst("style", "save", "voices.wav", "-o", "style.txt")
     assert code == 2
     assert "no profile's ending" in err
+
+
+TAGS = {"title": "Mañana", "artist": "A. B.", "album": "Hörspiel", "date": "2024", "comment": "take 3"}
+
+
+def tagged(name, **options):
+    with soundfile.SoundFile(name, "w", RATE, 2, **options) as file:
+        for tag, told in TAGS.items():
+            setattr(file, tag, told)
+        file.write(np.zeros((1000, 2)))
+    return name
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "lost"),
+    [
+        ("a.wav", "out.wav", set()),
+        ("a.flac", "out.flac", set()),
+        ("a.flac", "out.wav", set()),
+        ("a.wav", "out.ogg", set()),
+        ("a.flac", "out.mp3", {"title", "album"}),  # which are not ASCII
+        ("a.flac", "out.aiff", {"title", "album", "date"}),
+        ("a.wav", "out.w64", set(TAGS)),
+    ],
+)
+def test_tags_travel_where_the_container_can_hold_them(fxst, source, output, lost):
+    code, _, err = fxst("apply", tagged(source), "-p", save({}), "-o", output)
+    assert (code, err) == (0, "")
+    with audio.Reader(Path(output)) as reader:
+        told = reader.tags
+    told.pop("software", None)  # in which MP3's encoder names itself
+    assert told == {tag: words for tag, words in TAGS.items() if tag not in lost}
+
+
+def test_a_recording_without_tags_stays_without(fxst, voices):
+    assert fxst("apply", "voices.wav", "-p", save({}), "-o", "out.wav")[0] == 0
+    with soundfile.SoundFile("out.wav") as file:
+        assert file.copy_metadata() == {}
