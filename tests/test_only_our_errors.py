@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fxst import tables
+from fxst import styles, tables
+from fxst.caution import Traits
 from fxst.chain import CHAINS, Chain
 from fxst.errors import FxstError, ModelError
 from fxst.models import catalogue, checkpoint
@@ -124,6 +125,37 @@ def test_any_change_of_a_chains_specification(data):
         return
     assert Chain.from_spec(json.loads(json.dumps(chain.to_spec()))) == chain
     assert len(chain.defaults()) == sum(len(effect.parameters) for effect in chain.effects)
+
+
+PROFILE = styles.StyleProfile(
+    "eq", "0" * 64, (0.5, -1.0, 2.0), Traits({31.5: -20.0, 1000.0: -30.0}, -20.0, 12.0, 20.0, -60.0), -23.0, ("a.wav",)
+)
+
+
+def check_profile(path):
+    """A profile that is accepted can be mixed, and writes what reads back as itself."""
+    profile = or_a_sentence(styles.read, path)
+    if isinstance(profile, FxstError):
+        assert path.name in str(profile)
+        return
+    again = path.with_name("again.json")
+    styles.write(profile, again)
+    assert styles.read(again) == profile
+    half = styles.mean([profile, profile], [1.0, 1.0])
+    assert half.statistics == pytest.approx(profile.statistics)
+
+
+@given(st.binary(max_size=200) | JSON.map(json.dumps).map(str.encode))
+def test_any_bytes_as_a_style_profile(folder, content):
+    (folder / "any.json").write_bytes(content)
+    check_profile(folder / "any.json")
+
+
+@given(data=st.data())
+def test_any_change_of_a_style_profile(folder, data):
+    path = folder / "style.json"
+    path.write_text(json.dumps(data.draw(changed(json.loads(styles.to_json(PROFILE))))))
+    check_profile(path)
 
 
 @pytest.fixture(scope="module")
