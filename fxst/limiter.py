@@ -123,7 +123,7 @@ class _Pass:
         self.latency = _TAPS + ramp
         self.reduction_db = 0.0
         self._x = np.zeros((channels, self.latency), np.float32)
-        self._suspect = False
+        self._suspect = self._at_work = False
         self._gaps_db = np.zeros(1)
         self._needed_db = np.zeros(ramp + _TAPS)
         self._held_db = np.zeros(ramp)
@@ -146,6 +146,8 @@ class _Pass:
         else:
             gaps_db = np.zeros(CHUNK_FRAMES)
         self._suspect = suspect
+        if not (self._at_work or gaps_db.any()):
+            return delayed, False
         gaps_db = np.concatenate([self._gaps_db, gaps_db])
         self._gaps_db = gaps_db[-1:]
         # Each sample has a gap before it and one behind it.
@@ -156,6 +158,7 @@ class _Pass:
         held_db = _highest(needed_db, len(self._needed_db) + 1)
         held_db = np.concatenate([self._held_db, held_db])
         self._held_db = held_db[CHUNK_FRAMES:]
+        self._at_work = bool(self._gaps_db.any() or self._needed_db.any() or self._held_db.any())
         reduction_db = _averaged(_averaged(held_db, self._half), self._half)
         deepest_db = float(reduction_db.max())
         if deepest_db < NOTHING_DB:
