@@ -1,4 +1,3 @@
-import csv
 import os
 import subprocess
 import sys
@@ -25,8 +24,6 @@ from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.parameters import Parameter
 from fxst.tables import Table
 from fxst.transfer import load, render
-
-MAKE_BAD_AUDIO = Path(__file__).parents[1] / "../shared/tools/make_bad_audio.py"
 
 
 def make_model(folder, chain):
@@ -413,54 +410,6 @@ def test_a_table_that_cannot_be_written_leaves_no_output(tmp_path, model_folder,
     (result,) = apply_files(given)
     assert "is a folder" in result.error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "table.json"]
-
-
-def bad_audio(tmp_path):
-    """The bad-input set: its folder, and {name: (outcome, class)}."""
-    if not MAKE_BAD_AUDIO.exists():
-        pytest.skip("../shared/tools is not here")
-    subprocess.run([sys.executable, MAKE_BAD_AUDIO, tmp_path / "bad"], check=True, stdout=subprocess.DEVNULL)
-    with open(tmp_path / "bad/EXPECTED.csv", newline="", encoding="utf-8") as file:
-        return tmp_path / "bad", {row["file"]: (row["outcome"], row["class"]) for row in csv.DictReader(file)}
-
-
-def as_expected(result, outcome):
-    if outcome == "refuse":
-        assert result.error.count("\n") == 0
-        assert result.error
-        assert not result.output.exists()
-        return
-    assert result.error == ""
-    before, after = audio.probe(result.input), audio.probe(result.output)
-    assert (after.sample_rate, after.channels) == (before.sample_rate, before.channels)
-    assert audio.read(result.output)[0].shape == audio.read(result.input)[0].shape or before.format == "MP3"
-
-
-def test_the_bad_input_set_comes_out_as_it_says_in_one_batch(tmp_path, model_folder):
-    folder, expected = bad_audio(tmp_path)
-    given = config(folder, tmp_path / "out", reference=folder / "reference.wav", model=model_folder)
-    results = {result.input.name: result for result in apply_files(given)}
-    expected.pop("directory.wav")  # an empty folder, and a folder is walked through
-    assert results.keys() == expected.keys()
-    for name, (outcome, kind) in expected.items():
-        as_expected(results[name], outcome)
-        if kind in ("silent", "too_short", "truncated", "over_full_scale"):
-            word = {"silent": "is silent", "too_short": "too short", "truncated": "ends early"}.get(kind, "full scale")
-            assert any(word in warning for warning in results[name].warnings), name
-    assert not list((tmp_path / "out").rglob("*.tmp"))
-
-
-def test_the_bad_input_set_comes_out_as_it_says_one_by_one(tmp_path):
-    folder, expected = bad_audio(tmp_path)
-    tables.write(strong(CHAINS["fx"]), tmp_path / "table.json")
-    for name, (outcome, _) in expected.items():
-        given = config(folder / name, tmp_path / "out", params=tmp_path / "table.json")
-        if name == "directory.wav":
-            with pytest.raises(AudioError, match="holds no sound files"):
-                apply_files(given)
-            continue
-        (result,) = apply_files(given)
-        as_expected(result, outcome)
 
 
 MEMORY = """

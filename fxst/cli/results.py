@@ -54,14 +54,12 @@ class Results:
     def add(self, result: "FileResult") -> None:
         """Tell what became of a file."""
         state = "failed" if result.error else "finished" if result.was_finished else "written"
-        self._count(state, result.exit_code)
         error, warnings = self._files.spoken(result.error), tuple(map(self._files.spoken, result.warnings))
         output = None if result.error else result.output
         self._row(state, result.input, output, result.table, result.exports, result.settings, warnings, error)
         if error:
             typer.secho(f"fxst: {error}", fg=typer.colors.RED, err=True)
-            return
-        if self._format == "table" and state == "written":
+        elif self._format == "table" and state == "written":
             if self._show_table and result.settings is not None:
                 show(result.settings, err=self._files.sound_to_stdout)
                 self._show_table = False
@@ -69,6 +67,7 @@ class Results:
             for path in result.exports:
                 self.wrote(self._shown(path))
         self._warn(result.input, warnings)
+        self._count(state, result.exit_code)
 
     def wrote(self, what: str) -> None:
         """Tell that something was written; in a table only, for JSON has it in its rows or not at all."""

@@ -94,6 +94,10 @@ def _check(config: ApplyConfig, *, reads: bool, writes: bool) -> None:
             raise typer.BadParameter("what lies beside an output needs an output with a name: leave out -o -.")
         if config.format in ("json", "jsonl"):
             raise typer.BadParameter("sound and JSON cannot both go to standard output: leave out --format or -o -.")
+        from fxst.batch.selection import is_batch
+
+        if is_batch(config):
+            raise typer.BadParameter("standard output takes one recording, and there may be several: name a folder.")
         if sys.stdout.isatty() and not config.dry_run:
             raise typer.BadParameter("standard output is a terminal: send the sound into a file or a program.")
 

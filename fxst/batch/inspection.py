@@ -1,0 +1,58 @@
+"""What is wrong with a recording that can be rendered all the same, found while it is played."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+
+from fxst.audio import Samples
+
+__all__ = ["Inspection"]
+
+_LEAST_OFFSET: Final = 0.02
+_LEAST_CLIPPED: Final = 1e-3
+"""Loud masters touch full scale too, but hardly with a sample in a thousand."""
+_FULL_SCALE: Final = 1 - 2.0**-15
+"""The largest sample of 16 bits; of more bits there is none below."""
+_RUN: Final = 3
+"""So many samples in a row at full scale are the top of a wave that was cut off."""
+
+
+class Inspection:
+    """Looks at a recording block by block."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._sums = np.zeros(1)
+        self._clipped = np.zeros(1)
+
+    def watch(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+        """Pass a recording on as it is.
+
+        Shape:
+            Each block: `(channels, time)`.
+        """
+        for block in blocks:
+            self._frames += block.shape[1]
+            self._sums = self._sums + block.sum(axis=1, dtype=np.float64)
+            level = np.abs(block)
+            # Beyond full scale nothing was cut: that is a file of floats.
+            full = (level >= _FULL_SCALE) & (level <= 1)
+            if full.any():
+                last = full.shape[1] - _RUN + 1
+                runs = np.logical_and.reduce([full[:, first : last + first] for first in range(_RUN)])
+                self._clipped = self._clipped + runs.sum(axis=1)
+            yield block
+
+    def remarks(self) -> tuple[str, ...]:
+        """Tell what was found, a sentence each."""
+        if not self._frames:
+            return ()
+        offset = float(np.abs(self._sums).max()) / self._frames
+        clipped = float(np.max(self._clipped)) / self._frames
+        found = []
+        if offset >= _LEAST_OFFSET:
+            found.append(f"the input is off centre by {offset:.0%} of full scale: take its constant part out first")
+        if clipped >= _LEAST_CLIPPED:
+            found.append(f"the input is clipped: {clipped:.1%} of its samples are in waves cut off at full scale")
+        return tuple(found)
