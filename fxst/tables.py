@@ -138,10 +138,11 @@ class Table(Sequence[Setting]):
 def short(value: float) -> str:
     """Write a value for reading, with no digits that cannot be heard; a file has them all.
 
-    >>> short(-3.14159), short(1234.56), short(0.00004)
-    ('-3.142', '1235', '0')
+    >>> short(-3.14159), short(12345.6), short(0.00004)
+    ('-3.142', '12350', '0')
     """
-    return f"{round(value, 3) + 0.0:.4g}"
+    # Through a number again: of 12350 the format alone would make 1.235e+04.
+    return f"{float(f'{round(value, 3) + 0.0:.4g}'):.15g}"
 
 
 def write(table: Table, path: Path) -> None:

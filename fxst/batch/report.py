@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,33 +50,37 @@ class TransferReport:
         path: Where the page goes.
         references: What the files were to sound like; none where there was no recording.
         items: How many files can be heard.
+        names: What to call files that a person does not know by their names, such as standard input.
     """
 
-    def __init__(self, path: Path, *, references: Sequence[Path], items: int) -> None:
+    def __init__(
+        self, path: Path, *, references: Sequence[Path], items: int, names: Mapping[Path, str] | None = None
+    ) -> None:
         self._path = path
         self._references = tuple(references)
         self._items = items
+        self._names = dict(names or {})
         self._rows: list[tuple[str, ...]] = []
         self._failures: list[tuple[str, str]] = []
         self._rendered = 0
         self._failed = 0
-        self._model = ""
+        self._made_by = ""
         self._kept: list[_Rendered] = []
         self._every = 1  # of how many rendered files one is kept
 
     def add(self, result: "FileResult") -> None:
         """Take in what became of a file; its input and its output are measured now."""
-        name = str(result.input)
+        name = self._names.get(result.input, str(result.input))
         if result.error:
             self._failed += 1
             if self._failed <= MOST_ROWS:
-                self._failures.append((_clipped(name), _clipped(result.error)))
+                self._failures.append((_clipped(name), _clipped(self._spoken(result.error))))
             return
         settings = result.settings
-        remarks = (*(("made by an earlier run",) if result.was_finished else ()), *result.warnings)
+        remarks = (*(("made by an earlier run",) if result.was_finished else ()), *map(self._spoken, result.warnings))
         effects = _UNKNOWN
         if settings is not None:
-            self._model = self._model or settings.provenance.get("model", "")
+            self._made_by = self._made_by or _made_by(settings)
             used = [label for label in settings.chain.labels if label not in settings.out_of_the_way]
             effects = ", ".join(used) or "none"
         levels: tuple[str, ...] = (_UNKNOWN,) * 4
@@ -85,9 +89,9 @@ class TransferReport:
             pair = (before.survey, after.survey)
             levels = (*(_db(of.lufs) for of in pair), *(_db(of.true_peak_dbtp) for of in pair))
             if self._rendered % self._every == 0:
-                self._keep(_Rendered(name, before, after, settings, tuple(_notes(result, remarks))))
+                self._keep(_Rendered(name, before, after, settings, tuple(self._notes(result, remarks))))
         except AudioError as error:
-            remarks = (*remarks, f"not measured: {error}")
+            remarks = (*remarks, f"not measured: {self._spoken(str(error))}")
         self._rendered += 1
         if self._rendered <= MOST_ROWS:
             self._rows.append((_clipped(name), *levels, effects, _clipped("; ".join(remarks))))
@@ -117,6 +121,21 @@ class TransferReport:
             del self._kept[1::2]
             self._every *= 2
 
+    def _spoken(self, message: str) -> str:
+        """Put into a message what a person calls the files in it."""
+        for path, name in self._names.items():
+            message = message.replace(repr(str(path)), name)
+        return message
+
+    def _notes(self, result: "FileResult", remarks: Iterable[str]) -> Iterator[str]:
+        table = f", settings in {str(result.table)!r}" if result.table is not None else ""
+        yield self._spoken(f"Written to {str(result.output)!r}{table}.")
+        if result.exports:
+            yield f"For other programs: {', '.join(repr(str(path)) for path in result.exports)}."
+        if result.settings is not None and AMOUNT in result.settings.provenance:
+            yield f"Amount of the style: {result.settings.provenance[AMOUNT]}."
+        yield from (f"Note: {remark}." for remark in remarks)
+
     def _reference_tracks(self) -> tuple[tuple[Track, ...], tuple[str, ...]]:
         """Give what of the references is heard, and a sentence on each that cannot be."""
         tracks: list[Track] = []
@@ -137,11 +156,8 @@ class TransferReport:
         if not alone:
             failed = f", {self._failed:,} failed" if self._failed else ""
             yield f"{_count(self._rendered, 'file')} rendered{failed}."
-        style = ", ".join(path.name for path in self._references[:MOST_REFERENCES])
-        if len(self._references) > MOST_REFERENCES:
-            style += f" and {len(self._references) - MOST_REFERENCES:,} more"
-        if style:
-            yield f"To sound like {_clipped(style)}" + (f", by the model {self._model}." if self._model else ".")
+        if self._made_by:
+            yield self._made_by
         if self._rendered:
             yield (
                 "Loudness (ITU-R BS.1770-4), true peaks and spectra are measured over the whole of each file. Effects "
@@ -149,6 +165,8 @@ class TransferReport:
             )
         if self._rendered > heard > 0:
             yield f"{heard:,} of them can be heard here, spread evenly over all; --report-items N makes it N."
+        if len(self._references) > MOST_REFERENCES and heard:
+            yield f"Of {len(self._references):,} references the first {MOST_REFERENCES} can be heard."
         if max(self._rendered, self._failed) > MOST_ROWS:
             yield f"Each table lists the first {MOST_ROWS:,} files."
 
@@ -183,12 +201,14 @@ def _measures(recording: Recording) -> Iterator[str]:
     yield from (_db(survey.lufs), _db(survey.loudness_range_lu), _db(survey.true_peak_dbtp), f"{survey.seconds:.2f}")
 
 
-def _notes(result: "FileResult", remarks: Iterable[str]) -> Iterator[str]:
-    table = f", settings in {str(result.table)!r}" if result.table is not None else ""
-    yield f"Written to {str(result.output)!r}{table}."
-    if result.settings is not None and AMOUNT in result.settings.provenance:
-        yield f"Amount of the style: {result.settings.provenance[AMOUNT]}."
-    yield from (f"Note: {remark}." for remark in remarks)
+def _made_by(settings: Table) -> str:
+    """Say what a table tells of what it was made for, and by whom; a table that was written by hand tells nothing."""
+    told = settings.provenance
+    goals = " and ".join(
+        words for words in (told.get("reference"), f"the style {told['style']}" if "style" in told else None) if words
+    )
+    model = f", by the model {told['model']}" if "model" in told else ""
+    return f"Made to sound like {_clipped(goals)}{model}." if goals else ""
 
 
 def _is_there(rendered: _Rendered) -> bool:

@@ -59,7 +59,7 @@ def _apply(files: Spooled) -> int:
         return results.end()
 
     references = tuple(goal.path for goal in goals_of(config) if not goal.is_profile)
-    page = _page(config, references)
+    page = _page(files, references)
     try:
         with _progress_bar(len(found.left)) as progress:
             for result in _begin(config, found, progress):
@@ -96,13 +96,14 @@ def _clear_away() -> None:
     staging.abandon()
 
 
-def _page(config: ApplyConfig, references: "Sequence[Path]") -> "TransferReport | None":
+def _page(files: Spooled, references: "Sequence[Path]") -> "TransferReport | None":
     """Begin the page, where one is wanted."""
+    config = files.config
     if config.report is None:
         return None
     from fxst.batch.report import TransferReport
 
-    return TransferReport(config.report, references=references, items=config.report_items)
+    return TransferReport(config.report, references=references, items=config.report_items, names=files.names)
 
 
 def _begin(config: ApplyConfig, found: "Survey", progress: "Progress | None") -> "Iterator[FileResult]":

@@ -299,6 +299,23 @@ def test_parameters_of_one_chain_stand_side_by_side_and_constants_are_folded_awa
     assert "\N{MINUS SIGN}10" in text  # a quarter of the way from -20 to 20 dB
 
 
+def test_an_effect_that_one_table_has_out_of_the_way_is_so_in_its_column(tmp_path):
+    chain = CHAINS["studio"]
+    heard = Table(chain, chain.defaults(), {}, {"reverb": 0.9})
+    dry = heard.with_values({"reverb": dict(chain.effects[3].transparent())})
+    x = noise(0.5)
+    tracks = (track("Input", "input", x), track("Wet", "output", x, heard), track("Dry", "output", x, dry))
+    text = written(tmp_path, Entry("room", tracks)).read_text(encoding="utf-8")
+    rows = re.findall(r"<tr><td>reverb</td>.*?</tr>", text)
+    turned = [row for row in rows if "…" in row]
+    assert len(turned) == len([p for p in chain.effects[3].parameters if not p.constant]) == 4
+    assert (
+        re.findall(r"<td[^>]*>[^<]*</td>", turned[0])[2] == '<td rowspan="4" class="figure range">out of the way</td>'
+    )
+    assert [len(re.findall("<td", row)) for row in turned] == [5, 4, 4, 4]
+    assert "Wet: wanted, as the model hears it: reverb 90%" in text
+
+
 def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
     small = Page("A page")
     with pytest.raises(FxstError, match="nowhere"):

@@ -30,7 +30,7 @@ STUDIO = Table(CHAINS["studio"], CHAINS["studio"].at_amount(CHAINS["studio"].def
 SURE = Table(
     STUDIO.chain,
     STUDIO.settings,
-    {"model": "studio"},
+    {"model": "studio", "reference": "radio.wav:2, house"},
     {"parametric_eq": 0.93, "compressor": 0.71, "distortion": 0.08, "reverb": 0.3},
 )
 
@@ -44,7 +44,7 @@ def here(tmp_path, monkeypatch):
 def recording(name, x, rate=RATE):
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, x.T, rate, subtype="FLOAT")
+    soundfile.write(path, x.T, rate, subtype="FLOAT", format="WAV")
     return path
 
 
@@ -97,7 +97,7 @@ def test_the_figures_are_those_that_the_meters_give_for_the_whole_files(speech, 
     ]
     assert "Heard of input: its loudest 10 s of 0:15.0" in html
     assert "<h1>fxst apply: voice.wav</h1>" in html
-    assert "To sound like radio.wav, by the model studio." in html
+    assert "Made to sound like radio.wav:2, house, by the model studio." in html
 
 
 def test_what_is_in_use_and_what_is_not_is_said(noise):
@@ -106,6 +106,7 @@ def test_what_is_in_use_and_what_is_not_is_said(noise):
     assert ["distortion", "out of the way"] in table
     assert ["reverb", "out of the way"] in table
     assert ["compressor", "ratio", "3", ":1", "1 … 20"] in table
+    assert "16000" in next(row for row in table if row[1] == "high_shelf_f0_hz")[4]
     assert not [row for row in table if row[:2] == ["reverb", "room_size"]]
     said = words(html)
     assert "Wanted, as the model hears it: parametric_eq 93%, compressor 71%, distortion 8%, reverb 30%" in said
@@ -224,7 +225,7 @@ def test_a_file_that_is_gone_is_told_and_the_page_is_made(noise):
 def test_several_references_are_told_apart_and_counted(noise):
     references = [recording(f"ref{n}.wav", noise(RATE, seconds=1) * 0.1 * (n + 1)) for n in range(5)]
     html = page(result_of(recording("in.wav", noise(RATE, seconds=1))), references=references)
-    assert "To sound like ref0.wav, ref1.wav, ref2.wav and 2 more, by the model studio." in words(html)
+    assert "Of 5 references the first 3 can be heard." in words(html)
     assert [row[0] for row in rows(html, "Loudness and peaks")[3:]] == [f"reference ref{n}.wav" for n in range(3)]
     assert len(set(re.findall(r'class="curve (reference\d)" d=', html))) == 3
 
@@ -233,6 +234,19 @@ def test_silence_has_no_level_and_no_range(noise):
     html = page(result_of(recording("silent.wav", np.zeros((1, RATE), np.float32))))
     minus_infinity = "\N{MINUS SIGN}∞"
     assert rows(html, "Loudness and peaks")[1] == ["input", minus_infinity, "\N{EN DASH}", minus_infinity, "1.00"]
+
+
+def test_what_came_through_a_pipe_is_called_by_its_own_name(noise):
+    result = result_of(recording("spool/stdin", noise(RATE, seconds=0.2)), warnings=("'spool/stdin' is odd",))
+    names = {result.input: "standard input", result.output: "standard output"}
+    report = TransferReport(Path("page.html"), references=(), items=1, names=names)
+    report.add(result)
+    report.write()
+    said = words(Path("page.html").read_text(encoding="utf-8"))
+    assert said.startswith("fxst apply: standard input ")
+    assert "Written to standard output, settings in" in said
+    assert "Note: standard input is odd." in said
+    assert "stdin" not in said
 
 
 def test_the_same_files_make_the_same_page(noise):
@@ -279,11 +293,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_ten_minutes_take_no_more_memory_than_half_a_minute(noise):
     peaks = []
     for name, repeats in (("short.wav", 1), ("long.wav", 20)):
-        with soundfile.SoundFile(name, "w", 48_000, 2, "PCM_16") as file:
+        with soundfile.SoundFile(name, "w", RATE, 1, "PCM_16") as file:
             for _ in range(repeats):
-                file.write(noise(48_000, 2, seconds=30).T)
+                file.write(noise(RATE, seconds=30).T)
         done = subprocess.run([sys.executable, "-c", LONG, name], capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout) / (1 if sys.platform == "darwin" else 1024))
-    assert peaks[1] - peaks[0] < 20, peaks  # MiB; the long one alone would be 220 as float32
+    assert peaks[1] - peaks[0] < 20, peaks  # MiB; the long one alone would be 55 as float32
     html = Path("page.html").read_text(encoding="utf-8")
     assert "its loudest 10 s of 10:00.0" in html
