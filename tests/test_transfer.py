@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 import fxst
-from fxst import audio, tables, transfer
+from fxst import audio, styles, tables, transfer
 from fxst.batch.run import apply_files
 from fxst.chain import CHAINS, Chain
 from fxst.configs import ApplyConfig
@@ -120,6 +120,35 @@ def test_apply_gives_what_its_table_renders(style, speech, noise):
     assert result.warnings == ()
     assert result.settings.provenance["model"] == "mine"
     assert result.settings.provenance["fxst"] == fxst.__version__
+
+
+def test_less_of_a_style_may_be_applied_and_channels_be_left_apart(style, speech, noise):
+    x, reference = speech(44_100, 2, 2), noise(48_000, 1, 1)
+    rates = {"sample_rate": 44_100, "reference_sample_rate": 48_000}
+    whole = style.predict(x, reference, **rates)
+    assert style.predict(x, reference, **rates, amount=0.5) == whole.at_amount(0.5)
+    assert style.predict(x, reference, **rates, amount={"eq": 0.0}).out_of_the_way == ("parametric_eq",)
+    np.testing.assert_array_equal(style.apply(x, reference, **rates, amount=0.0).audio, x)
+    apart = style.apply(x, reference, **rates, linked=False)
+    assert apart.settings == whole.linked(False)
+    np.testing.assert_array_equal(apart.audio, render(x, whole.linked(False), sample_rate=44_100))
+    assert whole.chain.effects[1].linked
+    with pytest.raises(SettingsError, match="no effect 'reverb'"):
+        style.predict(x, reference, **rates, amount={"reverb": 0.5})
+
+
+def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
+    x, reference = speech(44_100, 2, 2), noise(48_000, 1, 1)
+    profile = style.profile(style.hear([reference], sample_rate=48_000))
+    profile = styles.from_json(styles.to_json(profile))
+    by_recording = style.apply(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
+    by_profile = style.apply(x, profile, sample_rate=44_100)
+    assert by_profile.settings == by_recording.settings
+    np.testing.assert_array_equal(by_profile.audio, by_recording.audio)
+    with pytest.raises(AudioError, match="silent"):
+        style.profile(style.hear([np.zeros((1, 48_000), np.float32)], sample_rate=48_000))
+    with pytest.raises(SettingsError, match="saved by the model"):
+        style.predict(x, replace(profile, model="other", model_sha256="0"), sample_rate=44_100)
 
 
 def test_both_recordings_matter(style, speech, noise):

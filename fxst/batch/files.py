@@ -154,7 +154,8 @@ def _measure(
 
         def heard() -> Iterator[Samples]:
             for block in _played(reader, progress, start, share):
-                before.process(block)
+                if finisher.keeps:
+                    before.process(block)
                 yield block
 
         finisher.measure(rendered(heard(), table, reader.info, finish), before)

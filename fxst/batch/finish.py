@@ -129,12 +129,17 @@ class Finisher:
         """Whether `measure` has to be told of the whole recording before anything can be finished."""
         return self._finish.loudness is not None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the loudness is to be that of the recording as it was."""
+        return self._finish.loudness == KEEP
+
     def measure(self, blocks: Iterable[Samples], before: LoudnessMeter) -> None:
         """Find the gain that the loudness takes.
 
         Args:
             blocks: The whole recording, rendered.
-            before: A meter that hears the recording as it was, meanwhile.
+            before: A meter that hears the recording as it was, meanwhile, where that is to be kept.
         """
         meter = LoudnessMeter(**self._shape)
         for block in blocks:
