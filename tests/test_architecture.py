@@ -16,7 +16,8 @@ PACKAGE = Path(fxst.__file__).parent
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
     {"errors", "configs", "amounts", "staging"},
-    {"audio", "flac", "limiter", "loudness", "spectra", "dsp", "ballistics", "biquads", "machine", "parameters", "threads"},
+    {"machine", "parameters", "threads"},
+    {"audio", "flac", "limiter", "loudness", "spectra", "dsp", "ballistics", "biquads"},
     {"effects"},
     {"chain"},
     {"models", "tables"},
