@@ -168,6 +168,9 @@ class ProxyConfig:
     resume: bool = option(False, "Continue the run in the output folder.", flags=("--resume",))
 
 
+ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "ir", "all"]
+
+
 @dataclass(frozen=True)
 class ApplyConfig:
     """Make recordings sound as if they had been produced like another one.
@@ -245,12 +248,12 @@ class ApplyConfig:
         "most.",
         metavar="SECONDS",
     )
-    export: tuple[Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "ir", "all"], ...] = option(
+    export: tuple[ExportName, ...] = option(
         (),
         "Also write the settings beside each output as another program reads them: ffmpeg (a filter graph), apo "
         "(Equalizer APO's and AutoEq's ParametricEQ.txt), pedalboard (Python), camilladsp (YAML), easyeffects (a "
-        "preset), sox (a command) or ir (the reverb as an impulse response, true stereo for stereo); or all. Repeat the "
-        "option for more.",
+        "preset), sox (a command) or ir (the reverb as an impulse response, true stereo for stereo); or all. Repeat "
+        "the option for more.",
         metavar="NAME",
     )
     plot: Path | None = option(
