@@ -16,8 +16,9 @@ import numpy as np
 import soundfile
 import torch
 
+from fxst.batch.run import apply_files
 from fxst.chain import CHAINS
-from fxst.configs import StyleConfig
+from fxst.configs import ApplyConfig, StyleConfig
 from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, make_renderer
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
@@ -148,6 +149,29 @@ def compare_apply(folder, runs=3):
     print(f"peak memory: 10 min {ten_mb:.0f} MB, 1 min {one_mb:.0f} MB (target: within 30 MB)")
 
 
+def compare_jobs(folder, files=100, seconds=3):
+    """Time a hundred short files in one call, with one worker process and with two."""
+    examples = Path(__file__).parent / "examples"
+    voice, rate = soundfile.read(examples / "voice.wav")
+    rng = np.random.default_rng(0)
+    for number in range(files):
+        first = int(rng.integers(0, len(voice)))
+        clip = np.roll(voice, -first, axis=0)[: seconds * rate]
+        soundfile.write(folder / "many" / f"{number}.wav", clip, rate)
+    speeds = {jobs: files_a_second(folder, examples / "radio.wav", jobs) for jobs in (1, 2)}
+    rest = f"{seconds} s of {rate / 1000:g} kHz each, in one call"
+    print(f"apply, {files} files, {rest}: {speeds[1]:.1f} files a second (target 10)")
+    print(f"with --jobs 2: {speeds[2]:.1f} a second, {speeds[2] / speeds[1]:.2f} times as fast (target 1.7)")
+
+
+def files_a_second(folder, reference, jobs):
+    """Tell how many files a second a batch makes, when all workers have loaded the model."""
+    config = ApplyConfig((folder / "many",), folder / f"made{jobs}", (str(reference),), jobs=jobs)
+    times = [time.perf_counter() for result in apply_files(config) if not result.error]
+    begun = len(times) // 5  # by then each of them is at work
+    return (len(times) - 1 - begun) / (times[-1] - times[begun])
+
+
 def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     keep_freed_memory()  # as training does
@@ -155,6 +179,8 @@ def main():
         print(f"{what:58} {ms:8.1f} ms" + (f"   (target {target:.0f} ms)" if target else ""))
     with tempfile.TemporaryDirectory() as folder:
         compare_apply(Path(folder))
+        (Path(folder) / "many").mkdir()
+        compare_jobs(Path(folder))
 
 
 if __name__ == "__main__":

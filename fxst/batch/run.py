@@ -1,9 +1,8 @@
 """Many files: each is heard and rendered, and what goes wrong with one is told, while the others go on."""
 
-import itertools
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from fxst import staging, styles, tables
@@ -69,7 +68,7 @@ def survey(config: ApplyConfig) -> Survey:
 
 def apply_files(
     config: ApplyConfig, progress: Progress | None = None, *, found: Survey | None = None
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """Apply a style, or a parameter table, to files.
 
     What would go wrong for all files is raised at once and nothing is touched; what goes wrong with one file is
@@ -98,14 +97,19 @@ def apply_files(
     staging.sweep(folder if folder is not None else found.planned[0].output.parent, deep=folder is not None)
     # Torch, and all that comes with it, is not loaded for nothing.
     if not left:
-        return iter(done)
+        return _after(done, iter(()))
     if len(left) == 1:
         bench = Bench(order)
         bench.recipe.listen(progress)
-        results = _one_by_one(bench, found.left, progress)
-    else:
-        results = Workers(min(config.jobs or processors(), len(left)), order, progress).run(found.left)
-    return itertools.chain(done, results)
+        return _after(done, _one_by_one(bench, found.left, progress))
+    workers = Workers(min(config.jobs or processors(), len(left)), order, progress)
+    return _after(done, workers.run(found.left))
+
+
+def _after(done: Iterable[FileResult], results: Iterator[FileResult]) -> Generator[FileResult, None, None]:
+    # A generator, which ends the workers when it is closed.
+    yield from done
+    yield from results
 
 
 def _one_by_one(bench: Bench, jobs: Iterable[Job], progress: Progress | None) -> Iterator[FileResult]:

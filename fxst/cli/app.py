@@ -110,6 +110,22 @@ def _declare(files: list[Path]) -> None:
 
 def main() -> None:
     """Run the program, and exit with one of `EXIT_CODES`."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # while a command was not yet, or no more, there to answer it
+        typer.secho("fxst: interrupted", err=True)
+        sys.exit(130)
+    except FxstError as error:
+        message, code = str(error), error.exit_code
+    except OSError as error:
+        # What no part of the program has put in its own words: a full disk under stdout, say.
+        code = OutputError.exit_code if error.errno in _NOT_WRITABLE else 1
+        message = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "") + "."
+    typer.secho(f"fxst: {message}", fg=typer.colors.RED, err=True)
+    sys.exit(code)
+
+
+def _run() -> None:
     import fxst.cli.apply
     import fxst.cli.chains
     import fxst.cli.dataset
@@ -119,13 +135,4 @@ def main() -> None:
     import fxst.cli.proxy
     import fxst.cli.style  # noqa: F401  (each module registers its commands)
 
-    try:
-        app(prog_name="fxst")
-    except FxstError as error:
-        message, code = str(error), error.exit_code
-    except OSError as error:
-        # What no part of the program has put in its own words: a full disk under stdout, say.
-        code = OutputError.exit_code if error.errno in _NOT_WRITABLE else 1
-        message = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "") + "."
-    typer.secho(f"fxst: {message}", fg=typer.colors.RED, err=True)
-    sys.exit(code)
+    app(prog_name="fxst")

@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +61,11 @@ def _apply(files: Spooled) -> int:
     references = tuple(goal.path for goal in goals_of(config) if not goal.is_profile)
     page = _page(files, references)
     try:
-        with _progress_bar(len(found.left)) as progress:
-            for result in _begin(config, found, progress):
+        with (
+            _progress_bar(len(found.left)) as progress,
+            contextlib.closing(_begin(config, found, progress)) as done,
+        ):
+            for result in done:
                 if progress is not None:
                     progress.done(result.input)
                 results.add(result)
@@ -106,7 +109,7 @@ def _page(files: Spooled, references: "Sequence[Path]") -> "TransferReport | Non
     return TransferReport(config.report, references=references, items=config.report_items, names=files.names)
 
 
-def _begin(config: ApplyConfig, found: "Survey", progress: "Progress | None") -> "Iterator[FileResult]":
+def _begin(config: ApplyConfig, found: "Survey", progress: "Progress | None") -> "Generator[FileResult, None, None]":
     """Load what is needed and begin to apply.
 
     Torch brings half a million objects that stay. Looking through them for garbage, while they come and once more

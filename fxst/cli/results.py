@@ -54,6 +54,7 @@ class Results:
     def add(self, result: "FileResult") -> None:
         """Tell what became of a file."""
         state = "failed" if result.error else "finished" if result.was_finished else "written"
+        self._count(state, result.exit_code)
         error, warnings = self._files.spoken(result.error), tuple(map(self._files.spoken, result.warnings))
         output = None if result.error else result.output
         self._row(state, result.input, output, result.table, result.exports, result.settings, warnings, error)
@@ -67,7 +68,6 @@ class Results:
             for path in result.exports:
                 self.wrote(self._shown(path))
         self._warn(result.input, warnings)
-        self._count(state, result.exit_code)
 
     def wrote(self, what: str) -> None:
         """Tell that something was written; in a table only, for JSON has it in its rows or not at all."""

@@ -135,15 +135,17 @@ def workers_of(pid):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_leaves_nothing_begun_and_tells_what_is_done(batch, number, code):
     batch.recordings(2, seconds=600, folder="in/long")
-    with batch.start("apply", "in", "-p", "house.json", "-o", "out", "-j", 2) as process:
-        while not list(Path("out").rglob(".fxst-*")) or not list(Path("out").glob("*.wav")):
+    with batch.start("apply", "in", "-p", "house.json", "-o", "out", "-j", 2, "--format", "jsonl") as process:
+        assert '"written"' in process.stdout.readline()
+        while not list(Path("out").rglob(".fxst-*")):
             assert process.poll() is None
             time.sleep(0.02)
         os.killpg(process.pid, number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert re.fullmatch(r"fxst: interrupted: \d written\. The same command goes on from there\n", err)
-    assert int(re.search(r"\d", err)[0]) <= out.count("wrote") <= len(list(Path("out").rglob("*.wav")))
+    told = re.fullmatch(r"fxst: interrupted: (\d) written\. The same command goes on from there\n", err)
+    assert 1 <= int(told[1]) <= len(list(Path("out").rglob("*.wav")))
+    assert out.count("\n") <= int(told[1])
     assert not list(Path("out").rglob(".fxst-*"))
 
 
