@@ -133,7 +133,8 @@ def read(
     try:
         chain = Chain.from_spec(card["chain"])
         state = load_weights(weights)
-        # First without memory: whatever sizes a card asks for, no more is held than the weights that are there.
+        # First without memory: whatever sizes a card asks for, no more is held than the weights that are there. What
+        # a model's parts compute once and keep for all others must name its device, or it would be without memory too.
         with torch.device("meta"):
             wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in build(card, state).state_dict().items()}
         if wanted != {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}:
@@ -144,7 +145,6 @@ def read(
         raise ModelError(f"The model {str(folder)!r} cannot be used: {error}") from error
     except (
         ArithmeticError,
-        AttributeError,
         LookupError,
         RuntimeError,
         SafetensorError,

@@ -22,6 +22,9 @@ CENTRE_HZ: Final = (80.0, 10_000.0)
 WINDOW_SECONDS: Final = (0.25, 60.0)
 """How short and how long an analysis window may be."""
 
+MOST_BANDS: Final = 1024
+"""How many bands a recording may be heard in: tables between bands are as large as their square."""
+
 
 @dataclass(frozen=True)
 class StudioModelConfig:
@@ -67,6 +70,8 @@ class StudioModelConfig:
         config = from_plain(StudioModelConfig, data)
         if not config.n_curve_knobs <= config.gain_knob < config.n_knobs or not config.gain_db:
             raise ValueError("its gain is no knob behind the equaliser's")
+        if max(config.picture_bands, config.spectrum_bands) > MOST_BANDS:
+            raise ValueError(f"it has more than {MOST_BANDS} bands")
         if not WINDOW_SECONDS[0] <= config.window_seconds <= WINDOW_SECONDS[1]:
             raise ValueError("window_seconds is not between {} and {}".format(*WINDOW_SECONDS))
         return config
