@@ -153,7 +153,7 @@ def test_a_list_that_is_none_is_told():
 
 @given(st.binary(max_size=40))
 def test_any_list_is_a_list(tmp_path_factory, data):
-    path = tmp_path_factory.getbasetemp() / "any"
+    path = tmp_path_factory.getbasetemp() / "any list"
     path.write_bytes(data)
     try:
         assert all(str(name) for name in read_list(path))
