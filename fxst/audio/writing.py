@@ -14,6 +14,7 @@ import soundfile
 
 from fxst import staging
 from fxst.audio.formats import SAMPLE_BYTES, Samples, quoted, reason
+from fxst.audio.stamps import unstamp
 from fxst.errors import AudioError, OutputError
 
 __all__ = ["Writer", "compressed"]
@@ -32,7 +33,8 @@ class Writer:
     """A new sound file, which appears under its name only when it is whole.
 
     Use it in a `with` block. An exception inside, Ctrl-C included, leaves no file, and an older file of that
-    name as it was. `clipped` counts the samples that lay beyond full scale and had to be cut to fit.
+    name as it was. `clipped` counts the samples that lay beyond full scale and had to be cut to fit. The same audio
+    makes the same bytes, whenever it is written.
 
     Args:
         path: Where the file goes.
@@ -68,6 +70,7 @@ class Writer:
         container = format
         if format in ("WAV", "WAVEX") and frames is not None and frames * frame_bytes > _LARGEST_DATA_BYTES:
             container = "RF64"
+        self._container = container
         limited = frame_bytes > 0 and container in _FORMATS_OF_4_GIB
         self._frames_left = _LARGEST_DATA_BYTES // frame_bytes if limited else None
         self._target, self._temporary, self._fd = _create_beside(path)
@@ -100,6 +103,7 @@ class Writer:
             return
         try:
             self._file.close()
+            unstamp(self._fd, self._container)
             os.fsync(self._fd)
             staging.finish(self._temporary, self._fd, self._target)
             self._fd = -1
