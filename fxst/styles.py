@@ -175,7 +175,10 @@ def from_json(text: str) -> StyleProfile:
         raise SettingsError(f"not valid JSON ({error}); save the style again.") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else None
-        raise SettingsError(f"not a style profile: its format is {_cell(found)}, not {FORMAT!r}.")
+        raise SettingsError(
+            f"not a style profile: its format is {_cell(found)}, not {FORMAT!r}; name one that `fxst style save` "
+            "wrote, or a parameter table with --params."
+        )
     if document.get("version") != FORMAT_VERSION:
         raise SettingsError(
             f"version {_cell(document.get('version'))} of the profile's format, and this fxst reads {FORMAT_VERSION}; "

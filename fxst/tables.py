@@ -285,7 +285,10 @@ def from_json(text: str) -> Table:
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"not valid JSON ({error}); mend it there, or apply the style again.") from error
     if document.get("format") != FORMAT:
-        raise SettingsError(f"not a parameter table: its format is {_cell(document.get('format'))}, not {FORMAT!r}.")
+        raise SettingsError(
+            f"not a parameter table: its format is {_cell(document.get('format'))}, not {FORMAT!r}; name one that "
+            "`fxst apply` wrote, or a style profile with --style."
+        )
     if document.get("version") != FORMAT_VERSION:
         raise SettingsError(
             f"version {_cell(document.get('version'))} of the table's format, and this fxst reads {FORMAT_VERSION}; "

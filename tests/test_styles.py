@@ -84,7 +84,7 @@ def put(key, value):
 
 
 DAMAGE = {
-    "another format": (put("format", "fxst-settings"), "not a style profile"),
+    "another format": (put("format", "fxst-settings"), "not a style profile.* or a parameter table with --params"),
     "another version": (put("version", 2), "version 2 .* update fxst"),
     "no statistics": (lambda document: document.pop("statistics"), "'statistics' is missing"),
     "empty statistics": (put("statistics", []), "damaged style profile"),

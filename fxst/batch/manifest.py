@@ -153,13 +153,14 @@ class Manifest:
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
                 raise OutputError(f"{str(self.path)!r} is no file: move it away, or choose another folder.")
             self.refresh()
-        except FileNotFoundError:
-            if write:
-                raise
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not write:
+                return  # nothing is finished yet
             self.close()
             reason = (error.strerror or str(error)).lower()
-            raise OutputError(f"{str(self.path)!r} cannot be used ({reason}): mend its permissions.") from error
+            raise OutputError(
+                f"{str(self.path)!r} cannot be used ({reason}): mend its permissions, or choose another folder."
+            ) from error
         except BaseException:
             self.close()
             raise

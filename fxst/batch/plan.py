@@ -108,6 +108,11 @@ def plan(config: ApplyConfig) -> Plan:
         _check_suffix(config.output)
         _check_folder(config.output.parent)
     else:
+        if config.output.suffix.lower() in audio.SUFFIXES and not config.output.exists():
+            raise SettingsError(
+                f"{_name(config.output)} would be a folder, for there may be several recordings: name one without a "
+                "sound file's ending."
+            )
         _check_folder(next(path for path in (config.output, *config.output.parents) if path.exists()))
         outputs, notes = _in_folder(config, recordings)
     made = _tables(config, outputs) if config.by_model else [None] * len(outputs)

@@ -199,6 +199,12 @@ def test_a_manifest_that_is_no_file_is_told(batch, make):
         list(apply_files(config()))
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder here in which none can be made")
+def test_a_folder_that_cannot_be_made_is_told():
+    with pytest.raises(OutputError, match=r"cannot be used .* choose another folder"):
+        Manifest(Path("/proc/out"), write=True)
+
+
 def test_a_manifest_leads_nowhere(two):
     """Rows of a stranger name files anywhere; nothing there is taken for an output, waited for, or changed."""
     os.mkfifo("pipe")

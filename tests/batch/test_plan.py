@@ -208,6 +208,8 @@ def test_a_plan_that_would_lose_something_is_refused(arrange, message):
         (("a.wav",), {"output": "x.wav", "report": Path("no/p.html")}, OutputError, "folder 'no' does not exist"),
         (("a.wav",), {"output": "ref.wav/new/deep"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
         (("a.wav", "b.flac"), {"output": "ref.wav"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
+        (("a.wav", "b.flac"), {"output": "x.wav"}, SettingsError, "'x.wav' would be a folder, for there may be"),
+        (("book/part",), {"output": "new/x.WAV"}, SettingsError, "'new/x.WAV' would be a folder"),
         (("empty",), {}, NothingMatchedError, "'empty' holds no sound files"),
     ],
 )
