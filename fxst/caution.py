@@ -9,6 +9,7 @@ import numpy as np
 
 from fxst.audio import Samples
 from fxst.chain import Chain
+from fxst.errors import SettingsError
 from fxst.parameters import Setting
 from fxst.spectra import third_octaves
 
@@ -221,8 +222,13 @@ def distance_db(x: Traits, reference: Traits) -> float:
 
     The mean difference of their long-term spectra in third octaves, of their crest factors, and of how far their loud
     moments are above their soft ones, in dB each, added up.
+
+    Raises:
+        SettingsError: They have no band in common, as any two recordings have.
     """
     shared = sorted(x.colour_db.keys() & reference.colour_db.keys())
+    if not shared:
+        raise SettingsError("The style profile has none of this recording's third octaves: save the style again.")
     ours, theirs = (np.array([one.colour_db[hz] for hz in shared]) for one in (x, reference))
     floor_db = max(ours.max(), theirs.max()) - RANGE_DB
     colour_db = float(np.abs(np.maximum(ours, floor_db) - np.maximum(theirs, floor_db)).mean())

@@ -19,14 +19,26 @@ from fxst import __version__, staging
 from fxst.caution import Traits, mixed
 from fxst.errors import SettingsError
 
-__all__ = ["SUFFIX", "StyleProfile", "check_model", "from_json", "mean", "read", "to_json", "write"]
+__all__ = [
+    "SUFFIX",
+    "StyleProfile",
+    "check_model",
+    "check_statistics",
+    "from_json",
+    "mean",
+    "read",
+    "to_json",
+    "write",
+]
 
-FORMAT: Final = "fxst-style"
+FORMAT: Final = "fxst-style-profile"
 FORMAT_VERSION: Final = 1
 SUFFIX: Final = ".json"
 
 _LARGEST_BYTES: Final = 1 << 20
 _MOST_STATISTICS: Final = 1 << 15
+_MOST_DB: Final = 600.0
+"""Levels beyond, up or down, are no recording's; as a factor on samples they would hardly be a float32 number."""
 
 
 @dataclass(frozen=True)
@@ -58,22 +70,24 @@ def mean(profiles: Sequence[StyleProfile], weights: Sequence[float]) -> StylePro
         weights: As many, not negative, and not all 0; those with 0 do not count.
 
     Raises:
-        SettingsError: They are of different models.
+        SettingsError: They are of different models, or one is damaged.
     """
     pairs = [pair for pair in zip(profiles, weights, strict=True) if pair[1] > 0]
     profiles, weights = [profile for profile, _ in pairs], [weight for _, weight in pairs]
     first = profiles[0]
     for other in profiles[1:]:
         check_model(other, first.model, first.model_sha256)
+        check_statistics(other, len(first.statistics))
     if len(profiles) == 1:
         return first
-    shares = np.array(weights, np.float64) / sum(weights)
+    shares = np.array(weights, np.float64) / max(weights)  # the sum of the largest numbers is none
+    shares /= shares.sum()
     statistics = (shares @ np.array([profile.statistics for profile in profiles])).astype(np.float32)
     levels = [profile.loudness_lufs for profile in profiles]
     return replace(
         first,
         statistics=tuple(statistics.tolist()),
-        traits=mixed([profile.traits for profile in profiles], weights),
+        traits=mixed([profile.traits for profile in profiles], shares.tolist()),
         loudness_lufs=None if None in levels else float(shares @ np.array(levels, np.float64)),
         recordings=tuple(name for profile in profiles for name in profile.recordings),
     )
@@ -98,6 +112,23 @@ def check_model(profile: StyleProfile, name: str, sha256: str) -> None:
         f"saved by the model {_cell(profile.model)}, and this is {name!r}: name that one with --model, or save the "
         "style again."
     )
+
+
+def check_statistics(profile: StyleProfile, count: int) -> None:
+    """See that a profile says as much as its model hears.
+
+    Args:
+        profile: The profile.
+        count: How many numbers those are.
+
+    Raises:
+        SettingsError: It says more or less.
+    """
+    if len(profile.statistics) != count:
+        raise SettingsError(
+            f"The style profile holds {len(profile.statistics):,} statistics, and its model {_cell(profile.model)} "
+            f"hears {count:,}: it is damaged, so save the style again."
+        )
 
 
 def to_json(profile: StyleProfile) -> str:
@@ -189,10 +220,10 @@ def from_json(text: str) -> StyleProfile:
         if not 0 < len(statistics) <= _MOST_STATISTICS:
             raise ValueError(f"{len(statistics):,} statistics")
         told = dict(document["traits"])
-        colour_db = {_number(float(hz)): _number(db) for hz, db in dict(told.pop("colour_db")).items()}
+        colour_db = {_number(float(hz)): _level(db) for hz, db in dict(told.pop("colour_db")).items()}
         if not colour_db or min(colour_db) <= 0:
             raise ValueError("no spectrum")
-        traits = Traits(colour_db=colour_db, **{str(key): _number(value) for key, value in told.items()})
+        traits = Traits(colour_db=colour_db, **{str(key): _level(value) for key, value in told.items()})
         loudness = document["loudness_lufs"]
         recordings = document["recordings"]
         if not isinstance(recordings, list):
@@ -202,7 +233,7 @@ def from_json(text: str) -> StyleProfile:
             model_sha256=_text(document["model_sha256"]),
             statistics=statistics,
             traits=traits,
-            loudness_lufs=None if loudness is None else _number(loudness),
+            loudness_lufs=None if loudness is None else _level(loudness),
             recordings=tuple(_text(name) for name in recordings),
         )
     except KeyError as error:
@@ -225,6 +256,13 @@ def _number(given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
         raise ValueError(f"{_cell(given)} is no finite number")
     return float(given)
+
+
+def _level(given: Any) -> float:
+    number = _number(given)
+    if abs(number) > _MOST_DB:
+        raise ValueError(f"{number:g} dB is no recording's level")
+    return number
 
 
 def _text(given: Any) -> str:

@@ -18,7 +18,7 @@ from fxst.caution import cautious, levelled
 from fxst.chain import Chain
 from fxst.errors import AudioError, SettingsError
 from fxst.parameters import Setting
-from fxst.styles import StyleProfile, check_model
+from fxst.styles import StyleProfile, check_model, check_statistics
 from fxst.tables import Table
 
 if TYPE_CHECKING:
@@ -229,7 +229,8 @@ class StyleTransfer:
 
         Raises:
             AudioError: The reference is silent.
-            SettingsError: An amount is out of range, its effect is not in the chain, or the profile is another model's.
+            SettingsError: An amount is out of range, its effect is not in the chain, or the profile is another model's
+                or damaged.
         """
         import torch
 
@@ -238,6 +239,8 @@ class StyleTransfer:
 
         if isinstance(reference, StyleProfile):
             check_model(reference, self.name, self.sha256)
+            if heard.statistics is not None:
+                check_statistics(reference, len(heard.statistics))
             device = next(self._checkpoint.model.parameters()).device
             goal: torch.Tensor | None = torch.tensor(reference.statistics, device=device)
         else:

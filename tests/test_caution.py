@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fxst import caution
 from fxst.caution import Excerpt, cautious, distance_db, levelled, mixed, noise_floor_db, traits
 from fxst.chain import CHAINS
+from fxst.errors import SettingsError
 from fxst.tables import Table
 
 RATE = 24_000
@@ -139,3 +142,5 @@ def test_a_mix_of_traits_lies_between_them_in_decibels(halves):
     assert mixed([soft, bright], [2.0, 0.0]).crest_db == pytest.approx(soft.crest_db)
     narrow = traits(Excerpt(x[:, :8000], 8000))
     assert mixed([soft, narrow], [1, 1]).colour_db.keys() == soft.colour_db.keys() & narrow.colour_db.keys()
+    with pytest.raises(SettingsError, match="none of this recording's third octaves"):
+        distance_db(soft, replace(bright, colour_db={123.4: -20.0}))

@@ -1,6 +1,8 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from fxst.caution import Traits
 from fxst.errors import FxstError, SettingsError
 from fxst.styles import StyleProfile
 
+SCHEMA = json.loads((Path(__file__).parents[1] / "docs/style-profile.schema.json").read_text(encoding="utf-8"))
 NUMBERS = st.floats(-200, 200)
 PROFILES = st.builds(
     StyleProfile,
@@ -38,8 +41,12 @@ def profile():
 
 
 @given(PROFILES)
-def test_a_profile_reads_back_as_it_was(profile):
-    assert styles.from_json(styles.to_json(profile)) == profile
+def test_a_profile_reads_back_as_it_was_and_keeps_to_its_schema(profile):
+    text = styles.to_json(profile)
+    assert styles.from_json(text) == profile
+    jsonschema.validate(json.loads(text), SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(text) | {"more": 1}, SCHEMA)
 
 
 def test_a_profile_on_disk_is_small_text(tmp_path, profile):
@@ -74,6 +81,20 @@ def test_profiles_of_different_models_do_not_mix(profile):
         styles.mean([profile, replace(profile, model="eq", model_sha256="0")], [1, 1])
 
 
+def test_a_mean_is_one_of_any_weights(profile):
+    other = replace(profile, statistics=tuple(-number for number in profile.statistics), loudness_lufs=-10.5)
+    for weight in (1e-300, 1e308):
+        middle = styles.mean([profile, other], [weight, weight])
+        np.testing.assert_allclose(middle.statistics, np.zeros(2000), atol=1e-7)
+        assert middle.loudness_lufs == -14.5
+        assert middle.traits == profile.traits
+
+
+def test_profiles_of_different_lengths_do_not_mix(profile):
+    with pytest.raises(SettingsError, match=r"holds 1,999 statistics, and its model 'studio' hears 2,000: it is dam"):
+        styles.mean([profile, replace(profile, statistics=profile.statistics[1:])], [1, 1])
+
+
 def test_writing_needs_a_profiles_ending(tmp_path, profile):
     with pytest.raises(SettingsError, match=r"use \.json"):
         styles.write(profile, tmp_path / "house.txt")
@@ -94,6 +115,9 @@ DAMAGE = {
     "true": (put("loudness_lufs", True), "True is no finite number"),
     "no trait": (lambda document: document["traits"].pop("crest_db"), "damaged style profile"),
     "one more trait": (lambda document: document["traits"].update(width_db=1.0), "damaged style profile"),
+    "a level beyond all": (lambda document: document["traits"].update(level_db=1e5), "100000 dB is no recording's"),
+    "a loudness beyond all": (put("loudness_lufs", -1e5), "-100000 dB is no recording's level"),
+    "a colour beyond all": (lambda document: document["traits"].update(colour_db={"250": 1e5}), "is no recording's"),
     "no colour": (lambda document: document["traits"].update(colour_db={}), "no spectrum"),
     "a band that is no number": (lambda document: document["traits"].update(colour_db={"bass": 1}), "damaged"),
     "a band below 0": (lambda document: document["traits"].update(colour_db={"-1": 1}), "no spectrum"),

@@ -213,7 +213,7 @@ def put_in_row(row, key, value):
 
 JSON_DAMAGE = {
     "other format": (put("format", "impulse"), r"its format is 'impulse', not 'fxst-settings'; name one"),
-    "style profile": (put("format", "fxst-style"), r"not a parameter table.* or a style profile with --style"),
+    "style profile": (put("format", "fxst-style-profile"), r"not a parameter table.* or a style profile with --style"),
     "other version": (put("version", 2), r"version 2 .*this fxst reads 1; update"),
     "no rows": (put("settings", None), r'"chain" or "settings" is missing'),
     "no chain": (lambda document: document.pop("chain"), r'"chain" or "settings" is missing'),

@@ -149,6 +149,8 @@ def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
         style.profile(style.hear([np.zeros((1, 48_000), np.float32)], sample_rate=48_000))
     with pytest.raises(SettingsError, match="saved by the model"):
         style.predict(x, replace(profile, model="other", model_sha256="0"), sample_rate=44_100)
+    with pytest.raises(SettingsError, match="it is damaged, so save the style again"):
+        style.predict(x, replace(profile, statistics=profile.statistics[1:]), sample_rate=44_100)
 
 
 def test_both_recordings_matter(style, speech, noise):
