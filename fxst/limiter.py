@@ -32,6 +32,8 @@ _INTERPOLATIONS: Final = ((_HALF, 1.0), (_HALF, 0.957), (10, 1.0))
 """Taps to each side, and where they end, of half the sample rate. Meters differ in what they make of the highest
 frequencies, by half a decibel on white noise: the ideal one has all of them, a resampler few, a short one some."""
 _KAISER_BETA: Final = 5.0
+_POINTS: Final = (2, 4, OVERSAMPLING)
+"""So many points a sample are looked at, one after the other, each time at the odd ones."""
 _BLOCK: Final = 32
 _SLACK: Final = 1.05
 
@@ -203,8 +205,9 @@ def _raise_to_peaks(peaks: Samples, x: Samples, trigger: float) -> None:
     bend = functools.reduce(np.maximum, (bends[shift : shift + len(peaks)] for shift in range(1 + _TAPS // _BLOCK)))
     ends = np.abs(x[_HALF - 1 : _HALF - 1 + CHUNK_FRAMES + 1])
     tops = np.maximum(ends[:-1], ends[1:]).reshape(-1, _BLOCK).max(axis=1)
-    near = np.flatnonzero(tops + _interpolation(OVERSAMPLING)[1] * bend > trigger)
-    for points in (2, 4, OVERSAMPLING):
+    reach = max(_interpolation(points)[1] for points in _POINTS)
+    near = np.flatnonzero(tops + reach * bend > trigger)
+    for points in _POINTS:
         if not len(near):
             return
         heard = windows[near]

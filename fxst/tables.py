@@ -31,6 +31,8 @@ FORMAT: Final = "fxst-settings"
 FORMAT_VERSION: Final = 1
 AMOUNT: Final = "amount"
 """Where a table says how much of what was chosen is in it."""
+LOUDNESS: Final = "loudness"
+"""Where a table says which gain was behind the chain when it was rendered."""
 
 SUFFIXES: Final = (".json", ".csv")
 """The file-name endings of parameter tables."""

@@ -14,8 +14,9 @@ from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
 from fxst.errors import AudioError
+from fxst.loudness import ABSOLUTE_GATE_LUFS
 from fxst.styles import StyleProfile
-from fxst.tables import Table
+from fxst.tables import LOUDNESS, Table
 from fxst.transfer import BLOCK_FRAMES, StyleTransfer, remarks_on
 
 if TYPE_CHECKING:
@@ -66,13 +67,14 @@ def hear_reference(
         if not heard.statistics.isfinite().all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
         lufs = meter.integrated()
-        profile = style.profile(heard, loudness_lufs=lufs if math.isfinite(lufs) else None, recordings=(path.name,))
+        loudness = lufs if lufs >= ABSOLUTE_GATE_LUFS else None
+        profile = style.profile(heard, loudness_lufs=loudness, recordings=(path.name,))
         return profile, remarks_on(heard, what) + _ending(reader, what)
 
 
 def render_file(
     job: Job, table: Table, progress: Progress | None, *, share: float, finish: Finish | None = None
-) -> tuple[str, ...]:
+) -> tuple[Table, tuple[str, ...]]:
     """Render one file; the output and its table appear together, or neither, nor a folder made for them.
 
     Args:
@@ -83,7 +85,7 @@ def render_file(
         finish: What comes behind the chain; by default nothing but the ceiling.
 
     Returns:
-        What a person should know, a sentence each.
+        The table, which tells of the gain behind the chain as well; and what a person should know, a sentence each.
 
     Raises:
         AudioError: The input cannot be read, or the output cannot be written.
@@ -99,8 +101,9 @@ def render_file(
             # Rendered twice, and not kept meanwhile: hours of it need no room on a disk.
             share /= 2
             _measure(finisher, job.input, table, finish, progress, start=1 - 2 * share, share=share)
-            if finisher.note:
-                table = replace(table, provenance={**table.provenance, "loudness": finisher.note})
+        # What a table tells of the gain that was behind it in another run is no longer so.
+        provenance = {what: told for what, told in table.provenance.items() if what != LOUDNESS}
+        table = replace(table, provenance=provenance | ({LOUDNESS: finisher.note} if finisher.note else {}))
         stack.enter_context(_folder(job.output.parent))
         if job.table is not None:
             stack.enter_context(tables.staged(table, job.table))
@@ -124,7 +127,7 @@ def render_file(
         writing: Future[None] | None = None
         inspection = Inspection()
         played = inspection.watch(_played(reader, progress, 1 - share, share))
-        for block in finisher.finish(rendered(played, table, info, finish)):
+        for block in finisher.finish(rendered(played, table, info, finish, gain_db=finisher.gain_db)):
             peak = max(peak, float(block.max()), -float(block.min()))
             if writing is not None:
                 writing.result()
@@ -136,7 +139,7 @@ def render_file(
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
         cut = f"samples cut: {writer.clipped}; lower the gains in its table, or convert the input to 32-bit float first"
         remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was cut, but a player may",)
-    return remarks
+    return table, remarks
 
 
 def _measure(

@@ -11,6 +11,7 @@ from fxst.audio import AudioInfo, LoudnessMeter, Samples
 from fxst.configs import ApplyConfig
 from fxst.errors import SettingsError
 from fxst.limiter import Limiter
+from fxst.loudness import ABSOLUTE_GATE_LUFS
 from fxst.tables import Table
 from fxst.transfer import BLOCK_FRAMES
 
@@ -24,6 +25,8 @@ UNTIL_SILENT: Final = math.inf
 LONGEST_HEARD_TAIL_SECONDS: Final = 30.0
 HEARD_DBFS: Final = -90.0
 """What rings on is heard while it is louder than this."""
+LONGEST_PAUSE_SECONDS: Final = 3.0
+"""At least so far behind the last one an echo may be."""
 
 _NOTICED_LU: Final = 0.1
 
@@ -74,7 +77,9 @@ class Finish:
         return round(seconds * sample_rate)
 
 
-def rendered(blocks: Iterable[Samples], table: Table, info: AudioInfo, finish: Finish) -> Iterator[Samples]:
+def rendered(
+    blocks: Iterable[Samples], table: Table, info: AudioInfo, finish: Finish, *, gain_db: float = 0.0
+) -> Iterator[Samples]:
     """Render a recording block by block, and what of its end is kept.
 
     Args:
@@ -82,6 +87,7 @@ def rendered(blocks: Iterable[Samples], table: Table, info: AudioInfo, finish: F
         table: The settings.
         info: The recording's rate and channels.
         finish: How much of its end is kept.
+        gain_db: By how much it is turned up afterwards, and what is heard of its end with it.
 
     Shape:
         Each block: `(channels, time)`.
@@ -90,17 +96,19 @@ def rendered(blocks: Iterable[Samples], table: Table, info: AudioInfo, finish: F
     for block in blocks:
         yield process(block)
     left = finish.longest_tail_frames(info.sample_rate)
+    least = 10 ** ((HEARD_DBFS - gain_db) / 20)
     unheard = np.zeros((info.channels, 0), np.float32)  # what counts only where something is heard behind it
     while left > 0:
         silence = np.zeros((info.channels, min(left, BLOCK_FRAMES)), np.float32)
         left -= silence.shape[1]
         tail = np.concatenate([unheard, process(silence)], axis=1)
         if finish.tail_seconds == UNTIL_SILENT:
-            heard = np.flatnonzero(np.abs(tail).max(axis=0) > 10 ** (HEARD_DBFS / 20))
-            if not len(heard):
-                return
-            tail, unheard = np.split(tail, [heard[-1] + 1], axis=1)
-        yield tail
+            heard = np.flatnonzero(np.abs(tail).max(axis=0) > least)
+            tail, unheard = np.split(tail, [heard[-1] + 1 if len(heard) else 0], axis=1)
+            if unheard.shape[1] >= LONGEST_PAUSE_SECONDS * info.sample_rate:
+                left = 0
+        if tail.shape[1]:
+            yield tail
 
 
 class Finisher:
@@ -130,6 +138,11 @@ class Finisher:
         return self._finish.loudness is not None
 
     @property
+    def gain_db(self) -> float:
+        """The gain that the loudness takes; 0 until it is measured."""
+        return self._gain_db
+
+    @property
     def keeps(self) -> bool:
         """Whether the loudness is to be that of the recording as it was."""
         return self._finish.loudness == KEEP
@@ -146,7 +159,7 @@ class Finisher:
             meter.process(block)
         goal, rendered = self._finish.loudness, meter.integrated()
         goal_lufs = before.integrated() if goal == KEEP else float(goal)  # type: ignore[arg-type]
-        if math.isinf(goal_lufs) or math.isinf(rendered):
+        if min(goal_lufs, rendered) < ABSOLUTE_GATE_LUFS:  # so short a recording that it is not gated may be softer
             self._silent = True
         else:
             self._goal_lufs, self._gain_db = goal_lufs, goal_lufs - rendered
@@ -189,7 +202,7 @@ class Finisher:
             remarks += ("it is silent, or too soft to have a loudness, so its level was left as it came",)
         if self._limiter is None or not self._limiter.reduction_db:
             return remarks
-        held = f"its highest peaks were turned down, by up to {self._limiter.reduction_db:.2g} dB"
+        held = f"its highest peaks were turned down, by up to {max(0.1, self._limiter.reduction_db):.1f} dB"
         if self._peak > 1:
             held += f" from {20 * math.log10(self._peak):.1f} dB above full scale"
         held += f", to stay under the ceiling of {self._finish.ceiling_db:g} dBTP"

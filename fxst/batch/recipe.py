@@ -21,7 +21,7 @@ from fxst.styles import StyleProfile
 from fxst.tables import Table
 from fxst.transfer import caution_of, load
 
-__all__ = ["FileResult", "Recipe", "Vouch", "attempt", "failure", "recipe_of"]
+__all__ = ["FileResult", "Recipe", "Vouch", "attempt", "failure", "recipe_of", "table_of"]
 
 Vouch = Callable[[Mapping[Path, Path]], None]
 """Is told, before files get their names, where each of them is hidden, by name."""
@@ -97,13 +97,23 @@ def recipe_of(config: ApplyConfig) -> Recipe:
     """
     if config.by_model:
         return _StyleRecipe(config)
+    return _TableRecipe(table_of(config), Finish.of(config))
+
+
+def table_of(config: ApplyConfig) -> Table:
+    """Read the table that a command applies, its channels linked and its effects turned down as the command says.
+
+    Args:
+        config: The command.
+
+    Raises:
+        SettingsError: The table makes no sense, or cannot be turned down so.
+    """
     assert config.params is not None, "plan() asks for one of the two"
     table = tables.read(config.params)
     if config.link is not None:
         table = table.linked(config.link)
-    if config.amount:
-        table = table.at_amount(parse_amounts(config.amount))
-    return _TableRecipe(table, Finish.of(config))
+    return table.at_amount(parse_amounts(config.amount)) if config.amount else table
 
 
 def attempt(recipe: Recipe, job: Job, progress: Progress | None, vouch: Vouch | None = None) -> FileResult:
@@ -124,8 +134,8 @@ def attempt(recipe: Recipe, job: Job, progress: Progress | None, vouch: Vouch | 
 
     try:
         with staging.together(witness):
-            table, remarks, left = recipe.choose(job, progress)
-            remarks += render_file(job, table, progress, share=left, finish=recipe.finish)
+            chosen, remarks, left = recipe.choose(job, progress)
+            table, told = render_file(job, chosen, progress, share=left, finish=recipe.finish)
     except FxstError as error:
         return failure(job, str(error), error.exit_code)
     except MemoryError:
@@ -136,7 +146,8 @@ def attempt(recipe: Recipe, job: Job, progress: Progress | None, vouch: Vouch | 
         return failure(job, f"{str(job.input)!r} takes more memory than any recording should: convert it to WAV first.")
     note = (job.note,) if job.note else ()
     exports = tuple(file.path for file in job.exports if Path(os.path.realpath(file.path)) in written)
-    return FileResult(job.input, job.output, job.table, table, note + tuple(dict.fromkeys(remarks)), exports=exports)
+    warnings = note + tuple(dict.fromkeys(remarks + told))
+    return FileResult(job.input, job.output, job.table, table, warnings, exports=exports)
 
 
 def failure(job: Job, error: str, exit_code: int = 1) -> FileResult:

@@ -12,7 +12,7 @@ import numpy as np
 from fxst import audio
 from fxst.errors import AudioError
 from fxst.report import Entry, Grid, OnDisk, Page, Recording, Track, write_report
-from fxst.tables import AMOUNT, Table
+from fxst.tables import AMOUNT, LOUDNESS, Table
 
 if TYPE_CHECKING:
     from fxst.batch.run import FileResult
@@ -134,6 +134,8 @@ class TransferReport:
             yield f"For other programs: {', '.join(repr(str(path)) for path in result.exports)}."
         if result.settings is not None and AMOUNT in result.settings.provenance:
             yield f"Amount of the style: {result.settings.provenance[AMOUNT]}."
+        if result.settings is not None and LOUDNESS in result.settings.provenance:
+            yield f"Gain behind the effects: {result.settings.provenance[LOUDNESS]}."
         yield from (f"Note: {remark}." for remark in remarks)
 
     def _reference_tracks(self) -> tuple[tuple[Track, ...], tuple[str, ...]]:

@@ -62,6 +62,29 @@ def test_a_page_of_a_folder_with_a_broken_file(fxst):
     assert "made by an earlier run" in Path("out/page.html").read_text(encoding="utf-8")
 
 
+def test_a_page_tells_of_the_gain_behind_the_effects_and_of_an_amount_after_a_resume_too(fxst):
+    arguments = ("-p", "house.json", "-o", "out", "--report", "out/page.html", "--amount", "50", "--loudness", "-20")
+    told = "Amount of the style: 50 %."
+    assert fxst("apply", "in", *arguments)[0] == 0
+    page = Path("out/page.html").read_text(encoding="utf-8")
+    assert page.count(told) == 3
+    assert len(re.findall(r"Gain behind the effects: [+-]\d+\.\d\d dB, to -20\.00 LUFS\.", page)) == 3
+    assert fxst("apply", "in", *arguments)[0] == 0
+    page = Path("out/page.html").read_text(encoding="utf-8")
+    assert page.count("made by an earlier run") == 6  # in the table, and at each file
+    assert page.count(told) == 3
+
+
+def test_a_table_tells_of_the_gain_of_its_own_run_only(fxst, examples):
+    common = ("apply", "voice.wav", "-o", "o.wav", "--report", "page.html")
+    reference = ("--ref", examples / "radio.wav", "-p", "made.json", "-m", "eq-comp")
+    assert fxst(*common, *reference, "--loudness", "-23")[0] == 0
+    assert "to -23.00 LUFS" in Path("made.json").read_text()
+    assert "to -23.00 LUFS" in Path("page.html").read_text(encoding="utf-8")
+    assert fxst(*common, "-p", "made.json")[0] == 0
+    assert "LUFS." not in Path("page.html").read_text(encoding="utf-8")
+
+
 def test_a_page_beside_a_reference(fxst, examples):
     voice, radio = (str(examples / name) for name in ("voice.wav", "radio.wav"))
     code, out, _ = fxst("apply", voice, "--ref", radio, "-o", "o.wav", "--report", "page.html", "--plot", "p.png")

@@ -1,6 +1,7 @@
 """What `fxst apply` lets a person say of the sound, through the real command."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,23 @@ def test_a_loudness_that_the_ceiling_does_not_allow_is_told(fxst, voices):
     assert true_peak(written(), sample_rate=RATE) <= -1
 
 
+@pytest.mark.parametrize("seconds", [0.3, 0.6])  # the shorter one has no block that could be gated
+def test_what_is_too_soft_is_not_turned_up(fxst, noise, seconds):
+    soft = 1e-4 * noise(RATE, 1, seconds)
+    soundfile.write("soft.wav", soft.T, RATE, subtype="FLOAT")
+    code, _, err = fxst("apply", "soft.wav", "-p", save({}), "-o", "out.wav", "--loudness", "-16")
+    assert code == 0
+    assert "too soft to have a loudness" in err
+    np.testing.assert_array_equal(written(), soft)
+
+
+def test_a_peak_that_is_absurdly_high_is_told_in_plain_figures(fxst, noise):
+    soundfile.write("absurd.wav", 1e6 * noise(RATE, 1).T, RATE, subtype="FLOAT")
+    code, _, err = fxst("apply", "absurd.wav", "-p", save({}), "-o", "out.wav")
+    assert code == 0
+    assert re.search(r"by up to 1\d\d\.\d dB from 1\d\d\.\d dB above full scale", err), err
+
+
 def test_silence_has_no_loudness(fxst):
     soundfile.write("silence.wav", np.zeros(RATE), RATE)
     code, _, err = fxst("apply", "silence.wav", "-p", save({}), "-o", "out.wav", "--loudness", "-16")
@@ -209,6 +227,18 @@ def test_a_tail_is_what_would_have_followed_with_silence_behind(fxst, voices):
     np.testing.assert_array_equal(heard, expected[:, : heard.shape[1]])
     assert np.abs(expected[:, heard.shape[1] :]).max() <= 10 ** (-90 / 20)
     assert np.abs(heard[:, -1]).max() > 10 ** (-90 / 20)
+
+
+def test_a_tail_is_as_long_as_it_is_heard_with_the_gain_behind_it(fxst, voices):
+    table = save(HALL)
+    soundfile.write("soft.wav", 0.01 * voices.T, RATE, subtype="FLOAT")
+    lengths = []
+    for loudness_lufs in ("-60", "-30", "-16"):
+        arguments = ("--tail", "auto", "--loudness", loudness_lufs, "--clip", "float")
+        assert fxst("apply", "soft.wav", "-p", table, "-o", "out.wav", *arguments)[0] == 0
+        lengths.append(written().shape[1])
+        assert 20 * np.log10(np.abs(written()[:, -1]).max()) > -90
+    assert lengths == sorted(set(lengths))
 
 
 def test_nothing_rings_on_where_nothing_was_done(fxst, voices):
