@@ -150,6 +150,25 @@ class Chain:
                     of_effect[name] = p.to_value(min(1.0, max(0.0, low + amount * (high - low))))
         return self._table(values)
 
+    def amounts(self, amount: float | Mapping[str, float]) -> dict[str, float]:
+        """Say of each effect, by its label, how much of it a person asks for.
+
+        Args:
+            amount: As `at_amount` takes it.
+
+        Raises:
+            SettingsError: An amount is out of range, or its effect is not in the chain, or has no way to pass sound as
+                it is, as a plugin's has not: then there is nothing between that and all of it.
+        """
+        amounts = amount_of_each(amount, self.labels)
+        for label, effect in zip(self.labels, self.effects, strict=True):
+            if amounts[label] != 1 and not effect.transparent():
+                raise SettingsError(
+                    f"The effect {label!r} cannot be turned down or up, for no setting takes it out of the way: leave "
+                    f"it at 100 percent, as --amount {label}=100 does."
+                )
+        return amounts
+
     def defaults(self) -> tuple[Setting, ...]:
         """Write the table of every parameter's default."""
         return self._table({p.name: p.default for p in effect.parameters} for effect in self.effects)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, overload
 
 from fxst import staging
-from fxst.amounts import amount_of_each, written
+from fxst.amounts import written
 from fxst.chain import CHAINS, Chain
 from fxst.effects import EFFECTS, Compressor, Effect, ParametricEQ, undeclared
 from fxst.errors import OutputError, SettingsError
@@ -124,9 +124,9 @@ class Table(Sequence[Setting]):
             amount: 0 leaves the sound as it is, 1 is this table; in a mapping, by effect.
 
         Raises:
-            SettingsError: An amount is out of range, or its effect is not in the chain.
+            SettingsError: An amount is out of range, or its effect is not in the chain, or cannot be turned down.
         """
-        note = written(amount_of_each(amount, self.chain.labels))
+        note = written(self.chain.amounts(amount))
         if AMOUNT in self.provenance:
             note = f"{self.provenance[AMOUNT]}, and of that {note}"
         provenance = {**self.provenance, AMOUNT: note}

@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Final, Protocol
 
 from fxst import staging, styles, tables
-from fxst.amounts import amount_of_each, parse_amounts
+from fxst.amounts import parse_amounts
 from fxst.audio import probe
 from fxst.batch.files import Progress, hear_file, hear_reference, render_file
 from fxst.batch.finish import REFERENCE, Finish
@@ -188,7 +188,7 @@ class _StyleRecipe:
             if not goal.is_profile:
                 probe(goal.path)
         self._style = load(config.model, device=config.device)
-        amount_of_each(self._amount, self._style.chain.labels)  # before anything is heard
+        self._style.chain.amounts(self._amount)  # before anything is heard
         for path, profile in self._profiles.items():
             try:
                 styles.check_model(profile, self._style.name, self._style.sha256)

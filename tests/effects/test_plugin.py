@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from fxst.chain import Chain
-from fxst.effects import EFFECTS, Reverb, declare_plugin
+from fxst.effects import EFFECTS, ParametricEQ, Reverb, declare_plugin
 from fxst.errors import SettingsError, UndeclaredError
 from fxst.gradients.exact import render_exact
 from fxst.machine import processors
 from fxst.parameters import Parameter
+from fxst.tables import Table
 
 MIX = Parameter("mix", 0.0, 1.0, 0.5)
 FEEDBACK = Parameter("feedback", 0.0, 0.9, 0.3)
@@ -256,6 +257,16 @@ def test_there_is_no_autodiff_and_it_says_what_to_do():
     assert Chain("c", (Reverb(),)).differentiable
     with pytest.raises(SettingsError, match=r"mine cannot be differentiated.*--gradient spsa"):
         chain.autodiff(torch.zeros(1, 1, 64), torch.full((1, len(chain.knobs)), 0.5), sample_rate=24_000)
+
+
+def test_it_is_not_said_to_be_turned_down():
+    chain = Chain("moved", (ParametricEQ(), declare_plugin("mine", pedalboard.Phaser, [MIX])()))
+    table = Table(chain, chain.defaults())
+    for amount in (0.5, 0.0, {"mine": 0.5}, {"": 0.5, "eq": 1.0}):
+        with pytest.raises(SettingsError, match=r"'mine' cannot be turned down or up.* --amount mine=100"):
+            table.at_amount(amount)
+    assert table.at_amount({"": 0.5, "mine": 1.0}).provenance["amount"] == "parametric_eq 50 %, mine 100 %"
+    assert table.at_amount(1.0) == table
 
 
 def test_a_chain_keeps_it_by_its_name_alone():
