@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fxst.chain import CHAINS, STUDIO_BANDS
+from fxst.cli.app import EXIT_CODES
 from fxst.effects import EFFECTS, Effect
 
 README = Path(__file__).parents[1] / "README.md"
@@ -58,7 +59,14 @@ def chains_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"effects": effects_table, "chains": chains_table}
+def exit_codes_table() -> str:
+    """List what the program's exit codes mean."""
+    return "\n".join(
+        ["| exit code | means |", "|---|---|", *(f"| {code} | {told} |" for code, told in EXIT_CODES.items())]
+    )
+
+
+TABLES = {"exit codes": exit_codes_table, "effects": effects_table, "chains": chains_table}
 
 
 def with_tables(text: str) -> str:

@@ -1,0 +1,150 @@
+"""The page of recipes does what it says, word for word."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fxst import audio, tables
+from fxst.exports import easyeffects, ffmpeg, pedalboard, sox
+from fxst.loudness import loudness, true_peak
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(?:<!-- needs (?P<program>\w+) -->\n)?```sh\n(?P<commands>.*?)```", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory):
+    """Run all of the page in one shell that stops at the first error; give its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "tests").symlink_to(ROOT / "tests")
+    (folder / "bin").mkdir()
+    (folder / "bin/fxst").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fxst "$@"\n')
+    (folder / "bin/fxst").chmod(0o755)
+    (folder / "bin/python3").symlink_to(sys.executable)
+    blocks = [
+        block["commands"] for block in BLOCK.finditer(PAGE) if not block["program"] or shutil.which(block["program"])
+    ]
+    environment = os.environ | {
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    }
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "".join(blocks)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "recipes", done.stdout, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def here(request, monkeypatch):
+    """Work in the folder that the page has filled."""
+    if "recipes" in request.fixturenames:
+        monkeypatch.chdir(request.getfixturevalue("recipes")[0])
+
+
+@pytest.mark.slow
+def test_the_podcast_comes_out_at_its_loudness_and_no_episode_twice(recipes):
+    names = ["season1/one.flac", "season1/two.flac", "trailer.flac"]
+    assert sorted(str(path.relative_to("done")) for path in Path("done").rglob("*.flac")) == names
+    _, out, err = recipes
+    for name in names:
+        x, sample_rate = audio.read(Path("done", name))
+        assert x.shape == audio.read(Path("podcast", name))[0].shape
+        told = re.search(rf"'podcast/{name}': .*came out at (\S+) LUFS", err)
+        lufs = float(told[1]) if told else -16.0
+        assert loudness(x, sample_rate=sample_rate) == pytest.approx(lufs, abs=0.1)
+        peak_db = true_peak(x, sample_rate=sample_rate)
+        assert peak_db <= -1
+        assert peak_db > -1.5 or not told  # nothing but the ceiling keeps it softer
+        assert out.count(f"wrote 'done/{name}'") == 1
+    assert "1 written, 2 finished before and left as they are." in err
+    assert "'wavs/season1/one-like-radio.wav'" in out
+    assert "'wavs/trailer" not in out
+
+
+@pytest.mark.slow
+def test_the_house_style_lies_between_the_two(recipes):
+    assert tables.read(Path("house/trailer.params.json")).provenance["style"] == "radio.json:0.7, choir.json:0.3"
+
+
+@pytest.mark.slow
+def test_the_edited_table_is_what_is_heard(recipes):
+    made, edited = tables.read(Path("out.params.json")), tables.read(Path("edited.json"))
+    assert edited.settings != made.settings
+    assert edited.to_dict()["compressor"]["makeup_db"] == -6
+    assert not np.array_equal(audio.read(Path("edited.wav"))[0], audio.read(Path("out.wav"))[0])
+    assert np.array_equal(audio.read(Path("piped.wav"))[0], audio.read(Path("edited.wav"))[0])
+    for folder in ("lines", "listed/podcast"):
+        for name in ("season1/one.flac", "trailer.flac"):
+            assert Path(folder, name).read_bytes() == Path("same", name).read_bytes()
+
+
+@pytest.mark.slow
+def test_amount_loudness_and_ceiling_are_as_told(recipes):
+    x, sample_rate = audio.read(Path("voice.wav"))
+    y, _ = audio.read(Path("as-loud.wav"))
+    assert loudness(y, sample_rate=sample_rate) == pytest.approx(loudness(x, sample_rate=sample_rate), abs=0.1)
+    assert true_peak(audio.read(Path("loud.wav"))[0], sample_rate=sample_rate) <= -2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["ffmpeg", "sox", "convolution"])
+def test_other_programs_play_the_same(recipes, program, null_db):
+    played, plays = Path(f"by-{program}.wav"), Path("hall.wav" if program == "convolution" else "edited.wav")
+    if not played.exists():
+        pytest.skip(f"{program} is not installed")
+    x, y = audio.read(played)[0], audio.read(plays)[0]
+    length = min(x.shape[1], y.shape[1])
+    assert length >= audio.read(Path("voice.wav"))[0].shape[1]
+    assert null_db(x[:, :length], y[:, :length]) < -60  # as near as samples of 16 bits can be
+
+
+@pytest.mark.slow
+def test_pages_and_gates(recipes):
+    _, out, err = recipes
+    page = Path("done.html").read_text(encoding="utf-8")
+    assert all(name in page for name in ("one.flac", "two.flac", "trailer.flac"))
+    assert Path("edited.html").exists()
+    assert Path("edited.png").exists()
+    assert "exit code 1" in out
+    assert "'inbox/broken.wav' cannot be read as sound" in out
+    counts = json.loads(Path("result.json").read_text(encoding="utf-8"))["counts"]
+    assert counts == {"written": 1, "finished": 0, "failed": 1, "planned": 0}
+    assert "studio is whole" in out
+    assert "Traceback" not in err
+
+
+def test_the_page_claims_no_more_of_exports_than_they_declare():
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE))
+    claimed = {
+        name: max(map(int, re.findall(r"(?<![\w.])-\d+", told.split(" (")[0])))
+        for name, told in rows.items()
+        if "dB" in told
+    }
+    for name, module in {"ffmpeg": ffmpeg, "sox": sox, "pedalboard": pedalboard, "easyeffects": easyeffects}.items():
+        assert claimed[name] >= max(module.NULL_DB.values())
+    assert str(round(sox.SHORT_ATTACK_DB)) in rows["sox"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/own-effects.md"])
+def test_whatever_a_page_points_at_is_there(page):
+    for target, section in re.findall(r"\]\(([^)#:]*)(#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8")):
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), target
+        if section:
+            titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert section[1:] in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, section
