@@ -21,6 +21,8 @@ def _chains(config: ChainsConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from fxst.tables import short
+
     console = Console(markup=False, highlight=False)
     for number, chain in enumerate(CHAINS.values()):
         if number:
@@ -32,6 +34,6 @@ def _chains(config: ChainsConfig) -> None:
         grid.add_column("scale")
         for label, effect in zip(chain.labels, chain.effects, strict=True):
             for index, p in enumerate(effect.parameters):
-                span = f"{p.minimum:.4g}" if p.constant else f"{p.minimum:.4g} to {p.maximum:.4g}"
+                span = short(p.minimum) if p.constant else f"{short(p.minimum)} to {short(p.maximum)}"
                 grid.add_row("" if index else label, p.name, span, p.unit, "fixed" if p.constant else p.scale)
         console.print(grid)

@@ -170,7 +170,7 @@ def show(table: "Table", *, err: bool) -> None:
     shown = ""
     away = table.out_of_the_way
     for row in table:
-        span = "fixed" if row.minimum == row.maximum else f"{row.minimum:.4g} to {row.maximum:.4g}"
+        span = "fixed" if row.minimum == row.maximum else f"{short(row.minimum)} to {short(row.maximum)}"
         if row.effect != shown and row.effect in away:
             grid.add_row(row.effect, "out of the way")
         elif row.effect not in away:

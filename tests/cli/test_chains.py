@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import fxst.cli.chains  # noqa: F401  (registers the command)
 from fxst.chain import CHAINS, Chain
 from fxst.cli.app import app
+from fxst.tables import short
 
 
 def test_every_chain_is_listed_with_every_parameter():
@@ -25,7 +26,9 @@ def test_every_chain_is_listed_with_every_parameter():
         for row, parameter in zip(rows, parameters, strict=True):
             assert parameter.name in row
             assert row.split()[-1] == ("fixed" if parameter.constant else parameter.scale)
-            assert f"{parameter.minimum:.4g}" in row
+            ends = [parameter.minimum] if parameter.constant else [parameter.minimum, "to", parameter.maximum]
+            assert " ".join(end if end == "to" else short(end) for end in ends) in row
+            assert "e+" not in row
 
 
 def test_programs_read_the_chains_back_as_they_are():
