@@ -52,6 +52,12 @@ class Bench:
         self._manifest: Manifest | None = None
         self.recipe: Recipe = recipe_of(order.config)
 
+    def close(self) -> None:
+        """Let go of the manifest."""
+        if self._manifest is not None:
+            self._manifest.close()
+            self._manifest = None
+
     def work_on(self, job: Job, progress: Progress | None) -> FileResult | None:
         """Make a file; None where another process is at it.
 

@@ -32,7 +32,17 @@ try:
 except ImportError:  # not on Windows: two processes may then do the same work twice
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FileState", "InputState", "Manifest", "Origin", "Row", "input_state", "origin_of", "unfinished"]
+__all__ = [
+    "FileState",
+    "InputState",
+    "Manifest",
+    "Origin",
+    "Row",
+    "input_state",
+    "origin_of",
+    "remove_empty",
+    "unfinished",
+]
 
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
@@ -43,7 +53,9 @@ _WITHOUT_EFFECT: Final = frozenset({
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _READ_BYTES: Final = 1 << 20
 _APPENDING: Final = 0
-"""The byte that is locked while a line is written; files have those from `_FIRST_LOCK` on."""
+_IN_USE: Final = 1
+"""The bytes that are locked while a line is written, and by all together as long as lines may be; files have those from
+`_FIRST_LOCK` on."""
 _FIRST_LOCK: Final = 1 << 61
 
 
@@ -150,6 +162,9 @@ class Manifest:
                 folder.mkdir(parents=True, exist_ok=True)
             # A pipe of this name is not waited for.
             self._fd = os.open(self.path, how | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            while write and not self._taken():
+                os.close(self._fd)
+                self._fd = os.open(self.path, how | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
                 raise OutputError(f"{str(self.path)!r} is no file: move it away, or choose another folder.")
             self.refresh()
@@ -266,6 +281,14 @@ class Manifest:
         output = states.pop(self.place(job.output))
         return Row(source, origin, output, tuple(states[place] for place in sorted(states)))
 
+    def _taken(self) -> bool:
+        """Keep others from removing the file; tell whether none has done so before."""
+        if fcntl is None:
+            return True
+        with contextlib.suppress(OSError):  # some network drives, on which nobody removes it
+            fcntl.lockf(self._fd, fcntl.LOCK_SH, 1, _IN_USE)
+        return os.fstat(self._fd).st_nlink > 0
+
     def _at(self, place: str) -> Path:
         return self._folder / place
 
@@ -297,6 +320,28 @@ class Manifest:
             yield True
         finally:
             fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, place)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the manifest of a folder in which nothing was made, unless another process is at work there.
+
+    This process may not have it open: its locks would go.
+
+    Args:
+        folder: The folder; it need not be there.
+    """
+    if fcntl is None:
+        return
+    path = folder / MANIFEST
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _IN_USE)
+            found = os.fstat(fd)
+            if stat.S_ISREG(found.st_mode) and not found.st_size:
+                path.unlink()
+        finally:
+            os.close(fd)
 
 
 def origin_of(config: ApplyConfig) -> Origin:

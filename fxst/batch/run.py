@@ -1,16 +1,18 @@
 """Many files: each is heard and rendered, and what goes wrong with one is told, while the others go on."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from fxst import staging, styles, tables
 from fxst.audio import probe
 from fxst.batch.bench import WAIT_SECONDS, Bench, Order, finished
 from fxst.batch.files import Progress
 from fxst.batch.goals import goals_of
-from fxst.batch.manifest import Origin, origin_of, unfinished
+from fxst.batch.manifest import Origin, origin_of, remove_empty, unfinished
 from fxst.batch.plan import Job, Plan, plan
 from fxst.batch.recipe import FileResult
 from fxst.batch.workers import Workers
@@ -97,28 +99,39 @@ def apply_files(
     staging.sweep(folder if folder is not None else found.planned[0].output.parent, deep=folder is not None)
     # Torch, and all that comes with it, is not loaded for nothing.
     if not left:
-        return _after(done, iter(()))
+        return _after(done, iter(()), None)
     if len(left) == 1:
         bench = Bench(order)
         bench.recipe.listen(progress)
-        return _after(done, _one_by_one(bench, found.left, progress))
+        return _after(done, _one_by_one(bench, found.left, progress), folder)
     workers = Workers(min(config.jobs or processors(), len(left)), order, progress)
-    return _after(done, workers.run(found.left))
+    return _after(done, workers.run(found.left), folder)
 
 
-def _after(done: Iterable[FileResult], results: Iterator[FileResult]) -> Generator[FileResult, None, None]:
+def _after(
+    done: Iterable[FileResult], results: Iterator[FileResult], folder: Path | None
+) -> Generator[FileResult, None, None]:
     # A generator, which ends the workers when it is closed.
-    yield from done
-    yield from results
+    missing = [] if folder is None else [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield from done
+        yield from results
+    finally:
+        if folder is not None:  # where nothing was made, nothing is left
+            remove_empty(folder)
+            for path in missing:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
 
 
 def _one_by_one(bench: Bench, jobs: Iterable[Job], progress: Progress | None) -> Iterator[FileResult]:
     waiting = deque(jobs)
-    while waiting:
-        job = waiting.popleft()
-        result = bench.work_on(job, progress)
-        if result is None:  # another process is at it
-            waiting.append(job)
-            time.sleep(WAIT_SECONDS)
-        else:
-            yield result
+    with contextlib.closing(bench):
+        while waiting:
+            job = waiting.popleft()
+            result = bench.work_on(job, progress)
+            if result is None:  # another process is at it
+                waiting.append(job)
+                time.sleep(WAIT_SECONDS)
+            else:
+                yield result

@@ -2,6 +2,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxst.batch.manifest import FileState, InputState, Manifest, Origin, Row, origin_of
+from fxst.batch.manifest import FileState, InputState, Manifest, Origin, Row, origin_of, remove_empty
 from fxst.batch.run import apply_files
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, OutputError, SettingsError
@@ -235,6 +236,57 @@ def test_a_file_is_locked_against_other_processes_and_freed_when_they_die(tmp_pa
         other.join()
         with manifest.locked(tmp_path / "./a.wav") as alone:
             assert alone
+
+
+@pytest.mark.parametrize(("count", "jobs"), [(1, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize("output", ["out", "deep/er/out"])
+def test_where_nothing_was_made_nothing_is_left(batch, count, jobs, output):
+    shutil.rmtree("in")
+    Path("in").mkdir()
+    for number in range(count):
+        Path("in", f"{number}.wav").write_text("no sound")
+    before = sorted(Path().rglob("*"))
+    results = list(apply_files(config(output=Path(output), jobs=jobs)))
+    assert len(results) == count
+    assert all(result.error for result in results)
+    assert sorted(Path().rglob("*")) == before
+    # A folder that was there stays, and so does a manifest with a line.
+    Path(output).mkdir(parents=True)
+    list(apply_files(config(output=Path(output), jobs=jobs)))
+    assert not list(Path(output).iterdir())
+    batch.recordings(3)  # of which the third lies deeper
+    list(apply_files(config(output=Path(output), jobs=jobs)))
+    assert len(batch.rows(output)) == 2
+
+
+def test_what_another_process_may_write_to_is_not_removed(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(tmp_path, "a.wav", ready, done))
+    other.start()
+    assert ready.wait(60)
+    remove_empty(tmp_path)
+    assert (tmp_path / MANIFEST).exists()
+    done.set()
+    other.join()
+    remove_empty(tmp_path)
+    assert not (tmp_path / MANIFEST).exists()
+    remove_empty(tmp_path)
+
+
+def test_a_manifest_that_was_removed_while_it_was_opened_is_opened_again(tmp_path, monkeypatch):
+    taken, times = Manifest._taken, []
+
+    def late(manifest):
+        times.append(1)
+        if len(times) == 1:
+            remove_empty(tmp_path)
+        return taken(manifest)
+
+    monkeypatch.setattr(Manifest, "_taken", late)
+    with Manifest(tmp_path, write=True) as manifest:
+        assert os.fstat(manifest._fd).st_ino == (tmp_path / MANIFEST).stat().st_ino
+    assert len(times) == 2
 
 
 @given(st.binary(max_size=200))
