@@ -5,6 +5,7 @@ one that is not locked knows that nobody will finish it.
 """
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -64,8 +65,10 @@ def begin(target: Path) -> tuple[Path, int]:
         target: Where the file is to be in the end; no link.
 
     Raises:
-        OSError: It cannot be created.
+        OSError: It cannot be created, or what is there is protected against writing, which a rename would not mind.
     """
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(target))
     while True:
         hidden = target.parent / f".fxst-{secrets.token_hex(8)}.tmp"
         _begun.add(hidden)

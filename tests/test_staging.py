@@ -37,6 +37,18 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path):
         os.fstat(fd)
 
 
+def test_what_is_protected_against_writing_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "x").write_text("mine")
+    staged(tmp_path / "x")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # as for anybody but root
+    with pytest.raises(PermissionError):
+        staged(tmp_path / "x", "newer")
+    with pytest.raises(OutputError, match=r"x' cannot be written \(permission denied\)"):
+        staging.write(tmp_path / "x", b"newer")
+    assert (tmp_path / "x").read_text() == "new"
+    assert names(tmp_path) == ["x"]
+
+
 def test_what_is_finished_together_appears_together(tmp_path):
     seen = {}
 

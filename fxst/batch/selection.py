@@ -51,7 +51,7 @@ def select(config: ApplyConfig) -> tuple[Recording, ...]:
         config: The command.
 
     Raises:
-        AudioError: The list cannot be read.
+        AudioError: The list cannot be read, or a folder cannot be searched.
         NothingMatchedError: A folder holds no sound files, a pattern matches nothing, or nothing at all is left.
         SettingsError: There is neither an input nor a list, or a pattern makes no sense.
     """
@@ -146,7 +146,7 @@ def _of_path(given: Path, config: ApplyConfig) -> Iterator[Recording]:
 
 def _of_folder(folder: Path, root: Path, config: ApplyConfig) -> Iterator[Recording]:
     found = False
-    for path in recordings_in(folder, outside=config.output, recursive=config.recursive):
+    for path in recordings_in(folder, outside=config.output, recursive=config.recursive, exclude=config.exclude):
         found = True
         place = PurePosixPath(path.relative_to(root))
         yield Recording(path, place, place)
@@ -179,16 +179,34 @@ def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[Recording]:
         raise NothingMatchedError(f"{_name(pattern)} matches no file: check the pattern.")
 
 
-def recordings_in(folder: Path, *, outside: Path | None, recursive: bool) -> Iterator[Path]:
+def recordings_in(
+    folder: Path, *, outside: Path | None, recursive: bool, exclude: Sequence[str] = ()
+) -> Iterator[Path]:
     """Find the sound files below a folder, in a settled order; none of hidden names, none of an earlier output.
 
     Args:
         folder: Where to look.
         outside: A folder that none is taken from, where outputs go.
         recursive: Whether to look in all that is below it.
+        exclude: Patterns of what is left out later; a folder that they take need not be searchable.
+
+    Raises:
+        AudioError: A folder cannot be searched: what is in it would be left out without a word.
+        SettingsError: A pattern makes no sense.
     """
     done = os.path.realpath(outside) if outside is not None else None
-    for parent, folders, files in os.walk(folder):
+    left_out = tuple(map(_compiled, exclude))
+
+    def unsearchable(error: OSError) -> None:
+        path = Path(error.filename)
+        place = PurePosixPath(path.relative_to(folder))
+        if not (_any(left_out, place) or _any(left_out, place / "file")):
+            reason = (error.strerror or str(error)).lower()
+            raise AudioError(
+                f"The folder {_name(path)} cannot be searched ({reason}): mend its permissions, or leave it out."
+            ) from error
+
+    for parent, folders, files in os.walk(folder, onerror=unsearchable):
         folders[:] = sorted(
             name
             for name in folders

@@ -43,7 +43,8 @@ def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
     meta = item.metadata
     info: Any
     if meta.get("argument"):
-        info = typer.Argument(help=meta["help"], metavar=meta["metavar"], show_default=False)
+        # Whether a file can be read is for what reads it to say, and of several no reason to leave out the others.
+        info = typer.Argument(help=meta["help"], metavar=meta["metavar"], show_default=False, readable=False)
     else:
         flags = meta["flags"] or ("--" + item.name.replace("_", "-"),)
         info = typer.Option(
@@ -52,6 +53,7 @@ def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
             min=meta["min"],
             max=meta["max"],
             metavar=meta["metavar"],
+            readable=False,
             show_default=item.default not in (None, (), ""),
         )
     default: Any = inspect.Parameter.empty

@@ -31,7 +31,7 @@ from fxst.data.selection import Candidates
 from fxst.data.shards import Position, Shards, write_atomically
 from fxst.data.sources import SPLITS, Problem, Recording, assign_splits, find_recordings, located, root_folder
 from fxst.data.workers import Workers, processors
-from fxst.errors import AudioError, FxstError, SettingsError
+from fxst.errors import AudioError, FxstError, NothingMatchedError, SettingsError
 
 __all__ = ["DatasetSummary", "Progress", "build"]
 
@@ -81,6 +81,7 @@ def build(config: DatasetConfig, *, progress: Progress | None = None) -> Dataset
 
     Raises:
         AudioError: a source does not exist, or no clip can be had from any.
+        NothingMatchedError: there is no recording in any.
         SettingsError: the folder holds something else, or a setting makes no sense.
         FxstError: the folder cannot be written, or a worker process died.
     """
@@ -155,7 +156,9 @@ class _Build:
     def run(self) -> None:
         recordings, problems = find_recordings(self.config.sources, leave_out=self.config.output)
         if not recordings:
-            raise AudioError(f"No recordings were found in {self._sources()}: name a folder that holds sound files.")
+            raise NothingMatchedError(
+                f"No recordings were found in {self._sources()}: name a folder that holds sound files."
+            )
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._claimed_folder())
             workers = stack.enter_context(Workers(min(self.config.workers or processors(), len(recordings))))

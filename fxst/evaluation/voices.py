@@ -11,7 +11,7 @@ from fxst import audio
 from fxst.audio import Samples
 from fxst.data.manifest import CARD, Dataset
 from fxst.data.sources import assign_splits, find_recordings, root_folder
-from fxst.errors import AudioError, SettingsError
+from fxst.errors import AudioError, NothingMatchedError, SettingsError
 
 __all__ = ["Stretch", "Voices"]
 
@@ -49,7 +49,8 @@ class Voices:
     Raises:
         AudioError: There is no such folder.
         ModelError: The dataset cannot be read.
-        SettingsError: There is no recording, or no voice in the split.
+        NothingMatchedError: There is no recording.
+        SettingsError: There is no voice in the split.
     """
 
     def __init__(self, folder: Path, *, split: str, split_seed: int, each_file: bool) -> None:
@@ -144,7 +145,7 @@ def _of_folder(
 ) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
     found, _ = find_recordings([folder], leave_out=folder / CARD)
     if not found:
-        raise SettingsError(f"No recordings were found in {str(folder)!r}: name a folder that holds sound files.")
+        raise NothingMatchedError(f"No recordings were found in {str(folder)!r}: name a folder that holds sound files.")
     base = root_folder(folder)
     voices: dict[str, list[Path]] = {}
     for recording in found:

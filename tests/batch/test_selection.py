@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -35,6 +36,24 @@ def test_a_folder_is_searched_to_its_ground_or_not():
     Path("shelf/box").mkdir(parents=True)
     with pytest.raises(NothingMatchedError, match="or leave out --no-recursive"):
         places("shelf", recursive=False)
+
+
+def test_a_folder_that_cannot_be_searched_is_told_unless_it_is_left_out(monkeypatch):
+    scan = os.scandir
+
+    def barred(folder):
+        if Path(folder).name == "part":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", barred)
+    with pytest.raises(AudioError, match=r"'book/part' cannot be searched \(permission denied\): .* or leave it out"):
+        places("book")
+    with pytest.raises(AudioError, match="'book/part' cannot be searched"):
+        places("book/part", exclude=("*.wav",))
+    for pattern in ("part", "part/**", "**/pa*/*"):
+        assert places("book", exclude=(pattern,)) == [("book/1.wav", "1.wav")]
+    assert places("book", recursive=False) == [("book/1.wav", "1.wav")]
 
 
 def test_links_that_lead_in_circles_end():

@@ -167,6 +167,22 @@ def test_exit_codes(fxst, arguments, expected):
     assert code in EXIT_CODES
 
 
+def test_a_dataset_of_no_recordings_exits_3(fxst):
+    Path("empty").mkdir()
+    code, _, err = fxst("dataset", "build", "empty", "-o", "data")
+    assert (code, err.count("\n")) == (3, 1)
+    assert not Path("data").exists()
+
+
+def test_a_recording_that_may_not_be_read_leaves_the_others_alone(fxst, monkeypatch):
+    # As for anybody but root, whom permissions do not keep from reading.
+    monkeypatch.setattr(os, "access", lambda path, mode, **options: mode != os.R_OK)
+    code, out, err = fxst("apply", "in/voice.wav", "in/bad.wav", "-p", "house.json", "-o", "out")
+    assert code == 1
+    assert "wrote 'out/voice.wav'" in out
+    assert "'in/bad.wav' cannot be read" in err
+
+
 def test_a_model_that_cannot_be_used_exits_4(fxst):
     Path("model").mkdir()
     Path("model/card.json").write_text("{}")

@@ -7,7 +7,7 @@ import soundfile
 from fxst.configs import DatasetConfig
 from fxst.data.build import build
 from fxst.data.manifest import Dataset
-from fxst.errors import AudioError, SettingsError
+from fxst.errors import AudioError, NothingMatchedError, SettingsError
 from fxst.evaluation.voices import MARGIN_SECONDS, Voices, read
 
 RATE = 16_000
@@ -95,10 +95,10 @@ def test_a_file_that_holds_less_than_it_claims_gives_nothing(recordings):
     assert read(stretches, samples=RATE, sample_rate=RATE) is None
 
 
-@pytest.mark.parametrize("name", ["nowhere", "empty"])
-def test_nothing_to_draw_from(tmp_path, name):
+@pytest.mark.parametrize(("name", "error"), [("nowhere", AudioError), ("empty", NothingMatchedError)])
+def test_nothing_to_draw_from(tmp_path, name, error):
     (tmp_path / "empty").mkdir()
-    with pytest.raises((AudioError, SettingsError), match=name):
+    with pytest.raises(error, match=name):
         voices(tmp_path / name)
 
 
