@@ -44,8 +44,10 @@ SILENCE: Final = 1e-10
 NO_LEVEL_DB: Final = -100.0
 """The level of nothing."""
 
-LEVEL_SHARE: Final = 0.5
-"""How much of the level that is missing is made up for."""
+GATE_DB: Final = 10.0
+RANGE_GATE_DB: Final = 20.0
+FRAME_FLOOR: Final = 1e-7
+"""Moments further than this below the mean of all, or softer than -70 dB, are pauses and no level."""
 
 DOUBT_DB: Final = 3.0
 """By how much a distance between recordings of other contents may grow by chance."""
@@ -73,7 +75,7 @@ class Traits:
 
     Args:
         colour_db: The long-term spectrum: the power in each third octave, in dB, by the band's centre in Hz.
-        level_db: The mean power of what sounds.
+        level_db: The mean power of the moments in which something sounds; pauses would tell of what is said.
         crest_db: How far the highest peak is above it.
         range_db: How far the loud moments are above the soft ones.
         floor_db: The level that a tenth of all moments stay under.
@@ -151,8 +153,8 @@ def mixed(several: Sequence[Traits], weights: Sequence[float]) -> Traits:
 def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Traits) -> Trial:
     """Try settings on an excerpt, and turn them down where they do harm.
 
-    They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier; else as
-    much of them as comes nearest.
+    They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier. Where it
+    is noisier, as much of them is taken as may be; where it is further, as much as comes nearest.
 
     Args:
         chain: The effects.
@@ -163,29 +165,32 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
     before = traits(heard)
     before_db = distance_db(before, reference)
     most_noise_db = max(before.floor_db, reference.floor_db) + MOST_NOISE_DB
-    noisy = False  # whether the amount before was refused for its noise
     best = Trial(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
+    noisy = harmful = False  # why not all of it is taken
     for amount in AMOUNTS[:-1]:
         table = chain.at_amount(settings, amount)
+        if amount < 1 and not noisy:  # what is louder is noisier
+            table = levelled(chain, table, heard, reference)
         process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
         rendered = traits(Excerpt(process(heard.samples), heard.sample_rate))
         if rendered.floor_db > most_noise_db:
             noisy = True
             continue
         after_db = distance_db(rendered, reference)
-        if after_db < best.after_db or (amount == 1 and after_db < before_db + DOUBT_DB):
+        near = after_db < before_db + DOUBT_DB
+        if near and not harmful:
+            # The most that may be: what is less is nearer by chance only.
+            return Trial(table, amount, before_db, after_db, noisy)
+        harmful = True
+        if after_db < best.after_db:
             best = Trial(table, amount, before_db, after_db, noisy)
-        if best.amount == 1:
-            break
-        noisy = False
-    return replace(best, noisy=noisy) if best.amount == 0 else best
+    return best if harmful else replace(best, noisy=noisy)
 
 
 def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Traits) -> tuple[Setting, ...]:
-    """Turn the make-up gain until an excerpt comes out nearer to the reference in level: half of what is missing.
+    """Turn the make-up gain until what sounds in an excerpt is as loud as what sounds in the reference.
 
-    How far a compressor turns a recording down shows when it is rendered, and not before. The other half may be what
-    the two recordings contain.
+    How far a compressor turns a recording down shows when it is rendered, and not before.
 
     Args:
         chain: The effects.
@@ -194,21 +199,30 @@ def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
         reference: Of the one to sound like.
 
     Returns:
-        The table, with another make-up gain where the chain has one.
+        The table, with another make-up gain where the chain has one; it may leave the chain's range, but not the
+        effect's.
     """
     table = tuple(settings)
     index = next((i for i, row in enumerate(table) if row.parameter == "makeup_db"), None)
     if index is None or not heard.samples.any() or reference.level_db <= NO_LEVEL_DB:
         return table
+    row = table[index]
+    effect = chain.effects[chain.labels.index(row.effect)]
+    widest = next(p for p in effect.widest() if p.name == row.parameter)
     process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
     missing_db = reference.level_db - _level_db(Excerpt(process(heard.samples), heard.sample_rate))
-    row = table[index]
-    gain_db = min(max(row.value + LEVEL_SHARE * missing_db, row.minimum), row.maximum)
+    gain_db = min(max(row.value + missing_db, widest.minimum), widest.maximum)
     return (*table[:index], replace(row, value=round(gain_db, 3)), *table[index + 1 :])
 
 
 def _level_db(x: Excerpt) -> float:
-    return 10 * math.log10(float(np.square(_sounding(x), dtype=np.float64).mean()) + SILENCE)
+    """Measure how loud it is where something sounds, gated as loudness meters gate."""
+    power = _frame_powers(x)
+    sounding = power[power > FRAME_FLOOR]
+    if not len(sounding):
+        return 10 * math.log10(float(power.mean()) + SILENCE)
+    loud = sounding[sounding > sounding.mean() * 10 ** (-GATE_DB / 10)]
+    return 10 * math.log10(float(loud.mean()))
 
 
 def _sounding(x: Excerpt) -> Samples:
@@ -241,18 +255,33 @@ def noise_floor_db(x: Excerpt) -> float:
 
 
 def _range_db(x: Excerpt) -> float:
-    low, high = np.percentile(_levels_db(x), (FLOOR_PERCENTILE, LOUD_PERCENTILE))
+    """Measure how far loud moments are above soft ones; gated, for how long pauses are tells of what is said.
+
+    Source:
+        EBU Tech 3342: the range from the 10th to the 95th percentile above a gate 20 dB below the mean.
+    """
+    power = _frame_powers(x)
+    sounding = power[power > FRAME_FLOOR]
+    if not len(sounding):
+        return 0.0
+    levels_db = 10 * np.log10(sounding[sounding > sounding.mean() * 10 ** (-RANGE_GATE_DB / 10)])
+    low, high = np.percentile(levels_db, (FLOOR_PERCENTILE, LOUD_PERCENTILE))
     return float(high - low)
 
 
 def _levels_db(x: Excerpt) -> "np.typing.NDArray[np.float64]":
+    power = _frame_powers(x)
+    sounding = power[power > SILENCE]
+    return np.asarray(10 * np.log10(sounding if len(sounding) else [SILENCE]))
+
+
+def _frame_powers(x: Excerpt) -> "np.typing.NDArray[np.float64]":
+    """Measure the mean power of the channels that sound, moment by moment."""
     samples = _sounding(x)
     length = min(round(FRAME_SECONDS * x.sample_rate), samples.shape[1])
     count = samples.shape[1] // length
     frames = samples[:, : count * length].reshape(len(samples), count, length)
-    power = np.square(frames, dtype=np.float64).mean(axis=(0, 2))
-    sounding = power[power > SILENCE]
-    return np.asarray(10 * np.log10(sounding if len(sounding) else [SILENCE]))
+    return np.asarray(np.square(frames, dtype=np.float64).mean(axis=(0, 2)))
 
 
 def _crest_db(x: Excerpt) -> float:

@@ -319,7 +319,11 @@ def _studio_eq() -> Effect:
 
 def _studio_compressor() -> Effect:
     return Compressor().restrict(
-        threshold_db=(-60.0, 0.0), ratio=(1.0, 20.0), attack_ms=(0.5, 200.0), release_ms=(5.0, 2000.0)
+        threshold_db=(-60.0, 0.0),
+        ratio=(1.0, 20.0),
+        attack_ms=(0.5, 200.0),
+        release_ms=(5.0, 2000.0),
+        makeup_db=(-24.0, 24.0),
     )
 
 

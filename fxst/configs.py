@@ -128,7 +128,9 @@ class StyleConfig:
     )
     lessons: int = option(
         2000,
-        "With the recipe passages: batches that are listened to, and learned from, before any is rendered; 0 for none.",
+        "With the recipe passages: batches that are listened to once and kept in the run's folder, 3 MB each; all "
+        "learning is from them, first from what is known of them, then through their sound. With 0 every step has a "
+        "new batch, and the ear learns as well.",
         minimum=0,
     )
     study_epochs: int = option(20, "With the recipe passages: how often those are gone through.", minimum=1)
@@ -212,6 +214,12 @@ class ApplyConfig:
         metavar="FILE",
     )
     model: str = option("studio", "A shipped model's name, or a model's folder.", flags=("--model", "-m"))
+    refine: bool = option(
+        False,
+        "Move the settings on, by gradient, until an excerpt is heard as the model expects it to be; takes seconds.",
+        flags=("--refine",),
+    )
+    refine_steps: int = option(25, "With --refine: steps at most; it ends earlier when nothing is gained.", minimum=1)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs; the effects run on the CPU.")
     amount: tuple[str, ...] = option(
         (),
@@ -426,6 +434,11 @@ class EvalConfig:
         "Show every model once more, as NAME@proxy: the shipped proxies of its effects render its settings. They are "
         "of 24000 Hz.",
         flags=("--through-proxies",),
+    )
+    refined: bool = option(
+        False,
+        "Show every model that can refine once more, as NAME@refined, as `fxst apply --refine` uses it.",
+        flags=("--refined",),
     )
     limit: int | None = option(
         None,

@@ -34,6 +34,9 @@ _MOST_CHANNELS: Final = 1024
 CAUTION: Final = "caution"
 """Where a table says that less was done than a model chose."""
 
+REFINED: Final = "refined"
+"""Where a table says what refining gained."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -100,6 +103,13 @@ class StyleTransfer:
         return told if isinstance(told, dict) else {}
 
     @property
+    def refines(self) -> bool:
+        """Whether it can refine what it chose."""
+        from fxst.models.studio import StudioModel
+
+        return isinstance(self._checkpoint.model, StudioModel) and self.chain.differentiable
+
+    @property
     def chain(self) -> Chain:
         """The effects that the model sets."""
         return self._checkpoint.chain
@@ -113,6 +123,7 @@ class StyleTransfer:
         reference_sample_rate: int | None = None,
         amount: float | Mapping[str, float] = 1.0,
         linked: bool | None = None,
+        refine: int = 0,
     ) -> Result:
         """Make a recording sound as if it had been produced like another one.
 
@@ -124,6 +135,7 @@ class StyleTransfer:
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
             linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
                 the model's chain says, which is alike unless you made it otherwise.
+            refine: In how many steps at most the settings are refined; 0 for none. Takes seconds.
 
         Shape:
             audio, reference: `(channels, time)` or `(time,)`, each on its own; result: as audio.
@@ -133,7 +145,7 @@ class StyleTransfer:
             SettingsError: An amount is out of range, or its effect is not in the chain.
         """
         heard, settings = self._hear_and_choose(
-            audio, reference, sample_rate, reference_sample_rate, amount=amount, linked=linked
+            audio, reference, sample_rate, reference_sample_rate, amount=amount, linked=linked, refine=refine
         )
         remarks = remarks_on(heard, "audio") + caution_of(settings)
         return Result(render(audio, settings, sample_rate=sample_rate), settings, remarks)
@@ -147,6 +159,7 @@ class StyleTransfer:
         reference_sample_rate: int | None = None,
         amount: float | Mapping[str, float] = 1.0,
         linked: bool | None = None,
+        refine: int = 0,
     ) -> Table:
         """Choose the settings that `apply` would, and render nothing.
 
@@ -158,6 +171,7 @@ class StyleTransfer:
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
             linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
                 the model's chain says, which is alike unless you made it otherwise.
+            refine: In how many steps at most the settings are refined; 0 for none. Takes seconds.
 
         Shape:
             audio, reference: `(channels, time)` or `(time,)`, each on its own.
@@ -167,7 +181,7 @@ class StyleTransfer:
             SettingsError: An amount is out of range, or its effect is not in the chain.
         """
         return self._hear_and_choose(
-            audio, reference, sample_rate, reference_sample_rate, amount=amount, linked=linked
+            audio, reference, sample_rate, reference_sample_rate, amount=amount, linked=linked, refine=refine
         )[1]
 
     def render(self, audio: Any, settings: Sequence[Setting], *, sample_rate: int) -> Samples:
@@ -213,6 +227,7 @@ class StyleTransfer:
         *,
         amount: float | Mapping[str, float] = 1.0,
         linked: bool | None = None,
+        refine: int = 0,
     ) -> Table:
         """Choose the settings that bring one recording to another, from what was heard of both.
 
@@ -226,6 +241,7 @@ class StyleTransfer:
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
             linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
                 the model's chain says, which is alike unless you made it otherwise.
+            refine: In how many steps at most the settings are refined; 0 for none. Takes seconds.
 
         Raises:
             AudioError: The reference is silent.
@@ -236,6 +252,7 @@ class StyleTransfer:
 
         from fxst.listening import one_thread
         from fxst.models.studio import StudioModel
+        from fxst.refinement import refined
 
         if isinstance(reference, StyleProfile):
             check_model(reference, self.name, self.sha256)
@@ -251,15 +268,18 @@ class StyleTransfer:
         if goal is None:
             raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
         chain = self.chain if linked is None else self.chain.linked(linked)
+        model = self._checkpoint.model
+        if refine and not self.refines:
+            raise SettingsError(f"The model {self.name} does not know what to expect, and cannot refine: use studio.")
         made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}
         confidence: dict[str, float] = {}
         if heard.statistics is None:
             rows = chain.defaults()
-            if isinstance(self._checkpoint.model, StudioModel):  # it can leave a recording as it is
+            if isinstance(model, StudioModel):  # it can leave a recording as it is
                 rows = chain.at_amount(rows, 0.0)
         else:
             with torch.inference_mode(), one_thread():
-                decision = self._checkpoint.model.decide(heard.statistics[None], goal[None])
+                decision = model.decide(heard.statistics[None], goal[None])
             knobs = decision.knobs[0].cpu()
             if decision.wanted is None:
                 rows = chain.settings(knobs)
@@ -269,6 +289,13 @@ class StyleTransfer:
                 away = [label for label, effect in effects if effect.switched and sure[label] < 0.5]
                 rows = chain.settings(knobs, out_of_the_way=away)
                 rows = levelled(chain, rows, heard.excerpt, reference.traits)
+                if refine:
+                    assert isinstance(model, StudioModel), "none other refines"
+                    with one_thread():
+                        better = refined(model, chain, rows, heard.excerpt, goal, steps=refine)
+                    rows, made_by[REFINED] = better.settings, better.remark
+                    # How loud it is where something sounds, the reference tells better than what is expected.
+                    rows = levelled(chain, rows, heard.excerpt, reference.traits)
                 trial = cautious(chain, rows, heard.excerpt, reference.traits)
                 rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
                 if trial.amount < 1:
@@ -309,6 +336,7 @@ class StyleTransfer:
         *,
         amount: float | Mapping[str, float],
         linked: bool | None,
+        refine: int,
     ) -> "tuple[Heard, Table]":
         blocks = _blocks(_samples(audio, "audio"))
         goal: Heard | StyleProfile
@@ -318,7 +346,7 @@ class StyleTransfer:
             reference_blocks = _blocks(_samples(reference, "reference"))
             heard = self.hear(blocks, sample_rate=sample_rate)
             goal = self.hear(reference_blocks, sample_rate=reference_sample_rate or sample_rate)
-        return heard, self.choose(heard, goal, amount=amount, linked=linked)
+        return heard, self.choose(heard, goal, amount=amount, linked=linked, refine=refine)
 
 
 def render(audio: Any, table: Table, *, sample_rate: int) -> Samples:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from fxst import staging, styles, tables
 from fxst.amounts import parse_amounts
@@ -182,6 +182,7 @@ class _StyleRecipe:
     def __init__(self, config: ApplyConfig) -> None:
         self._goals = goals_of(config)
         self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
+        self._refine = config.refine_steps if config.refine else 0
         # Before torch is loaded, which takes seconds.
         self._profiles = {goal.path: styles.read(goal.path) for goal in self._goals if goal.is_profile}
         for goal in self._goals:
@@ -230,5 +231,6 @@ class _StyleRecipe:
     def choose(self, job: Job, progress: Progress | None) -> tuple[Table, tuple[str, ...], float]:
         heard, remarks = hear_file(self._style, job.input, "input", progress, share=_LISTENING_SHARE)
         names = {"input": job.input.name, **told_of(self._goals)}
-        table = self._style.choose(heard, self._goal, names, amount=self._amount, linked=self._linked)
+        how: dict[str, Any] = {"amount": self._amount, "linked": self._linked, "refine": self._refine}
+        table = self._style.choose(heard, self._goal, names, **how)
         return table, remarks + self._remarks + caution_of(table), 1 - _LISTENING_SHARE

@@ -12,7 +12,7 @@ from fxst import audio
 from fxst.audio import Samples
 from fxst.chain import Chain
 from fxst.data import sox
-from fxst.data.corruption import Dynamics, draw_compressor, draw_expander, draw_frequency_corruption
+from fxst.data.corruption import HIGHEST, Dynamics, draw_compressor, draw_expander, draw_frequency_corruption
 from fxst.data.manifest import Dataset
 from fxst.effects import ParametricEQ
 from fxst.errors import SettingsError
@@ -30,13 +30,19 @@ EXPANDED: Final = 0.10
 COMPRESSED: Final = 0.75
 """How often the published evaluation equalises and expands an input, and compresses a target."""
 
-SPEED: Final = (0.85, 1.18)
+SPEED: Final = (0.72, 1.35)
 """How fast a passage is played in training: other voices, and other instruments, for there are few."""
 
 GAINS_DB: Final = (-14.0, 8.0)
 """By how much levels differ from the published evaluation's, which are all the same."""
 
-AUGMENTED: Final = 0.5
+COLOUR_DB: Final = 8.0
+"""By how much each band of a voice's colour is changed at most."""
+
+VOICE_SHARE: Final = 0.35
+"""The power with which the number of a voice's clips tells how often it comes."""
+
+AUGMENTED: Final = 0.85
 REGAINED: Final = 0.3
 """How often speed and colour are changed, and how often the level."""
 
@@ -123,8 +129,8 @@ def _passage(dataset: Dataset, split: str, *, clips: int, augment: bool, rng: np
             f"The dataset {str(dataset.folder)!r} has no speaker with two clips in its {split} split; build it from "
             "more speakers, or of shorter clips."
         )
-    # Speakers with more clips come more often, but less than in proportion, so that no voice takes over.
-    weights = np.sqrt([len(mine) for mine in speakers])
+    # Speakers with more clips come more often, but far less than in proportion, so that no voice takes over.
+    weights = np.array([len(mine) for mine in speakers]) ** VOICE_SHARE
     mine = speakers[rng.choice(len(speakers), p=weights / weights.sum())]
     speed = round(float(rng.uniform(*SPEED)), 3) if augment and rng.random() < AUGMENTED else 1.0
     needed = int(np.ceil(2 * clips * speed))
@@ -303,11 +309,15 @@ def _curve(sections: sox.Sections, rate: int) -> Array:
 
 def _coloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:
     """Give a voice another colour, as another microphone would."""
-    shelves = [
-        sox.bass(rng.uniform(80, 600), rng.uniform(-6, 6), sample_rate=rate),
-        sox.treble(rng.uniform(1500, 8000), rng.uniform(-6, 6), sample_rate=rate),
+    highest = HIGHEST * rate / 2
+    bands = [
+        sox.bass(rng.uniform(80, 600), rng.uniform(-COLOUR_DB, COLOUR_DB), sample_rate=rate),
+        sox.treble(rng.uniform(1500, 8000), rng.uniform(-COLOUR_DB, COLOUR_DB), sample_rate=rate),
     ]
-    return sox.filtered(x, np.concatenate(shelves))
+    for _ in range(3):
+        hz = math.exp(rng.uniform(math.log(120), math.log(highest)))
+        bands.append(sox.equalizer(hz, rng.uniform(0.4, 2.5), rng.uniform(-COLOUR_DB, COLOUR_DB), sample_rate=rate))
+    return sox.filtered(x, np.concatenate(bands))
 
 
 def _gain_db(rng: np.random.Generator, augment: bool) -> float:

@@ -51,7 +51,7 @@ class Compressor(Effect):
         Parameter("ratio", 1.0, 20.0, 4.0, ":1", "log"),
         Parameter("attack_ms", 0.1, 200.0, 1.0, "ms", "log"),
         Parameter("release_ms", 5.0, 2000.0, 100.0, "ms", "log"),
-        Parameter("makeup_db", -24.0, 24.0, 0.0, "dB"),
+        Parameter("makeup_db", -48.0, 48.0, 0.0, "dB"),
     )
     linked: bool = True
 

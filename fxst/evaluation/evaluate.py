@@ -36,6 +36,7 @@ OUTPUT: Final = "output"
 """The row of the outputs that a CSV names."""
 
 THROUGH_PROXIES: Final = "@proxy"
+REFINED: Final = "@refined"
 """What the row of a model that renders through proxies is called, after the model's name."""
 
 ALL, NONE = "all", "none"
@@ -169,7 +170,7 @@ def _task(config: EvalConfig) -> Task:
     chain = _chain(config, models) if config.protocol == "chain" and config.data is not None else None
     items, what = _items(config, chain)
     named = _named(config, models)
-    judged = _given(config, items) | {name: applied(model) for name, model in named.items()}
+    judged = _given(config, items) | {name: applied(model) for name, model in named.items()} | _refined(config, named)
     imitated, proxies = _imitated(config, named)
     systems = {INPUT: lambda item: Output(item.input)} | _baselines(config, models, items)
     taken = (systems.keys() & judged.keys()) | (imitated.keys() & judged.keys())
@@ -315,6 +316,18 @@ def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, Sty
             raise SettingsError(f"Two rows would be called {name!r}: leave one model out, or name it by another path.")
         named[name] = model
     return named
+
+
+def _refined(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> dict[str, System]:
+    """Make the rows of models that refine what they chose, where asked for."""
+    if not config.refined:
+        return {}
+    from fxst.refinement import STEPS
+
+    able = {name: model for name, model in named.items() if model.refines}
+    if not able:
+        raise SettingsError("No model was named that can refine what it chose (--refined): name one with -m studio.")
+    return {f"{name}{REFINED}": applied(model, refine=STEPS) for name, model in able.items()}
 
 
 def _imitated(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[dict[str, System], list[str]]:

@@ -34,8 +34,13 @@ System = Callable[[Item], Output]
 """A way of doing the task."""
 
 
-def applied(model: "StyleTransfer") -> System:
-    """Let a model do the task."""
+def applied(model: "StyleTransfer", *, refine: int = 0) -> System:
+    """Let a model do the task.
+
+    Args:
+        model: The model.
+        refine: In how many steps at most its settings are refined; 0 for none.
+    """
 
     def apply(item: Item) -> Output:
         result = model.apply(
@@ -43,6 +48,7 @@ def applied(model: "StyleTransfer") -> System:
             item.reference,
             sample_rate=item.sample_rate,
             reference_sample_rate=item.reference_sample_rate,
+            refine=refine,
         )
         return Output(result.audio, result.settings)
 

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "Ear", "octave_centres"]
+__all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "Ear", "mel_centres", "octave_centres"]
 
 FLOOR: Final = 1e-10
 """Power under which everything is equally silent: -100 dB."""
@@ -80,6 +80,32 @@ class Ear(nn.Module):
         first = 2 * self.learned + 2 * self.picture_bands + self.picture_bands // 2 * len(QUANTILES)
         return slice(first, first + self.spectrum_bands)
 
+    @property
+    def level_features(self) -> slice:
+        """Which features tell how often it is how loud, by power and by peaks."""
+        first = self.spectrum_features.stop
+        return slice(first, first + 2 * len(LEVELS_DB))
+
+    def meters(self, windows: Tensor, *, sample_rate: int) -> tuple[Tensor, Tensor]:
+        """Read those meters that gradients pass through: the features that are the spectrum, and the levels.
+
+        Shape:
+            windows: (N, T), parts of one recording; results: (bands,), (levels,).
+        """
+        bands = _octave_bands(self.spectrum_bands, sample_rate, self.SPECTRUM_SECONDS, windows.device)
+        spectrum = (_powers(windows, self.SPECTRUM_SECONDS, sample_rate).mean(1) @ bands).mean(0)
+        rms, peak = self._levels(windows, sample_rate)
+        levels = torch.cat((_distribution(rms, LEVELS_DB), _distribution(peak, LEVELS_DB)), 1).mean(0)
+        return (spectrum + FLOOR).log10() / 2, 4 * levels
+
+    def _levels(self, windows: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
+        """Measure the power and the peak of each short frame, in dB: (N, frames) each."""
+        length = round(self.LEVEL_SECONDS * sample_rate)
+        count = windows.shape[1] // length
+        frames = windows[:, : count * length].reshape(-1, count, length)
+        rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
+        return rms, 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
+
     def forward(self, windows: Tensor, *, sample_rate: int) -> Tensor:
         """Listen: (N, T) to (N, D)."""
         with torch.no_grad():  # nobody trains what is heard
@@ -93,11 +119,7 @@ class Ear(nn.Module):
         pairs = level.view(*level.shape[:2], -1, 2).mean(-1)
         bands = _octave_bands(self.spectrum_bands, sample_rate, self.SPECTRUM_SECONDS, windows.device)
         spectrum = _powers(windows, self.SPECTRUM_SECONDS, sample_rate).mean(1) @ bands
-        length = round(self.LEVEL_SECONDS * sample_rate)
-        count = windows.shape[1] // length
-        frames = windows[:, : count * length].reshape(-1, count, length)
-        rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
-        peak = 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
+        rms, peak = self._levels(windows, sample_rate)
         changes = [_distribution(rms[:, lag:] - rms[:, :-lag], CHANGES_DB) for lag in self.LAGS]
         wide = level.view(*level.shape[:2], 4, -1).mean(-1).mT  # four wide bands: (N, 4, frames)
         changes += [_distribution(wide[..., lag:] - wide[..., :-lag], CHANGES_DB).flatten(1) for lag in (1, 4)]
@@ -123,12 +145,13 @@ class Ear(nn.Module):
         Shape:
             input, reference: (B, D); results: (B, n_features), and the last (B, 1).
         """
-        heard, wanted = self._features(input), self._features(reference)
+        heard, wanted = self.features(input), self.features(reference)
         # A band that one of the two cannot hold says nothing of how it was produced.
         shared = self._shared(24_000 * 2 ** torch.minimum(input[:, -1:], reference[:, -1:]))
         return heard, (wanted - heard) * shared, shared, input[:, -1:]
 
-    def _features(self, statistics: Tensor) -> Tensor:
+    def features(self, statistics: Tensor) -> Tensor:
+        """Turn statistics into features, in the units in which they are compared: (B, D) to (B, n_features)."""
         parts = torch.split(statistics, self.sizes, 1)
         learned, learned_sq, level, level_sq, distribution, spectrum, levels, changes, rate = parts
         quantiles = _quantiles(distribution.reshape(len(distribution), -1, len(LEVELS_DB)))
@@ -150,7 +173,7 @@ class Ear(nn.Module):
     def _shared(self, sample_rate: Tensor) -> Tensor:
         """Tell which features a recording of this sample rate has: (B, 1) to (B, n_features) of 0 and 1."""
         edge = BANDWIDTH * sample_rate / 2
-        mel = _mel_centres(self.picture_bands).to(sample_rate)
+        mel = mel_centres(self.picture_bands).to(sample_rate)
         pairs, octaves = mel.view(-1, 2).amax(1), octave_centres(self.spectrum_bands).to(sample_rate)
 
         def within(hz: Tensor) -> Tensor:
@@ -194,26 +217,27 @@ def _deviation(mean: Tensor, mean_square: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _mel_centres(bands: int) -> Tensor:
+def mel_centres(bands: int) -> Tensor:
     """Return frequencies that are equally far from each other on the mel scale: (bands,), in Hz."""
     low, high = (2595 * math.log10(1 + hz / 700) for hz in (LOWEST_HZ, HIGHEST_HZ))
-    return 700 * (10 ** (torch.linspace(low, high, bands, dtype=torch.float64) / 2595) - 1)
+    return 700 * (10 ** (torch.linspace(low, high, bands, dtype=torch.float64, device="cpu") / 2595) - 1)
 
 
 @lru_cache(maxsize=8)
 def octave_centres(bands: int) -> Tensor:
     """Return where the bands of a long-term spectrum lie, equally far from each other in octaves: (bands,), in Hz."""
-    return torch.logspace(math.log10(LOWEST_HZ), math.log10(HIGHEST_HZ), bands, dtype=torch.float64)
+    return torch.logspace(math.log10(LOWEST_HZ), math.log10(HIGHEST_HZ), bands, dtype=torch.float64, device="cpu")
 
 
 @lru_cache(maxsize=32)
 def _mel_bands(bands: int, sample_rate: int, seconds: float, device: torch.device) -> Tensor:
-    return _triangles(_mel_centres(bands), sample_rate, seconds).to(device)
+    return _triangles(mel_centres(bands), sample_rate, seconds).to(device)
 
 
 @lru_cache(maxsize=32)
 def _octave_bands(bands: int, sample_rate: int, seconds: float, device: torch.device) -> Tensor:
-    return _triangles(octave_centres(bands), sample_rate, seconds).to(device)
+    with torch.inference_mode(False):  # they are kept, and gradients may pass through them later
+        return _triangles(octave_centres(bands), sample_rate, seconds).to(device)
 
 
 def _triangles(centres: Tensor, sample_rate: int, seconds: float) -> Tensor:

@@ -1,17 +1,18 @@
 """The studio's model: hears recordings of any sample rate, compares them, and sets a whole chain of effects."""
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxst.models.ear import FLOOR, Ear, octave_centres
+from fxst.models.ear import FLOOR, QUANTILES, Ear, mel_centres, octave_centres
 from fxst.models.sizes import from_plain
 from fxst.models.style import Decision
 
-__all__ = ["CENTRE_HZ", "Fitter", "StudioModel", "StudioModelConfig", "centred"]
+__all__ = ["CENTRE_HZ", "Expected", "Fitter", "StudioModel", "StudioModelConfig", "centred"]
 
 DROPPED: Final = 0.1
 """Which share of features a controller does without, at random, while it learns."""
@@ -42,6 +43,7 @@ class StudioModelConfig:
         channels: Channels of the CNN's layers.
         hidden: Widths of the controller's hidden layers.
         fitter_width: Width of the layers that fit an equaliser to a curve.
+        band_channels: Channels of the layers that judge what an equaliser should do, band by band.
     """
 
     n_knobs: int
@@ -55,6 +57,7 @@ class StudioModelConfig:
     channels: tuple[int, ...] = (16, 32, 48, 64)
     hidden: tuple[int, ...] = (512, 384, 256)
     fitter_width: int = 384
+    band_channels: int = 48
 
     def to_dict(self) -> dict[str, Any]:
         """Write the sizes as plain data."""
@@ -77,6 +80,18 @@ class StudioModelConfig:
         return config
 
 
+class Expected(NamedTuple):
+    """What a target is expected to be heard as.
+
+    Shape:
+        spectrum, shared: (B, bands), in units of 20 dB, and which bands both recordings have; levels: (B, levels).
+    """
+
+    spectrum: Tensor
+    levels: Tensor
+    shared: Tensor
+
+
 class StudioModel(nn.Module):
     """An ear that hears a recording as statistics, and a controller that compares two of them.
 
@@ -91,7 +106,8 @@ class StudioModel(nn.Module):
         super().__init__()
         self.config = config
         self.ear = Ear(config.picture_bands, config.spectrum_bands, config.channels)
-        self.controller = _Controller(self.ear.n_features, self.ear.spectrum_features, config)
+        self.controller = _Controller(self.ear, config)
+        self.expectation = _Expectation(self.ear, config.band_channels)
 
     def listening_rate(self, sample_rate: int) -> int:
         """Tell at which rate a recording is heard: its own, from a telephone's up to what reaches beyond hearing."""
@@ -117,6 +133,15 @@ class StudioModel(nn.Module):
             input, reference: (B, D).
         """
         result: Decision = self.controller(*self.ear.compare(input, reference))
+        return result
+
+    def expect(self, input: Tensor, reference: Tensor) -> Expected:  # noqa: A002
+        """Tell what an input is expected to be heard as, once it is produced like a reference.
+
+        Shape:
+            input, reference: (B, D).
+        """
+        result: Expected = self.expectation(*self.ear.compare(input, reference))
         return result
 
 
@@ -147,6 +172,118 @@ class Fitter(nn.Module):
         return logits
 
 
+class _Bands(nn.Module):
+    """Judges band by band what an equaliser should do, beside what the long-term spectra differ by.
+
+    Layers that run along frequency see in each band what was heard there and around it: a bell is a bell wherever it
+    lies, and need not be learned for each band and each voice anew. Of the whole they are told by what a hidden layer
+    of the controller makes of it (feature-wise scales and shifts).
+
+    Source:
+        E. Perez et al., "FiLM: Visual reasoning with a general conditioning layer", AAAI 2018.
+    """
+
+    DILATIONS = (1, 2, 4, 8, 1)
+    WIDTH = 5
+
+    def __init__(self, ear: Ear, hidden: int, channels: int) -> None:
+        super().__init__()
+        octaves = ear.octave_centres.log2()
+        mel = mel_centres(ear.picture_bands).log2()
+        self.wm: Tensor
+        self.wp: Tensor
+        self.pos: Tensor
+        # What is heard at other frequencies is read off at those of the spectrum.
+        self.register_buffer("wm", _interpolation(mel, octaves))
+        self.register_buffer("wp", _interpolation(mel.view(-1, 2).mean(1), octaves))
+        along = torch.linspace(-1, 1, len(octaves), device=octaves.device)
+        turn = torch.linspace(0, 2 * math.pi, len(octaves), device=octaves.device)
+        self.register_buffer("pos", torch.stack((torch.ones_like(along), along, turn.sin(), turn.cos())))
+        self.sizes = [
+            2 * ear.learned,
+            ear.picture_bands,
+            ear.picture_bands,
+            ear.picture_bands // 2 * len(QUANTILES),
+            ear.spectrum_bands,
+        ]
+        planes = 2 * (3 + len(QUANTILES)) + 1 + len(self.pos)
+        self.inp = nn.Conv1d(planes, channels, self.WIDTH, padding="same")
+        self.film = nn.Linear(hidden, 2 * channels)
+        self.conv = nn.ModuleList(
+            nn.Conv1d(channels, channels, self.WIDTH, padding="same", dilation=dilation) for dilation in self.DILATIONS
+        )
+        self.out = nn.Conv1d(channels, 1, self.WIDTH, padding="same")
+        for layer in (self.film, self.out):
+            nn.init.zeros_(layer.weight)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, hidden: Tensor) -> Tensor:
+        """Give the correction: (B, bands), in units of 20 dB.
+
+        Shape:
+            heard, difference: (B, n_features); shared: (B, bands); hidden: (B, H).
+        """
+        position = self.pos.expand(len(heard), -1, -1)
+        x = torch.cat((self._planes(heard), self._planes(difference), shared[:, None], position), 1)
+        scale, shift = self.film(hidden)[:, :, None].chunk(2, 1)
+        y = F.relu(self.inp(x)) * (1 + scale) + shift
+        for conv in self.conv:
+            y = y + F.relu(conv(y))
+        result: Tensor = self.out(y)[:, 0]
+        return result
+
+    def _planes(self, features: Tensor) -> Tensor:
+        """Lay out along frequency what features tell of bands: (B, n_features) to (B, planes, bands)."""
+        whole = sum(self.sizes)
+        _, level, deviation, quantiles, spectrum = torch.split(features[:, :whole], self.sizes, 1)
+        rows = quantiles.view(len(features), -1, len(QUANTILES)).mT @ self.wp
+        return torch.cat(((level @ self.wm)[:, None], (deviation @ self.wm)[:, None], rows, spectrum[:, None]), 1)
+
+
+def _interpolation(source: Tensor, target: Tensor) -> Tensor:
+    """Make a matrix that reads a line through points at `source` off at `target`: (S, T); its ends go on level."""
+    after = torch.searchsorted(source, target).clamp(1, len(source) - 1)
+    share = ((target - source[after - 1]) / (source[after] - source[after - 1])).clamp(0, 1)
+    column = torch.arange(len(target), device=target.device)
+    matrix = source.new_zeros(len(source), len(target))
+    matrix[after - 1, column] = 1 - share
+    matrix[after, column] = share
+    return matrix.float()
+
+
+class _Expectation(nn.Module):
+    """Expects what an input would be heard as, were it produced like a reference: of its own content, in their style.
+
+    It sees what meters show, and nothing that a CNN learned; so it is good for an ear that learns on.
+    """
+
+    HIDDEN = 128
+
+    def __init__(self, ear: Ear, channels: int) -> None:
+        super().__init__()
+        self.spectrum = ear.spectrum_features
+        self.moves = slice(self.spectrum.stop, ear.n_features)
+        self.levels = ear.level_features
+        width = ear.n_features - self.spectrum.stop
+        self.hidden = nn.Sequential(
+            nn.Linear(2 * width, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU()
+        )
+        self.bands = _Bands(ear, self.HIDDEN, channels)
+        self.heeded = nn.Parameter(torch.full((ear.spectrum_bands,), 0.6))
+        self.followed = nn.Parameter(torch.full((self.levels.stop - self.levels.start,), 0.7))
+        self.correction = nn.Linear(self.HIDDEN, self.levels.stop - self.levels.start)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)
+
+    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor) -> Expected:
+        hidden = self.hidden(torch.cat((heard[:, self.moves], difference[:, self.moves]), 1))
+        both = shared[:, self.spectrum]
+        change = self.heeded * difference[:, self.spectrum] + self.bands(heard, difference, both, hidden)
+        levels = heard[:, self.levels] + self.followed * difference[:, self.levels] + self.correction(hidden)
+        return Expected(heard[:, self.spectrum] + change * both, levels, both)
+
+
 class _Controller(nn.Module):
     """An MLP with ReLU from what was heard, and what differs, to knobs by a sigmoid.
 
@@ -155,9 +292,9 @@ class _Controller(nn.Module):
     what level is missing behind it is known from the two spectra, and a gain begins there.
     """
 
-    def __init__(self, n_features: int, spectrum: slice, config: StudioModelConfig) -> None:
+    def __init__(self, ear: Ear, config: StudioModelConfig) -> None:
         super().__init__()
-        self.spectrum = spectrum
+        n_features, self.spectrum = ear.n_features, ear.spectrum_features
         self.gain_knob, self.gain_db = config.gain_knob - config.n_curve_knobs, config.gain_db
         self.scale = _Scale(2 * n_features)
         layers: list[nn.Module] = []
@@ -167,14 +304,13 @@ class _Controller(nn.Module):
             width = size
         self.hidden = nn.Sequential(*layers)
         self.heeded = nn.Parameter(torch.full((config.spectrum_bands,), 0.6))
-        self.correction = nn.Linear(width, config.spectrum_bands)
+        self.bands = _Bands(ear, width, config.band_channels)
         self.fitter = Fitter(config.spectrum_bands, config.n_curve_knobs, config.fitter_width)
         self.rest = nn.Sequential(nn.Linear(width + config.spectrum_bands + 2, width), nn.ReLU())
         self.out = nn.Linear(width, config.n_knobs - config.n_curve_knobs + config.n_effects)
         self.n_effects = config.n_effects
         nn.init.normal_(self.out.weight, std=0.01)
-        for layer in (self.out.bias, self.correction.weight, self.correction.bias):
-            nn.init.zeros_(layer)
+        nn.init.zeros_(self.out.bias)
 
     def begin(self, knobs: Tensor) -> None:
         """Set where training begins.
@@ -193,7 +329,7 @@ class _Controller(nn.Module):
         hidden = F.dropout(self.hidden(features), DROPPED, self.training)
         both = shared[:, self.spectrum]
         spectrum, more = heard[:, self.spectrum], difference[:, self.spectrum]
-        curve = centred(self.heeded * more + self.correction(hidden), both)
+        curve = centred(self.heeded * more + self.bands(heard, difference, both, hidden), both)
         level = _level(spectrum + curve, both)
         missing = _level(spectrum + more, both) - level
         out = self.out(self.rest(torch.cat((hidden, curve, level, missing), 1)))

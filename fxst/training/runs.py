@@ -345,7 +345,7 @@ def _begin(config: Config, folder: Path) -> Path:
         if not config.resume:
             leftovers = {path.name for path in folder.iterdir()} if folder.exists() else set()
             # A run that ended before its first checkpoint leaves nothing that anyone would miss.
-            if last.is_file() or not leftovers <= {"config.json", "logs", "checkpoints"}:
+            if last.is_file() or not leftovers <= {"config.json", "lessons", "logs", "checkpoints"}:
                 raise ModelError(
                     f"{folder} is not empty; continue its run with --resume, or name another folder with -o."
                 )

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,14 @@ from fxst.errors import ModelError, SettingsError
 from fxst.models import checkpoint
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.training import runs
-from fxst.training.study import STUDY, STUDY_RATE, Lesson, hear_lessons, statistics, study, teach_fitter, told_loss
+from fxst.training.lessons import (
+    REVERB_LEAD_SECONDS,
+    REVERB_SECTION_SECONDS,
+    Examples,
+    Lessons,
+    hear,
+)
+from fxst.training.study import CURVE_WEIGHT, STUDY, STUDY_RATE, study, teach_expectation, teach_fitter, told_loss
 
 __all__ = ["StudioLoss", "StudioModule", "render_wanted", "train"]
 
@@ -29,13 +36,6 @@ log = logging.getLogger(__name__)
 PUBLISHED_SHARE: Final = 0.75
 """How often a batch's styles are those of the published evaluation; else the chain's own."""
 
-SECTION_SECONDS: Final = 1.0
-LEAD_SECONDS: Final = 0.25
-REVERB_SECTION_SECONDS: Final = 0.75
-REVERB_LEAD_SECONDS: Final = 0.75
-"""What is compared of each example, and what is rendered before it: there filters and followers settle, and the sound
-gathers that a reverb still holds."""
-
 EXAMPLES_OF_A_PASSAGE: Final = 2 * WAYS
 
 SHORT_SHARE: Final = 0.4
@@ -43,14 +43,14 @@ SHORT_SHARE: Final = 0.4
 
 TYPICAL_RMS: Final = 0.04
 
-STEP_SHARES: Final = {
-    "controller.hidden.0": 0.25,
-    "controller.out": 0.3,
-    "controller.correction": 0.3,
-    "controller.fitter": 0.1,
-}
-"""Layers whose weights take smaller steps: many inputs that move together would move every band by a decibel a step;
-and the fitter has learned before."""
+STEP_SHARES: Final = {"controller.hidden.0": 0.6, "controller.out": 0.65}
+"""Layers whose weights take smaller steps: many inputs that move together would move every band by a decibel a step."""
+
+TOLD_WEIGHTS: Final = {"curve_db": CURVE_WEIGHT / 20, "wanted": 0.3, "knobs": 0.1}
+"""What is known of examples, beside their sound. Knobs count little: many are of SoX's compressors, which are not ours.
+Curves count fully: left to the sound alone, the rest of the chain comes to rely on curves that are no curves."""
+
+EXPECTATION_EPOCHS: Final = 5
 
 FIRST_VALUES: Final = {"threshold_db": -36.0, "ratio": 2.5, "attack_ms": 50.0, "release_ms": 300.0}
 
@@ -156,45 +156,33 @@ class StudioModule(runs.TrainingModule):
         told = [effect.name != "parametric_eq" for effect in chain.effects for p in effect.parameters if not p.constant]
         self.told = torch.tensor(told)  # bands can take each other's place: where they were says little
 
-    def measure(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def measure(self, batch: Examples | tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Return the losses of a batch; of validation batches also what doing nothing leaves, by the average weights.
 
-        Shape:
-            batch: inputs and targets (n, WAYS, 2, T), wanted (n, WAYS, E), knobs (n, WAYS, P), curves (n, WAYS, bands),
-            where each example's section begins (n * WAYS * 2,) on [0, 1], and the sample rate ().
+        Args:
+            batch: Examples that were heard, or productions to hear, as `fxst.training.lessons` has them.
         """
         if self.training:  # what is dropped at random depends on the step alone, so that resuming is exact
             torch.manual_seed((1_000_003 * self.config.seed + self.global_step) % 2**63)
-        inputs, targets, wanted, hidden, curves, at, rate = batch
-        sample_rate = int(rate)
         model: StudioModel = self.model if self.training else self.average
-        time = inputs.shape[3]
-        heard, produced = statistics(model, inputs, targets, sample_rate)
-        twice = (known.repeat_interleave(2, 1).flatten(0, 1) for known in (curves, hidden, wanted))
-        # A target's other half is the reference.
-        lesson = Lesson(heard.flatten(0, 2), produced.flip(2).flatten(0, 2), *twice)
-        of_told, decided, told = told_loss(model, lesson, self.told)
-        knobs, true_wanted = decided.knobs, lesson.wanted
-        published = bool(wanted[..., 0].isnan().all())
-        seconds = (LEAD_SECONDS, SECTION_SECONDS) if published else (REVERB_LEAD_SECONDS, REVERB_SECTION_SECONDS)
-        lead, length = (round(part * sample_rate) for part in seconds)
-        starts = (at * (time - lead - length)).long().tolist()
-        x, target = (_sections(y.flatten(0, 2), starts, lead + length) for y in (inputs, targets))
+        examples = batch if isinstance(batch, Examples) else hear(model, batch)
+        sample_rate, lead = int(examples.sample_rate), int(examples.lead)
+        _, decided, told = told_loss(model, examples.lesson, self.told)
+        x, target, true_wanted = examples.inputs, examples.targets, examples.wanted
         assert decided.wanted is not None
         predicted = decided.wanted > 0
         gates = torch.where(true_wanted.isnan(), predicted, true_wanted > 0) if self.training else predicted
         gates = gates | ~self.switched.to(gates.device)
-        output = render_wanted(self.chain, x[:, None], knobs, gates, sample_rate=sample_rate)[:, 0]
+        output = render_wanted(self.chain, x[:, None], decided.knobs, gates, sample_rate=sample_rate)[:, 0]
         # Every example counts as if its target were as loud as those of the published evaluation.
-        loud = targets.square().mean(-1).sqrt().flatten()
-        scale = (TYPICAL_RMS / loud.clamp_min(1e-6)).clamp(0.02, 50)[:, None]
+        scale = (TYPICAL_RMS / examples.loudness.clamp_min(1e-6)).clamp(0.02, 50)[:, None]
         x, output, target = (scale * y[:, lead:] for y in (x, output, target))
         losses = self.loss(output, target, sample_rate=sample_rate)
 
-        losses["loss"] = losses["loss"] + of_told
+        losses["loss"] = losses["loss"] + sum(weight * told[part] for part, weight in TOLD_WEIGHTS.items())
         if self.training:
             return {**losses, **told}
-        kind = "published" if published else "chain"
+        kind = "published" if examples.published else "chain"
         nothing = self.loss(x, target, sample_rate=sample_rate)["stft"]
         right = (predicted == (true_wanted > 0))[true_wanted.isfinite()].float().mean()
         return {
@@ -209,6 +197,10 @@ class StudioModule(runs.TrainingModule):
         rate = self.config.learning_rate
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
+            if name.startswith(("expectation", "controller.fitter")):
+                continue  # they have learned before
+            if self.config.lessons and name.startswith("ear"):
+                continue  # what was heard with it is kept
             share = next((share for layer, share in STEP_SHARES.items() if name.startswith(layer)), 1.0)
             groups.setdefault(share, []).append(parameter)
         return [{"params": parameters, "lr": share * rate} for share, parameters in groups.items()]
@@ -225,11 +217,6 @@ class StudioModule(runs.TrainingModule):
             self.log(
                 f"val_{kind}_ratio", metrics[f"val_{kind}_stft"] / metrics[f"val_{kind}_input_stft"], prog_bar=True
             )
-
-
-def _sections(x: Tensor, starts: Sequence[int], length: int) -> Tensor:
-    """Cut a section of each row: (B, T) to (B, length)."""
-    return torch.stack([row[start : start + length] for row, start in zip(x, starts, strict=True)])
 
 
 COLUMNS = (
@@ -310,6 +297,8 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
     for number in range(len(datasets)):  # what is missing must not be found out after hundreds of steps
         draw("val", number)
 
+    lessons: list[Lessons] = []
+
     def make() -> StudioModule:
         (gain_knob, gain_db), *_ = gains
         config_of_model = StudioModelConfig(
@@ -323,6 +312,9 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
                 raise ModelError(f"The model {config.begin_with} sets another chain: it cannot be trained further.")
             model.load_state_dict(begun.model.state_dict())
         module = StudioModule(model, chain, config)
+        if config.lessons:
+            ear = copy.deepcopy(model).requires_grad_(False).eval()
+            lessons.append(Lessons(folder / "lessons", ear, draw, STUDY, config.lessons))
         if not config.resume:  # else all of it comes from the checkpoint
             if not config.begin_with:
                 log.info("Teaching the fitter: %d steps.", config.fitter_steps)
@@ -330,23 +322,37 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
                 error_db = teach_fitter(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
                 log.info("It misses its curves by %.2f dB on average.", error_db)
             if config.lessons:
+                shutil.rmtree(folder / "lessons", ignore_errors=True)
                 log.info(
                     "Listening to %d batches, and learning from them %d times.", config.lessons, config.study_epochs
                 )
-                lessons = hear_lessons(model, draw, count=config.lessons, loaders=config.loaders)
+                known = lessons[0].all(config.loaders)
                 loss = study(
                     model,
-                    lessons,
+                    known,
                     told=module.told,
                     epochs=config.study_epochs,
                     learning_rate=STUDY_RATE,
                     seed=config.seed,
                 )
-                log.info("The loss of what is known is %.3f; now through the sound.", loss)
+                log.info("The loss of what is known is %.3f.", loss)
+                error_db = teach_expectation(
+                    model, known, epochs=EXPECTATION_EPOCHS, learning_rate=STUDY_RATE, seed=config.seed
+                )
+                log.info("Spectra are expected with %.2f dB of error; now through the sound.", error_db)
             module.average.load_state_dict(model.state_dict())
         return module
 
-    run = runs.run(config, folder, make, draw, columns=COLUMNS)
+    def batch(split: str, step: int) -> tuple[Tensor, ...]:
+        if not lessons:
+            return draw(split, step)
+        if split == "train":
+            epoch, place = divmod(step, config.lessons)
+            order = np.random.default_rng((config.seed, 3, epoch)).permutation(config.lessons)
+            return lessons[0].get(STUDY, int(order[place]))
+        return lessons[0].get(split, step)
+
+    run = runs.run(config, folder, make, batch, columns=COLUMNS)
     card = run.card(*datasets, gradient="autodiff")
     checkpoint.save(run.folder, run.module.average, chain, sample_rate=datasets[0].sample_rate, card=card)
     run.write_losses(chain.name, CURVES, unit="MR-STFT, of the input's; loss")

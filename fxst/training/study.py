@@ -1,31 +1,31 @@
 """What a studio model learns before it renders: to set an equaliser for a curve, and what is known of examples."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
 
 from fxst.data.productions import random_curve
 from fxst.effects import ParametricEQ
-from fxst.listening import one_thread
 from fxst.models.ear import BANDWIDTH
 from fxst.models.studio import StudioModel, centred
 from fxst.models.style import Decision
+from fxst.training.lessons import Lesson
 
-__all__ = ["STUDY", "STUDY_RATE", "Lesson", "hear_lessons", "statistics", "study", "teach_fitter", "told_loss"]
-
-Draw = Callable[[str, int], tuple[Tensor, ...]]
+__all__ = ["CURVE_WEIGHT", "STUDY", "STUDY_RATE", "study", "teach_expectation", "teach_fitter", "told_loss"]
 
 KNOB_WEIGHT: Final = 1.0
 """Of the error of the knobs that are known, in parts of their ranges."""
 
 CURVE_WEIGHT: Final = 2.0
 """Of the error of the equaliser's curve, in units of 20 dB, beside that of the sound."""
+
+LEVELS_WEIGHT: Final = 0.25
+"""Of the error of the levels that are expected, beside that of the spectrum."""
 
 STUDY: Final = "study"
 STUDY_BATCH: Final = 256
@@ -77,52 +77,6 @@ def teach_fitter(model: StudioModel, eq: ParametricEQ, *, sample_rates: Sequence
     return error_db
 
 
-class Lesson(NamedTuple):
-    """What a model hears of some examples, and what it should say.
-
-    Shape:
-        heard, reference: (B, D); curves: (B, bands); knobs: (B, P) and wanted: (B, E), NaN where nobody can say.
-    """
-
-    heard: Tensor
-    reference: Tensor
-    curves: Tensor
-    knobs: Tensor
-    wanted: Tensor
-
-
-class _Lessons(Dataset[Lesson]):
-    """Lessons by number, each heard when it is asked for."""
-
-    def __init__(self, model: StudioModel, draw: Draw, count: int) -> None:
-        self.model, self.draw, self.count = model, draw, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Lesson:
-        inputs, targets, wanted, knobs, curves, _, rate = self.draw(STUDY, index)
-        with torch.no_grad():
-            heard, produced = statistics(self.model, inputs, targets, int(rate))
-        twice = (known.repeat_interleave(2, 1).flatten(0, 1) for known in (curves, knobs, wanted))
-        return Lesson(heard.flatten(0, 2), produced.flip(2).flatten(0, 2), *twice)
-
-
-def hear_lessons(model: StudioModel, draw: Draw, *, count: int, loaders: int) -> Lesson:
-    """Draw lessons, and hear them.
-
-    Args:
-        model: Who listens.
-        draw: Gives the productions of a split and a number.
-        count: How many batches.
-        loaders: In how many processes; 0 for this one.
-    """
-    with one_thread():
-        loader = DataLoader(_Lessons(model, draw, count), batch_size=None, num_workers=loaders)
-        heard = [Lesson(*(tensor.clone() for tensor in lesson)) for lesson in loader]
-    return Lesson(*(torch.cat(every) for every in zip(*heard, strict=True)))
-
-
 def study(model: StudioModel, lessons: Lesson, *, told: Tensor, epochs: int, learning_rate: float, seed: int) -> float:
     """Learn from what is known of examples, without rendering any: curves, knobs, and which effects are heard.
 
@@ -165,6 +119,42 @@ def study(model: StudioModel, lessons: Lesson, *, told: Tensor, epochs: int, lea
     return recent
 
 
+def teach_expectation(model: StudioModel, lessons: Lesson, *, epochs: int, learning_rate: float, seed: int) -> float:
+    """Teach a model what to expect: of each lesson its target, which is the reference of the passage's other half.
+
+    Args:
+        model: Whose expectation learns.
+        lessons: What to learn from, in pairs of halves.
+        epochs: How often to go through them.
+        learning_rate: At first; it falls along a cosine.
+        seed: Seed of the order.
+
+    Returns:
+        How far the expected spectra are off at the end, in dB on average.
+    """
+    ear, expectation = model.ear, model.expectation
+    optimizer = torch.optim.AdamW(expectation.parameters(), lr=learning_rate, weight_decay=0.01)
+    count = len(lessons.heard)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * max(1, math.ceil(count / STUDY_BATCH)))
+    generator = torch.Generator().manual_seed(seed)
+    recent, steps = 0.0, 0
+    for _ in range(epochs):
+        for rows in torch.split(torch.randperm(count, generator=generator), STUDY_BATCH):
+            expected = model.expect(lessons.heard[rows], lessons.reference[rows])
+            with torch.no_grad():
+                target = ear.features(lessons.reference[rows ^ 1])
+            off = ((expected.spectrum - target[:, ear.spectrum_features]).abs() * expected.shared).sum()
+            spectrum = off / expected.shared.sum().clamp_min(1)
+            loss = spectrum + LEVELS_WEIGHT * F.l1_loss(expected.levels, target[:, ear.level_features])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            steps += 1
+            recent += (20 * spectrum.item() - recent) / min(steps, 20)
+    return recent
+
+
 def told_loss(model: StudioModel, lesson: Lesson, told: Tensor) -> tuple[Tensor, Decision, dict[str, Tensor]]:
     """Measure how far decisions are from what is known: the loss, the decisions, and its parts."""
     decided = model.decide(lesson.heard, lesson.reference)
@@ -178,15 +168,6 @@ def told_loss(model: StudioModel, lesson: Lesson, told: Tensor) -> tuple[Tensor,
     curve = F.l1_loss(decided.curve, centred(lesson.curves, shared))
     loss = CURVE_WEIGHT * curve + 0.1 * said + KNOB_WEIGHT * off
     return loss, decided, {"wanted": said, "knobs": off, "curve_db": 20 * curve}
-
-
-def statistics(model: StudioModel, inputs: Tensor, targets: Tensor, sample_rate: int) -> Tensor:
-    """Hear inputs and targets, (n, WAYS, 2, T) each: (2, n, WAYS, 2, D)."""
-    window = model.window_at(sample_rate)
-    windows = torch.stack((inputs, targets)).unfold(-1, window, window)
-    windows = windows - windows.mean(-1, keepdim=True)
-    heard = model.hear(windows.flatten(0, -2), sample_rate=sample_rate)
-    return heard.view(*windows.shape[:-1], -1).mean(-2)
 
 
 def _values(effect: ParametricEQ, knobs: Tensor) -> dict[str, Tensor]:

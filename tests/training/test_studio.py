@@ -13,12 +13,14 @@ from fxst.chain import CHAINS
 from fxst.configs import DatasetConfig
 from fxst.data import sox
 from fxst.data.build import build
-from fxst.data.productions import CURVE_HZ, WAYS
+from fxst.data.manifest import Dataset
+from fxst.data.productions import CURVE_HZ, WAYS, draw_productions
 from fxst.errors import ModelError, SettingsError
 from fxst.models import checkpoint
 from fxst.models.studio import StudioModel, StudioModelConfig
+from fxst.training.lessons import Lessons, hear
 from fxst.training.studio import StudioLoss, render_wanted
-from fxst.training.study import hear_lessons, study, teach_fitter, told_loss
+from fxst.training.study import study, teach_fitter, told_loss
 
 STUDIO = CHAINS["studio"]
 OPTIONS = ["--recipe", "passages", "--chain", "studio", "--steps", "4", "--validate-every", "2", "--batch", "8"]
@@ -112,7 +114,7 @@ def test_its_model_is_applied_to_any_rate_and_tells_how_sure_it_is(trained, tmp_
 
 def test_a_model_of_another_chain_is_not_trained_further(datasets, tmp_path):
     done = fxst("style", "train", datasets[0], "-o", tmp_path / "run", *OPTIONS, "--begin-with", "eq-comp")
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert "sets another chain" in done.stderr
 
 
@@ -157,6 +159,42 @@ def test_what_cannot_be_trained_is_refused_before_any_step(datasets, tmp_path):
         train(StyleConfig(datasets[0], also=(tmp_path / "none",), **common))
 
 
+def test_a_run_without_lessons_hears_every_batch_anew_and_its_ear_learns(trained, datasets, tmp_path):
+    options = [*OPTIONS, "--lessons", "0", "--begin-with", trained]
+    done = fxst("style", "train", datasets[0], "-o", tmp_path / "run", *options)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run/lessons").exists()
+    before, after = (checkpoint.load(folder).model for folder in (trained, tmp_path / "run"))
+    assert not torch.equal(before.ear.cnn[0].weight, after.ear.cnn[0].weight)
+
+
+def test_lessons_are_kept_as_they_were_heard(datasets, tmp_path):
+    torch.manual_seed(0)
+    config = StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, 0.75, channels=(4, 8), hidden=(8,))
+    model = StudioModel(config).requires_grad_(False)
+    data = Dataset.open(datasets[0])
+
+    def draw(split, number):
+        rng = np.random.default_rng(number)
+        options = {"styles": "published", "passages": 1, "clips": 2, "augment": True, "rng": rng}
+        made = draw_productions([data], "train", STUDIO, **options)
+        at = rng.random(made.inputs[..., 0].size, dtype=np.float32)
+        arrays = (made.inputs, made.targets, made.wanted, made.knobs, made.curves, at, np.array(made.sample_rate))
+        return tuple(map(torch.from_numpy, map(np.asarray, arrays)))
+
+    lessons = Lessons(tmp_path / "kept", model, draw, "study", 2)
+    fresh, kept = hear(model, draw("study", 1)), lessons.get("study", 1)
+    for name, mine, theirs in zip(fresh._fields, fresh, kept, strict=True):
+        if name in ("inputs", "targets"):
+            assert (mine - theirs).abs().max() <= mine.abs().max() / 32767
+        else:
+            assert torch.equal(mine.nan_to_num(-1), theirs.nan_to_num(-1)), name
+    assert torch.equal(lessons.all(loaders=0).heard[-2 * WAYS :], fresh.heard)
+    (path,) = (tmp_path / "kept").glob("study-000001.npz")
+    path.unlink()  # a lost one is heard again
+    assert torch.equal(lessons.get("study", 1).inputs, kept.inputs)
+
+
 def test_a_fitter_learns_from_curves_alone_to_set_an_equaliser():
     torch.manual_seed(0)
     model = StudioModel(
@@ -167,7 +205,7 @@ def test_a_fitter_learns_from_curves_alone_to_set_an_equaliser():
     assert teach_fitter(model, eq, sample_rates=[24_000], steps=300, seed=0) < 0.4 * first
 
 
-def test_what_is_known_of_examples_is_learned_without_rendering_them():
+def test_what_is_known_of_examples_is_learned_without_rendering_them(tmp_path):
     torch.manual_seed(0)
     config = StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, 0.5, channels=(4, 8), hidden=(64,))
     model = StudioModel(config)
@@ -175,7 +213,7 @@ def test_what_is_known_of_examples_is_learned_without_rendering_them():
 
     def draw(_, index):
         # What is darker by 12 dB at its top, and always compressed: to be told from its reference alone.
-        hiss = 0.1 * torch.randn(1, WAYS, 2, 24_000, generator=torch.manual_seed(index))
+        hiss = 0.1 * torch.randn(1, WAYS, 2, 36_000, generator=torch.manual_seed(index))
         dark = torch.from_numpy(sox.filtered(hiss.reshape(4, -1).numpy(), sox.treble(3000, -12, sample_rate=24_000)))
         way = index % 2
         targets = dark.view_as(hiss) if way else hiss
@@ -185,7 +223,7 @@ def test_what_is_known_of_examples_is_learned_without_rendering_them():
         wanted = torch.tensor([torch.nan, way, 0, 0]).expand(1, WAYS, -1)
         return hiss, targets, wanted, knobs, curve, torch.tensor(rng.random(4)), torch.tensor(24_000)
 
-    lessons = hear_lessons(model, draw, count=40, loaders=0)
+    lessons = Lessons(tmp_path, model, draw, "study", 40).all(loaders=0)
     assert len(lessons.heard) == 40 * 2 * WAYS
     told = torch.arange(len(STUDIO.knobs)) >= 30
     before = told_loss(model.eval(), lessons, told)[0].item()
