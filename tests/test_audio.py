@@ -305,6 +305,30 @@ class TestWriter:
         serials = [data[14:18] for data in (*first[-2:], *list(write("other", -NOISE))[-2:])]
         assert len(set(serials)) == 4
 
+    @pytest.mark.parametrize("length", [3000, 7000, 100_000])
+    @pytest.mark.parametrize(
+        ("container", "subtype"),
+        [("WAV", "PCM_16"), ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("CAF", "PCM_16"), ("OGG", "VORBIS"),
+         ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")],
+    )  # fmt: skip
+    def test_tags_of_any_length_leave_the_sound_whole(self, tmp_path, container, subtype, length):
+        names = [
+            "title",
+            "copyright",
+            "software",
+            "artist",
+            "comment",
+            "date",
+            "album",
+            "license",
+            "tracknumber",
+            "genre",
+        ]
+        options = {"format": container, "subtype": subtype, "tags": dict.fromkeys(names, length * "x")}
+        with audio.Writer(tmp_path / "x", **(self.settings | options)) as writer:
+            writer.write(NOISE)
+        assert audio.read(tmp_path / "x")[0].shape[1] >= NOISE.shape[1]
+
     @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
     def test_what_is_taken_out_of_an_ogg_is_not_heard(self, tmp_path, subtype):
         x = np.tile(NOISE, 8)

@@ -26,6 +26,10 @@ _LARGEST_DATA_BYTES: Final = 2**32 - 2**16
 _ASCII_TAGS: Final = frozenset({"AIFF", "MP3"})
 """Containers in which libsndfile makes dots, or other letters, of those that ASCII lacks."""
 
+_LONGEST_TAG_BYTES: Final = {"AIFF": 8_000, "OPUS": 4_000}
+"""A container, and an encoding, of which libsndfile writes files that nobody can read, itself included, where one tag,
+or all ten that it knows together, are much longer."""
+
 _WRITE_FRAMES: Final = 1 << 14
 
 
@@ -86,8 +90,9 @@ class Writer:
                     f"{subtype}: choose another file format, such as .wav."
                 ) from error
             raise
+        longest = _LONGEST_TAG_BYTES.get(subtype, _LONGEST_TAG_BYTES.get(container, math.inf))
         for name, told in (tags or {}).items():
-            if told.isascii() or container not in _ASCII_TAGS:
+            if len(told.encode()) <= longest and (told.isascii() or container not in _ASCII_TAGS):
                 # Some containers have no room for tags, and some not for each of them.
                 with contextlib.suppress(soundfile.SoundFileError):
                     setattr(self._file, name, told)
