@@ -262,7 +262,7 @@ def _unexpected(error: Exception) -> str:
 
 
 class _Report:
-    """Passes on how far the work is, a few times a second."""
+    """Passes on how far the work is, a few times a second, and its end."""
 
     def __init__(self, connection: Connection, stop: _Stop) -> None:
         self._connection = connection
@@ -272,7 +272,7 @@ class _Report:
     def __call__(self, path: Path, done: float) -> None:
         self._stop.check()
         now = time.monotonic()
-        if now >= self._next:
+        if now >= self._next or done >= 1:
             self._next = now + _PROGRESS_SECONDS
             self._connection.send(("progress", (path, done)))
 

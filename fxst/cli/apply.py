@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import rich.progress
 
     from fxst.batch.files import Progress
+    from fxst.batch.plan import Job
     from fxst.batch.report import TransferReport
     from fxst.batch.run import FileResult, Survey
 
@@ -62,7 +63,7 @@ def _apply(files: Spooled) -> int:
     page = _page(files, references)
     try:
         with (
-            _progress_bar(len(found.left)) as progress,
+            _progress_bar(found.left) as progress,
             contextlib.closing(_begin(config, found, progress)) as done,
         ):
             for result in done:
@@ -128,17 +129,19 @@ def _begin(config: ApplyConfig, found: "Survey", progress: "Progress | None") ->
 class _Bars:
     """A bar for every file that is worked on, and, where there are several, one for all."""
 
-    def __init__(self, bars: "rich.progress.Progress", total: int) -> None:
+    def __init__(self, bars: "rich.progress.Progress", jobs: "Sequence[Job]") -> None:
         self._bars = bars
         self._all = bars.add_task("loading", total=None)
-        self._total = total
+        self._total = len(jobs)
+        self._inputs = {job.input for job in jobs}
         self._files: dict[Path, rich.progress.TaskID] = {}
         self._finished = 0
 
     def __call__(self, path: Path, done: float) -> None:
         if path not in self._files:
             self._files[path] = self._bars.add_task(_plain(path), total=1.0)
-        self._bars.update(self._files[path], completed=done)
+        # A reference has no result that takes its bar away.
+        self._bars.update(self._files[path], completed=done, visible=done < 1 or path in self._inputs)
         self._show_all()
 
     def done(self, path: Path) -> None:
@@ -155,7 +158,7 @@ class _Bars:
 
 
 @contextlib.contextmanager
-def _progress_bar(total: int) -> "Iterator[_Bars | None]":
+def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
     """Show how far the work is, on each file and on all, where a person watches."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -167,7 +170,7 @@ def _progress_bar(total: int) -> "Iterator[_Bars | None]":
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     # rich would send what is printed meanwhile to its own console, which is not where a pipe reads.
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
-        yield _Bars(bars, total)
+        yield _Bars(bars, jobs)
 
 
 def _plain(path: Path) -> str:
