@@ -27,7 +27,7 @@ __all__ = [
     "traits",
 ]
 
-AMOUNTS: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
+AMOUNTS: Final = (1.0, 0.9, 0.8, 0.65, 0.5, 0.25, 0.0)
 """How much of what was chosen is tried, from all to nothing."""
 
 MOST_NOISE_DB: Final = 6.0
