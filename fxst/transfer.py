@@ -102,6 +102,15 @@ class StyleTransfer:
         told = self._checkpoint.card.get("training")
         return told if isinstance(told, dict) else {}
 
+    def check_refines(self) -> None:
+        """See that it can refine what it chose.
+
+        Raises:
+            SettingsError: It cannot.
+        """
+        if not self.refines:
+            raise SettingsError(f"The model {self.name} does not know what to expect, and cannot refine: use studio.")
+
     @property
     def refines(self) -> bool:
         """Whether it can refine what it chose."""
@@ -269,8 +278,8 @@ class StyleTransfer:
             raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
         chain = self.chain if linked is None else self.chain.linked(linked)
         model = self._checkpoint.model
-        if refine and not self.refines:
-            raise SettingsError(f"The model {self.name} does not know what to expect, and cannot refine: use studio.")
+        if refine:
+            self.check_refines()
         made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}
         confidence: dict[str, float] = {}
         if heard.statistics is None:

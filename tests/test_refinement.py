@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import torch
 
 import fxst
 from fxst import tables
+from fxst.batch.recipe import recipe_of
 from fxst.caution import Excerpt
 from fxst.chain import CHAINS
+from fxst.configs import ApplyConfig
 from fxst.errors import SettingsError
 from fxst.models.studio import Expected, StudioModel, StudioModelConfig
 from fxst.refinement import refined
@@ -101,6 +104,14 @@ def test_models_that_expect_nothing_do_not_refine(noise):
     x = noise(RATE, 1, 3)
     with pytest.raises(SettingsError, match="cannot refine"):
         fxst.load("eq-comp").predict(x, x, sample_rate=RATE, refine=3)
+
+
+def test_a_command_that_cannot_refine_says_so_before_anything_is_heard(tmp_path, noise):
+    soundfile.write(tmp_path / "ref.wav", noise(RATE, 1, 1).T, RATE)
+    command = ApplyConfig((tmp_path / "in.wav",), tmp_path / "out.wav", (str(tmp_path / "ref.wav"),), refine=True)
+    with pytest.raises(SettingsError, match="cannot refine: use studio"):
+        recipe_of(replace(command, model="eq-comp"))
+    recipe_of(command)
 
 
 def test_the_command_refines_and_its_table_renders_the_same_again(tmp_path, noise):

@@ -94,6 +94,8 @@ def plan(config: ApplyConfig) -> Plan:
         raise SettingsError(
             "Name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
         )
+    if config.refine and not config.by_model:
+        raise SettingsError("--refine is about what a model chooses, and a table is applied: leave one of them out.")
     if config.plot is not None:
         _check_plot(config.plot, possible=not batch)
     if config.report is not None:

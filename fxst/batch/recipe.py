@@ -190,6 +190,8 @@ class _StyleRecipe:
                 probe(goal.path)
         self._style = load(config.model, device=config.device)
         self._style.chain.amounts(self._amount)  # before anything is heard
+        if self._refine:
+            self._style.check_refines()
         for path, profile in self._profiles.items():
             try:
                 styles.check_model(profile, self._style.name, self._style.sha256)

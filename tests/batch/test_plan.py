@@ -174,6 +174,10 @@ REFUSED = {
         lambda: config(touched("a.png"), output="x.wav", plot="A.PNG"),
         "would replace an input, 'a.png'",
     ),
+    "a table to refine": (
+        lambda: config("a.wav", reference=None, params=touched("t.json"), refine=True),
+        "--refine is about what a model chooses",
+    ),
     "table of another ending": (lambda: config("a.wav", output="x.wav", params="x.txt"), r"use \.json or \.csv"),
 }
 
