@@ -151,7 +151,7 @@ def test_an_interrupt_leaves_nothing_begun_and_tells_what_is_done(batch, number,
 
 def test_one_file_is_done_without_workers(batch):
     batch.recordings(1, seconds=600)
-    with batch.start("apply", "in/0.wav", "-p", "house.json", "-o", "out") as process:
+    with batch.start("apply", "in/deep/0.wav", "-p", "house.json", "-o", "out") as process:
         while not list(Path().rglob(".fxst-*")):
             assert process.poll() is None
             time.sleep(0.02)
