@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fxst.cli.app import app
-from fxst.cli.interrupts import exit_code, terminable
+from fxst.cli.interrupts import Interrupts, exit_code, terminable
 from fxst.cli.options import command
 from fxst.cli.results import Results
 from fxst.cli.streams import Spooled, spooled
@@ -34,13 +34,13 @@ def apply(config: ApplyConfig) -> None:
         raise typer.BadParameter(
             "name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
         )
-    with terminable(), spooled(config) as files:
-        code = _apply(files)
+    with terminable() as interrupts, spooled(config) as files:
+        code = _apply(files, interrupts)
     if code:
         raise typer.Exit(code)
 
 
-def _apply(files: Spooled) -> int:
+def _apply(files: Spooled, interrupts: Interrupts) -> int:
     from fxst.batch.goals import goals_of
     from fxst.batch.run import survey
 
@@ -64,12 +64,13 @@ def _apply(files: Spooled) -> int:
     try:
         with (
             _progress_bar(found.left) as progress,
-            contextlib.closing(_begin(config, found, progress)) as done,
+            contextlib.closing(_begin(config, found, _checked(progress, interrupts, found))) as done,
         ):
             for result in done:
                 if progress is not None:
                     progress.done(result.input)
                 results.add(result)
+                interrupts.check()
                 if page is not None:
                     page.add(result)
                 if config.plot is not None and result.settings is not None:
@@ -92,6 +93,19 @@ def _apply(files: Spooled) -> int:
         going_on = f": {results.summary()} The same command goes on from there" if batch else ""
         raise type(interrupt)(f"interrupted{going_on}") from interrupt
     return results.end()
+
+
+def _checked(progress: "Progress | None", interrupts: Interrupts, found: "Survey") -> "Progress | None":
+    """Look with each block whether an interrupt came to nothing; workers, who do several files, look themselves."""
+    if len(found.left) > 1:
+        return progress
+
+    def told(path: Path, done: float) -> None:
+        interrupts.check()
+        if progress is not None:
+            progress(path, done)
+
+    return told
 
 
 def _clear_away() -> None:

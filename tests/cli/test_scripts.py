@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 
 from fxst import tables
+from fxst.audio import Reader
 from fxst.chain import CHAINS
 from fxst.cli.app import EXIT_CODES
 from fxst.errors import FxstError, ModelError, NothingMatchedError, OutputError, SettingsError
@@ -165,6 +167,29 @@ def test_exit_codes(fxst, arguments, expected):
     code, _, err = fxst("apply", *arguments, "-p", "house.json")
     assert code == expected, err
     assert code in EXIT_CODES
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("becomes", [None, ImportError], ids=["nothing", "another error"])
+def test_an_interrupt_that_is_lost_on_its_way_comes_with_the_next_block(fxst, monkeypatch, number, code, becomes):
+    # As where it is raised in a callback, or while a library is loaded.
+    blocks = Reader.blocks
+
+    def interrupted(*arguments, **options):
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            if becomes is not None:
+                raise becomes("initialization failed") from None
+        yield from blocks(*arguments, **options)
+
+    monkeypatch.setattr(Reader, "blocks", interrupted)
+    handlers = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(signal, "default_int_handler", handlers[0])  # whatever pytest was started with
+    result, _, err = fxst("apply", "in/voice.wav", "-p", "house.json", "-o", "out.wav")
+    assert (result, err) == (code, "fxst: interrupted\n")
+    assert not list(Path().glob("*out*"))
+    assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 def test_a_dataset_of_no_recordings_exits_3(fxst):
