@@ -1,9 +1,12 @@
 """Examples that a studio model has listened to, kept as files: listening takes longer than all that follows."""
 
+import hashlib
+import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -127,6 +130,21 @@ class Lessons(Dataset[Examples]):
 
     def __getitem__(self, index: int) -> Examples:
         return self.get(self.split, index)
+
+    def begin(self, about: Mapping[str, Any]) -> None:
+        """Keep what is there of a run that ended early, if it was heard with the same ear, and clear it away if not.
+
+        Args:
+            about: What the lessons depend on beside the ear, as JSON has it.
+        """
+        ear = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in self.model.ear.state_dict().values()))
+        text = json.dumps({**about, "ear": ear.hexdigest()}, indent=1) + "\n"
+        mark = self.folder / "heard.json"
+        if mark.is_file() and mark.read_text(encoding="utf-8") == text:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        mark.write_text(text, encoding="utf-8")
 
     def get(self, split: str, number: int) -> Examples:
         """Give a batch."""

@@ -1,8 +1,8 @@
 """Train a studio model: passages are produced in two ways, and it is asked to turn one into the other."""
 
 import copy
+import json
 import logging
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -322,7 +322,7 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
                 error_db = teach_fitter(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
                 log.info("It misses its curves by %.2f dB on average.", error_db)
             if config.lessons:
-                shutil.rmtree(folder / "lessons", ignore_errors=True)
+                lessons[0].begin(_heard_by(config))
                 log.info(
                     "Listening to %d batches, and learning from them %d times.", config.lessons, config.study_epochs
                 )
@@ -363,6 +363,13 @@ def _tensors(made: Productions, rng: np.random.Generator) -> tuple[Tensor, ...]:
     at = rng.random(made.inputs[..., 0].size, dtype=np.float32)
     arrays = (made.inputs, made.targets, made.wanted, made.knobs, made.curves, at, np.array(made.sample_rate))
     return tuple(torch.from_numpy(np.asarray(array)) for array in arrays)
+
+
+def _heard_by(config: StyleConfig) -> dict[str, Any]:
+    """Tell what lessons depend on beside the ear."""
+    names = ("dataset", "chain", "also", "batch", "listen_clips", "seed")
+    plain: dict[str, Any] = json.loads(json.dumps({name: getattr(config, name) for name in names}, default=str))
+    return plain
 
 
 def _first_knobs(chain: Chain) -> Tensor:

@@ -190,7 +190,15 @@ def test_lessons_are_kept_as_they_were_heard(datasets, tmp_path):
         else:
             assert torch.equal(mine.nan_to_num(-1), theirs.nan_to_num(-1)), name
     assert torch.equal(lessons.all(loaders=0).heard[-2 * WAYS :], fresh.heard)
+    lessons.begin({"seed": 0})  # what was there is of an unknown ear
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["heard.json"]
+    lessons.get("study", 1)
     (path,) = (tmp_path / "kept").glob("study-000001.npz")
+    lessons.begin({"seed": 0})
+    assert path.exists()  # a run that ended early goes on with it
+    lessons.begin({"seed": 1})
+    assert not path.exists()
+    lessons.get("study", 1)
     path.unlink()  # a lost one is heard again
     assert torch.equal(lessons.get("study", 1).inputs, kept.inputs)
 
