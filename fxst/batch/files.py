@@ -97,10 +97,12 @@ def render_file(
         info = reader.info
         container, subtype = output_format(job.output, info)
         finisher = Finisher(finish, info, floats=subtype in FLOAT_SUBTYPES)
-        if finisher.two_passes:
-            # Rendered twice, and not kept meanwhile: hours of it need no room on a disk.
+        if finisher.unsettled:
+            # Rendered again each time, and not kept meanwhile: hours of it need no room on a disk.
             share /= 2
             _measure(finisher, job.input, table, finish, progress, start=1 - 2 * share, share=share)
+        while finisher.unsettled:
+            _measure(finisher, job.input, table, finish, None, start=0.0, share=0.0)
         # What a table tells of the gain that was behind it in another run is no longer so.
         provenance = {what: told for what, told in table.provenance.items() if what != LOUDNESS}
         table = replace(table, provenance=provenance | ({LOUDNESS: finisher.note} if finisher.note else {}))
@@ -161,7 +163,7 @@ def _measure(
                     before.process(block)
                 yield block
 
-        finisher.measure(rendered(heard(), table, reader.info, finish), before)
+        finisher.measure(rendered(heard(), table, reader.info, finish, gain_db=finisher.gain_db), before)
 
 
 def _played(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:

@@ -29,6 +29,12 @@ LONGEST_PAUSE_SECONDS: Final = 3.0
 """At least so far behind the last one an echo may be."""
 
 _NOTICED_LU: Final = 0.1
+_BETWEEN_SAMPLES_DB: Final = 6.0
+"""By so much a true peak is above the highest sample at most, for all that one meets."""
+_MOST_MORE_DB: Final = 6.0
+_MOST_PASSES: Final = 4
+"""What a limiter takes of the loudness is made up for by so much gain at most, for beyond it the recording would be
+flattened; and it is found in so many passes at most."""
 
 _LUFS: Final = (-70.0, 0.0)
 _DBTP: Final = (-60.0, 0.0)
@@ -125,6 +131,8 @@ class Finisher:
         self._shape = {"sample_rate": info.sample_rate, "channels": info.channels}
         self._gain_db = 0.0
         self._goal_lufs: float | None = None
+        self._unsettled = finish.loudness is not None
+        self._most_gain_db, self._passes = 0.0, 0
         self._meter = LoudnessMeter(**self._shape)
         self._limiter: Limiter | None = None
         if finish.ceiling_db is not None and not (floats and finish.floats_keep_peaks):
@@ -133,9 +141,9 @@ class Finisher:
         self._peak = 0.0
 
     @property
-    def two_passes(self) -> bool:
-        """Whether `measure` has to be told of the whole recording before anything can be finished."""
-        return self._finish.loudness is not None
+    def unsettled(self) -> bool:
+        """Whether `measure` has to be told of the whole recording, once more, before anything can be finished."""
+        return self._unsettled
 
     @property
     def gain_db(self) -> float:
@@ -148,21 +156,44 @@ class Finisher:
         return self._finish.loudness == KEEP
 
     def measure(self, blocks: Iterable[Samples], before: LoudnessMeter) -> None:
-        """Find the gain that the loudness takes.
+        """Find the gain that the loudness takes: at first without the ceiling, then what more it takes under it.
 
         Args:
             blocks: The whole recording, rendered.
             before: A meter that hears the recording as it was, meanwhile, where that is to be kept.
         """
+        self._passes += 1
+        first = self._goal_lufs is None
+        limiter = None
+        if not first and self._finish.ceiling_db is not None:
+            limiter = Limiter(ceiling_db=self._finish.ceiling_db, **self._shape)
         meter = LoudnessMeter(**self._shape)
+        gain, peak = np.float32(10 ** (self._gain_db / 20)), 1e-9
         for block in blocks:
-            meter.process(block)
-        goal, rendered = self._finish.loudness, meter.integrated()
-        goal_lufs = before.integrated() if goal == KEEP else float(goal)  # type: ignore[arg-type]
-        if min(goal_lufs, rendered) < ABSOLUTE_GATE_LUFS:  # so short a recording that it is not gated may be softer
-            self._silent = True
-        else:
-            self._goal_lufs, self._gain_db = goal_lufs, goal_lufs - rendered
+            peak = max(peak, float(block.max()), -float(block.min()))
+            held = block if limiter is None else limiter.process(block * gain)
+            if held.size:
+                meter.process(held)
+        if limiter is not None:
+            meter.process(limiter.finish())
+        reached = meter.integrated()
+        if first:
+            goal = self._finish.loudness
+            goal_lufs = before.integrated() if goal == KEEP else float(goal)  # type: ignore[arg-type]
+            if min(goal_lufs, reached) < ABSOLUTE_GATE_LUFS:  # so short a recording that it is not gated may be softer
+                self._silent, self._unsettled = True, False
+                return
+            self._goal_lufs, self._gain_db = goal_lufs, goal_lufs - reached
+            self._most_gain_db = self._gain_db + _MOST_MORE_DB
+            highest_db = 20 * math.log10(peak) + self._gain_db + _BETWEEN_SAMPLES_DB
+            self._unsettled = self._limiter is not None and highest_db > (self._finish.ceiling_db or 0.0)
+            return
+        assert self._goal_lufs is not None, "the first pass has set it"
+        missing_db = self._goal_lufs - reached
+        if missing_db < _NOTICED_LU / 2 or self._gain_db >= self._most_gain_db or self._passes == _MOST_PASSES:
+            self._unsettled = False
+            return
+        self._gain_db = min(self._gain_db + missing_db, self._most_gain_db)
 
     def finish(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
         """Finish a rendered recording.

@@ -26,7 +26,7 @@ MOST_REFERENCES: Final = 3
 """References that are heard and drawn; curves of more could not be told apart."""
 
 _LONGEST_CELL: Final = 300
-_UNKNOWN: Final = "\N{EN DASH}"
+_UNKNOWN: Final = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _db(value: float) -> str:
     if math.isnan(value):
         return _UNKNOWN
     number = "∞" if math.isinf(value) else f"{abs(round(value, 1)):.1f}"
-    return f"\N{MINUS SIGN}{number}" if round(value, 1) < 0 else number
+    return f"\u2212{number}" if round(value, 1) < 0 else number
 
 
 def _count(number: int, what: str) -> str:

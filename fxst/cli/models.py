@@ -88,7 +88,7 @@ def _complain(problem: str) -> None:
 
 def _visible(text: object) -> str:
     """Write what a file says so that nothing in it moves the cursor."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(text))
 
 
 def _show_list(entries: "list[Entry]") -> None:

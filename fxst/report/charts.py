@@ -195,7 +195,7 @@ def _levels(
         y = float(down(np.array(db)))
         style = "grid zero" if db == 0 else "grid"
         parts.append(f'<path class="{style}" d="M{_n(LEFT)} {_n(y)}H{_n(WIDTH - RIGHT)}"/>')
-        name = f"{db:g}".replace("-", "\N{MINUS SIGN}")
+        name = f"{db:g}".replace("-", "\u2212")
         parts.append(f'<text class="tick" x="{_n(LEFT - 5)}" y="{_n(y + 4)}" text-anchor="end">{name}</text>')
     return parts
 

@@ -13,13 +13,13 @@ __all__ = ["grid", "parameters", "text"]
 
 # HTML has no place for these, in whatever form they are written; a file's name may hold them.
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_FIGURE: Final = re.compile(r"[-+\N{MINUS SIGN}±<>≤≥]?\s*[\d.∞]|[-\N{EN DASH}\N{EM DASH}]?$|n/a$")
+_FIGURE: Final = re.compile(r"[-+\u2212±<>≤≥]?\s*[\d.∞]|[-\u2013\u2014]?$|n/a$")
 _AWAY: Final = "out of the way"
 
 
 def text(words: str) -> str:
     """Make text safe anywhere in a page, between tags and in quotes."""
-    return escape(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", words))
+    return escape(_UNPRINTABLE.sub("\ufffd", words))
 
 
 def grid(table: Grid) -> str:
@@ -126,4 +126,4 @@ def _scrolling(caption: str, content: str, *, style: str) -> str:
 
 
 def _number(value: float) -> str:
-    return short(value).replace("-", "\N{MINUS SIGN}")
+    return short(value).replace("-", "\u2212")

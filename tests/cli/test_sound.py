@@ -175,6 +175,16 @@ def test_a_recording_gets_the_loudness_that_was_asked_for(fxst, voices, examples
     np.testing.assert_allclose(louder, gain * written(), atol=1e-5)
 
 
+@pytest.mark.parametrize("goal", [-16, -15])
+def test_what_the_ceiling_takes_of_the_loudness_is_made_up_for(fxst, voices, goal):
+    code, _, err = fxst("apply", "voices.wav", "-p", save({}), "-o", "out.wav", "--loudness", goal)
+    assert code == 0
+    assert "its highest peaks were turned down" in err
+    assert "it came out at" not in err
+    assert loudness(written(), sample_rate=RATE) == pytest.approx(goal, abs=0.1)
+    assert true_peak(written(), sample_rate=RATE) <= -1
+
+
 def test_a_loudness_that_the_ceiling_does_not_allow_is_told(fxst, voices):
     code, _, err = fxst("apply", "voices.wav", "-p", save({}), "-o", "out.wav", "--loudness", "-6")
     assert code == 0

@@ -66,7 +66,7 @@ def test_a_published_compressor_is_told_as_the_chains_own():
     names = [f"{label} {p.name}" for label, p in STUDIO.knobs]
     first = names.index("compressor threshold_db")
     off_db, turned_db = [], []
-    for seed in range(30):
+    for seed in range(60):
         made = draw("published", seed=seed, augment=True)
         for passage in range(3):
             for way in range(WAYS):

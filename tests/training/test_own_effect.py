@@ -26,7 +26,7 @@ def fxst(*arguments, cwd=None):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
 
 
-def fails(done, words, code=1):
+def fails(done, words, code=2):
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -81,7 +81,7 @@ def test_files_carry_the_effects_name_and_ranges_and_no_program(model, folder):
 def test_without_its_declaration_a_model_and_a_table_are_refused_in_a_sentence(means, model, folder, tmp_path):
     arguments = ("-r", "radio.wav", "-m", model) if means == "model" else ("-p", means)
     done = fxst("apply", "voice.wav", "-o", tmp_path / "out.wav", *arguments, cwd=folder)
-    fails(done, "There is no effect 'phaser'")
+    fails(done, "There is no effect 'phaser'", code=4 if means == "model" else 2)
     assert "fxst --effects FILE.py" in done.stderr
     assert not (tmp_path / "out.wav").exists()
 
@@ -128,7 +128,8 @@ def test_without_the_file_a_chain_of_ones_own_is_not_known(told, tiny_dataset, t
 def test_a_proxy_that_nobody_has_trained_is_told_of_with_the_command_that_does(tiny_dataset, tmp_path):
     options = ("--chain", "phaser", "--gradient", "proxy", "-o", tmp_path / "run")
     done = fxst("--effects", EXAMPLE, "style", "train", tiny_dataset, *options)
-    fails(done, "There is no proxy of the phaser: train one with `fxst proxy train DIR --chain phaser --effect phaser`")
+    words = "There is no proxy of the phaser: train one with `fxst proxy train DIR --chain phaser --effect phaser`"
+    fails(done, words, code=4)
     assert not (tmp_path / "run").exists()
 
 
