@@ -100,6 +100,4 @@ def plot_transfer(
 
 def _plain(name: str) -> str:
     """Write a file's name so that matplotlib takes nothing in it for a formula, and no font lacks it."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name).replace(
-        "$", r"\$"
-    )
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name).replace("$", r"\$")
