@@ -6,7 +6,7 @@ from fxst import audio
 from fxst.chain import CHAINS
 from fxst.models import checkpoint
 from fxst.models.ear import LEVELS_DB, QUANTILES, _distribution, _quantiles, octave_centres
-from fxst.models.studio import StudioModel, StudioModelConfig, centred
+from fxst.models.studio import StudioModel, StudioModelConfig, _interpolation, centred
 
 SECONDS = 32_768 / 24_000
 STUDIO = CHAINS["studio"]
@@ -32,6 +32,13 @@ def test_quantiles_are_those_of_the_levels():
     found = _quantiles(_distribution(level, LEVELS_DB))
     expected = torch.quantile(level, torch.tensor(QUANTILES), dim=1).T
     torch.testing.assert_close(found, expected, rtol=0, atol=0.7)  # the distribution is sampled every 4 dB
+
+
+def test_lines_are_read_off_as_numpy_reads_them():
+    source, target = torch.tensor([1.0, 2.0, 4.0, 7.0]), torch.linspace(0.5, 8, 16)
+    line = torch.tensor([[3.0, -1.0, 5.0, 2.0]])
+    expected = torch.from_numpy(np.interp(target, source, line[0])).float()
+    torch.testing.assert_close((line @ _interpolation(source, target))[0], expected)
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000])
