@@ -1,11 +1,12 @@
 """Doing no harm: what a model chose is tried on an excerpt, and turned down where it would make a recording worse."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from fxst.audio import Samples
 from fxst.chain import Chain
@@ -17,11 +18,13 @@ __all__ = [
     "AMOUNTS",
     "MOST_NOISE_DB",
     "Excerpt",
+    "Moments",
     "Traits",
     "Trial",
     "cautious",
     "distance_db",
     "levelled",
+    "louder_db",
     "mixed",
     "noise_floor_db",
     "traits",
@@ -51,6 +54,18 @@ FRAME_FLOOR: Final = 1e-7
 
 DOUBT_DB: Final = 3.0
 """By how much a distance between recordings of other contents may grow by chance."""
+
+ALIKE_DB: Final = 2.0
+"""How far apart, root mean square over bands, two alike moments are."""
+
+LEVEL_COUNTS: Final = 0.5
+"""How much the square of what two moments' levels are apart counts, beside that of their spectra's shapes."""
+
+ROUNDS: Final = 3
+"""So often moments are paired, each time as loud as the time before told."""
+
+PAIRS_SHARE: Final = 0.5
+"""How far to go from what the loudness of all that sounds tells to what pairs of moments tell."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,22 @@ class Traits:
     crest_db: float
     range_db: float
     floor_db: float
+
+
+@dataclass(frozen=True)
+class Moments:
+    """How loud short moments are, one by one: alike ones tell of a gain, whatever else is said around them.
+
+    Args:
+        hear: Tells the levels of the moments in which something sounds, in dB by band.
+        reference: Those of the reference, in the same bands.
+
+    Shape:
+        hear: gives `(n, bands)`; reference: `(m, bands)`; n and m may be 0.
+    """
+
+    hear: Callable[[Excerpt], npt.NDArray[np.float32]]
+    reference: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -150,7 +181,9 @@ def mixed(several: Sequence[Traits], weights: Sequence[float]) -> Traits:
     )
 
 
-def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Traits) -> Trial:
+def cautious(
+    chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Traits, moments: Moments | None = None
+) -> Trial:
     """Try settings on an excerpt, and turn them down where they do harm.
 
     They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier. Where it
@@ -161,6 +194,7 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
         settings: What was chosen.
         heard: Of the recording to be changed.
         reference: Of the one to sound like.
+        moments: Of both, one by one; None where a model hears none.
     """
     before = traits(heard)
     before_db = distance_db(before, reference)
@@ -170,7 +204,7 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
     for amount in AMOUNTS[:-1]:
         table = chain.at_amount(settings, amount)
         if amount < 1 and not noisy:  # what is louder is noisier
-            table = levelled(chain, table, heard, reference)
+            table = levelled(chain, table, heard, reference, moments)
         process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
         rendered = traits(Excerpt(process(heard.samples), heard.sample_rate))
         if rendered.floor_db > most_noise_db:
@@ -187,16 +221,20 @@ def cautious(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
     return best if harmful else replace(best, noisy=noisy)
 
 
-def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Traits) -> tuple[Setting, ...]:
+def levelled(
+    chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Traits, moments: Moments | None = None
+) -> tuple[Setting, ...]:
     """Turn the make-up gain until what sounds in an excerpt is as loud as what sounds in the reference.
 
-    How far a compressor turns a recording down shows when it is rendered, and not before.
+    How far a compressor turns a recording down shows when it is rendered, and not before. That other words are louder
+    ones misleads; where moments are known, what alike ones differ by counts for half.
 
     Args:
         chain: The effects.
         settings: What was chosen.
         heard: Of the recording to be changed.
         reference: Of the one to sound like.
+        moments: Of both, one by one; None where a model hears none.
 
     Returns:
         The table, with another make-up gain where the chain has one; it may leave the chain's range, but not the
@@ -210,9 +248,61 @@ def levelled(chain: Chain, settings: Sequence[Setting], heard: Excerpt, referenc
     effect = chain.effects[chain.labels.index(row.effect)]
     widest = next(p for p in effect.widest() if p.name == row.parameter)
     process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
-    missing_db = reference.level_db - _level_db(Excerpt(process(heard.samples), heard.sample_rate))
+    rendered = Excerpt(process(heard.samples), heard.sample_rate)
+    missing_db = reference.level_db - _level_db(rendered)
+    if moments is not None:
+        by_pairs_db = louder_db(moments.hear(rendered), moments.reference, begin_db=missing_db)
+        missing_db += PAIRS_SHARE * (by_pairs_db - missing_db)
     gain_db = min(max(row.value + missing_db, widest.minimum), widest.maximum)
     return (*table[:index], replace(row, value=round(gain_db, 3)), *table[index + 1 :])
+
+
+def louder_db(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], *, begin_db: float) -> float:
+    """Measure how much louder one recording is than another of the same colour, by moments that are alike in both.
+
+    A pair of moments counts for as much as each takes the other for its own, by the shapes of their spectra and, under
+    the gain that is known so far, by their levels. A level is half that of the power, which is what is loud, and half
+    the mean of the bands', which all of the spectrum tells.
+
+    Args:
+        frames: Levels of moments of the one, in dB.
+        reference: Of the other.
+        begin_db: What is known of it.
+
+    Returns:
+        How much louder the reference is; `begin_db` where there is nothing to pair.
+
+    Shape:
+        frames: `(n, bands)`; reference: `(m, bands)`.
+    """
+    if not frames.size or not reference.size:
+        return begin_db
+    ours, theirs = (np.maximum(x, x.max() - RANGE_DB, dtype=np.float64) for x in (frames, reference))
+    # A band that one of the two does not reach says nothing of a gain.
+    shared = (ours > ours.max() - RANGE_DB).any(axis=0) & (theirs > theirs.max() - RANGE_DB).any(axis=0)
+    if not shared.any():
+        return begin_db
+    (our_shapes, our_levels), (their_shapes, their_levels) = (_shapes_and_levels(x[:, shared]) for x in (ours, theirs))
+    squares = np.square(our_shapes).mean(axis=1)[:, None] + np.square(their_shapes).mean(axis=1)
+    unlike = squares - 2 * our_shapes @ their_shapes.T / shared.sum()
+    louder = their_levels - our_levels[:, None]
+    gain_db = begin_db
+    for _ in range(ROUNDS):
+        alike = -(unlike + LEVEL_COUNTS * np.square(louder - gain_db)) / (2 * ALIKE_DB**2)
+        pairs = _shares(alike, axis=1) * _shares(alike, axis=0)
+        gain_db = float((pairs * louder).sum() / pairs.sum())
+    return gain_db
+
+
+def _shapes_and_levels(frames: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:
+    means = frames.mean(axis=1)
+    powers = 10 * np.log10((10 ** (frames / 10)).sum(axis=1))
+    return frames - means[:, None], (means + powers) / 2
+
+
+def _shares(logits: npt.NDArray[np.float64], *, axis: int) -> npt.NDArray[np.float64]:
+    shares = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=axis, keepdims=True))
 
 
 def _level_db(x: Excerpt) -> float:
@@ -269,13 +359,13 @@ def _range_db(x: Excerpt) -> float:
     return float(high - low)
 
 
-def _levels_db(x: Excerpt) -> "np.typing.NDArray[np.float64]":
+def _levels_db(x: Excerpt) -> npt.NDArray[np.float64]:
     power = _frame_powers(x)
     sounding = power[power > SILENCE]
     return np.asarray(10 * np.log10(sounding if len(sounding) else [SILENCE]))
 
 
-def _frame_powers(x: Excerpt) -> "np.typing.NDArray[np.float64]":
+def _frame_powers(x: Excerpt) -> npt.NDArray[np.float64]:
     """Measure the mean power of the channels that sound, moment by moment."""
     samples = _sounding(x)
     length = min(round(FRAME_SECONDS * x.sample_rate), samples.shape[1])

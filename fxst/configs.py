@@ -340,7 +340,7 @@ class ApplyConfig:
 class ProfileConfig:
     """Save what recordings sound like as a style profile, which `fxst apply --style` uses without them.
 
-    A profile holds means of what a model heard, and no sound.
+    A profile holds what a model heard, as numbers, and no sound.
     """
 
     references: tuple[str, ...] = argument(

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -16,7 +16,7 @@ from fxst.caution import Excerpt, Traits, traits
 from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel
 
-__all__ = ["Heard", "Listener", "one_thread"]
+__all__ = ["Heard", "Listener", "from_tenths", "in_tenths", "one_thread"]
 
 SILENCE_DB: Final = -100.0
 """A window with less than this is silent: it tells nothing of how a recording was produced."""
@@ -43,15 +43,18 @@ class Heard:
         excerpt: Some of its windows that count, evenly spread, of its first two channels, without a constant offset.
         seconds: How long the recording is.
         short: Whether it is shorter than one window, so that it was repeated to fill one.
+        frames: The levels of short moments of the excerpt, in dB to a tenth, the softest first: when each of them was
+            is not told. There are none in silence, or where the model hears no moments.
 
     Shape:
-        statistics: (D,).
+        statistics: (D,); frames: (n, bands), or (0, 0).
     """
 
     statistics: Tensor | None
     excerpt: Excerpt
     seconds: float
     short: bool
+    frames: Tensor
 
     @cached_property
     def traits(self) -> Traits:
@@ -117,7 +120,20 @@ class Listener:
             before = np.tile(self._rest, math.ceil(self._window / rest)) if short else self._last_window
             self._wait(np.concatenate([before, self._rest], axis=1)[:, -self._window :])
         self._listen()
-        return Heard(self._mean(), self._excerpt(), self._frames / self._sample_rate, short)
+        mean, excerpt = self._mean(), self._excerpt()
+        moments = torch.zeros(0, 0, device=self._device) if mean is None else self._moments(excerpt)
+        return Heard(mean, excerpt, self._frames / self._sample_rate, short, moments)
+
+    def _moments(self, excerpt: Excerpt) -> Tensor:
+        if not isinstance(self._model, StudioModel):
+            return torch.zeros(0, 0, device=self._device)
+        with torch.inference_mode(), one_thread():
+            windows = torch.from_numpy(excerpt.samples.reshape(-1, self._window)).to(self._device)
+            frames = self._model.frames(windows, sample_rate=self._model_rate).cpu()
+        # Rounded as a profile rounds them, so that a profile is as good as its recording. In their own order, those of
+        # a short recording would be a picture that its sound could be made from again.
+        frames = (10 * frames).round() / 10
+        return frames[frames.sum(1).argsort(stable=True)].to(self._device)
 
     def _excerpt(self) -> Excerpt:
         powers = [float(np.square(window, dtype=np.float64).mean(axis=1).max()) for window in self._kept]
@@ -183,6 +199,24 @@ class Listener:
         loud = slice(max(0, loudest - RANGE_DB // _BUCKET_DB), _BUCKETS)
         mean: Tensor = sums[loud].sum(0) / counts[loud].sum()
         return mean.float().to(self._device)
+
+
+def in_tenths(frames: Tensor) -> tuple[tuple[int, ...], ...]:
+    """Write levels in whole tenths of a decibel, as style profiles hold them.
+
+    Shape:
+        frames: (n, bands), in dB.
+    """
+    return tuple(tuple(row) for row in (10 * frames).round().int().tolist())
+
+
+def from_tenths(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Read levels that are in tenths of a decibel.
+
+    Shape:
+        result: (n, bands), in dB; (0, 0) where there are none.
+    """
+    return torch.tensor(rows, dtype=torch.float32).view(len(rows), len(rows[0]) if rows else 0) / 10
 
 
 @contextlib.contextmanager

@@ -71,6 +71,7 @@ def refined(
     settings: Sequence[Setting],
     heard: Excerpt,
     reference: torch.Tensor,
+    reference_frames: torch.Tensor,
     *,
     steps: int = STEPS,
 ) -> Refined:
@@ -84,16 +85,19 @@ def refined(
         settings: What was chosen.
         heard: Of the recording to be changed, at a rate that the model hears at.
         reference: The statistics of the one to sound like.
+        reference_frames: The levels of its moments, in dB.
         steps: For how many steps at most.
 
     Shape:
-        reference: (D,).
+        reference: (D,); reference_frames: (n, bands).
     """
     rate = heard.sample_rate
     window = model.window_at(rate)
     x = torch.from_numpy(_sounding(heard.samples, most=round(ANALYSIS_SECONDS * rate) // window * window))[:, None]
     windows = _windows(x, window)
-    expected = model.expect(model.hear(windows, sample_rate=rate).mean(0, keepdim=True), reference[None])
+    begins = model.hear(windows, sample_rate=rate).mean(0)
+    matched = model.match(begins, model.frames(windows, sample_rate=rate), reference, reference_frames)
+    expected = model.expect(begins[None], reference[None], matched[None])
     present = expected.shared[0].bool()
     away = [
         label

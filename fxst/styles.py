@@ -1,7 +1,8 @@
 """Style profiles: what recordings sound like, as numbers, to be used without the recordings.
 
-A profile is what a model heard of them, and what caution compares recordings by: means over whole recordings, some
-thousands of numbers, from which no sound can be made again. It is good for the model that heard.
+A profile is what a model heard of them, and what caution compares recordings by: means over whole recordings, and for a
+model that pairs moments the levels of a few hundred short ones, in no order of time. From these tens of thousands of
+numbers no sound can be made again. A profile is good for the model that heard.
 """
 
 import json
@@ -32,11 +33,13 @@ __all__ = [
 ]
 
 FORMAT: Final = "fxst-style-profile"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 SUFFIX: Final = ".json"
 
-_LARGEST_BYTES: Final = 1 << 20
+_LARGEST_BYTES: Final = 1 << 22
 _MOST_STATISTICS: Final = 1 << 15
+_MOST_FRAMES: Final = 1024
+_MOST_BANDS: Final = 1024
 _MOST_DB: Final = 600.0
 """Levels beyond, up or down, are no recording's; as a factor on samples they would hardly be a float32 number."""
 
@@ -52,6 +55,8 @@ class StyleProfile:
         traits: What caution compares recordings by.
         loudness_lufs: Integrated loudness; None where it is not known.
         recordings: What it was made from, by name.
+        frames: Short moments in which something sounds, of each the level in each band, in whole tenths of a dB, so
+            that files stay small; empty where the model hears none.
     """
 
     model: str
@@ -60,10 +65,13 @@ class StyleProfile:
     traits: Traits
     loudness_lufs: float | None = None
     recordings: tuple[str, ...] = ()
+    frames: tuple[tuple[int, ...], ...] = ()
 
 
 def mean(profiles: Sequence[StyleProfile], weights: Sequence[float]) -> StyleProfile:
     """Give the weighted mean of profiles: a style between theirs.
+
+    Of frames there is no mean: each profile gives as many of its own as it counts for.
 
     Args:
         profiles: One or more, all of one model.
@@ -75,9 +83,10 @@ def mean(profiles: Sequence[StyleProfile], weights: Sequence[float]) -> StylePro
     pairs = [pair for pair in zip(profiles, weights, strict=True) if pair[1] > 0]
     profiles, weights = [profile for profile, _ in pairs], [weight for _, weight in pairs]
     first = profiles[0]
+    bands = next((len(profile.frames[0]) for profile in profiles if profile.frames), 0)
     for other in profiles[1:]:
         check_model(other, first.model, first.model_sha256)
-        check_statistics(other, len(first.statistics))
+        check_statistics(other, len(first.statistics), bands)
     if len(profiles) == 1:
         return first
     shares = np.array(weights, np.float64) / max(weights)  # the sum of the largest numbers is none
@@ -90,6 +99,25 @@ def mean(profiles: Sequence[StyleProfile], weights: Sequence[float]) -> StylePro
         traits=mixed([profile.traits for profile in profiles], shares.tolist()),
         loudness_lufs=None if None in levels else float(shares @ np.array(levels, np.float64)),
         recordings=tuple(name for profile in profiles for name in profile.recordings),
+        frames=_shared_out([profile.frames for profile in profiles], shares),
+    )
+
+
+def _shared_out(
+    several: Sequence[tuple[tuple[int, ...], ...]], shares: "np.typing.NDArray[np.float64]"
+) -> tuple[tuple[int, ...], ...]:
+    """Take frames of each in proportion to its share, evenly spread; some of too few come more than once."""
+    from fxst.models.matching import MOST_FRAMES  # torch takes seconds to load, and few profiles are mixed
+
+    shares = shares * [bool(frames) for frames in several]
+    if not shares.any():
+        return ()
+    total = min(MOST_FRAMES, sum(len(frames) for frames in several))
+    counts = np.diff(np.rint(total * shares.cumsum() / shares.sum()).astype(int), prepend=0).tolist()
+    return tuple(
+        frames[(2 * index + 1) * len(frames) // (2 * count)]
+        for frames, count in zip(several, counts, strict=True)
+        for index in range(count)
     )
 
 
@@ -114,12 +142,13 @@ def check_model(profile: StyleProfile, name: str, sha256: str) -> None:
     )
 
 
-def check_statistics(profile: StyleProfile, count: int) -> None:
+def check_statistics(profile: StyleProfile, count: int, bands: int) -> None:
     """See that a profile says as much as its model hears.
 
     Args:
         profile: The profile.
-        count: How many numbers those are.
+        count: How many statistics those are.
+        bands: In how many bands it hears a moment; 0 where it hears none.
 
     Raises:
         SettingsError: It says more or less.
@@ -128,6 +157,11 @@ def check_statistics(profile: StyleProfile, count: int) -> None:
         raise SettingsError(
             f"The style profile holds {len(profile.statistics):,} statistics, and its model {_cell(profile.model)} "
             f"hears {count:,}: it is damaged, so save the style again."
+        )
+    if profile.frames and len(profile.frames[0]) != bands:
+        raise SettingsError(
+            f"The style profile holds frames of {len(profile.frames[0]):,} bands, and its model "
+            f"{_cell(profile.model)} hears {bands:,}: it is damaged, so save the style again."
         )
 
 
@@ -144,6 +178,7 @@ def to_json(profile: StyleProfile) -> str:
         "traits": asdict(profile.traits),
         # The shortest decimals that read back as the same float32 numbers.
         "statistics": [float(str(np.float32(number))) for number in profile.statistics],
+        "frames": profile.frames,
     }
     return "{\n" + ",\n".join(f' "{key}": {json.dumps(value)}' for key, value in head.items()) + "\n}\n"
 
@@ -210,6 +245,11 @@ def from_json(text: str) -> StyleProfile:
             f"not a style profile: its format is {_cell(found)}, not {FORMAT!r}; name one that `fxst style save` "
             "wrote, or a parameter table with --params."
         )
+    if document.get("version") in range(1, FORMAT_VERSION):
+        raise SettingsError(
+            f"version {_cell(document['version'])} of the profile's format, and this fxst reads {FORMAT_VERSION}: save "
+            "the style again with `fxst style save`."
+        )
     if document.get("version") != FORMAT_VERSION:
         raise SettingsError(
             f"version {_cell(document.get('version'))} of the profile's format, and this fxst reads {FORMAT_VERSION}; "
@@ -235,6 +275,7 @@ def from_json(text: str) -> StyleProfile:
             traits=traits,
             loudness_lufs=None if loudness is None else _level(loudness),
             recordings=tuple(_text(name) for name in recordings),
+            frames=_frames(document["frames"]),
         )
     except KeyError as error:
         raise SettingsError(f"{error} is missing in this style profile; save the style again.") from error
@@ -250,6 +291,26 @@ def _numbers(given: Any) -> tuple[float, ...]:
     if not np.isfinite(numbers).all():
         raise ValueError("a statistic is too large")
     return tuple(numbers.tolist())
+
+
+def _frames(given: Any) -> tuple[tuple[int, ...], ...]:
+    if not isinstance(given, list) or not all(isinstance(frame, list) for frame in given):
+        raise TypeError("no list of frames")
+    if len(given) > _MOST_FRAMES:
+        raise ValueError(f"{len(given):,} frames")
+    bands = {len(frame) for frame in given}
+    if len(bands) > 1:
+        raise ValueError("frames of different lengths")
+    if not bands <= set(range(1, _MOST_BANDS + 1)):
+        raise ValueError(f"frames of {bands.pop():,} bands")
+    return tuple(tuple(_tenths(level) for level in frame) for frame in given)
+
+
+def _tenths(given: Any) -> int:
+    _level(_number(given) / 10)
+    if given != int(given):
+        raise ValueError(f"{_cell(given)} is no whole number")
+    return int(given)
 
 
 def _number(given: Any) -> float:

@@ -16,6 +16,7 @@ from fxst import __version__
 from fxst.audio import Samples
 from fxst.caution import cautious, levelled
 from fxst.chain import Chain
+from fxst.effects import ParametricEQ
 from fxst.errors import AudioError, SettingsError
 from fxst.parameters import Setting
 from fxst.styles import StyleProfile, check_model, check_statistics
@@ -23,8 +24,12 @@ from fxst.tables import Table
 
 if TYPE_CHECKING:
     # Torch takes longer to load than a table takes to apply.
+    from torch import Tensor
+
     from fxst.listening import Heard
     from fxst.models.checkpoint import Checkpoint
+    from fxst.models.studio import StudioModel
+    from fxst.models.style import Decision
 
 __all__ = ["BLOCK_FRAMES", "Result", "StyleTransfer", "caution_of", "load", "remarks_on", "render"]
 
@@ -259,18 +264,19 @@ class StyleTransfer:
         """
         import torch
 
-        from fxst.listening import one_thread
+        from fxst.listening import from_tenths, one_thread
         from fxst.models.studio import StudioModel
         from fxst.refinement import refined
 
         if isinstance(reference, StyleProfile):
             check_model(reference, self.name, self.sha256)
             if heard.statistics is not None:
-                check_statistics(reference, len(heard.statistics))
+                check_statistics(reference, len(heard.statistics), heard.frames.shape[1])
             device = next(self._checkpoint.model.parameters()).device
             goal: torch.Tensor | None = torch.tensor(reference.statistics, device=device)
+            goal_frames = from_tenths(reference.frames).to(device)
         else:
-            goal = reference.statistics
+            goal, goal_frames = reference.statistics, reference.frames
         for what, statistics in (("recording", heard.statistics), ("reference", goal)):
             if statistics is not None and not statistics.isfinite().all():
                 raise AudioError(f"The {what} holds samples far beyond full scale: normalise it.")
@@ -288,8 +294,14 @@ class StyleTransfer:
                 rows = chain.at_amount(rows, 0.0)
         else:
             with torch.inference_mode(), one_thread():
-                decision = model.decide(heard.statistics[None], goal[None])
-            knobs = decision.knobs[0].cpu()
+                if isinstance(model, StudioModel):
+                    matched = model.match(heard.statistics, heard.frames, goal, goal_frames)
+                    decision = model.decide(heard.statistics[None], goal[None], matched[None])
+                    shared = model.shared(heard.statistics, goal).bool()
+                    knobs = _fitted(model, chain, decision, shared, sample_rate=heard.excerpt.sample_rate)
+                else:
+                    decision = model.decide(heard.statistics[None], goal[None])
+                    knobs = decision.knobs[0].cpu()
             if decision.wanted is None:
                 rows = chain.settings(knobs)
             else:
@@ -301,7 +313,7 @@ class StyleTransfer:
                 if refine:
                     assert isinstance(model, StudioModel), "none other refines"
                     with one_thread():
-                        better = refined(model, chain, rows, heard.excerpt, goal, steps=refine)
+                        better = refined(model, chain, rows, heard.excerpt, goal, goal_frames, steps=refine)
                     rows, made_by[REFINED] = better.settings, better.remark
                     # How loud it is where something sounds, the reference tells better than what is expected.
                     rows = levelled(chain, rows, heard.excerpt, reference.traits)
@@ -323,10 +335,14 @@ class StyleTransfer:
             recordings: What it is called.
 
         Raises:
-            AudioError: The reference is silent.
+            AudioError: The reference is silent, or far beyond full scale.
         """
+        from fxst.listening import in_tenths
+
         if heard.statistics is None:
             raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
+        if not heard.statistics.isfinite().all():
+            raise AudioError("The reference holds samples far beyond full scale: normalise it.")
         return StyleProfile(
             model=self.name,
             model_sha256=self.sha256,
@@ -334,6 +350,7 @@ class StyleTransfer:
             traits=heard.traits,
             loudness_lufs=loudness_lufs,
             recordings=tuple(recordings),
+            frames=in_tenths(heard.frames),
         )
 
     def _hear_and_choose(
@@ -396,6 +413,22 @@ def _samples(given: Any, what: str) -> Samples:
     if not (math.isfinite(x.min()) and math.isfinite(x.max())):
         raise AudioError(f"The {what} holds samples that are not finite numbers: make it again.")
     return x
+
+
+def _fitted(
+    model: "StudioModel", chain: Chain, decision: "Decision", shared: "Tensor", *, sample_rate: int
+) -> "Tensor":
+    """Give the knobs of a decision, those of the equaliser moved to what its curve asks for where both have sound."""
+    from fxst.fitting import fitted
+
+    knobs = decision.knobs[0].cpu()
+    eq = chain.effects[0]
+    if decision.curve is None or not isinstance(eq, ParametricEQ) or len(eq.parameters) != model.config.n_curve_knobs:
+        return knobs  # a card may name a chain without such an equaliser
+    curve_db, hz = 20 * decision.curve[0][shared].cpu(), model.ear.octave_centres[shared.cpu()]
+    bands = slice(0, model.config.n_curve_knobs)
+    knobs[bands] = fitted(eq, knobs[bands], curve_db, hz, sample_rate=sample_rate)
+    return knobs
 
 
 def caution_of(table: Table) -> tuple[str, ...]:

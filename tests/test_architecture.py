@@ -21,7 +21,7 @@ LAYERS = (
     {"effects"},
     {"chain"},
     {"models", "tables"},
-    {"gradients", "data", "caution", "doctor", "listening", "refinement", "plots", "exports"},
+    {"gradients", "data", "caution", "doctor", "fitting", "listening", "refinement", "plots", "exports"},
     {"report", "styles"},
     {"training", "evaluation", "transfer"},
     {"batch"},

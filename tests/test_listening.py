@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from fxst import audio
-from fxst.listening import RANGE_DB, TURNS_AFTER, Listener, one_thread
+from fxst.listening import RANGE_DB, TURNS_AFTER, Listener, from_tenths, in_tenths, one_thread
 from fxst.models.encoder import EncoderConfig
+from fxst.models.matching import MOST_FRAMES
+from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 
 RATE = 24_000
@@ -19,6 +21,13 @@ def model():
             .eval()
             .requires_grad_(False)
         )
+
+
+@pytest.fixture(scope="module")
+def studio():
+    torch.manual_seed(0)
+    config = StudioModelConfig(36, 4, 30, 34, 24.0, 0.5, channels=(4,), hidden=(8,))
+    return StudioModel(config).eval().requires_grad_(False)
 
 
 def heard(model, x, *, sample_rate=RATE, block_frames=1 << 14):
@@ -135,6 +144,51 @@ def test_fewer_samples_than_the_model_can_hear_are_silence(model):
 
 def test_very_loud_recordings_are_heard(model, noise):
     assert torch.isfinite(heard(model, 1e6 * noise(RATE, 1, 1)).statistics).all()
+
+
+@pytest.mark.parametrize("block_frames", [1, 7, 4096, 1 << 17])
+def test_moments_do_not_depend_on_the_blocks(studio, noise, block_frames):
+    x = noise(44_100, 2, 0.7 if block_frames < 100 else 40)
+    whole = heard(studio, x, sample_rate=44_100, block_frames=x.shape[1])
+    assert 0 < len(whole.frames) <= MOST_FRAMES
+    assert whole.frames.shape[1] == studio.config.spectrum_bands
+    assert torch.equal(heard(studio, x, sample_rate=44_100, block_frames=block_frames).frames, whole.frames)
+
+
+def test_moments_are_in_tenths_of_a_decibel_and_come_back_from_them(studio, speech):
+    frames = heard(studio, speech(RATE, 1, 3)).frames
+    assert torch.equal(from_tenths(in_tenths(frames)), frames)
+    assert from_tenths(()).shape == (0, 0)
+
+
+def test_a_gain_moves_every_moment_by_as_much_and_an_offset_none(studio, noise):
+    x = noise(RATE, 2, 3)
+    frames = heard(studio, x).frames
+    below = studio.ear.octave_centres <= 0.95 * RATE / 2
+    change = (heard(studio, 0.1 * x).frames - frames)[:, below]
+    assert (change.mean(1) + 20).abs().max() < 0.1
+    assert (heard(studio, x + 0.05).frames - frames).mean(1).abs().max() < 0.1
+
+
+def test_moments_of_every_channel_are_heard_and_none_of_a_silent_one(studio, noise):
+    x, y = noise(RATE, 2, 1)[:, :12_000]
+    alone = [set(in_tenths(heard(studio, one[None]).frames)) for one in (x, y)]
+    assert set(in_tenths(heard(studio, np.stack([x, y])).frames)) == alone[0] | alone[1]
+    assert set(in_tenths(heard(studio, np.stack([x, 0 * y])).frames)) == alone[0]
+
+
+def test_when_a_moment_was_is_not_told(studio, noise):
+    x = noise(RATE, 1, 4)
+    windows = x.reshape(-1, 12_000)
+    turned = windows[::-1].reshape(1, -1)
+    frames = heard(studio, x).frames
+    assert (frames.sum(1).diff() >= 0).all()
+    assert sorted(in_tenths(heard(studio, turned).frames)) == sorted(in_tenths(frames))
+
+
+def test_silence_has_no_moments_and_not_every_model_hears_them(model, studio, noise):
+    assert heard(studio, np.zeros((2, 50_000), np.float32)).frames.shape == (0, 0)
+    assert heard(model, noise(RATE, 1, 1)).frames.shape == (0, 0)
 
 
 def test_torch_keeps_its_threads(model, noise):

@@ -128,7 +128,13 @@ def test_any_change_of_a_chains_specification(data):
 
 
 PROFILE = styles.StyleProfile(
-    "eq", "0" * 64, (0.5, -1.0, 2.0), Traits({31.5: -20.0, 1000.0: -30.0}, -20.0, 12.0, 20.0, -60.0), -23.0, ("a.wav",)
+    "eq",
+    "0" * 64,
+    (0.5, -1.0, 2.0),
+    Traits({31.5: -20.0, 1000.0: -30.0}, -20.0, 12.0, 20.0, -60.0),
+    -23.0,
+    ("a.wav",),
+    ((-305, -412), (-250, -381)),
 )
 
 
@@ -143,6 +149,7 @@ def check_profile(path):
     assert styles.read(again) == profile
     half = styles.mean([profile, profile], [1.0, 1.0])
     assert half.statistics == pytest.approx(profile.statistics)
+    assert set(half.frames) == set(profile.frames)
 
 
 @given(st.binary(max_size=200) | JSON.map(json.dumps).map(str.encode))

@@ -20,6 +20,8 @@ from fxst.refinement import refined
 
 STUDIO = CHAINS["studio"]
 RATE = 24_000
+SILENCE = torch.zeros(1), torch.zeros(0, 96)
+"""What is heard of a reference that tells nothing: the rate of its statistics is all that an oracle looks at."""
 
 
 class Oracle(StudioModel):
@@ -31,7 +33,8 @@ class Oracle(StudioModel):
         self.requires_grad_(False)
         self.target = torch.from_numpy(target)
 
-    def expect(self, input, reference):  # noqa: A002
+    def expect(self, input, reference, matched):  # noqa: A002
+        self.matched = matched
         windows = self.target.unfold(-1, 12_000, 12_000).flatten(0, 1)
         spectrum, levels = self.ear.meters(windows - windows.mean(-1, keepdim=True), sample_rate=RATE)
         shared = (self.ear.octave_centres <= 0.95 * RATE / 2).float()
@@ -62,7 +65,7 @@ def test_settings_move_to_what_is_expected(excerpt):
     )
     target = render(goal, excerpt)
     model = Oracle(target)
-    came = refined(model, STUDIO, near.settings, excerpt, torch.zeros(model.ear.n_features), steps=40)
+    came = refined(model, STUDIO, near.settings, excerpt, *SILENCE, steps=40)
     assert came.after_db < 0.5 * came.before_db
     error = [np.square(render(table, excerpt) - target).mean() for table in (near, came.settings)]
     assert error[1] < 0.3 * error[0]
@@ -71,7 +74,7 @@ def test_settings_move_to_what_is_expected(excerpt):
 def test_what_is_as_expected_stays_as_it_is(excerpt):
     table = with_values(parametric_eq={"peak3_gain_db": 8.0}, compressor={"ratio": 2.0, "makeup_db": 3.0})
     model = Oracle(render(table, excerpt))
-    came = refined(model, STUDIO, table.settings, excerpt, torch.zeros(model.ear.n_features), steps=5)
+    came = refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=5)
     assert came.settings == table.settings
     assert came.before_db < 0.1
 
@@ -79,16 +82,31 @@ def test_what_is_as_expected_stays_as_it_is(excerpt):
 def test_effects_out_of_the_way_stay_there_and_the_same_comes_out_again(excerpt):
     table = with_values(parametric_eq={"peak3_gain_db": 3.0})
     model = Oracle(render(with_values(parametric_eq={"peak3_gain_db": 9.0}), excerpt))
-    once, again = (refined(model, STUDIO, table.settings, excerpt, torch.zeros(1), steps=6) for _ in range(2))
+    once, again = (refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=6) for _ in range(2))
     assert once == again
     assert once.after_db < once.before_db
     assert tables.Table(STUDIO, once.settings).out_of_the_way == ("compressor", "distortion", "reverb")
 
 
+def test_what_is_expected_is_told_what_alike_moments_differ_by(excerpt):
+    table = with_values()
+    model = Oracle(render(table, excerpt))
+    windows = torch.from_numpy(excerpt.samples[0, : 8 * 12_000]).view(8, -1)
+    frames = model.frames(windows - windows.mean(1, keepdim=True), sample_rate=RATE)
+    refined(model, STUDIO, table.settings, excerpt, torch.zeros(1), frames, steps=0)
+    assert model.matched.shape[0] == 1
+    assert model.matched[0, : 2 * frames.shape[1]].abs().max() < 1e-3  # it is alike to itself
+    bass = (model.ear.octave_centres < 200).float() * 6
+    refined(model, STUDIO, table.settings, excerpt, torch.zeros(1), frames + bass, steps=0)
+    assert torch.corrcoef(torch.stack((model.matched[0, : len(bass)], bass)))[0, 1] > 0.9
+    refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=0)
+    assert not model.matched.any()
+
+
 def test_it_ends_when_nothing_is_gained(excerpt):
     table = with_values(compressor={"makeup_db": 1.0})
     model = Oracle(render(table, excerpt))
-    assert refined(model, STUDIO, table.settings, excerpt, torch.zeros(1), steps=500).steps < 60
+    assert refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=500).steps < 60
 
 
 def test_apply_refines_and_tells_what_it_gained(noise):

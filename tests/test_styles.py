@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fxst import styles
 from fxst.caution import Traits
 from fxst.errors import FxstError, SettingsError
+from fxst.models.matching import MOST_FRAMES
 from fxst.styles import StyleProfile
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs/style-profile.schema.json").read_text(encoding="utf-8"))
@@ -30,14 +31,22 @@ PROFILES = st.builds(
     ),
     loudness_lufs=st.none() | NUMBERS,
     recordings=st.lists(st.text(), max_size=3).map(tuple),
+    frames=st.integers(1, 5).flatmap(
+        lambda bands: st.lists(st.tuples(*[st.integers(-6000, 6000)] * bands), max_size=4).map(tuple)
+    ),
 )
+
+
+def frames_of(rng, count, bands=96):
+    return tuple(map(tuple, rng.integers(-1000, 0, (count, bands)).tolist()))
 
 
 @pytest.fixture
 def profile():
-    statistics = tuple(np.random.default_rng(0).standard_normal(2000).astype(np.float32).tolist())
+    rng = np.random.default_rng(0)
+    statistics = tuple(rng.standard_normal(2000).astype(np.float32).tolist())
     traits = Traits({250.0: -30.5, 1000.0: -20.25}, -24.0, 15.0, 22.0, -60.0)
-    return StyleProfile("studio", "ab" * 32, statistics, traits, -18.5, ("radio.wav",))
+    return StyleProfile("studio", "ab" * 32, statistics, traits, -18.5, ("radio.wav",), frames_of(rng, 256))
 
 
 @given(PROFILES)
@@ -52,7 +61,7 @@ def test_a_profile_reads_back_as_it_was_and_keeps_to_its_schema(profile):
 def test_a_profile_on_disk_is_small_text(tmp_path, profile):
     styles.write(profile, tmp_path / "house.json")
     assert styles.read(tmp_path / "house.json") == profile
-    assert (tmp_path / "house.json").stat().st_size < 50_000
+    assert (tmp_path / "house.json").stat().st_size < 200_000
     assert [path.name for path in tmp_path.iterdir()] == ["house.json"]
 
 
@@ -74,6 +83,30 @@ def test_a_mean_lies_between(profile):
     np.testing.assert_allclose(three.statistics, np.zeros(2000), atol=1e-7)
 
 
+@pytest.mark.parametrize(("sizes", "weights", "taken"), [
+    ((256, 256), (3, 1), (192, 64)),
+    ((256, 256), (1, 1e-9), (256, 0)),
+    ((10, 30), (1, 1), (20, 20)),  # of a short recording some come twice
+    ((256, 0), (1, 1), (256, 0)),
+    ((0, 0), (1, 1), (0, 0)),
+])  # fmt: skip
+def test_a_mean_has_frames_of_each_by_its_weight_and_evenly_spread(profile, sizes, weights, taken):
+    rng = np.random.default_rng(1)
+    first, other = (replace(profile, frames=frames_of(rng, size)) for size in sizes)
+    frames = styles.mean([first, other], weights).frames
+    assert len(frames) == sum(taken)
+    for mine, found in ((first.frames, frames[: taken[0]]), (other.frames, frames[taken[0] :])):
+        if found:
+            places = np.diff([mine.index(frame) for frame in found])
+            assert places.max() - places.min() <= 1
+    assert styles.mean([first, other], [2 * weight for weight in weights]).frames == frames
+
+
+def test_a_mean_holds_no_more_frames_than_a_model_keeps_of_one_recording(profile):
+    assert len(styles.mean([profile] * 7, [1, 2, 3, 4, 5, 6, 7]).frames) == MOST_FRAMES
+    assert styles.mean([profile], [0.1]).frames == profile.frames
+
+
 def test_profiles_of_different_models_do_not_mix(profile):
     with pytest.raises(SettingsError, match="saved by another version of the model 'studio'"):
         styles.mean([profile, replace(profile, model_sha256="0")], [1, 1])
@@ -93,6 +126,9 @@ def test_a_mean_is_one_of_any_weights(profile):
 def test_profiles_of_different_lengths_do_not_mix(profile):
     with pytest.raises(SettingsError, match=r"holds 1,999 statistics, and its model 'studio' hears 2,000: it is dam"):
         styles.mean([profile, replace(profile, statistics=profile.statistics[1:])], [1, 1])
+    narrow = replace(profile, frames=tuple(frame[1:] for frame in profile.frames))
+    with pytest.raises(SettingsError, match="holds frames of 95 bands, and its model 'studio' hears 96: it is damaged"):
+        styles.mean([profile, narrow], [1, 1])
 
 
 def test_writing_needs_a_profiles_ending(tmp_path, profile):
@@ -106,7 +142,9 @@ def put(key, value):
 
 DAMAGE = {
     "another format": (put("format", "fxst-settings"), "not a style profile.* or a parameter table with --params"),
-    "another version": (put("version", 2), "version 2 .* update fxst"),
+    "a later version": (put("version", 3), "version 3 .* update fxst"),
+    "an earlier version": (put("version", 1), "version 1 .* save the style again with `fxst style save`"),
+    "no version": (lambda document: document.pop("version"), "version None .* update fxst"),
     "no statistics": (lambda document: document.pop("statistics"), "'statistics' is missing"),
     "empty statistics": (put("statistics", []), "damaged style profile"),
     "a statistic that is text": (put("statistics", ["1"]), "'1' is no finite number"),
@@ -123,6 +161,20 @@ DAMAGE = {
     "a band below 0": (lambda document: document["traits"].update(colour_db={"-1": 1}), "no spectrum"),
     "a list for a model": (put("model", []), "is no text"),
     "a name for recordings": (put("recordings", "radio.wav"), "no list of recordings"),
+    "no frames": (lambda document: document.pop("frames"), "'frames' is missing"),
+    "text for frames": (put("frames", "-100"), "no list of frames"),
+    "frames that are numbers": (put("frames", [-100]), "no list of frames"),
+    "ragged frames": (lambda document: document["frames"][7].pop(), "frames of different lengths"),
+    "a frame without bands": (put("frames", [[]]), "frames of 0 bands"),
+    "too many bands": (put("frames", [[0] * 1025]), "frames of 1,025 bands"),
+    "too many frames": (put("frames", [[0]] * 1025), "1,025 frames"),
+    "a level that is text": (put("frames", [["-100"]]), "'-100' is no finite number"),
+    "a level that is not a number": (put("frames", [[float("nan")]]), "nan is no finite number"),
+    "an infinite level": (put("frames", [[float("-inf")]]), "-inf is no finite number"),
+    "a level that is true": (put("frames", [[True]]), "True is no finite number"),
+    "part of a tenth": (put("frames", [[-100.5]]), "-100.5 is no whole number"),
+    "a moment beyond all": (put("frames", [[6001]]), "600.1 dB is no recording's level"),
+    "a moment beyond floats": (put("frames", [[10**400]]), "damaged style profile"),
 }
 
 
@@ -151,7 +203,7 @@ def test_only_a_sentence_comes_out_of_any_edit(data):
 
 def test_what_is_no_profile_at_all_is_refused(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "large").write_bytes(b" " * (1 << 21))
+    (tmp_path / "large").write_bytes(b" " * (1 << 23))
     for name, message in (
         ("none", "does not exist"),
         ("", "is a folder"),

@@ -20,6 +20,7 @@ from fxst.effects import EFFECTS, declare_plugin
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
+from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.parameters import Parameter
 from fxst.tables import Table
@@ -44,6 +45,19 @@ def model_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def style(model_folder):
     return load(model_folder)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """An untrained studio model, which pairs moments and sets an equaliser by them."""
+    torch.manual_seed(0)
+    chain = CHAINS["studio"]
+    config = StudioModelConfig(
+        len(chain.knobs), len(chain.effects), 30, 34, 24.0, 0.5, channels=(4, 8), hidden=(16,), fitter_width=16
+    )
+    folder = tmp_path_factory.mktemp("models") / "pairs"
+    checkpoint.save(folder, StudioModel(config), chain, sample_rate=24_000, card={})
+    return load(folder)
 
 
 def neutral(chain):
@@ -151,6 +165,53 @@ def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
         style.predict(x, replace(profile, model="other", model_sha256="0"), sample_rate=44_100)
     with pytest.raises(SettingsError, match="it is damaged, so save the style again"):
         style.predict(x, replace(profile, statistics=profile.statistics[1:]), sample_rate=44_100)
+
+
+@pytest.mark.parametrize("refine", [0, 1])
+def test_a_profile_holds_the_moments_that_a_studio_model_pairs(studio, speech, noise, refine):
+    x, reference = speech(44_100, 2, 2), noise(48_000, 1, 2)
+    heard = studio.hear([reference], sample_rate=48_000)
+    profile = styles.from_json(styles.to_json(studio.profile(heard)))
+    assert len(profile.frames) == len(heard.frames) > 0
+    by_recording = studio.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000, refine=refine)
+    assert studio.predict(x, profile, sample_rate=44_100, refine=refine) == by_recording
+    without = studio.predict(x, replace(profile, frames=()), sample_rate=44_100, refine=refine)
+    assert without != by_recording
+    narrow = replace(profile, frames=tuple(frame[1:] for frame in profile.frames))
+    with pytest.raises(SettingsError, match=r"holds frames of 95 bands, .* hears 96: it is damaged, so save the style"):
+        studio.predict(x, narrow, sample_rate=44_100)
+
+
+def test_choosing_and_refining_pair_with_the_references_own_moments(monkeypatch, studio, speech, noise):
+    paired, match = [], StudioModel.match
+
+    def watched(self, *given):
+        paired.append(given)
+        return match(self, *given)
+
+    monkeypatch.setattr(StudioModel, "match", watched)
+    heard, reference = (studio.hear([x], sample_rate=48_000) for x in (speech(48_000, 1, 2), noise(48_000, 1, 2)))
+    studio.choose(heard, reference, refine=1)
+    assert len(paired) == 2
+    for ours, frames, theirs, reference_frames in paired:
+        assert torch.equal(theirs, reference.statistics)
+        assert torch.equal(reference_frames, reference.frames)
+        assert len(ours) == len(theirs)
+        assert len(frames) > 0
+    assert torch.equal(paired[0][1], heard.frames)
+
+
+def test_a_profile_of_a_model_that_hears_no_moments_has_none(style, noise):
+    profile = style.profile(style.hear([noise(48_000, 1, 1)], sample_rate=48_000))
+    assert profile.frames == ()
+    with pytest.raises(SettingsError, match="holds frames of 2 bands, and its model 'mine' hears 0: it is damaged"):
+        style.predict(noise(48_000, 1, 1), replace(profile, frames=((-100, -200),)), sample_rate=48_000)
+
+
+def test_what_is_far_beyond_full_scale_makes_no_profile(studio, noise):
+    heard = studio.hear([1e30 * noise(48_000, 1, 1)], sample_rate=48_000)
+    with pytest.raises(AudioError, match="far beyond full scale"):
+        studio.profile(heard)
 
 
 def test_both_recordings_matter(style, speech, noise):

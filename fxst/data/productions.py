@@ -46,6 +46,15 @@ AUGMENTED: Final = 0.85
 REGAINED: Final = 0.3
 """How often speed and colour are changed, and how often the level."""
 
+MIXED: Final = 0.5
+"""How often passages of a dataset beside the first are played together: two songs at once are another song."""
+
+MOST_MIXED: Final = 2
+"""How many are added to one at most."""
+
+MIXED_DB: Final = (-14.0, 0.0)
+"""How loud they are beside it."""
+
 CURVE_BANDS: Final = StudioModelConfig.spectrum_bands
 CURVE_HZ: Final = octave_centres(CURVE_BANDS).numpy()
 """Where curves are told: at the bands of the long-term spectrum that a studio model hears."""
@@ -100,19 +109,25 @@ def draw_productions(
             and targets are made by the chain, with some of its effects at random settings.
         passages: How many.
         clips: Clips of half a passage.
-        augment: Whether to make other voices of those there are, by speed, colour and level.
+        augment: Whether to make other voices of those there are, by speed, colour and level; and of all datasets but
+            the first other songs, by playing some of them together.
         rng: The source of chance.
 
     Raises:
         SettingsError: No speaker of the split has two clips.
     """
-    # As with speakers: the larger dataset comes more often, but less than in proportion.
-    weights = np.sqrt([len(dataset) for dataset in datasets])
-    dataset = datasets[rng.choice(len(datasets), p=weights / weights.sum())]
+    # As with speakers: the larger dataset comes more often, but far less than in proportion.
+    weights = np.array([len(dataset) for dataset in datasets]) ** VOICE_SHARE
+    number = rng.choice(len(datasets), p=weights / weights.sum())
+    dataset = datasets[number]
     rate = dataset.sample_rate
     made = []
     for _ in range(passages):
         base = _passage(dataset, split, clips=clips, augment=augment, rng=rng)
+        if augment and number and rng.random() < MIXED:
+            for _ in range(rng.integers(1, MOST_MIXED + 1)):
+                more = _passage(dataset, split, clips=clips, augment=augment, rng=rng)
+                base = base + more * np.float32(_rms(base) / _rms(more) * 10 ** (rng.uniform(*MIXED_DB) / 20))
         made.append(
             _published(base, chain, rng, rate, augment) if styles == "published" else _by_chain(base, chain, rng, rate)
         )
@@ -322,6 +337,10 @@ def _coloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:
 
 def _gain_db(rng: np.random.Generator, augment: bool) -> float:
     return float(rng.uniform(*GAINS_DB)) if augment and rng.random() < REGAINED else 0.0
+
+
+def _rms(x: Samples) -> float:
+    return max(math.sqrt(float(np.square(x, dtype=np.float64).mean())), 1e-6)
 
 
 def _peak_db(x: Samples) -> float:

@@ -98,6 +98,20 @@ class Ear(nn.Module):
         levels = torch.cat((_distribution(rms, LEVELS_DB), _distribution(peak, LEVELS_DB)), 1).mean(0)
         return (spectrum + FLOOR).log10() / 2, 4 * levels
 
+    def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+        """Measure the levels of short moments in the bands of the long-term spectrum, in dB.
+
+        Shape:
+            windows: (N, T); result: (N, frames, bands).
+        """
+        bands = _octave_bands(self.spectrum_bands, sample_rate, self.FRAME_SECONDS, windows.device)
+        return 10 * (_powers(windows, self.FRAME_SECONDS, sample_rate) @ bands + FLOOR).log10()
+
+    def shared(self, sample_rate: float) -> Tensor:
+        """Tell which bands of the long-term spectrum a recording of a sample rate has: (bands,) of 0 and 1."""
+        rate = torch.tensor([[sample_rate]], device=next(self.cnn.parameters()).device)
+        return self._shared(rate)[0, self.spectrum_features]
+
     def _levels(self, windows: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
         """Measure the power and the peak of each short frame, in dB: (N, frames) each."""
         length = round(self.LEVEL_SECONDS * sample_rate)

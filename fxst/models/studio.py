@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxst.models.ear import FLOOR, QUANTILES, Ear, mel_centres, octave_centres
+from fxst.models.matching import match, matched_size, sounding
 from fxst.models.sizes import from_plain
 from fxst.models.style import Decision
 
@@ -19,6 +20,9 @@ DROPPED: Final = 0.1
 
 CENTRE_HZ: Final = (80.0, 10_000.0)
 """Over these frequencies an equaliser's curve leaves the level as it is on average."""
+
+MATCHED_PLANES: Final = 3
+"""How many numbers matching tells of each band."""
 
 WINDOW_SECONDS: Final = (0.25, 60.0)
 """How short and how long an analysis window may be."""
@@ -54,7 +58,7 @@ class StudioModelConfig:
     window_seconds: float
     picture_bands: int = 80
     spectrum_bands: int = 96
-    channels: tuple[int, ...] = (16, 32, 48, 64)
+    channels: tuple[int, ...] = (8, 16, 24, 32)
     hidden: tuple[int, ...] = (512, 384, 256)
     fitter_width: int = 384
     band_channels: int = 48
@@ -126,22 +130,56 @@ class StudioModel(nn.Module):
         result: Tensor = self.ear(windows, sample_rate=sample_rate)
         return result
 
-    def decide(self, input: Tensor, reference: Tensor) -> Decision:  # noqa: A002
-        """Set the knobs that bring an input to a reference, from the statistics of both.
+    def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+        """Listen to the moments of windows one by one: those that sound, in dB by band, evenly spread.
 
         Shape:
-            input, reference: (B, D).
+            windows: (N, T), as `hear` has them; result: (n, bands), n at most `fxst.models.matching.MOST_FRAMES`.
         """
-        result: Decision = self.controller(*self.ear.compare(input, reference))
+        return sounding(self.ear.frames(windows, sample_rate=sample_rate).flatten(0, 1))
+
+    def match(self, heard: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:
+        """Tell what alike moments of two recordings differ by; see `fxst.models.matching.match`.
+
+        Shape:
+            heard, reference: (D,), their statistics; frames: (n, bands); reference_frames: (m, bands); result: (M,).
+        """
+        return match(frames, reference_frames, self.shared(heard, reference))
+
+    def shared(self, heard: Tensor, reference: Tensor) -> Tensor:
+        """Tell which bands of the long-term spectrum both of two recordings have: 1 for those, 0 for the others.
+
+        Shape:
+            heard, reference: (D,), their statistics; result: (bands,).
+        """
+        return self.ear.shared(24_000 * 2 ** min(float(heard[-1]), float(reference[-1])))
+
+    def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
+        """Set the knobs that bring an input to a reference.
+
+        Args:
+            input: The statistics of the one.
+            reference: And of the other.
+            matched: What alike moments of both differ by.
+
+        Shape:
+            input, reference: (B, D); matched: (B, M).
+        """
+        result: Decision = self.controller(*self.ear.compare(input, reference), matched)
         return result
 
-    def expect(self, input: Tensor, reference: Tensor) -> Expected:  # noqa: A002
+    def expect(self, input: Tensor, reference: Tensor, matched: Tensor) -> Expected:  # noqa: A002
         """Tell what an input is expected to be heard as, once it is produced like a reference.
 
+        Args:
+            input: The statistics of the one.
+            reference: And of the other.
+            matched: What alike moments of both differ by.
+
         Shape:
-            input, reference: (B, D).
+            input, reference: (B, D); matched: (B, M).
         """
-        result: Expected = self.expectation(*self.ear.compare(input, reference))
+        result: Expected = self.expectation(*self.ear.compare(input, reference), matched)
         return result
 
 
@@ -206,7 +244,7 @@ class _Bands(nn.Module):
             ear.picture_bands // 2 * len(QUANTILES),
             ear.spectrum_bands,
         ]
-        planes = 2 * (3 + len(QUANTILES)) + 1 + len(self.pos)
+        planes = 2 * (3 + len(QUANTILES)) + 1 + MATCHED_PLANES + len(self.pos)
         self.inp = nn.Conv1d(planes, channels, self.WIDTH, padding="same")
         self.film = nn.Linear(hidden, 2 * channels)
         self.conv = nn.ModuleList(
@@ -218,14 +256,15 @@ class _Bands(nn.Module):
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
-    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, hidden: Tensor) -> Tensor:
+    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, matched: Tensor, hidden: Tensor) -> Tensor:
         """Give the correction: (B, bands), in units of 20 dB.
 
         Shape:
-            heard, difference: (B, n_features); shared: (B, bands); hidden: (B, H).
+            heard, difference: (B, n_features); shared: (B, bands); matched: (B, M); hidden: (B, H).
         """
         position = self.pos.expand(len(heard), -1, -1)
-        x = torch.cat((self._planes(heard), self._planes(difference), shared[:, None], position), 1)
+        pairs = matched[:, : MATCHED_PLANES * shared.shape[1]].view(len(heard), MATCHED_PLANES, -1)
+        x = torch.cat((self._planes(heard), self._planes(difference), shared[:, None], pairs, position), 1)
         scale, shift = self.film(hidden)[:, :, None].chunk(2, 1)
         y = F.relu(self.inp(x)) * (1 + scale) + shift
         for conv in self.conv:
@@ -265,9 +304,9 @@ class _Expectation(nn.Module):
         self.spectrum = ear.spectrum_features
         self.moves = slice(self.spectrum.stop, ear.n_features)
         self.levels = ear.level_features
-        width = ear.n_features - self.spectrum.stop
+        width = 2 * (ear.n_features - self.spectrum.stop) + matched_size(ear.spectrum_bands)
         self.hidden = nn.Sequential(
-            nn.Linear(2 * width, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU()
+            nn.Linear(width, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU()
         )
         self.bands = _Bands(ear, self.HIDDEN, channels)
         self.heeded = nn.Parameter(torch.full((ear.spectrum_bands,), 0.6))
@@ -276,10 +315,10 @@ class _Expectation(nn.Module):
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
 
-    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor) -> Expected:
-        hidden = self.hidden(torch.cat((heard[:, self.moves], difference[:, self.moves]), 1))
+    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Expected:
+        hidden = self.hidden(torch.cat((heard[:, self.moves], difference[:, self.moves], matched), 1))
         both = shared[:, self.spectrum]
-        change = self.heeded * difference[:, self.spectrum] + self.bands(heard, difference, both, hidden)
+        change = self.heeded * difference[:, self.spectrum] + self.bands(heard, difference, both, matched, hidden)
         levels = heard[:, self.levels] + self.followed * difference[:, self.levels] + self.correction(hidden)
         return Expected(heard[:, self.spectrum] + change * both, levels, both)
 
@@ -296,14 +335,15 @@ class _Controller(nn.Module):
         super().__init__()
         n_features, self.spectrum = ear.n_features, ear.spectrum_features
         self.gain_knob, self.gain_db = config.gain_knob - config.n_curve_knobs, config.gain_db
-        self.scale = _Scale(2 * n_features)
+        width = 2 * n_features + matched_size(config.spectrum_bands)
+        self.scale = _Scale(width)
         layers: list[nn.Module] = []
-        width = 2 * n_features
         for size in config.hidden:
             layers += [nn.Linear(width, size), nn.ReLU()]
             width = size
         self.hidden = nn.Sequential(*layers)
-        self.heeded = nn.Parameter(torch.full((config.spectrum_bands,), 0.6))
+        self.heeded = nn.Parameter(torch.full((config.spectrum_bands,), 0.1))
+        self.followed = nn.Parameter(torch.full((config.spectrum_bands,), 0.7))
         self.bands = _Bands(ear, width, config.band_channels)
         self.fitter = Fitter(config.spectrum_bands, config.n_curve_knobs, config.fitter_width)
         self.rest = nn.Sequential(nn.Linear(width + config.spectrum_bands + 2, width), nn.ReLU())
@@ -324,12 +364,14 @@ class _Controller(nn.Module):
         with torch.no_grad():
             self.out.bias[: len(knobs)] = torch.logit(knobs, eps=0.1)
 
-    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor) -> Decision:
-        features = F.dropout(self.scale(torch.cat((heard, difference), 1)), DROPPED, self.training)
+    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Decision:
+        features = F.dropout(self.scale(torch.cat((heard, difference, matched), 1)), DROPPED, self.training)
         hidden = F.dropout(self.hidden(features), DROPPED, self.training)
         both = shared[:, self.spectrum]
         spectrum, more = heard[:, self.spectrum], difference[:, self.spectrum]
-        curve = centred(self.heeded * more + self.bands(heard, difference, both, hidden), both)
+        pairs = matched[:, both.shape[1] : 2 * both.shape[1]]
+        followed = self.heeded * more + self.followed * pairs
+        curve = centred(followed + self.bands(heard, difference, both, matched, hidden), both)
         level = _level(spectrum + curve, both)
         missing = _level(spectrum + more, both) - level
         out = self.out(self.rest(torch.cat((hidden, curve, level, missing), 1)))

@@ -38,11 +38,13 @@ class Lesson(NamedTuple):
     """What a model hears of some examples, and what it should say.
 
     Shape:
-        heard, reference: (B, D); curves: (B, bands); knobs: (B, P) and wanted: (B, E), NaN where nobody can say.
+        heard, reference: (B, D); matched: (B, M); curves: (B, bands); knobs: (B, P) and wanted: (B, E), NaN where
+            nobody can say.
     """
 
     heard: Tensor
     reference: Tensor
+    matched: Tensor
     curves: Tensor
     knobs: Tensor
     wanted: Tensor
@@ -58,6 +60,7 @@ class Examples(NamedTuple):
 
     heard: Tensor
     reference: Tensor
+    matched: Tensor
     curves: Tensor
     knobs: Tensor
     wanted: Tensor
@@ -83,6 +86,12 @@ def hear(model: StudioModel, drawn: tuple[Tensor, ...]) -> Examples:
     windows = windows - windows.mean(-1, keepdim=True)
     statistics = model.hear(windows.flatten(0, -2), sample_rate=sample_rate)
     heard, produced = statistics.view(*windows.shape[:-1], -1).mean(-2)
+    heard, references = heard.flatten(0, 2), produced.flip(2).flatten(0, 2)
+    frames = [model.frames(x, sample_rate=sample_rate) for x in windows.flatten(0, -3)]
+    of_inputs, of_targets = frames[: len(heard)], frames[len(heard) :]
+    # An example's reference is its target's other half, the one beside it.
+    pairs = zip(heard, of_inputs, references, (of_targets[i ^ 1] for i in range(len(heard))), strict=True)
+    matched = torch.stack([model.match(*pair) for pair in pairs])
     curves, knobs, wanted = (known.repeat_interleave(2, 1).flatten(0, 1) for known in (curves, knobs, wanted))
     published = wanted.isnan().any()
     seconds = (LEAD_SECONDS, SECTION_SECONDS) if published else (REVERB_LEAD_SECONDS, REVERB_SECTION_SECONDS)
@@ -94,8 +103,9 @@ def hear(model: StudioModel, drawn: tuple[Tensor, ...]) -> Examples:
     )
     loudness = targets.square().mean(-1).sqrt().flatten()
     return Examples(
-        heard.flatten(0, 2),
-        produced.flip(2).flatten(0, 2),
+        heard,
+        references,
+        matched,
         curves,
         knobs,
         wanted,

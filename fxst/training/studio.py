@@ -33,12 +33,12 @@ __all__ = ["StudioLoss", "StudioModule", "render_wanted", "train"]
 
 log = logging.getLogger(__name__)
 
-PUBLISHED_SHARE: Final = 0.75
+PUBLISHED_SHARE: Final = 0.8
 """How often a batch's styles are those of the published evaluation; else the chain's own."""
 
 EXAMPLES_OF_A_PASSAGE: Final = 2 * WAYS
 
-SHORT_SHARE: Final = 0.4
+SHORT_SHARE: Final = 0.3
 """How often a model hears half as much: it is to judge short recordings, too."""
 
 TYPICAL_RMS: Final = 0.04

@@ -140,7 +140,7 @@ def teach_expectation(model: StudioModel, lessons: Lesson, *, epochs: int, learn
     recent, steps = 0.0, 0
     for _ in range(epochs):
         for rows in torch.split(torch.randperm(count, generator=generator), STUDY_BATCH):
-            expected = model.expect(lessons.heard[rows], lessons.reference[rows])
+            expected = model.expect(lessons.heard[rows], lessons.reference[rows], lessons.matched[rows])
             with torch.no_grad():
                 target = ear.features(lessons.reference[rows ^ 1])
             off = ((expected.spectrum - target[:, ear.spectrum_features]).abs() * expected.shared).sum()
@@ -157,7 +157,7 @@ def teach_expectation(model: StudioModel, lessons: Lesson, *, epochs: int, learn
 
 def told_loss(model: StudioModel, lesson: Lesson, told: Tensor) -> tuple[Tensor, Decision, dict[str, Tensor]]:
     """Measure how far decisions are from what is known: the loss, the decisions, and its parts."""
-    decided = model.decide(lesson.heard, lesson.reference)
+    decided = model.decide(lesson.heard, lesson.reference, lesson.matched)
     assert decided.wanted is not None, "a studio model says which effects it wants"
     assert decided.curve is not None, "and what its equaliser should do"
     known = lesson.wanted.isfinite()

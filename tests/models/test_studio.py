@@ -4,6 +4,7 @@ import torch
 
 from fxst import audio
 from fxst.chain import CHAINS
+from fxst.data import sox
 from fxst.models import checkpoint
 from fxst.models.ear import LEVELS_DB, QUANTILES, _distribution, _quantiles, octave_centres
 from fxst.models.studio import StudioModel, StudioModelConfig, _interpolation, centred
@@ -21,10 +22,22 @@ def model():
     return StudioModel(config).eval().requires_grad_(False)
 
 
-def heard(model, x, sample_rate):
+def windows_of(model, x, sample_rate):
     window = model.window_at(sample_rate)
-    windows = torch.from_numpy(x[0, : x.shape[1] // window * window]).view(-1, window)
-    return model.hear(windows, sample_rate=sample_rate).mean(0, keepdim=True)
+    return torch.from_numpy(x[0, : x.shape[1] // window * window]).view(-1, window)
+
+
+def heard(model, x, sample_rate):
+    return model.hear(windows_of(model, x, sample_rate), sample_rate=sample_rate).mean(0, keepdim=True)
+
+
+def decide(model, x, y, sample_rate=24_000):
+    """Decide as for recordings."""
+    (a, our_frames), (b, their_frames) = (
+        (heard(model, z, sample_rate), model.frames(windows_of(model, z, sample_rate), sample_rate=sample_rate))
+        for z in (x, y)
+    )
+    return model.decide(a, b, model.match(a[0], our_frames, b[0], their_frames)[None])
 
 
 def test_quantiles_are_those_of_the_levels():
@@ -64,7 +77,7 @@ def test_an_octave_band_follows_a_gain_exactly(model, noise):
 def test_it_decides_on_every_knob_and_effect_in_silence_and_at_full_scale(model):
     for level in (0.0, 1.0, 1e6):
         x = np.full((1, model.window_at(24_000)), level, np.float32)
-        decision = model.decide(heard(model, x, 24_000), heard(model, x, 24_000))
+        decision = decide(model, x, x)
         assert decision.knobs.shape == (1, len(STUDIO.knobs))
         assert decision.wanted.shape == (1, 4)
         assert torch.isfinite(decision.knobs).all()
@@ -80,15 +93,14 @@ def test_a_recording_is_heard_at_its_own_rate_up_to_48_khz(model):
 def test_it_comes_back_from_disk_as_it_was(model, tmp_path, noise):
     checkpoint.save(tmp_path / "model", model, STUDIO, sample_rate=24_000, card={})
     loaded = checkpoint.load(tmp_path / "model")
-    x, y = heard(model, noise(24_000, 1, 3), 24_000), heard(model, 0.5 * noise(24_000, 1, 3), 24_000)
-    torch.testing.assert_close(loaded.model.decide(x, y), model.decide(x, y), rtol=0, atol=0)
+    x, y = noise(24_000, 1, 3), 0.5 * noise(24_000, 1, 3)
+    torch.testing.assert_close(decide(loaded.model, x, y), decide(model, x, y), rtol=0, atol=0)
     assert loaded.chain == STUDIO
 
 
 def test_a_curve_leaves_the_level_and_a_gain_makes_up_for_what_is_missing(model, noise):
-    x = heard(model, 0.1 * noise(24_000, 1, 3), 24_000)
-    y = heard(model, 0.2 * noise(24_000, 1, 3), 24_000)
-    same, louder = model.decide(x, x), model.decide(x, y)
+    x, y = 0.1 * noise(24_000, 1, 3), 0.2 * noise(24_000, 1, 3)
+    same, louder = decide(model, x, x), decide(model, x, y)
     hz = model.ear.octave_centres
     assert louder.curve[0, (hz >= 80) & (hz <= 10_000)].mean().abs() < 1e-5
     assert not louder.curve[0, hz > 11_400].any()
@@ -110,3 +122,31 @@ def test_centring_does_not_count_what_a_recording_lacks():
     assert (moved[shared == 0] == 0).all()
     torch.testing.assert_close(torch.diff(moved[0, :40]), torch.diff(curve[0, :40]))
     torch.testing.assert_close(centred(moved + 0.5 * shared, shared), moved)
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_moments_are_paired_alike_at_every_sample_rate_where_both_reach_to(model, rate, speech):
+    x = speech(24_000, 1, 3)
+    a, ours = heard(model, x, 24_000)[0], model.frames(windows_of(model, x, 24_000), sample_rate=24_000)
+    other = audio.resample(x, source_rate=24_000, target_rate=rate)
+    b, theirs = heard(model, other, rate)[0], model.frames(windows_of(model, other, rate), sample_rate=rate)
+    curve = 20 * model.match(a, ours, b, theirs)[96:192]
+    below = model.ear.octave_centres < 10_000
+    assert curve[below].abs().mean() < 0.3
+    assert not curve[model.ear.octave_centres > 11_400].any()
+
+
+def test_an_equaliser_shows_in_what_alike_moments_differ_by(model, speech):
+    x = speech(24_000, 1, 6)
+    half = x.shape[1] // 2
+    band = sox.equalizer(1000, 1.0, 12.0, sample_rate=24_000)
+
+    def curve(reference):
+        a, b = heard(model, x[:, :half], 24_000)[0], heard(model, reference, 24_000)[0]
+        frames = [model.frames(windows_of(model, y, 24_000), sample_rate=24_000) for y in (x[:, :half], reference)]
+        return 20 * model.match(a, frames[0], b, frames[1])[96:192]
+
+    more = curve(sox.filtered(x[:, half:], band)) - curve(x[:, half:])
+    hz = model.ear.octave_centres
+    near, far = (hz > 850) & (hz < 1180), ((hz > 100) & (hz < 300)) | ((hz > 4000) & (hz < 10_000))
+    assert (more[near].mean() - more[far].mean()).item() == pytest.approx(11, abs=1.5)

@@ -1,0 +1,86 @@
+"""Fitting an equaliser to a curve: what a model decided that it should do, its bands are moved to do."""
+
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fxst.effects import ParametricEQ
+
+__all__ = ["fitted"]
+
+MOST_ROUNDS: Final = 12
+
+INSIDE: Final = 0.01
+"""How far from the ends of its range a knob begins, where a sigmoid's slope is not yet nothing."""
+
+FARTHEST: Final = 6.0
+"""How far a knob's logit may go: to a four-hundredth of its range from an end."""
+
+LITTLE_DB: Final = 0.5
+"""Errors beyond count in proportion only, so that a notch that no band can follow does not bend all others."""
+
+NUDGE: Final = 1e-4
+"""Of a logit, to see what a knob does."""
+
+Array = NDArray[np.float64]
+
+
+def fitted(eq: ParametricEQ, knobs: Tensor, curve_db: Tensor, hz: Tensor, *, sample_rate: int) -> Tensor:
+    """Move an equaliser's knobs until its response is as near to a curve as they can bring it.
+
+    A network that sets bands for curves gets most of the way; a few rounds of least squares from there get nearer than
+    it can learn to.
+
+    Args:
+        eq: The equaliser, every knob of it free.
+        knobs: Where they are at first.
+        curve_db: The response wanted.
+        hz: Where it is told; all below half the sample rate.
+        sample_rate: Samples a second.
+
+    Returns:
+        The knobs; never further from the curve, in dB on average, than they were.
+
+    Shape:
+        knobs: (P,), on [0, 1]; curve_db, hz: (F,); result: (P,).
+    """
+    from scipy.optimize import least_squares
+
+    if not len(hz):
+        return knobs
+    wanted, at = curve_db.double().cpu(), hz.double().cpu()
+
+    def off_db(rows: Tensor) -> Array:
+        values = {p.name: p.to_value(column) for p, column in zip(eq.parameters, rows.unbind(1), strict=True)}
+        found: Array = (eq.response_db(values, at, sample_rate=sample_rate) - wanted).numpy()
+        return found
+
+    def turned(logits: Array) -> Tensor:
+        return torch.sigmoid(torch.from_numpy(np.atleast_2d(logits)))
+
+    def off_at(logits: Array) -> Array:
+        at_one: Array = off_db(turned(logits))[0]
+        return at_one
+
+    def slopes(logits: Array) -> Array:
+        # All knobs at once, a row each: that costs little more than one.
+        off = off_db(turned(np.vstack((logits, logits + NUDGE * np.eye(len(logits))))))
+        by_knob: Array = ((off[1:] - off[0]) / NUDGE).T
+        return by_knob
+
+    start = knobs.double().cpu()
+    found: Any = least_squares(
+        off_at,
+        torch.logit(start.clamp(INSIDE, 1 - INSIDE)).numpy(),
+        slopes,
+        bounds=(-FARTHEST, FARTHEST),
+        loss="soft_l1",
+        f_scale=LITTLE_DB,
+        max_nfev=MOST_ROUNDS,
+    )
+    moved = turned(found.x)
+    nearer = np.abs(off_db(moved)).mean() < np.abs(off_db(start[None])).mean()
+    return moved[0].to(knobs) if nearer else knobs
