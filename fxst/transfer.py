@@ -14,7 +14,7 @@ import numpy as np
 
 from fxst import __version__
 from fxst.audio import Samples
-from fxst.caution import cautious, levelled
+from fxst.caution import Excerpt, Moments, cautious, levelled
 from fxst.chain import Chain
 from fxst.effects import ParametricEQ
 from fxst.errors import AudioError, SettingsError
@@ -309,15 +309,16 @@ class StyleTransfer:
                 effects = zip(chain.labels, chain.effects, strict=True)
                 away = [label for label, effect in effects if effect.switched and sure[label] < 0.5]
                 rows = chain.settings(knobs, out_of_the_way=away)
-                rows = levelled(chain, rows, heard.excerpt, reference.traits)
+                moments = _moments(model, goal_frames) if isinstance(model, StudioModel) else None
+                rows = levelled(chain, rows, heard.excerpt, reference.traits, moments)
                 if refine:
                     assert isinstance(model, StudioModel), "none other refines"
                     with one_thread():
                         better = refined(model, chain, rows, heard.excerpt, goal, goal_frames, steps=refine)
                     rows, made_by[REFINED] = better.settings, better.remark
                     # How loud it is where something sounds, the reference tells better than what is expected.
-                    rows = levelled(chain, rows, heard.excerpt, reference.traits)
-                trial = cautious(chain, rows, heard.excerpt, reference.traits)
+                    rows = levelled(chain, rows, heard.excerpt, reference.traits, moments)
+                trial = cautious(chain, rows, heard.excerpt, reference.traits, moments)
                 rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
                 if trial.amount < 1:
                     made_by[CAUTION] = trial.remark
@@ -413,6 +414,21 @@ def _samples(given: Any, what: str) -> Samples:
     if not (math.isfinite(x.min()) and math.isfinite(x.max())):
         raise AudioError(f"The {what} holds samples that are not finite numbers: make it again.")
     return x
+
+
+def _moments(model: "StudioModel", reference_frames: "Tensor") -> Moments:
+    """Let caution hear moments as the model hears them."""
+    import torch
+
+    from fxst.listening import one_thread
+
+    def hear(x: Excerpt) -> "np.typing.NDArray[np.float32]":
+        windows = torch.from_numpy(x.samples.reshape(-1, model.window_at(x.sample_rate)))
+        with torch.inference_mode(), one_thread():
+            frames = model.frames(windows.to(reference_frames.device), sample_rate=x.sample_rate)
+        return np.asarray(frames.cpu().numpy())
+
+    return Moments(hear, reference_frames.cpu().numpy())
 
 
 def _fitted(

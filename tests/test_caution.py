@@ -2,11 +2,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from fxst import caution
-from fxst.caution import Excerpt, cautious, distance_db, levelled, mixed, noise_floor_db, traits
+from fxst.caution import (
+    Excerpt,
+    Moments,
+    cautious,
+    distance_db,
+    levelled,
+    louder_db,
+    mixed,
+    noise_floor_db,
+    traits,
+)
 from fxst.chain import CHAINS
 from fxst.errors import SettingsError
+from fxst.models.ear import Ear
+from fxst.models.matching import sounding
 from fxst.tables import Table
 
 RATE = 24_000
@@ -91,6 +104,59 @@ def test_what_sounds_becomes_as_loud_as_what_sounds_in_the_reference(halves):
     assert Table(STUDIO, loudest).to_dict()["compressor"]["makeup_db"] == 48  # all that the effect can
     eq = CHAINS["eq"]
     assert levelled(eq, eq.defaults(), Excerpt(x, RATE), traits(louder)) == eq.defaults()
+
+
+def moments(x):
+    """Hear the moments of an excerpt as a studio model does."""
+    torch.manual_seed(0)
+    ear = Ear(16, 96, (4,))
+    return sounding(ear.frames(torch.from_numpy(x.samples), sample_rate=x.sample_rate).flatten(0, 1)).numpy()
+
+
+def makeup_db(x, reference, *, by_moments=True):
+    known = Moments(moments, moments(reference)) if by_moments else None
+    rows = levelled(STUDIO, NOTHING.settings, x, traits(reference), known)
+    return Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"]
+
+
+def test_a_gain_on_the_reference_is_a_gain_on_the_result_and_a_recording_is_as_loud_as_itself(halves):
+    x, other = (Excerpt(half, RATE) for half in halves)
+    assert makeup_db(x, x) == pytest.approx(0.0, abs=1e-3)
+    louder = Excerpt(np.float32(10 ** (5 / 20)) * other.samples, RATE)
+    assert makeup_db(x, louder) == pytest.approx(makeup_db(x, other) + 5, abs=0.01)
+    frames = [moments(half) for half in (x, other)]
+    there, back = louder_db(*frames, begin_db=1.0), louder_db(*frames[::-1], begin_db=-1.0)
+    assert there == pytest.approx(-back)
+    assert louder_db(frames[0], frames[0] + 7, begin_db=7.0) == pytest.approx(7.0, abs=1e-4)
+
+
+def test_pauses_in_a_reference_do_not_change_how_loud_pairs_are(halves):
+    x, other = halves
+    pause = 1e-5 * np.random.default_rng(0).standard_normal(other.shape).astype(np.float32)
+    frames = [moments(Excerpt(y, RATE)) for y in (x, other, np.concatenate([other, pause], axis=1))]
+    without, with_it = (louder_db(frames[0], reference, begin_db=0.0) for reference in frames[1:])
+    assert with_it == pytest.approx(without, abs=0.3)
+
+
+def test_what_is_said_more_often_in_a_reference_makes_nothing_louder():
+    rng = np.random.default_rng(0)
+    soft, loud = (rng.normal(level, 12.0, (1, 96)) + rng.normal(0.0, 0.3, (60, 96)) for level in (-70.0, -40.0))
+    ours = np.concatenate([soft, loud[:10]])
+    theirs = np.concatenate([soft[:10], loud]) + 3
+    assert louder_db(ours, theirs, begin_db=0.0) == pytest.approx(3.0, abs=0.5)
+
+
+def test_pairs_count_for_half_and_where_there_are_none_for_nothing(halves):
+    x, other = (Excerpt(half, RATE) for half in halves)
+    all_that_sounds = makeup_db(x, other, by_moments=False)
+    pairs = louder_db(moments(x), moments(other), begin_db=all_that_sounds)
+    assert pairs != pytest.approx(all_that_sounds, abs=0.05)
+    assert makeup_db(x, other) == pytest.approx((all_that_sounds + pairs) / 2, abs=0.01)
+    none = np.zeros((0, 0), np.float32)
+    assert louder_db(moments(x), none, begin_db=2.5) == louder_db(none, moments(x), begin_db=2.5) == 2.5
+    apart = np.full((2, 4), -90.0)
+    apart[:, 0] = -10.0
+    assert louder_db(apart, apart[:, ::-1], begin_db=2.5) == 2.5
 
 
 def test_pauses_are_no_style(halves):

@@ -201,6 +201,25 @@ def test_choosing_and_refining_pair_with_the_references_own_moments(monkeypatch,
     assert torch.equal(paired[0][1], heard.frames)
 
 
+@pytest.mark.parametrize("refine", [0, 1])
+def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, studio, speech, noise, refine):
+    given, levelled = [], transfer.levelled
+
+    def watched(*arguments):
+        given.append(arguments[4])
+        return levelled(*arguments)
+
+    monkeypatch.setattr(transfer, "levelled", watched)
+    heard, reference = (studio.hear([x], sample_rate=48_000) for x in (speech(48_000, 2, 3), noise(48_000, 1, 2)))
+    studio.choose(heard, reference, refine=refine)
+    assert len(given) == 1 + refine
+    for moments in given:
+        np.testing.assert_array_equal(moments.reference, reference.frames)
+        # As of the recording itself, but not rounded.
+        ours = moments.hear(heard.excerpt)
+        np.testing.assert_allclose(ours.mean(0), heard.frames.mean(0), atol=0.1)
+
+
 def test_a_profile_of_a_model_that_hears_no_moments_has_none(style, noise):
     profile = style.profile(style.hear([noise(48_000, 1, 1)], sample_rate=48_000))
     assert profile.frames == ()
