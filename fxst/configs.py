@@ -73,8 +73,8 @@ class StyleConfig:
     chain: str = option("eq-comp", "Chain of effects whose knobs the model learns to set; `fxst chains` lists them.")
     also: tuple[Path, ...] = option(
         (),
-        "With the recipe passages: another dataset to train on, of any sample rate, its clips as long; repeat the "
-        "option for more.",
+        "With the recipe passages: another dataset to train on, of songs, at any sample rate, its clips as long; build "
+        "it from the files themselves, so that a passage stays in one song. Repeat the option for more.",
         metavar="DATASET",
     )
     recipe: Literal["clips", "passages"] = option(

@@ -42,12 +42,15 @@ COLOUR_DB: Final = 8.0
 VOICE_SHARE: Final = 0.35
 """The power with which the number of a voice's clips tells how often it comes."""
 
+SONG_SHARE: Final = 0.7
+"""The same of songs, the recordings of all datasets but the first: most of them are short sounds."""
+
 AUGMENTED: Final = 0.85
 REGAINED: Final = 0.3
 """How often speed and colour are changed, and how often the level."""
 
 MIXED: Final = 0.5
-"""How often passages of a dataset beside the first are played together: two songs at once are another song."""
+"""How often songs are played together: two at once are another one, as two voices are not."""
 
 MOST_MIXED: Final = 2
 """How many are added to one at most."""
@@ -102,7 +105,8 @@ def draw_productions(
     """Draw passages of one of the datasets, and produce them.
 
     Args:
-        datasets: The clips; they differ in their sample rates.
+        datasets: The clips: of voices in the first, of songs in the others, each a speaker's; they may differ in their
+            sample rates.
         split: `train`, `val` or `test`.
         chain: The chain to be learned.
         styles: `published`: the corruptions of the published evaluation on both sides. `chain`: inputs are as recorded,
@@ -123,10 +127,11 @@ def draw_productions(
     rate = dataset.sample_rate
     made = []
     for _ in range(passages):
-        base = _passage(dataset, split, clips=clips, augment=augment, rng=rng)
+        share = SONG_SHARE if number else VOICE_SHARE
+        base = _passage(dataset, split, clips=clips, augment=augment, share=share, rng=rng)
         if augment and number and rng.random() < MIXED:
             for _ in range(rng.integers(1, MOST_MIXED + 1)):
-                more = _passage(dataset, split, clips=clips, augment=augment, rng=rng)
+                more = _passage(dataset, split, clips=clips, augment=augment, share=share, rng=rng)
                 base = base + more * np.float32(_rms(base) / _rms(more) * 10 ** (rng.uniform(*MIXED_DB) / 20))
         made.append(
             _published(base, chain, rng, rate, augment) if styles == "published" else _by_chain(base, chain, rng, rate)
@@ -136,7 +141,9 @@ def draw_productions(
     return Productions(inputs.reshape(shape), targets.reshape(shape), wanted, knobs, curves, rate)
 
 
-def _passage(dataset: Dataset, split: str, *, clips: int, augment: bool, rng: np.random.Generator) -> Samples:
+def _passage(
+    dataset: Dataset, split: str, *, clips: int, augment: bool, share: float, rng: np.random.Generator
+) -> Samples:
     """Draw both halves of a passage, one after the other: (1, 2 * T)."""
     speakers = [mine for mine in dataset.indices_by_speaker(split).values() if len(mine) >= 2]
     if not speakers:
@@ -145,7 +152,7 @@ def _passage(dataset: Dataset, split: str, *, clips: int, augment: bool, rng: np
             "more speakers, or of shorter clips."
         )
     # Speakers with more clips come more often, but far less than in proportion, so that no voice takes over.
-    weights = np.array([len(mine) for mine in speakers]) ** VOICE_SHARE
+    weights = np.array([len(mine) for mine in speakers]) ** share
     mine = speakers[rng.choice(len(speakers), p=weights / weights.sum())]
     speed = round(float(rng.uniform(*SPEED)), 3) if augment and rng.random() < AUGMENTED else 1.0
     needed = int(np.ceil(2 * clips * speed))

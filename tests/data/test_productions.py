@@ -142,6 +142,36 @@ def test_a_voice_with_few_clips_repeats_them_within_its_own_half():
     assert abs(np.corrcoef(first[:SAMPLES], second[:SAMPLES])[0, 1]) < 0.1
 
 
+class Tones(Voices):
+    """Every voice, or song, is a tone of its own."""
+
+    def clips(self, indices):
+        (hz,) = {500 * 1.5**number for number, mine in enumerate(self.indices.values()) if np.isin(indices, mine).any()}
+        time = np.arange(SAMPLES * len(indices)) / self.sample_rate
+        return (0.1 * np.sin(2 * np.pi * hz * time)).reshape(len(indices), -1).astype(np.float32)
+
+
+def tones_in(x):
+    """Count the tones that are heard."""
+    spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x))))
+    peaks = (spectrum[1:-1] > spectrum[:-2]) & (spectrum[1:-1] >= spectrum[2:])
+    return int((peaks & (spectrum[1:-1] > 0.05 * spectrum.max())).sum())
+
+
+def test_songs_are_played_together_and_voices_are_not():
+    tones = Tones(a=20, b=20, c=20, d=20)
+    heard = {0: [], 1: []}
+    for seed in range(60):
+        for number, datasets in enumerate(([tones], [Voices(nobody=0), tones])):
+            made = draw_productions(
+                datasets, "train", STUDIO, styles="chain", passages=1, clips=2, augment=True,
+                rng=np.random.default_rng(seed),
+            )  # fmt: skip
+            heard[number] += [tones_in(np.concatenate(halves)) for halves in made.inputs[0, :1]]
+    assert set(heard[0]) == {1}
+    assert set(heard[1]) == {1, 2, 3}
+
+
 def test_a_split_without_two_clips_of_anybody_is_refused():
     with pytest.raises(SettingsError, match="no speaker with two clips in its val split"):
         draw_productions(
