@@ -262,7 +262,8 @@ def louder_db(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.floati
 
     A pair of moments counts for as much as each takes the other for its own, by the shapes of their spectra and, under
     the gain that is known so far, by their levels. A level is half that of the power, which is what is loud, and half
-    the mean of the bands', which all of the spectrum tells.
+    the mean of the bands', which all of the spectrum tells. A model that looks for a curve pairs moments whatever their
+    levels (`fxst.models.matching`); here the curve is done, and levels are what is looked for.
 
     Args:
         frames: Levels of moments of the one, in dB.

@@ -130,6 +130,8 @@ class Listener:
         with torch.inference_mode(), one_thread():
             windows = torch.from_numpy(excerpt.samples.reshape(-1, self._window)).to(self._device)
             frames = self._model.frames(windows, sample_rate=self._model_rate).cpu()
+        if not excerpt.samples.any():  # what sounds lies between the windows that were kept
+            frames = frames[:0]
         # Rounded as a profile rounds them, so that a profile is as good as its recording. In their own order, those of
         # a short recording would be a picture that its sound could be made from again.
         frames = (10 * frames).round() / 10

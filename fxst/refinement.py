@@ -93,7 +93,8 @@ def refined(
     """
     rate = heard.sample_rate
     window = model.window_at(rate)
-    x = torch.from_numpy(_sounding(heard.samples, most=round(ANALYSIS_SECONDS * rate) // window * window))[:, None]
+    part = _sounding(heard.samples, most=round(ANALYSIS_SECONDS * rate) // window * window)
+    x = torch.from_numpy(part)[:, None].to(reference.device)
     windows = _windows(x, window)
     begins = model.hear(windows, sample_rate=rate).mean(0)
     matched = model.match(begins, model.frames(windows, sample_rate=rate), reference, reference_frames)
@@ -104,7 +105,7 @@ def refined(
         for label, effect, values in zip(chain.labels, chain.effects, chain.values(settings), strict=True)
         if effect.is_transparent(values)
     ]
-    begun = _knobs(chain, settings)
+    begun = _knobs(chain, settings).to(reference.device)
     logits = torch.logit(begun.clamp(INSIDE, 1 - INSIDE)).requires_grad_(True)
     optimizer = torch.optim.Adam([logits], lr=RATE)
     losses: list[float] = []
@@ -126,7 +127,7 @@ def refined(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    table = chain.settings(best_knobs, out_of_the_way=away) if best else tuple(settings)
+    table = chain.settings(best_knobs.cpu(), out_of_the_way=away) if best else tuple(settings)
     return Refined(table, colours_db[0], colours_db[best], len(losses) - 1)
 
 

@@ -1,8 +1,9 @@
 """Style profiles: what recordings sound like, as numbers, to be used without the recordings.
 
 A profile is what a model heard of them, and what caution compares recordings by: means over whole recordings, and for a
-model that pairs moments the levels of a few hundred short ones, in no order of time. From these tens of thousands of
-numbers no sound can be made again. A profile is good for the model that heard.
+model that pairs moments the levels of a few hundred short ones, in no order of time. It holds no sound. But of a
+recording of a few seconds nearly every moment is among them, and many can be put beside their neighbours again, as
+alike as those are: of what is secret, save the style of minutes. A profile is good for the model that heard.
 """
 
 import json

@@ -297,10 +297,14 @@ class StyleTransfer:
                 if isinstance(model, StudioModel):
                     matched = model.match(heard.statistics, heard.frames, goal, goal_frames)
                     decision = model.decide(heard.statistics[None], goal[None], matched[None])
-                    shared = model.shared(heard.statistics, goal).bool()
-                    knobs = _fitted(model, chain, decision, shared, sample_rate=heard.excerpt.sample_rate)
                 else:
                     decision = model.decide(heard.statistics[None], goal[None])
+                if not decision.knobs.isfinite().all():
+                    what = "style profile" if isinstance(reference, StyleProfile) else "reference"
+                    raise AudioError(f"The recording or the {what} is far beyond full scale: normalise it.")
+                if isinstance(model, StudioModel):
+                    knobs = _fitted(model, chain, decision, sample_rate=heard.excerpt.sample_rate)
+                else:
                     knobs = decision.knobs[0].cpu()
             if decision.wanted is None:
                 rows = chain.settings(knobs)
@@ -431,17 +435,19 @@ def _moments(model: "StudioModel", reference_frames: "Tensor") -> Moments:
     return Moments(hear, reference_frames.cpu().numpy())
 
 
-def _fitted(
-    model: "StudioModel", chain: Chain, decision: "Decision", shared: "Tensor", *, sample_rate: int
-) -> "Tensor":
-    """Give the knobs of a decision, those of the equaliser moved to what its curve asks for where both have sound."""
+def _fitted(model: "StudioModel", chain: Chain, decision: "Decision", *, sample_rate: int) -> "Tensor":
+    """Give the knobs of a decision, those of the equaliser moved to what its curve asks for.
+
+    In bands that the reference lacks the curve is 0, and counts: else a shelf could do anything there.
+    """
     from fxst.fitting import fitted
 
     knobs = decision.knobs[0].cpu()
     eq = chain.effects[0]
     if decision.curve is None or not isinstance(eq, ParametricEQ) or len(eq.parameters) != model.config.n_curve_knobs:
         return knobs  # a card may name a chain without such an equaliser
-    curve_db, hz = 20 * decision.curve[0][shared].cpu(), model.ear.octave_centres[shared.cpu()]
+    there = model.ear.shared(float(sample_rate)).bool().cpu()
+    curve_db, hz = 20 * decision.curve[0].cpu()[there], model.ear.octave_centres[there]
     bands = slice(0, model.config.n_curve_knobs)
     knobs[bands] = fitted(eq, knobs[bands], curve_db, hz, sample_rate=sample_rate)
     return knobs

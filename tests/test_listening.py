@@ -189,6 +189,10 @@ def test_when_a_moment_was_is_not_told(studio, noise):
 def test_silence_has_no_moments_and_not_every_model_hears_them(model, studio, noise):
     assert heard(studio, np.zeros((2, 50_000), np.float32)).frames.shape == (0, 0)
     assert heard(model, noise(RATE, 1, 1)).frames.shape == (0, 0)
+    seldom = np.zeros((1, 100 * RATE), np.float32)
+    seldom[:, 31 * RATE + RATE // 2 : 32 * RATE] = noise(RATE, 1, 0.5)  # in a window that is not kept
+    assert not heard(studio, seldom).excerpt.samples.any()
+    assert heard(studio, seldom).frames.shape == (0, 96)
 
 
 def test_torch_keeps_its_threads(model, noise):

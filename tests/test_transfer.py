@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 import fxst
-from fxst import audio, styles, tables, transfer
+from fxst import audio, fitting, styles, tables, transfer
 from fxst.batch.run import apply_files
 from fxst.chain import CHAINS, Chain
 from fxst.configs import ApplyConfig
@@ -225,6 +225,28 @@ def test_a_profile_of_a_model_that_hears_no_moments_has_none(style, noise):
     assert profile.frames == ()
     with pytest.raises(SettingsError, match="holds frames of 2 bands, and its model 'mine' hears 0: it is damaged"):
         style.predict(noise(48_000, 1, 1), replace(profile, frames=((-100, -200),)), sample_rate=48_000)
+
+
+def test_a_profile_that_no_recording_could_have_is_refused_in_a_sentence(studio, speech, noise):
+    profile = studio.profile(studio.hear([noise(48_000, 1, 1)], sample_rate=48_000))
+    absurd = replace(profile, frames=((6000,) * 96,) * 4)
+    with pytest.raises(AudioError, match=r"the style profile is far beyond full scale"):
+        studio.predict(speech(44_100, 1, 1), absurd, sample_rate=44_100)
+
+
+def test_an_equaliser_is_fitted_to_nothing_where_the_reference_has_nothing(monkeypatch, studio, speech):
+    given, fit = [], fitting.fitted
+
+    def watched(eq, knobs, curve_db, hz, *, sample_rate):
+        given.append((curve_db, hz))
+        return fit(eq, knobs, curve_db, hz, sample_rate=sample_rate)
+
+    monkeypatch.setattr(fitting, "fitted", watched)
+    studio.predict(speech(48_000, 1, 1), speech(8000, 1, 1), sample_rate=48_000, reference_sample_rate=8000)
+    ((curve_db, hz),) = given
+    assert hz.max() > 19_000
+    assert not curve_db[hz > 3800].any()
+    assert curve_db[hz < 3800].any()
 
 
 def test_what_is_far_beyond_full_scale_makes_no_profile(studio, noise):

@@ -109,7 +109,7 @@ class Ear(nn.Module):
 
     def shared(self, sample_rate: float) -> Tensor:
         """Tell which bands of the long-term spectrum a recording of a sample rate has: (bands,) of 0 and 1."""
-        rate = torch.tensor([[sample_rate]], device=next(self.cnn.parameters()).device)
+        rate = torch.tensor([[float(sample_rate)]], device=next(self.cnn.parameters()).device)
         return self._shared(rate)[0, self.spectrum_features]
 
     def _levels(self, windows: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,9 @@ DROPPED: Final = 0.1
 CENTRE_HZ: Final = (80.0, 10_000.0)
 """Over these frequencies an equaliser's curve leaves the level as it is on average."""
 
+SOFTEST: Final = 10 ** (-12 / 20)
+"""Recordings whose peaks are lower are heard, moment by moment, as if they were as high: as those that taught it."""
+
 MATCHED_PLANES: Final = 3
 """How many numbers matching tells of each band."""
 
@@ -136,7 +139,11 @@ class StudioModel(nn.Module):
         Shape:
             windows: (N, T), as `hear` has them; result: (n, bands), n at most `fxst.models.matching.MOST_FRAMES`.
         """
-        return sounding(self.ear.frames(windows, sample_rate=sample_rate).flatten(0, 1))
+        peak = float(windows.abs().amax()) if windows.numel() else 0.0
+        # What is soft would sink below the level under which all is silent, treble first, and that is no curve.
+        gain = SOFTEST / peak if 0 < peak < SOFTEST else 1.0
+        frames = self.ear.frames(gain * windows, sample_rate=sample_rate).flatten(0, 1)
+        return sounding(frames - 20 * math.log10(gain))
 
     def match(self, heard: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:
         """Tell what alike moments of two recordings differ by; see `fxst.models.matching.match`.

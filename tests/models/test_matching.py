@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.models.matching import LEVEL_BINS_DB, MOST_FRAMES, match, matched_size, sounding
+from fxst.models.matching import LEVEL_BINS_DB, MOST_APART_DB, MOST_FRAMES, match, matched_size, sounding
 
 BANDS = 48
 ALL = torch.ones(BANDS)
@@ -60,6 +60,9 @@ def test_a_gain_is_no_curve_but_a_level(moments):
     _, found, _, louder, by_level = told(match(x, x + 6, ALL))
     assert found.abs().max() < 1e-3
     assert louder.item() == pytest.approx(6, abs=1e-3)
+    tilted = 8 * torch.linspace(-1, 1, BANDS)
+    assert told(match(x, x + tilted + 6, ALL))[3].item() == pytest.approx(6, abs=0.05)  # a curve is no level
+    assert told(match(x, x + 60, ALL))[3] == told(match(x, x + 90, ALL))[3] == MOST_APART_DB
     torch.testing.assert_close(by_level, told(match(x, x, ALL))[4], rtol=0, atol=1e-3)
 
 

@@ -150,3 +150,14 @@ def test_an_equaliser_shows_in_what_alike_moments_differ_by(model, speech):
     hz = model.ear.octave_centres
     near, far = (hz > 850) & (hz < 1180), ((hz > 100) & (hz < 300)) | ((hz > 4000) & (hz < 10_000))
     assert (more[near].mean() - more[far].mean()).item() == pytest.approx(11, abs=1.5)
+
+
+def test_how_soft_a_recording_is_bends_no_curve(model, speech):
+    x = speech(24_000, 1, 3)
+    x *= 10 ** (-12 / 20) / np.abs(x).max()
+    soft = 10 ** (-60 / 20) * x
+    a, b = heard(model, x, 24_000)[0], heard(model, soft, 24_000)[0]
+    frames = [model.frames(windows_of(model, y, 24_000), sample_rate=24_000) for y in (x, soft)]
+    matched = 20 * model.match(a, frames[0], b, frames[1])
+    assert matched[96:192].abs().max() < 0.1
+    assert matched[3 * 96].item() == pytest.approx(-40, abs=0.5)  # told as the most that is told
