@@ -64,7 +64,7 @@ LEVEL_COUNTS: Final = 0.5
 ROUNDS: Final = 3
 """So often moments are paired, each time as loud as the time before told."""
 
-PAIRS_SHARE: Final = 0.5
+PAIRS_SHARE: Final = 0.75
 """How far to go from what the loudness of all that sounds tells to what pairs of moments tell."""
 
 
@@ -222,12 +222,18 @@ def cautious(
 
 
 def levelled(
-    chain: Chain, settings: Sequence[Setting], heard: Excerpt, reference: Traits, moments: Moments | None = None
+    chain: Chain,
+    settings: Sequence[Setting],
+    heard: Excerpt,
+    reference: Traits,
+    moments: Moments | None = None,
+    *,
+    share: float = 1.0,
 ) -> tuple[Setting, ...]:
     """Turn the make-up gain until what sounds in an excerpt is as loud as what sounds in the reference.
 
     How far a compressor turns a recording down shows when it is rendered, and not before. That other words are louder
-    ones misleads; where moments are known, what alike ones differ by counts for half.
+    ones misleads; where moments are known, what alike ones differ by counts for three quarters.
 
     Args:
         chain: The effects.
@@ -235,6 +241,7 @@ def levelled(
         heard: Of the recording to be changed.
         reference: Of the one to sound like.
         moments: Of both, one by one; None where a model hears none.
+        share: How far to go: less than all of it lets the gain count that was chosen.
 
     Returns:
         The table, with another make-up gain where the chain has one; it may leave the chain's range, but not the
@@ -253,7 +260,7 @@ def levelled(
     if moments is not None:
         by_pairs_db = louder_db(moments.hear(rendered), moments.reference, begin_db=missing_db)
         missing_db += PAIRS_SHARE * (by_pairs_db - missing_db)
-    gain_db = min(max(row.value + missing_db, widest.minimum), widest.maximum)
+    gain_db = min(max(row.value + share * missing_db, widest.minimum), widest.maximum)
     return (*table[:index], replace(row, value=round(gain_db, 3)), *table[index + 1 :])
 
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK_FRAMES", "Result", "StyleTransfer", "caution_of", "load", "remarks_on", "render"]
 
+LEVEL_SHARE: Final = 0.6
+"""How far a model's gain is turned to what an excerpt tells of levels: what the model heard says the rest."""
+
 # Larger blocks leave a processor's cache, and smaller ones spend their time on calls.
 BLOCK_FRAMES: Final = 1 << 15
 _MOST_CHANNELS: Final = 1024
@@ -314,14 +317,14 @@ class StyleTransfer:
                 away = [label for label, effect in effects if effect.switched and sure[label] < 0.5]
                 rows = chain.settings(knobs, out_of_the_way=away)
                 moments = _moments(model, goal_frames) if isinstance(model, StudioModel) else None
-                rows = levelled(chain, rows, heard.excerpt, reference.traits, moments)
+                rows = levelled(chain, rows, heard.excerpt, reference.traits, moments, share=LEVEL_SHARE)
                 if refine:
                     assert isinstance(model, StudioModel), "none other refines"
                     with one_thread():
                         better = refined(model, chain, rows, heard.excerpt, goal, goal_frames, steps=refine)
                     rows, made_by[REFINED] = better.settings, better.remark
                     # How loud it is where something sounds, the reference tells better than what is expected.
-                    rows = levelled(chain, rows, heard.excerpt, reference.traits, moments)
+                    rows = levelled(chain, rows, heard.excerpt, reference.traits, moments, share=LEVEL_SHARE)
                 trial = cautious(chain, rows, heard.excerpt, reference.traits, moments)
                 rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
                 if trial.amount < 1:

@@ -146,17 +146,27 @@ def test_what_is_said_more_often_in_a_reference_makes_nothing_louder():
     assert louder_db(ours, theirs, begin_db=0.0) == pytest.approx(3.0, abs=0.5)
 
 
-def test_pairs_count_for_half_and_where_there_are_none_for_nothing(halves):
+def test_pairs_count_for_most_of_it_and_where_there_are_none_for_nothing(halves):
     x, other = (Excerpt(half, RATE) for half in halves)
     all_that_sounds = makeup_db(x, other, by_moments=False)
     pairs = louder_db(moments(x), moments(other), begin_db=all_that_sounds)
     assert pairs != pytest.approx(all_that_sounds, abs=0.05)
-    assert makeup_db(x, other) == pytest.approx((all_that_sounds + pairs) / 2, abs=0.01)
+    assert makeup_db(x, other) == pytest.approx((all_that_sounds + 3 * pairs) / 4, abs=0.01)
     none = np.zeros((0, 0), np.float32)
     assert louder_db(moments(x), none, begin_db=2.5) == louder_db(none, moments(x), begin_db=2.5) == 2.5
     apart = np.full((2, 4), -90.0)
     apart[:, 0] = -10.0
     assert louder_db(apart, apart[:, ::-1], begin_db=2.5) == 2.5
+
+
+def test_a_share_of_the_way_leaves_the_rest_of_the_gain_that_was_chosen(halves):
+    x, other = (Excerpt(half, RATE) for half in halves)
+    index = next(i for i, row in enumerate(NOTHING.settings) if row.parameter == "makeup_db")
+    rows = (*NOTHING.settings[:index], replace(NOTHING.settings[index], value=4.0), *NOTHING.settings[index + 1 :])
+    all_of_it, some = (levelled(STUDIO, rows, x, traits(other), share=share)[index].value for share in (1.0, 0.6))
+    assert all_of_it != pytest.approx(4.0, abs=0.1)
+    assert some == pytest.approx(4.0 + 0.6 * (all_of_it - 4.0), abs=0.01)
+    assert levelled(STUDIO, rows, x, traits(other), share=0.0) == rows
 
 
 def test_pauses_are_no_style(halves):

@@ -205,9 +205,10 @@ def test_choosing_and_refining_pair_with_the_references_own_moments(monkeypatch,
 def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, studio, speech, noise, refine):
     given, levelled = [], transfer.levelled
 
-    def watched(*arguments):
+    def watched(*arguments, share):
         given.append(arguments[4])
-        return levelled(*arguments)
+        assert share == transfer.LEVEL_SHARE
+        return levelled(*arguments, share=share)
 
     monkeypatch.setattr(transfer, "levelled", watched)
     heard, reference = (studio.hear([x], sample_rate=48_000) for x in (speech(48_000, 2, 3), noise(48_000, 1, 2)))
