@@ -36,6 +36,9 @@ AMOUNTS: Final = (1.0, 0.9, 0.8, 0.65, 0.5, 0.25, 0.0)
 MOST_NOISE_DB: Final = 6.0
 """By how much a noise floor may rise, above the recording's or the reference's own, whichever is higher."""
 
+LEAD_SECONDS: Final = 1.0
+"""So much of an excerpt is played before it, for followers to settle and reverbs to fill."""
+
 FRAME_SECONDS: Final = 0.05
 FLOOR_PERCENTILE: Final = 10
 LOUD_PERCENTILE: Final = 95
@@ -205,8 +208,7 @@ def cautious(
         table = chain.at_amount(settings, amount)
         if amount < 1 and not noisy:  # what is louder is noisier
             table = levelled(chain, table, heard, reference, moments)
-        process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
-        rendered = traits(Excerpt(process(heard.samples), heard.sample_rate))
+        rendered = traits(_rendered(chain, table, heard))
         if rendered.floor_db > most_noise_db:
             noisy = True
             continue
@@ -254,14 +256,24 @@ def levelled(
     row = table[index]
     effect = chain.effects[chain.labels.index(row.effect)]
     widest = next(p for p in effect.widest() if p.name == row.parameter)
-    process = chain.exact(table, sample_rate=heard.sample_rate, channels=len(heard.samples))
-    rendered = Excerpt(process(heard.samples), heard.sample_rate)
+    rendered = _rendered(chain, table, heard)
     missing_db = reference.level_db - _level_db(rendered)
     if moments is not None:
         by_pairs_db = louder_db(moments.hear(rendered), moments.reference, begin_db=missing_db)
         missing_db += PAIRS_SHARE * (by_pairs_db - missing_db)
     gain_db = min(max(row.value + share * missing_db, widest.minimum), widest.maximum)
     return (*table[:index], replace(row, value=round(gain_db, 3)), *table[index + 1 :])
+
+
+def _rendered(chain: Chain, settings: Sequence[Setting], x: Excerpt) -> Excerpt:
+    """Render an excerpt as the middle of a recording that it is.
+
+    A compressor that begins in the middle of a word lets its onset pass, made up for a compression that is yet to come:
+    a peak that the recording's own beginning, which is soft, does not have.
+    """
+    process = chain.exact(settings, sample_rate=x.sample_rate, channels=len(x.samples))
+    process(x.samples[:, : round(LEAD_SECONDS * x.sample_rate)])
+    return Excerpt(process(x.samples), x.sample_rate)
 
 
 def louder_db(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], *, begin_db: float) -> float:

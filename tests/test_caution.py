@@ -169,6 +169,22 @@ def test_a_share_of_the_way_leaves_the_rest_of_the_gain_that_was_chosen(halves):
     assert levelled(STUDIO, rows, x, traits(other), share=0.0) == rows
 
 
+def test_an_excerpt_that_begins_in_the_middle_of_a_word_is_no_peak(noise):
+    rows = tuple(
+        replace(row, value={"threshold_db": -50.0, "ratio": 20.0, "attack_ms": 200.0, "makeup_db": 24.0}[row.parameter])
+        if row.effect == "compressor" and row.parameter not in ("release_ms",)
+        else row
+        for row in NOTHING.settings
+    )
+    x = 0.3 * noise(RATE, 1, 6)
+    process = STUDIO.exact(rows, sample_rate=RATE, channels=1)
+    process(x)
+    reference = traits(Excerpt(process(x), RATE))  # what it is like once the compressor is at work
+    trial = cautious(STUDIO, rows, Excerpt(x, RATE), reference)
+    assert trial.amount == 1
+    assert trial.after_db < 0.1
+
+
 def test_pauses_are_no_style(halves):
     x, _ = halves
     pause = 1e-4 * np.random.default_rng(0).standard_normal((1, 4 * x.shape[1])).astype(np.float32)
