@@ -27,6 +27,7 @@ __all__ = [
     "louder_db",
     "mixed",
     "noise_floor_db",
+    "softness",
     "traits",
 ]
 
@@ -312,6 +313,11 @@ def louder_db(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.floati
         pairs = _shares(alike, axis=1) * _shares(alike, axis=0)
         gain_db = float((pairs * louder).sum() / pairs.sum())
     return gain_db
+
+
+def softness(moment: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """Give what moments are sorted by wherever they are kept: softest first, equal ones side by side."""
+    return sum(moment), moment
 
 
 def _shapes_and_levels(frames: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fxst.audio import Resampler, Samples
-from fxst.caution import Excerpt, Traits, traits
+from fxst.caution import Excerpt, Traits, softness, traits
 from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel
 
@@ -134,8 +134,8 @@ class Listener:
             frames = frames[:0]
         # Rounded as a profile rounds them, so that a profile is as good as its recording. In their own order, those of
         # a short recording would be a picture that its sound could be made from again.
-        frames = (10 * frames).round() / 10
-        return frames[frames.sum(1).argsort(stable=True)].to(self._device)
+        rows = sorted(in_tenths(frames), key=softness)
+        return (from_tenths(rows) if rows else frames).to(self._device)
 
     def _excerpt(self) -> Excerpt:
         powers = [float(np.square(window, dtype=np.float64).mean(axis=1).max()) for window in self._kept]

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from fxst import __version__, staging
-from fxst.caution import Traits, mixed
+from fxst.caution import Traits, mixed, softness
 from fxst.errors import SettingsError
 
 __all__ = [
@@ -107,19 +107,21 @@ def mean(profiles: Sequence[StyleProfile], weights: Sequence[float]) -> StylePro
 def _shared_out(
     several: Sequence[tuple[tuple[int, ...], ...]], shares: "np.typing.NDArray[np.float64]"
 ) -> tuple[tuple[int, ...], ...]:
-    """Take frames of each in proportion to its share, evenly spread; some of too few come more than once."""
-    from fxst.models.matching import MOST_FRAMES  # torch takes seconds to load, and few profiles are mixed
+    """Take frames of each in proportion to its share, evenly spread over all levels.
 
-    shares = shares * [bool(frames) for frames in several]
-    if not shares.any():
+    As many as the longest profile has: so a profile and itself are itself, and not a coarser one.
+    """
+    weights = [
+        np.full(len(frames), share / len(frames)) for frames, share in zip(several, shares, strict=True) if frames
+    ]
+    if not weights:
         return ()
-    total = min(MOST_FRAMES, sum(len(frames) for frames in several))
-    counts = np.diff(np.rint(total * shares.cumsum() / shares.sum()).astype(int), prepend=0).tolist()
-    return tuple(
-        frames[(2 * index + 1) * len(frames) // (2 * count)]
-        for frames, count in zip(several, counts, strict=True)
-        for index in range(count)
-    )
+    frames = [frame for of_one in several for frame in of_one]
+    order = np.array(sorted(range(len(frames)), key=lambda index: softness(frames[index])))
+    total = max(len(of_one) for of_one in several)
+    reached = np.cumsum(np.concatenate(weights)[order])
+    places = np.searchsorted(reached, reached[-1] * (np.arange(total) + 0.5) / total)
+    return tuple(frames[index] for index in order[places])
 
 
 def check_model(profile: StyleProfile, name: str, sha256: str) -> None:

@@ -103,14 +103,15 @@ def test_amount_loudness_and_ceiling_are_as_told(recipes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["ffmpeg", "sox", "convolution"])
-def test_other_programs_play_the_same(recipes, program, null_db):
+def test_other_programs_play_the_same(recipes, program):
     played, plays = Path(f"by-{program}.wav"), Path("hall.wav" if program == "convolution" else "edited.wav")
     if not played.exists():
         pytest.skip(f"{program} is not installed")
     x, y = audio.read(played)[0], audio.read(plays)[0]
     length = min(x.shape[1], y.shape[1])
     assert length >= audio.read(Path("voice.wav"))[0].shape[1]
-    assert null_db(x[:, :length], y[:, :length]) < -60  # as near as samples of 16 bits can be
+    # As near as samples of 16 bits can be: both are rounded to steps of 2^-15, and some are dithered.
+    assert np.sqrt(np.square(x[:, :length] - y[:, :length]).mean()) < 2**-15
 
 
 @pytest.mark.slow
