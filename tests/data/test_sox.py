@@ -85,7 +85,9 @@ def test_companding_is_that_of_the_program(by_sox, passages, null_db, sample_rat
                 "delay_ms": drawn.attack_ms if drawn.kind == "compressor" else 0.0,
             }
             y = drawn.apply(x, sample_rate=sample_rate)
-            assert null_db(y, by_sox(x, sample_rate, *companding(drawn.points, **settings))) <= -110
+            by_program = by_sox(x, sample_rate, *companding(drawn.points, **settings))
+            # The program has integers of 32 bits: what an expander leaves of something soft is few steps of those.
+            assert null_db(y, by_program) <= -110 or np.abs(y - by_program).max() < 2**-30
 
 
 @pytest.mark.parametrize("sample_rate", RATES)
