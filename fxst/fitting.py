@@ -12,6 +12,7 @@ from fxst.effects import ParametricEQ
 __all__ = ["fitted"]
 
 MOST_ROUNDS: Final = 12
+"""So many steps of least squares at most."""
 
 INSIDE: Final = 0.01
 """How far from the ends of its range a knob begins, where a sigmoid's slope is not yet nothing."""

@@ -51,3 +51,9 @@ def test_what_fits_stays():
     found = fitted(EQ, knobs, curve, hz, sample_rate=24_000)
     torch.testing.assert_close(response_db(found, hz, 24_000), curve, rtol=0, atol=1e-2)
     assert torch.equal(fitted(EQ, knobs, torch.zeros(0), torch.zeros(0), sample_rate=24_000), knobs)
+
+
+def test_what_fits_at_the_ends_of_its_ranges_stays_there():
+    hz = octave_centres(96).float()[:80]
+    knobs = (torch.arange(len(EQ.parameters)) % 2).float()  # where least squares, which keep inside, cannot begin
+    assert torch.equal(fitted(EQ, knobs, response_db(knobs, hz, 24_000), hz, sample_rate=24_000), knobs)

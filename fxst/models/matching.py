@@ -21,6 +21,7 @@ ALIKE_DB: Final = 2.0
 """How far apart, root mean square over bands, two alike moments are."""
 
 ROUNDS: Final = 8
+"""So often moments are paired, each time under the curve that the time before told."""
 
 LEVEL_BINS_DB: Final = (-30.0, -24.0, -18.0, -12.0, -6.0, 0.0)
 """Levels of the input, below its loud moments, at which the reference's is read off."""
