@@ -16,7 +16,7 @@ from fxst import __version__
 from fxst.audio import Samples
 from fxst.caution import Excerpt, Moments, cautious, levelled
 from fxst.chain import Chain
-from fxst.effects import ParametricEQ
+from fxst.effects import Effect, ParametricEQ
 from fxst.errors import AudioError, SettingsError
 from fxst.parameters import Setting
 from fxst.styles import StyleProfile, check_model, check_statistics
@@ -35,6 +35,9 @@ __all__ = ["BLOCK_FRAMES", "Result", "StyleTransfer", "caution_of", "load", "rem
 
 LEVEL_SHARE: Final = 0.6
 """How far a model's gain is turned to what an excerpt tells of levels: what the model heard says the rest."""
+
+FLAT_DB: Final = 1.5
+"""An equaliser's curve that is this far from 0 on average, or less, may be none at all."""
 
 # Larger blocks leave a processor's cache, and smaller ones spend their time on calls.
 BLOCK_FRAMES: Final = 1 << 15
@@ -314,7 +317,7 @@ class StyleTransfer:
             else:
                 sure = dict(zip(chain.labels, decision.wanted[0].sigmoid().tolist(), strict=True))
                 effects = zip(chain.labels, chain.effects, strict=True)
-                away = [label for label, effect in effects if effect.switched and sure[label] < 0.5]
+                away = [label for label, effect in effects if sure[label] < 0.5 and _can_go(effect, decision)]
                 rows = chain.settings(knobs, out_of_the_way=away)
                 moments = _moments(model, goal_frames) if isinstance(model, StudioModel) else None
                 rows = levelled(chain, rows, heard.excerpt, reference.traits, moments, share=LEVEL_SHARE)
@@ -436,6 +439,17 @@ def _moments(model: "StudioModel", reference_frames: "Tensor") -> Moments:
         return np.asarray(frames.cpu().numpy())
 
     return Moments(hear, reference_frames.cpu().numpy())
+
+
+def _can_go(effect: Effect, decision: "Decision") -> bool:
+    """Tell whether an effect that a model thinks is not wanted can be put out of the way without doubt.
+
+    A compressor cannot: its gain sets the level. An equaliser can where its curve is nearly flat, for what is left is
+    more often in what is said than in how it was produced.
+    """
+    if isinstance(effect, ParametricEQ) and decision.curve is not None:
+        return 20 * float(decision.curve[0].abs().mean()) < FLAT_DB
+    return effect.switched
 
 
 def _fitted(model: "StudioModel", chain: Chain, decision: "Decision", *, sample_rate: int) -> "Tensor":

@@ -14,6 +14,7 @@ import torch
 import fxst
 from fxst import audio, fitting, styles, tables, transfer
 from fxst.batch.run import apply_files
+from fxst.caution import Trial
 from fxst.chain import CHAINS, Chain
 from fxst.configs import ApplyConfig
 from fxst.effects import EFFECTS, declare_plugin
@@ -21,7 +22,7 @@ from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.studio import StudioModel, StudioModelConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import Decision, StyleModel, StyleModelConfig
 from fxst.parameters import Parameter
 from fxst.tables import Table
 from fxst.transfer import load, render
@@ -594,3 +595,20 @@ def test_a_table_is_applied_without_torch(tmp_path, noise):
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize(("bend_db", "flat"), [(1.0, True), (6.0, False)])
+def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studio, monkeypatch, wanted, bend_db, flat):
+    model = studio._checkpoint.model
+    curve = bend_db / 20 * torch.linspace(-2, 2, model.config.spectrum_bands)  # bend_db from 0 on average
+    decision = Decision(
+        torch.full((1, len(studio.chain.knobs)), 0.6), torch.full((1, 4), 2.0 if wanted else -2.0), curve[None]
+    )
+    monkeypatch.setattr(model, "decide", lambda *_: decision)
+    monkeypatch.setattr(transfer, "cautious", lambda _, rows, *__: Trial(tuple(rows), 1.0, 0.0, 0.0, noisy=False))
+    hiss = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 48_000)).astype(np.float32)
+    table = studio.predict(hiss[0], hiss[1], sample_rate=24_000)
+    assert set(table.out_of_the_way) == (
+        set() if wanted else {"distortion", "reverb"} | ({"parametric_eq"} if flat else set())
+    )

@@ -49,6 +49,9 @@ AUGMENTED: Final = 0.85
 REGAINED: Final = 0.3
 """How often speed and colour are changed, and how often the level."""
 
+KEPT_IN_16_BITS: Final = 0.2
+"""How often what becomes of a passage has the noise of 16 bits, as files have."""
+
 MIXED: Final = 0.5
 """How often songs are played together: two at once are another one, as two voices are not."""
 
@@ -193,7 +196,7 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
             x = draw_expander(rng).apply(x, sample_rate=rate)
         peak_db = BASE_PEAK_DB + _gain_db(rng, augment)
         input_db[way] += peak_db - _peak_db(x)
-        inputs.append(_at_peak(x, peak_db))
+        inputs.append(_kept(_at_peak(x, peak_db), rng, augment))
     for way in range(WAYS):
         x = base
         if rng.random() < EQUALISED:
@@ -205,7 +208,7 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
             x = compressors[-1].apply(x, sample_rate=rate)
         peak_db = BASE_PEAK_DB + _gain_db(rng, augment)
         target_db[way] = peak_db - _peak_db(x)
-        targets.append(_at_peak(x, peak_db))
+        targets.append(_kept(_at_peak(x, peak_db), rng, augment))
     # Of an equaliser nobody can say: what the input has is to be undone, too.
     certain = {"parametric_eq": [np.nan] * WAYS, "compressor": [float(c is not None) for c in compressors]}
     wanted = np.array([certain.get(effect.name, [0.0] * WAYS) for effect in chain.effects], np.float32).T
@@ -344,6 +347,14 @@ def _coloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:
 
 def _gain_db(rng: np.random.Generator, augment: bool) -> float:
     return float(rng.uniform(*GAINS_DB)) if augment and rng.random() < REGAINED else 0.0
+
+
+def _kept(x: Samples, rng: np.random.Generator, augment: bool) -> Samples:
+    """Keep what was made as a file of 16 bits would, or as it is."""
+    if not augment or rng.random() >= KEPT_IN_16_BITS:
+        return x
+    kept: Samples = np.round(x * np.float32(1 << 15)) / np.float32(1 << 15)
+    return kept
 
 
 def _rms(x: Samples) -> float:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 __all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "Ear", "mel_centres", "octave_centres"]
 
-FLOOR: Final = 1e-10
-"""Power under which everything is equally silent: -100 dB."""
+FLOOR: Final = 1e-14
+"""Power under which everything is equally silent: -140 dB in a band, below the noise of 16 bits. Soft treble lies that
+far below what is loud, and shows what an equaliser did to it."""
 
 LOWEST_HZ: Final = 30.0
 HIGHEST_HZ: Final = 20_000.0
@@ -21,8 +22,11 @@ BANDWIDTH: Final = 0.95
 
 QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
 
-LEVELS_DB: Final = tuple(range(-98, 2, 4))
+BAND_LEVELS_DB: Final = tuple(range(-138, 2, 4))
 """Levels at which a band's distribution is sampled."""
+
+LEVELS_DB: Final = tuple(range(-98, 2, 4))
+"""And that of all bands together."""
 
 CHANGES_DB: Final = tuple(range(-30, 34, 4))
 """Changes of level at which their distribution is sampled."""
@@ -61,7 +65,7 @@ class Ear(nn.Module):
             self.learned,
             bands,
             bands,
-            half * len(LEVELS_DB),
+            half * len(BAND_LEVELS_DB),
             spectrum_bands,
             2 * len(LEVELS_DB),
             len(self.LAGS) * len(CHANGES_DB) + 2 * 4 * len(CHANGES_DB),
@@ -140,7 +144,7 @@ class Ear(nn.Module):
         fixed = [
             level.mean(1) / 20,
             level.square().mean(1) / 400,
-            _distribution(pairs.mT, LEVELS_DB).flatten(1),
+            _distribution(pairs.mT, BAND_LEVELS_DB).flatten(1),
             spectrum,
             _distribution(rms, LEVELS_DB),
             _distribution(peak, LEVELS_DB),
@@ -168,7 +172,7 @@ class Ear(nn.Module):
         """Turn statistics into features, in the units in which they are compared: (B, D) to (B, n_features)."""
         parts = torch.split(statistics, self.sizes, 1)
         learned, learned_sq, level, level_sq, distribution, spectrum, levels, changes, rate = parts
-        quantiles = _quantiles(distribution.reshape(len(distribution), -1, len(LEVELS_DB)))
+        quantiles = _quantiles(distribution.reshape(len(distribution), -1, len(BAND_LEVELS_DB)))
         return torch.cat(
             (
                 learned,
@@ -217,13 +221,13 @@ def _distribution(x: Tensor, thresholds: tuple[int, ...]) -> Tensor:
 
 def _quantiles(distribution: Tensor) -> Tensor:
     """Read quantiles, in dB, off distributions of levels: (..., levels) to (..., quantiles)."""
-    step = LEVELS_DB[1] - LEVELS_DB[0]
+    step = BAND_LEVELS_DB[1] - BAND_LEVELS_DB[0]
     wanted = 1 - torch.tensor(QUANTILES, dtype=distribution.dtype, device=distribution.device)
     # The share that is louder falls from level to level; between two of them it is taken for a line.
-    after = (distribution.unsqueeze(-1) > wanted).sum(-2).clamp(1, len(LEVELS_DB) - 1)
+    after = (distribution.unsqueeze(-1) > wanted).sum(-2).clamp(1, len(BAND_LEVELS_DB) - 1)
     before = distribution.gather(-1, after - 1)
     fall = (before - distribution.gather(-1, after)).clamp_min(1e-4)
-    return LEVELS_DB[0] + step * (after - 1 + ((before - wanted) / fall).clamp(0, 1))
+    return BAND_LEVELS_DB[0] + step * (after - 1 + ((before - wanted) / fall).clamp(0, 1))
 
 
 def _deviation(mean: Tensor, mean_square: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def match(frames: Tensor, reference: Tensor, shared: Tensor) -> Tensor:
     moved = ours + curve
     square = pairs.sum(0) @ theirs.square() + pairs.sum(1) @ moved.square() - 2 * ((pairs @ theirs) * moved).sum(0)
     spread = (square.clamp_min(0) + 1e-4).sqrt() * shared
-    louder, by_level = _levels(frames + curve, reference, pairs)
+    louder, by_level = _levels((frames + curve)[:, shared > 0], reference[:, shared > 0], pairs)
     told = torch.cat((mean, curve, spread, louder[None], by_level)) / 20
     return told.clamp(-MOST_APART_DB / 20, MOST_APART_DB / 20)
 

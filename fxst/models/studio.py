@@ -15,7 +15,7 @@ from fxst.models.style import Decision
 
 __all__ = ["CENTRE_HZ", "Expected", "Fitter", "StudioModel", "StudioModelConfig", "centred"]
 
-DROPPED: Final = 0.1
+DROPPED: Final = 0.05
 """Which share of features a controller does without, at random, while it learns."""
 
 CENTRE_HZ: Final = (80.0, 10_000.0)
@@ -64,7 +64,7 @@ class StudioModelConfig:
     channels: tuple[int, ...] = (8, 16, 24, 32)
     hidden: tuple[int, ...] = (512, 384, 256)
     fitter_width: int = 384
-    band_channels: int = 48
+    band_channels: int = 64
 
     def to_dict(self) -> dict[str, Any]:
         """Write the sizes as plain data."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fxst.data.productions import random_curve
 from fxst.effects import ParametricEQ
-from fxst.models.ear import BANDWIDTH
+from fxst.models.ear import BANDWIDTH, octave_centres
 from fxst.models.studio import StudioModel, centred
 from fxst.models.style import Decision
 from fxst.training.lessons import Lesson
@@ -165,9 +165,20 @@ def told_loss(model: StudioModel, lesson: Lesson, told: Tensor) -> tuple[Tensor,
     placed = told.to(known.device) & lesson.knobs.isfinite()
     off = (decided.knobs - lesson.knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
     shared = model.ear.compare(lesson.heard, lesson.reference)[2][:, model.ear.spectrum_features]
-    curve = F.l1_loss(decided.curve, centred(lesson.curves, shared))
+    curve = ((decided.curve - centred(lesson.curves, shared)).abs() * _counting(shared)).sum(1).mean()
     loss = CURVE_WEIGHT * curve + 0.1 * said + KNOB_WEIGHT * off
     return loss, decided, {"wanted": said, "knobs": off, "curve_db": 20 * curve}
+
+
+def _counting(shared: Tensor) -> Tensor:
+    """Tell how much each band of a curve counts: half by octaves, as ears do, and half by Hz, as spectral distances do.
+
+    Shape:
+        shared: (B, bands); result: (B, bands), which add up to 1.
+    """
+    hz = octave_centres(shared.shape[1]).to(shared) * shared
+    by_octave, by_hz = (x / x.sum(1, keepdim=True).clamp_min(1) for x in (shared, hz))
+    return (by_octave + by_hz) / 2
 
 
 def _values(effect: ParametricEQ, knobs: Tensor) -> dict[str, Tensor]:

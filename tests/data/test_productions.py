@@ -62,6 +62,20 @@ def test_published_productions_peak_where_the_published_evaluation_has_them():
     assert np.isnan(made.wanted[..., 0]).all()
 
 
+def test_some_of_what_is_made_to_learn_from_is_kept_in_16_bits():
+    sides = [
+        side
+        for seed in range(8)
+        for made in [draw("published", seed=seed, augment=True)]
+        for side in (made.inputs, made.targets)
+    ]
+    passages = np.concatenate([side.reshape(3 * WAYS, -1) for side in sides]) * 2**15
+    kept = (passages == np.round(passages)).all(1)
+    assert 0.1 < kept.mean() < 0.35
+    evaluated = draw("published").inputs * 2**15
+    assert (evaluated != np.round(evaluated)).any((2, 3)).all()
+
+
 def test_a_published_compressor_is_told_as_the_chains_own():
     names = [f"{label} {p.name}" for label, p in STUDIO.knobs]
     first = names.index("compressor threshold_db")

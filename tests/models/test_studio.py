@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy.signal import sosfreqz
 
 from fxst import audio
 from fxst.chain import CHAINS
 from fxst.data import sox
 from fxst.models import checkpoint
-from fxst.models.ear import LEVELS_DB, QUANTILES, _distribution, _quantiles, octave_centres
+from fxst.models.ear import BAND_LEVELS_DB, QUANTILES, _distribution, _quantiles, octave_centres
 from fxst.models.studio import StudioModel, StudioModelConfig, _interpolation, centred
 
 SECONDS = 32_768 / 24_000
@@ -42,7 +43,7 @@ def decide(model, x, y, sample_rate=24_000):
 
 def test_quantiles_are_those_of_the_levels():
     level = -40 + 8 * torch.randn(4, 20_000, generator=torch.manual_seed(0))
-    found = _quantiles(_distribution(level, LEVELS_DB))
+    found = _quantiles(_distribution(level, BAND_LEVELS_DB))
     expected = torch.quantile(level, torch.tensor(QUANTILES), dim=1).T
     torch.testing.assert_close(found, expected, rtol=0, atol=0.7)  # the distribution is sampled every 4 dB
 
@@ -150,6 +151,22 @@ def test_an_equaliser_shows_in_what_alike_moments_differ_by(model, speech):
     hz = model.ear.octave_centres
     near, far = (hz > 850) & (hz < 1180), ((hz > 100) & (hz < 300)) | ((hz > 4000) & (hz < 10_000))
     assert (more[near].mean() - more[far].mean()).item() == pytest.approx(11, abs=1.5)
+
+
+def test_an_equaliser_shows_in_treble_as_soft_as_the_noise_of_16_bits(model, speech):
+    x = audio.resample(speech(24_000, 1, 6), source_rate=24_000, target_rate=44_100)
+    x = x / np.abs(x).max() + 10 ** (-94 / 20) * np.random.default_rng(0).standard_normal(x.shape, np.float32)
+    half = x.shape[1] // 2
+    ours, theirs = x[:, :half], sox.filtered(x[:, half:], sox.treble(15_000, -12.0, sample_rate=44_100))
+    frames = [model.frames(windows_of(model, y, 44_100), sample_rate=44_100) for y in (ours, theirs)]
+    a, b = (heard(model, y, 44_100)[0] for y in (ours, theirs))
+    curve = 20 * model.match(a, frames[0], b, frames[1])[96:192]
+    hz = model.ear.octave_centres
+    fall = curve[(hz > 18_500) & (hz < 20_900)].mean() - curve[(hz > 12_500) & (hz < 13_500)].mean()
+    response = 20 * np.log10(
+        np.abs(sosfreqz(sox.treble(15_000, -12.0, sample_rate=44_100), [13_000, 19_500], fs=44_100)[1])
+    )
+    assert fall.item() == pytest.approx(response[1] - response[0], abs=0.7)
 
 
 def test_how_soft_a_recording_is_bends_no_curve(model, speech):
