@@ -128,7 +128,7 @@ class StyleConfig:
     )
     lessons: int = option(
         2000,
-        "With the recipe passages: batches that are listened to once and kept in the run's folder, 3 MB each; all "
+        "With the recipe passages: batches that are listened to once and kept in the run's folder, 4 MB each; all "
         "learning is from them, first from what is known of them, then through their sound. With 0 every step has a "
         "new batch, and the ear learns as well.",
         minimum=0,
