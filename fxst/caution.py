@@ -209,8 +209,9 @@ def cautious(
         table = chain.at_amount(settings, amount)
         if amount < 1 and not noisy:  # what is louder is noisier
             table = levelled(chain, table, heard, reference, moments)
-        rendered = traits(_rendered(chain, table, heard))
-        if rendered.floor_db > most_noise_db:
+        result = _rendered(chain, table, heard)
+        rendered = traits(result)
+        if before.floor_db + _floor_rise_db(heard, result) > most_noise_db:
             noisy = True
             continue
         after_db = distance_db(rendered, reference)
@@ -368,6 +369,19 @@ def distance_db(x: Traits, reference: Traits) -> float:
 def noise_floor_db(x: Excerpt) -> float:
     """Measure the level that a tenth of a recording's moments stay under, dBFS; digital silence is no moment."""
     return float(np.percentile(_levels_db(x), FLOOR_PERCENTILE))
+
+
+def _floor_rise_db(before: Excerpt, after: Excerpt) -> float:
+    """Measure by how much the softest tenth of a recording's moments rose, most of them.
+
+    The level that a tenth of moments stay under may jump from pauses to sound when a few moments change places.
+    """
+    ours, theirs = _frame_powers(before), _frame_powers(after)
+    ours, theirs = ours[ours > SILENCE], theirs[ours > SILENCE]
+    if not len(ours):
+        return 0.0
+    soft = ours <= np.percentile(ours, FLOOR_PERCENTILE)
+    return float(np.median(10 * np.log10(np.maximum(theirs[soft], SILENCE) / ours[soft])))
 
 
 def _range_db(x: Excerpt) -> float:

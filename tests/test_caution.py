@@ -169,6 +169,20 @@ def test_a_share_of_the_way_leaves_the_rest_of_the_gain_that_was_chosen(halves):
     assert levelled(STUDIO, rows, x, traits(other), share=0.0) == rows
 
 
+def test_pauses_that_become_softer_are_no_noise_though_a_word_reaches_into_one(monkeypatch, noise):
+    moment = round(0.05 * RATE)
+    loud = np.repeat(np.arange(99) % 9 > 0, moment)  # little more than a tenth of all moments are pauses
+    x = np.where(loud, 0.1, 2e-3) * noise(RATE, 1, 5)[:, : len(loud)]
+    longer = loud | (np.arange(len(loud)) < moment)
+    after = np.where(longer, 0.1, 1e-3) * noise(RATE, 1, 5)[:, : len(loud)]
+    before, after = (Excerpt(y.astype(np.float32), RATE) for y in (x, after))
+    assert noise_floor_db(after) - noise_floor_db(before) > 6
+    monkeypatch.setattr(caution, "_rendered", lambda *_: after)
+    trial = cautious(STUDIO, BRIGHT.settings, before, traits(before))
+    assert not trial.noisy
+    assert trial.amount == 1
+
+
 def test_an_excerpt_that_begins_in_the_middle_of_a_word_is_no_peak(noise):
     rows = tuple(
         replace(row, value={"threshold_db": -50.0, "ratio": 20.0, "attack_ms": 200.0, "makeup_db": 24.0}[row.parameter])
