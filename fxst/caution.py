@@ -211,7 +211,7 @@ def cautious(
             table = levelled(chain, table, heard, reference, moments)
         result = _rendered(chain, table, heard)
         rendered = traits(result)
-        if before.floor_db + _floor_rise_db(heard, result) > most_noise_db:
+        if min(rendered.floor_db, before.floor_db + _soft_rise_db(heard, result)) > most_noise_db:
             noisy = True
             continue
         after_db = distance_db(rendered, reference)
@@ -371,10 +371,10 @@ def noise_floor_db(x: Excerpt) -> float:
     return float(np.percentile(_levels_db(x), FLOOR_PERCENTILE))
 
 
-def _floor_rise_db(before: Excerpt, after: Excerpt) -> float:
-    """Measure by how much the softest tenth of a recording's moments rose, most of them.
+def _soft_rise_db(before: Excerpt, after: Excerpt) -> float:
+    """Measure by how much the softest tenth of a recording's moments rose, as their median.
 
-    The level that a tenth of moments stay under may jump from pauses to sound when a few moments change places.
+    The level that a tenth of moments stay under jumps from pauses to sound when a word reaches into one.
     """
     ours, theirs = _frame_powers(before), _frame_powers(after)
     ours, theirs = ours[ours > SILENCE], theirs[ours > SILENCE]
