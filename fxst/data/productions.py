@@ -353,8 +353,7 @@ def _kept(x: Samples, rng: np.random.Generator, augment: bool) -> Samples:
     """Keep what was made as a file of 16 bits would, or as it is."""
     if not augment or rng.random() >= KEPT_IN_16_BITS:
         return x
-    kept: Samples = np.round(x * np.float32(1 << 15)) / np.float32(1 << 15)
-    return kept
+    return (np.round(x * np.float32(1 << 15)) / np.float32(1 << 15)).astype(np.float32)
 
 
 def _rms(x: Samples) -> float:

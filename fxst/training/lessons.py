@@ -218,5 +218,5 @@ def _from_16_bits(kept: NDArray[np.int16], scale: NDArray[np.float32]) -> NDArra
     from scipy.signal import lfilter
 
     # In single precision, as the samples are.
-    lowered: NDArray[np.float32] = lfilter(np.float32([1]), np.float32([1, -EMPHASIS]), kept * scale)
+    lowered: NDArray[np.float32] = lfilter(np.ones(1, np.float32), np.array([1, -EMPHASIS], np.float32), kept * scale)
     return lowered
