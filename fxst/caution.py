@@ -190,8 +190,9 @@ def cautious(
 ) -> Trial:
     """Try settings on an excerpt, and turn them down where they do harm.
 
-    They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier. Where it
-    is noisier, as much of them is taken as may be; where it is further, as much as comes nearest.
+    They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier: by the
+    level that a tenth of its moments stay under, and by the moments that were soft. Where it is noisier, as much of
+    them is taken as may be; where it is further, as much as comes nearest.
 
     Args:
         chain: The effects.

@@ -81,7 +81,9 @@ def test_bands_that_one_recording_lacks_say_nothing(moments, curve):
     x, y = moments(20, 20, 20, 20, 20, 20), moments(20, 20, 20, 20, 20, 20) + curve
     shared = (torch.arange(BANDS) < 30).float()
     lacking = torch.where(shared.bool(), y, -100.0)
-    mean, found, spread, _, _ = told(match(x, lacking, shared))
+    mean, found, spread, louder, by_level = told(match(x, lacking, shared))
+    *_, louder_too, by_level_too = told(match(torch.where(shared.bool(), x, 30.0), lacking, shared))
+    torch.testing.assert_close((louder_too, by_level_too), (louder, by_level))
     for of_bands in (mean, found, spread):
         assert not of_bands[30:].any()
     torch.testing.assert_close(found[:30], told(match(x, y, shared))[1][:30])
