@@ -20,7 +20,7 @@ from fxst.models.ear import BANDWIDTH, octave_centres
 from fxst.models.studio import CENTRE_HZ, StudioModelConfig
 from fxst.parameters import Setting
 
-__all__ = ["CURVE_HZ", "WAYS", "Productions", "draw_productions", "draw_settings", "random_curve"]
+__all__ = ["CURVE_HZ", "WAYS", "Productions", "draw_productions", "draw_settings", "drawn_rates", "random_curve"]
 
 Array = NDArray[np.float32]
 
@@ -51,6 +51,10 @@ REGAINED: Final = 0.3
 
 KEPT_IN_16_BITS: Final = 0.2
 """How often what becomes of a passage has the noise of 16 bits, as files have."""
+
+LOWER_RATE: Final = 24_000
+LOWERED: Final = 0.3
+"""At which sample rate passages of a higher one are produced, too, and how often."""
 
 MIXED: Final = 0.5
 """How often songs are played together: two at once are another one, as two voices are not."""
@@ -116,8 +120,8 @@ def draw_productions(
             and targets are made by the chain, with some of its effects at random settings.
         passages: How many.
         clips: Clips of half a passage.
-        augment: Whether to make other voices of those there are, by speed, colour and level; and of all datasets but
-            the first other songs, by playing some of them together.
+        augment: Whether to make other voices of those there are, by speed, colour and level; of all datasets but the
+            first other songs, by playing some of them together; and to produce some at a lower sample rate.
         rng: The source of chance.
 
     Raises:
@@ -128,6 +132,9 @@ def draw_productions(
     number = rng.choice(len(datasets), p=weights / weights.sum())
     dataset = datasets[number]
     rate = dataset.sample_rate
+    if augment and rng.random() < LOWERED:
+        rate = min(rate, LOWER_RATE)
+    samples = clips * round(dataset.clip_samples * rate / dataset.sample_rate)
     made = []
     for _ in range(passages):
         share = SONG_SHARE if number else VOICE_SHARE
@@ -136,11 +143,14 @@ def draw_productions(
             for _ in range(rng.integers(1, MOST_MIXED + 1)):
                 more = _passage(dataset, split, clips=clips, augment=augment, share=share, rng=rng)
                 base = base + more * np.float32(_rms(base) / _rms(more) * 10 ** (rng.uniform(*MIXED_DB) / 20))
+        if rate != dataset.sample_rate:
+            base = audio.resample(base, source_rate=dataset.sample_rate, target_rate=rate)[:, : 2 * samples]
+            base = np.pad(base, ((0, 0), (0, 2 * samples - base.shape[1])))  # of rounding, by a sample or two
         made.append(
             _published(base, chain, rng, rate, augment) if styles == "published" else _by_chain(base, chain, rng, rate)
         )
     inputs, targets, wanted, knobs, curves = (np.stack(every) for every in zip(*made, strict=True))
-    shape = (passages, WAYS, 2, clips * dataset.clip_samples)
+    shape = (passages, WAYS, 2, samples)
     return Productions(inputs.reshape(shape), targets.reshape(shape), wanted, knobs, curves, rate)
 
 
@@ -171,6 +181,12 @@ def _passage(
     if speed != 1:
         x = audio.resample(x, source_rate=round(1000 * speed), target_rate=1000)
     return x[:, :samples]
+
+
+def drawn_rates(datasets: Sequence[Dataset]) -> tuple[int, ...]:
+    """Tell at which sample rates passages of some datasets are produced in training, the lowest first."""
+    own = {dataset.sample_rate for dataset in datasets}
+    return tuple(sorted(own | {min(max(own), LOWER_RATE)}))
 
 
 Made = tuple[Array, Array, Array, Array, Array]

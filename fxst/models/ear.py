@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 __all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "Ear", "mel_centres", "octave_centres"]
 
-FLOOR: Final = 1e-14
-"""Power under which everything is equally silent: -140 dB in a band, below the noise of 16 bits. Soft treble lies that
+FLOOR: Final = 1e-15
+"""Power under which everything is equally silent: -150 dB in a band, below the noise of 16 bits. Soft treble lies that
 far below what is loud, and shows what an equaliser did to it."""
 
 LOWEST_HZ: Final = 30.0

@@ -27,6 +27,9 @@ SOFTEST: Final = 10 ** (-12 / 20)
 MATCHED_PLANES: Final = 3
 """How many numbers matching tells of each band."""
 
+MOST_APART: Final = 1.5
+"""What two recordings differ by in a band, beside how loud they are, is told as this at most, in units of 20 dB."""
+
 WINDOW_SECONDS: Final = (0.25, 60.0)
 """How short and how long an analysis window may be."""
 
@@ -251,7 +254,7 @@ class _Bands(nn.Module):
             ear.picture_bands // 2 * len(QUANTILES),
             ear.spectrum_bands,
         ]
-        planes = 2 * (3 + len(QUANTILES)) + 1 + MATCHED_PLANES + len(self.pos)
+        planes = 1 + (3 + len(QUANTILES)) + 1 + MATCHED_PLANES + len(self.pos)
         self.inp = nn.Conv1d(planes, channels, self.WIDTH, padding="same")
         self.film = nn.Linear(hidden, 2 * channels)
         self.conv = nn.ModuleList(
@@ -267,11 +270,19 @@ class _Bands(nn.Module):
         """Give the correction: (B, bands), in units of 20 dB.
 
         Shape:
-            heard, difference: (B, n_features); shared: (B, bands); matched: (B, M); hidden: (B, H).
+            heard, difference, shared: (B, n_features); matched: (B, M); hidden: (B, H).
         """
+        _, spread, _ = self._planes(heard, shared)
+        there = self._parts(shared)[-1][:, None]
         position = self.pos.expand(len(heard), -1, -1)
-        pairs = matched[:, : MATCHED_PLANES * shared.shape[1]].view(len(heard), MATCHED_PLANES, -1)
-        x = torch.cat((self._planes(heard), self._planes(difference), shared[:, None], pairs, position), 1)
+        pairs = matched[:, : MATCHED_PLANES * there.shape[2]].view(len(heard), MATCHED_PLANES, -1)
+        levels, more_spread, spectrum = self._planes(difference, shared)
+        # How loud one recording is beside the other is no curve; and where one has pauses without any sound, all that
+        # differs is far more than an equaliser ever does.
+        shapes = torch.cat((levels, spectrum), 1)
+        mean = (shapes * there).sum(2, keepdim=True) / there.sum(2, keepdim=True).clamp_min(1)
+        seen = torch.cat((spread, shapes - mean, more_spread), 1).clamp(-MOST_APART, MOST_APART) * there
+        x = torch.cat((seen, there, pairs, position), 1)
         scale, shift = self.film(hidden)[:, :, None].chunk(2, 1)
         y = F.relu(self.inp(x)) * (1 + scale) + shift
         for conv in self.conv:
@@ -279,12 +290,26 @@ class _Bands(nn.Module):
         result: Tensor = self.out(y)[:, 0]
         return result
 
-    def _planes(self, features: Tensor) -> Tensor:
-        """Lay out along frequency what features tell of bands: (B, n_features) to (B, planes, bands)."""
-        whole = sum(self.sizes)
-        _, level, deviation, quantiles, spectrum = torch.split(features[:, :whole], self.sizes, 1)
-        rows = quantiles.view(len(features), -1, len(QUANTILES)).mT @ self.wp
-        return torch.cat(((level @ self.wm)[:, None], (deviation @ self.wm)[:, None], rows, spectrum[:, None]), 1)
+    def _parts(self, features: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(features[:, : sum(self.sizes)], self.sizes, 1)
+
+    def _planes(self, features: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Lay out along frequency what features tell of bands: levels, how they spread, the spectrum.
+
+        Shape:
+            features, shared: (B, n_features); results: (B, 1 + quantiles, bands), (B, 1, bands), (B, 1, bands).
+        """
+        _, level, deviation, quantiles, spectrum = self._parts(features)
+        _, mel, _, pairs, _ = self._parts(shared)
+        rows = quantiles.view(len(features), -1, len(QUANTILES)).mT
+        every = pairs.view(len(features), -1, len(QUANTILES)).mT
+        levels = torch.cat((_read_off(level[:, None], mel[:, None], self.wm), _read_off(rows, every, self.wp)), 1)
+        return levels, _read_off(deviation[:, None], mel[:, None], self.wm), spectrum[:, None]
+
+
+def _read_off(x: Tensor, there: Tensor, matrix: Tensor) -> Tensor:
+    """Read lines off at other frequencies, from those points alone that are there: (B, n, S) to (B, n, T)."""
+    return (x * there) @ matrix / (there @ matrix).clamp_min(0.1)
 
 
 def _interpolation(source: Tensor, target: Tensor) -> Tensor:
@@ -317,6 +342,7 @@ class _Expectation(nn.Module):
         )
         self.bands = _Bands(ear, self.HIDDEN, channels)
         self.heeded = nn.Parameter(torch.full((ear.spectrum_bands,), 0.6))
+        self.louder = nn.Parameter(torch.ones(ear.spectrum_bands))
         self.followed = nn.Parameter(torch.full((self.levels.stop - self.levels.start,), 0.7))
         self.correction = nn.Linear(self.HIDDEN, self.levels.stop - self.levels.start)
         nn.init.zeros_(self.correction.weight)
@@ -325,7 +351,10 @@ class _Expectation(nn.Module):
     def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Expected:
         hidden = self.hidden(torch.cat((heard[:, self.moves], difference[:, self.moves], matched), 1))
         both = shared[:, self.spectrum]
-        change = self.heeded * difference[:, self.spectrum] + self.bands(heard, difference, both, matched, hidden)
+        # How loud the one is beside the other is known as a whole: the layers along frequency are not told.
+        shape = centred(difference[:, self.spectrum], both)
+        louder = (difference[:, self.spectrum] - shape) * both
+        change = self.heeded * shape + self.louder * louder + self.bands(heard, difference, shared, matched, hidden)
         levels = heard[:, self.levels] + self.followed * difference[:, self.levels] + self.correction(hidden)
         return Expected(heard[:, self.spectrum] + change * both, levels, both)
 
@@ -340,9 +369,11 @@ class _Controller(nn.Module):
 
     def __init__(self, ear: Ear, config: StudioModelConfig) -> None:
         super().__init__()
-        n_features, self.spectrum = ear.n_features, ear.spectrum_features
+        self.spectrum = ear.spectrum_features
+        self.heeded_features = _heeded(ear)
         self.gain_knob, self.gain_db = config.gain_knob - config.n_curve_knobs, config.gain_db
-        width = 2 * n_features + matched_size(config.spectrum_bands)
+        width = sum(part.stop - (part.start or 0) for part in self.heeded_features)
+        width += ear.n_features + matched_size(config.spectrum_bands)
         self.scale = _Scale(width)
         layers: list[nn.Module] = []
         for size in config.hidden:
@@ -372,13 +403,14 @@ class _Controller(nn.Module):
             self.out.bias[: len(knobs)] = torch.logit(knobs, eps=0.1)
 
     def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Decision:
-        features = F.dropout(self.scale(torch.cat((heard, difference, matched), 1)), DROPPED, self.training)
+        seen = torch.cat((*(heard[:, part] for part in self.heeded_features), difference, matched), 1)
+        features = F.dropout(self.scale(seen), DROPPED, self.training)
         hidden = F.dropout(self.hidden(features), DROPPED, self.training)
         both = shared[:, self.spectrum]
         spectrum, more = heard[:, self.spectrum], difference[:, self.spectrum]
         pairs = matched[:, both.shape[1] : 2 * both.shape[1]]
         followed = self.heeded * more + self.followed * pairs
-        curve = centred(followed + self.bands(heard, difference, both, matched, hidden), both)
+        curve = centred(followed + self.bands(heard, difference, shared, matched, hidden), both)
         level = _level(spectrum + curve, both)
         missing = _level(spectrum + more, both) - level
         out = self.out(self.rest(torch.cat((hidden, curve, level, missing), 1)))
@@ -386,6 +418,20 @@ class _Controller(nn.Module):
         # At the middle of its range a knob turns by a quarter of it for each logit.
         gain = F.one_hot(torch.tensor(self.gain_knob), rest.shape[1]).to(rest) * (missing * 20 / (self.gain_db / 2))
         return Decision(torch.sigmoid(torch.cat((self.fitter(curve, rate), rest + gain), 1)), wanted, curve)
+
+
+def _heeded(ear: Ear) -> tuple[slice, ...]:
+    """Tell which features of one recording a controller heeds: all but what its level is in each band.
+
+    That is for the most part whose voice it is. Of few voices a controller would learn what each sounds like, and of
+    another one it would think that it is one of those, equalised; what two recordings differ by is all that it needs.
+    """
+    deviation = 2 * ear.learned + ear.picture_bands
+    return (
+        slice(2 * ear.learned),
+        slice(deviation, deviation + ear.picture_bands),
+        slice(ear.spectrum_features.stop, ear.n_features),
+    )
 
 
 def centred(curve: Tensor, shared: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from fxst.chain import Chain
 from fxst.configs import StyleConfig
 from fxst.data import manifest
-from fxst.data.productions import WAYS, Productions, draw_productions
+from fxst.data.productions import WAYS, Productions, draw_productions, drawn_rates
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models import checkpoint
@@ -318,7 +318,7 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
         if not config.resume:  # else all of it comes from the checkpoint
             if not config.begin_with:
                 log.info("Teaching the fitter: %d steps.", config.fitter_steps)
-                rates = [data.sample_rate for data in datasets]
+                rates = drawn_rates(datasets)
                 error_db = teach_fitter(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
                 log.info("It misses its curves by %.2f dB on average.", error_db)
             if config.lessons:

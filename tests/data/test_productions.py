@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fxst.chain import CHAINS
-from fxst.data.productions import CURVE_HZ, WAYS, draw_productions, draw_settings
+from fxst.data.productions import CURVE_HZ, WAYS, draw_productions, draw_settings, drawn_rates
 from fxst.errors import SettingsError
 from fxst.tables import Table
 
@@ -184,6 +184,36 @@ def test_songs_are_played_together_and_voices_are_not():
             heard[number] += [tones_in(np.concatenate(halves)) for halves in made.inputs[0, :1]]
     assert set(heard[0]) == {1}
     assert set(heard[1]) == {1, 2, 3}
+
+
+class Songs(Voices):
+    sample_rate = 44_100
+    clip_samples = 22_051  # half a second and a sample: at 24 kHz no whole number of samples
+
+    def clips(self, indices):
+        return np.stack([np.random.default_rng(i).standard_normal(22_051, np.float32) for i in indices])
+
+
+@pytest.mark.parametrize("styles", ["published", "chain"])
+def test_songs_are_learned_from_at_the_rate_of_voices_too(styles):
+    songs = Songs(a=20, b=20)
+
+    def rates(augment):
+        made = [
+            draw_productions(
+                [songs], "train", STUDIO, styles=styles, passages=1, clips=3, augment=augment,
+                rng=np.random.default_rng(seed),
+            )
+            for seed in range(20)
+        ]  # fmt: skip
+        assert {m.inputs.shape[-1] for m in made if m.sample_rate == 44_100} == {3 * 22_051}
+        assert {m.inputs.shape[-1] for m in made if m.sample_rate == 24_000} <= {3 * 12_001}
+        return {m.sample_rate for m in made}
+
+    assert rates(augment=False) == {44_100}
+    assert rates(augment=True) == {24_000, 44_100} == set(drawn_rates([songs]))
+    assert drawn_rates([VOICES, songs]) == (24_000, 44_100)
+    assert drawn_rates([VOICES]) == (24_000,)
 
 
 def test_a_split_without_two_clips_of_anybody_is_refused():

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ from fxst import audio
 from fxst.chain import CHAINS
 from fxst.data import sox
 from fxst.models import checkpoint
-from fxst.models.ear import BAND_LEVELS_DB, QUANTILES, _distribution, _quantiles, octave_centres
-from fxst.models.studio import StudioModel, StudioModelConfig, _interpolation, centred
+from fxst.models.ear import BAND_LEVELS_DB, QUANTILES, _distribution, _quantiles, mel_centres, octave_centres
+from fxst.models.matching import matched_size
+from fxst.models.studio import MOST_APART, StudioModel, StudioModelConfig, _interpolation, centred
 
 SECONDS = 32_768 / 24_000
 STUDIO = CHAINS["studio"]
@@ -178,3 +181,64 @@ def test_how_soft_a_recording_is_bends_no_curve(model, speech):
     matched = 20 * model.match(a, frames[0], b, frames[1])
     assert matched[96:192].abs().max() < 0.1
     assert matched[3 * 96].item() == pytest.approx(-40, abs=0.5)  # told as the most that is told
+
+
+def opinionated(model):
+    """Give a model that corrects curves: one that has learned nothing corrects none."""
+    made = copy.deepcopy(model)
+    torch.manual_seed(1)
+    torch.nn.init.normal_(made.controller.bands.out.weight, std=0.1)
+    return made
+
+
+def coloured(ear, statistics, steps):
+    """Move what was heard in each pair of bands by so many steps of 4 dB, and not what a CNN makes of it."""
+    parts = list(torch.split(statistics.clone(), ear.sizes, 1))
+    by_band = 4 * steps.repeat_interleave(2) / 20
+    parts[3] = parts[3] + 2 * by_band * parts[2] + by_band.square()
+    parts[2] = parts[2] + by_band
+    distribution = parts[4].view(len(steps), -1)
+    rows = zip(distribution, steps, strict=True)
+    moved = [torch.cat((torch.ones(step), row[: len(row) - step])) for row, step in rows]
+    parts[4] = torch.cat(moved)[None]
+    db = np.interp(ear.octave_centres, mel_centres(ear.picture_bands)[::2], 4 * steps)
+    parts[5] = parts[5] * 10 ** (torch.from_numpy(db).float() / 10)
+    return torch.cat(parts, 1)
+
+
+def test_a_curve_heeds_what_recordings_differ_by_and_not_whose_voice_both_have(model, speech, noise):
+    model = opinionated(model)
+    a, b = heard(model, 0.05 * speech(24_000, 1, 3), 24_000), heard(model, 0.02 * noise(24_000, 1, 3), 24_000)
+    steps = torch.randint(0, 4, (model.ear.picture_bands // 2,), generator=torch.manual_seed(0))
+    both = [coloured(model.ear, x, steps) for x in (a, b)]
+    matched = 0.1 * torch.randn(1, matched_size(96), generator=torch.manual_seed(2))
+    curve = model.decide(a, b, matched).curve
+    torch.testing.assert_close(model.decide(*both, matched).curve, curve, rtol=0, atol=1e-4)
+    assert (model.decide(both[0], b, matched).curve - curve).abs().max() > 0.01
+
+
+def test_a_curve_does_not_ask_how_loud_one_recording_is_beside_the_other(model, speech, noise):
+    model = opinionated(model)  # whose hidden layers say nothing of bands yet
+    x, y = 0.3 * speech(24_000, 1, 3) + 0.003 * noise(24_000, 1, 3), 0.05 * noise(24_000, 1, 3)
+    curve, softer = decide(model, x, y).curve, decide(model, 0.1 * x, y).curve
+    assert (20 * (softer - curve)).abs().max() < 0.3
+
+
+def test_what_pauses_without_any_sound_differ_by_counts_no_more_than_an_equaliser_could_do(model, speech):
+    x = speech(24_000, 1, 3)
+    gated = x * (np.arange(x.shape[1]) % 8000 < 1000).astype(np.float32)
+    planes = []
+    model.controller.bands.inp.register_forward_hook(lambda _, given, __: planes.append(given[0]))
+    decide(model, gated, x)
+    a, b = heard(model, gated, 24_000), heard(model, x, 24_000)
+    assert model.ear.compare(a, b)[1].abs().max() > 2 * MOST_APART
+    assert planes[0][:, : 4 + len(QUANTILES)].abs().max() <= MOST_APART
+
+
+def test_an_untrained_model_expects_an_input_to_become_as_loud_as_the_reference_is(model, noise):
+    x, y = 0.3 * noise(24_000, 1, 3), 0.003 * noise(24_000, 1, 3)
+    a, b = heard(model, x, 24_000), heard(model, y, 24_000)
+    expected = model.expect(a, b, torch.zeros(1, matched_size(96)))
+    spectrum = model.ear.features(a)[:, model.ear.spectrum_features]
+    change = 20 * (expected.spectrum - spectrum)[expected.shared > 0]
+    assert change.mean().item() == pytest.approx(-40, abs=0.5)
