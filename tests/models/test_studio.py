@@ -188,6 +188,7 @@ def opinionated(model):
     made = copy.deepcopy(model)
     torch.manual_seed(1)
     torch.nn.init.normal_(made.controller.bands.out.weight, std=0.1)
+    torch.nn.init.normal_(made.controller.bands.film.weight, std=0.1)
     return made
 
 
@@ -218,7 +219,8 @@ def test_a_curve_heeds_what_recordings_differ_by_and_not_whose_voice_both_have(m
 
 
 def test_a_curve_does_not_ask_how_loud_one_recording_is_beside_the_other(model, speech, noise):
-    model = opinionated(model)  # whose hidden layers say nothing of bands yet
+    model = opinionated(model)
+    torch.nn.init.zeros_(model.controller.bands.film.weight)  # hidden layers, which ask it, say nothing of bands
     x, y = 0.3 * speech(24_000, 1, 3) + 0.003 * noise(24_000, 1, 3), 0.05 * noise(24_000, 1, 3)
     curve, softer = decide(model, x, y).curve, decide(model, 0.1 * x, y).curve
     assert (20 * (softer - curve)).abs().max() < 0.3
