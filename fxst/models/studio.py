@@ -27,8 +27,8 @@ SOFTEST: Final = 10 ** (-12 / 20)
 MATCHED_PLANES: Final = 3
 """How many numbers matching tells of each band."""
 
-MOST_APART: Final = 1.5
-"""What two recordings differ by in a band, beside how loud they are, is told as this at most, in units of 20 dB."""
+SHAPE_LIMIT_DB: Final = 30.0
+"""What two recordings differ by in a band, beside how loud they are, is told as this at most."""
 
 WINDOW_SECONDS: Final = (0.25, 60.0)
 """How short and how long an analysis window may be."""
@@ -281,7 +281,8 @@ class _Bands(nn.Module):
         # differs is far more than an equaliser ever does.
         shapes = torch.cat((levels, spectrum), 1)
         mean = (shapes * there).sum(2, keepdim=True) / there.sum(2, keepdim=True).clamp_min(1)
-        seen = torch.cat((spread, shapes - mean, more_spread), 1).clamp(-MOST_APART, MOST_APART) * there
+        limit = SHAPE_LIMIT_DB / 20
+        seen = torch.cat((spread, shapes - mean, more_spread), 1).clamp(-limit, limit) * there
         x = torch.cat((seen, there, pairs, position), 1)
         scale, shift = self.film(hidden)[:, :, None].chunk(2, 1)
         y = F.relu(self.inp(x)) * (1 + scale) + shift
