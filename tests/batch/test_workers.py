@@ -106,7 +106,7 @@ def test_the_number_of_jobs_changes_no_byte(batch):
 def test_workers_end_when_the_main_process_is_killed(faulty):
     faulty.recordings(1, seconds=600)
     with faulty.start("apply", "in", "-p", "house.json", "-o", "out", "-j", 2) as process:
-        while not list(Path("out").glob(".fxst-*")):
+        while not list(Path("out/deep").glob(".fxst-*")):
             assert process.poll() is None
             time.sleep(0.02)
         children = workers_of(process.pid)
