@@ -1,4 +1,4 @@
-"""The envelope follower of a compressor, with its gradient: a recursion that cannot be unrolled in torch.
+"""The envelope follower of compressors, with its gradient: a recursion that cannot be unrolled in torch.
 
 One step of the recursion and of its adjoint are written once; numba compiles them for the processor, and, where
 `numba-cuda` is installed, for a CUDA device. Imported only where gradients are needed.

@@ -17,7 +17,7 @@ PACKAGE = Path(fxst.__file__).parent
 LAYERS = (
     {"errors", "configs", "amounts", "staging"},
     {"machine", "parameters", "threads"},
-    {"audio", "flac", "limiter", "loudness", "spectra", "dsp", "ballistics", "biquads"},
+    {"audio", "flac", "limiter", "loudness", "spectra", "dsp", "ballistics", "biquads", "follower"},
     {"effects"},
     {"chain"},
     {"models", "tables"},
@@ -34,7 +34,7 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "lightning": {"training"},
     "matchering": {"evaluation.matchering"},
     "matplotlib": {"plots", "training"},
-    "numba": {"ballistics", "biquads"},
+    "numba": {"ballistics", "biquads", "follower"},
     "pedalboard": {"effects", "chain"},
     "pesq": {"evaluation"},
     "pyloudnorm": set(),

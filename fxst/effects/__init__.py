@@ -4,18 +4,22 @@ from fxst.effects.base import EFFECTS, Effect, Processor
 from fxst.effects.compressor import Compressor
 from fxst.effects.declarations import undeclared
 from fxst.effects.distortion import Distortion
+from fxst.effects.dynamics import Dynamics
 from fxst.effects.parametric_eq import ParametricEQ
 from fxst.effects.plugin import declare_plugin
 from fxst.effects.reverb import Reverb
+from fxst.effects.upward_compressor import UpwardCompressor
 
 __all__ = [
     "EFFECTS",
     "Compressor",
     "Distortion",
+    "Dynamics",
     "Effect",
     "ParametricEQ",
     "Processor",
     "Reverb",
+    "UpwardCompressor",
     "declare_plugin",
     "undeclared",
 ]

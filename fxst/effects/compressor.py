@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fxst.effects.base import Effect, Processor, plugin_processor
-from fxst.errors import SettingsError
+from fxst.effects.base import Processor, plugin_processor
+from fxst.effects.dynamics import Dynamics
 from fxst.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -25,25 +25,13 @@ TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True)
-class Compressor(Effect):
+class Compressor(Dynamics):
     """Feed-forward peak compressor with a hard knee, then make-up gain.
 
-    The envelope v follows u = abs(x): v[n] = u + c (v[n-1] - u), where c = exp(-2000 pi / (ms * sample_rate))
-    takes the attack's ms while u > v[n-1], else the release's. The gain is 1 below the threshold t, and
-    (v / t)^(1/ratio - 1) above.
-
-    Linked channels have one gain, which follows the loudest of them at each moment, so that nothing moves from side to
-    side: u is then the maximum of abs(x) over the channels.
-
-    Args:
-        parameters: Ranges; without them, the widest.
-        linked: Whether all channels get the same gain; else each follows its own level.
-
-    Raises:
-        SettingsError: `linked` is neither true nor false.
+    The gain is 1 below the threshold t, and (v / t)^(1/ratio - 1) above, where v follows the level as `Dynamics` says.
 
     Source:
-        JUCE's `dsp::Compressor` and `dsp::BallisticsFilter` (peak), which pedalboard runs; rewritten as maths.
+        JUCE's `dsp::Compressor`, which pedalboard runs; rewritten as maths.
     """
 
     parameters: tuple[Parameter, ...] = (
@@ -53,15 +41,9 @@ class Compressor(Effect):
         Parameter("release_ms", 5.0, 2000.0, 100.0, "ms", "log"),
         Parameter("makeup_db", -48.0, 48.0, 0.0, "dB"),
     )
-    linked: bool = True
 
     name: ClassVar[str] = "compressor"
     autodiff_error_db: ClassVar[float] = -100.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.linked, bool):
-            raise SettingsError(f"A compressor's channels are linked or not: true or false, not {self.linked!r:.40}.")
-        super().__post_init__()
 
     def transparent(self) -> Mapping[str, float]:
         return {"ratio": 1.0, "makeup_db": 0.0}
@@ -110,19 +92,10 @@ class Compressor(Effect):
         return np.broadcast_to(np.minimum(compress(level) / level, 1.0, dtype=np.float32), x.shape)
 
     def _gain(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
-        import torch
-
         from fxst import dsp
-        from fxst.ballistics import envelope
 
-        # In float64, as JUCE does: of a long release, one float32 ulp more is a thousandth of its time.
-        attack, release = (
-            torch.exp(-2000 * torch.pi / (values[ms].double() * sample_rate)) for ms in ("attack_ms", "release_ms")
-        )
-        loudness = x.abs()
-        level = envelope(loudness.amax(1, keepdim=True) if self.linked else loudness, attack, release)
-        level = level.clamp_min(torch.finfo(level.dtype).tiny)  # silence has a logarithm too, and a gradient of 0
-        over = level.log() - dsp.to_gain(values["threshold_db"]).log()[:, None, None]
+        level = self._log_level(x, values, sample_rate=sample_rate)
+        over = level - dsp.to_gain(values["threshold_db"]).log()[:, None, None]
         slope = 1 / values["ratio"] - 1
         return (slope[:, None, None] * over.clamp_min(0)).exp()
 

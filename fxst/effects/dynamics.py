@@ -1,0 +1,58 @@
+"""What effects that follow a signal's level have in common."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fxst.effects.base import Effect
+from fxst.errors import SettingsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Dynamics"]
+
+
+@dataclass(frozen=True)
+class Dynamics(Effect):
+    """An effect whose gain follows a signal's level.
+
+    The envelope v follows u = abs(x): v[n] = u + c (v[n-1] - u), where c = exp(-2000 pi / (ms * sample_rate))
+    takes `attack_ms` while u > v[n-1], else `release_ms`.
+
+    Linked channels have one gain, which follows the loudest of them at each moment, so that nothing moves from side to
+    side: u is then the maximum of abs(x) over the channels.
+
+    Args:
+        parameters: Ranges; without them, the widest.
+        linked: Whether all channels get the same gain; else each follows its own level.
+
+    Raises:
+        SettingsError: `linked` is neither true nor false.
+
+    Source:
+        JUCE's `dsp::BallisticsFilter` (peak), which pedalboard runs; rewritten as maths.
+    """
+
+    linked: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.linked, bool):
+            raise SettingsError(f"A compressor's channels are linked or not: true or false, not {self.linked!r:.40}.")
+        super().__post_init__()
+
+    def _log_level(
+        self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int, floor: float = 0.0
+    ) -> "Tensor":
+        """Follow the level: the natural logarithm of v, or of `floor` where v is below it; (B, 1 or C, T)."""
+        import torch
+
+        from fxst.ballistics import envelope
+
+        # In float64, as JUCE does: of a long release, one float32 ulp more is a thousandth of its time.
+        attack, release = (
+            torch.exp(-2000 * torch.pi / (values[ms].double() * sample_rate)) for ms in ("attack_ms", "release_ms")
+        )
+        loudness = x.abs()
+        level = envelope(loudness.amax(1, keepdim=True) if self.linked else loudness, attack, release)
+        return level.clamp_min(max(floor, torch.finfo(level.dtype).tiny)).log()  # silence has a logarithm, too

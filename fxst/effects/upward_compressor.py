@@ -1,0 +1,75 @@
+"""Upward compressor: turns up what is softer than a threshold."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxst.effects.base import Processor
+from fxst.effects.dynamics import Dynamics
+from fxst.parameters import Parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["UpwardCompressor"]
+
+FLOOR_DB: Final = -100.0
+FLOOR: Final = 10 ** (FLOOR_DB / 20)
+"""What is softer counts as this loud: silence must not be turned up without end."""
+
+
+@dataclass(frozen=True)
+class UpwardCompressor(Dynamics):
+    """Feed-forward peak compressor of what is soft, with a hard knee; it undoes an expander.
+
+    The gain is 1 above the threshold t, and (max(v, f) / t)^(1/ratio - 1) below, f being -100 dBFS, where v follows
+    the level as `Dynamics` says.
+
+    Source:
+        The compressor's equations with the other side of the threshold: D. Giannoulis, M. Massberg and J. D. Reiss,
+        "Digital dynamic range compressor design", JAES 2012.
+    """
+
+    parameters: tuple[Parameter, ...] = (
+        Parameter("threshold_db", -80.0, 20.0, -40.0, "dB"),
+        Parameter("ratio", 1.0, 20.0, 2.0, ":1", "log"),
+        Parameter("attack_ms", 0.1, 500.0, 10.0, "ms", "log"),
+        Parameter("release_ms", 5.0, 2000.0, 200.0, "ms", "log"),
+    )
+
+    name: ClassVar[str] = "upward_compressor"
+    autodiff_error_db: ClassVar[float] = -110.0
+
+    def transparent(self) -> Mapping[str, float]:
+        return {"ratio": 1.0}
+
+    def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
+        from fxst.follower import Follower
+
+        linked = self.linked and channels > 1
+        # Not pedalboard's follower: its float32 loses low levels, and where they are low the gain is high.
+        attack, release = (math.exp(-2000 * math.pi / (values[ms] * sample_rate)) for ms in ("attack_ms", "release_ms"))
+        follow = Follower(attack, release, channels=1 if linked else channels)
+        threshold = 10.0 ** (values["threshold_db"] / 20)
+        slope = 1 / values["ratio"] - 1
+
+        def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
+            loudness = np.abs(block)
+            level = follow(loudness.max(axis=0, keepdims=True) if linked else loudness)
+            y = np.empty_like(block)
+            np.multiply(block, (np.clip(level, FLOOR, threshold) / threshold) ** slope, out=y, casting="same_kind")
+            return y
+
+        return process
+
+    def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
+        from fxst import dsp
+
+        level = self._log_level(x.double(), values, sample_rate=sample_rate, floor=FLOOR).to(x.dtype)
+        under = level - dsp.to_gain(values["threshold_db"]).log()[:, None, None]
+        slope = 1 / values["ratio"] - 1
+        return x * (slope[:, None, None] * under.clamp_max(0)).exp()
