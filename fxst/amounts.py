@@ -15,6 +15,7 @@ SHORT_NAMES: Final = {
     "eq": "parametric_eq",
     "comp": "compressor",
     "dist": "distortion",
+    "up": "upward_compressor",
 }
 """What effects are called at the command line, beside their own names; a number may follow, as in `comp2`."""
 

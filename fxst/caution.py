@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fxst.audio import Samples
 from fxst.chain import Chain
+from fxst.effects import UpwardCompressor
 from fxst.errors import SettingsError
 from fxst.parameters import Setting
 from fxst.spectra import third_octaves
@@ -133,6 +134,7 @@ class Trial:
         before_db: How far the excerpt is from the reference as it is.
         after_db: How far it is with these settings.
         noisy: Whether the noise floor was why some of it was left out.
+        lifted: How much of its upward compressor is in it, which raises what is soft.
     """
 
     settings: tuple[Setting, ...]
@@ -140,11 +142,16 @@ class Trial:
     before_db: float
     after_db: float
     noisy: bool
+    lifted: float = 1.0
 
     @property
     def remark(self) -> str:
-        """Say how much of a style was applied, and why not more."""
+        """Say how much of a style was applied, and why not more; nothing where all of it was."""
+        if self.amount == self.lifted == 1:
+            return ""
         done = f"{self.amount:.0%} of the style was applied" if self.amount else "nothing was changed"
+        if self.amount and self.lifted < 1:
+            done += f", and {self.lifted:.0%} of that of its upward compressor"
         if self.noisy:
             return f"{done}: more would have raised the noise floor by more than {MOST_NOISE_DB:g} dB"
         return f"{done}: more did not bring the recording nearer to the reference"
@@ -192,7 +199,8 @@ def cautious(
 
     They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier: by the
     level that a tenth of its moments stay under, and by the moments that were soft. Where it is noisier, as much of
-    them is taken as may be; where it is further, as much as comes nearest.
+    them is taken as may be, and of an upward compressor alone, if that is enough; where it is further, as much as comes
+    nearest.
 
     Args:
         chain: The effects.
@@ -204,26 +212,49 @@ def cautious(
     before = traits(heard)
     before_db = distance_db(before, reference)
     most_noise_db = max(before.floor_db, reference.floor_db) + MOST_NOISE_DB
+
+    def is_noisy(result: Excerpt) -> bool:
+        return min(noise_floor_db(result), before.floor_db + _soft_rise_db(heard, result)) > most_noise_db
+
+    settings, lifted = _lifted(chain, settings, lambda table: is_noisy(_rendered(chain, table, heard)))
     best = Trial(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
-    noisy = harmful = False  # why not all of it is taken
+    noisy = lifted < 1
+    harmful = False
     for amount in AMOUNTS[:-1]:
         table = chain.at_amount(settings, amount)
         if amount < 1 and not noisy:  # what is louder is noisier
             table = levelled(chain, table, heard, reference, moments)
         result = _rendered(chain, table, heard)
-        rendered = traits(result)
-        if min(rendered.floor_db, before.floor_db + _soft_rise_db(heard, result)) > most_noise_db:
+        if is_noisy(result):
             noisy = True
             continue
-        after_db = distance_db(rendered, reference)
+        after_db = distance_db(traits(result), reference)
         near = after_db < before_db + DOUBT_DB
         if near and not harmful:
             # The most that may be: what is less is nearer by chance only.
-            return Trial(table, amount, before_db, after_db, noisy)
+            return Trial(table, amount, before_db, after_db, noisy, lifted)
         harmful = True
         if after_db < best.after_db:
-            best = Trial(table, amount, before_db, after_db, noisy)
+            best = Trial(table, amount, before_db, after_db, noisy, lifted)
     return best if harmful else replace(best, noisy=noisy)
+
+
+def _lifted(
+    chain: Chain, settings: Sequence[Setting], is_noisy: Callable[[Sequence[Setting]], bool]
+) -> tuple[Sequence[Setting], float]:
+    """Turn an upward compressor down by itself, where that is enough to keep noise down: all else may stay.
+
+    Returns:
+        The table, and how much of the upward compressor is in it.
+    """
+    values = zip(chain.labels, chain.effects, chain.values(settings), strict=True)
+    lifts = [label for label, e, v in values if isinstance(e, UpwardCompressor) and not e.is_transparent(v)]
+    if lifts and is_noisy(settings):
+        for share in AMOUNTS[1:]:
+            table = chain.at_amount(settings, dict.fromkeys(lifts, share))
+            if not is_noisy(table):
+                return table, share
+    return settings, 1.0
 
 
 def levelled(

@@ -9,7 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxst.amounts import amount_of_each
-from fxst.effects import EFFECTS, Compressor, Distortion, Effect, ParametricEQ, Processor, Reverb, undeclared
+from fxst.effects import (
+    EFFECTS,
+    Compressor,
+    Distortion,
+    Dynamics,
+    Effect,
+    ParametricEQ,
+    Processor,
+    Reverb,
+    UpwardCompressor,
+    undeclared,
+)
 from fxst.effects.parametric_eq import Kind
 from fxst.errors import SettingsError, UndeclaredError
 from fxst.parameters import Parameter, Setting
@@ -69,7 +80,7 @@ class Chain:
     def linked(self, linked: bool) -> "Chain":
         """Return this chain with one gain for all channels in each compressor, or with every channel on its own."""
         return replace(
-            self, effects=tuple(replace(e, linked=linked) if isinstance(e, Compressor) else e for e in self.effects)
+            self, effects=tuple(replace(e, linked=linked) if isinstance(e, Dynamics) else e for e in self.effects)
         )
 
     def split(self, knobs: "Tensor") -> "list[dict[str, Tensor]]":
@@ -307,6 +318,13 @@ STUDIO_BANDS: tuple[tuple[Kind, float, float], ...] = (
 in a stretch of its own, so that a model has one way to say a thing, and a person finds it."""
 
 
+def _studio_upward_compressor() -> Effect:
+    # No knob takes it out of the way: a model switches it on for what sounds expanded, and for nothing else.
+    return UpwardCompressor().restrict(
+        threshold_db=(-50.0, 0.0), ratio=(1.1, 5.0), attack_ms=(0.5, 400.0), release_ms=(5.0, 2000.0)
+    )
+
+
 def _studio_eq() -> Effect:
     eq = ParametricEQ(kinds=tuple(kind for kind, _, _ in STUDIO_BANDS))
     ranges: dict[str, float | tuple[float, float]] = {}
@@ -348,6 +366,7 @@ CHAINS: dict[str, Chain] = {
         Chain(
             "studio",
             (
+                _studio_upward_compressor(),
                 _studio_eq(),
                 _studio_compressor(),
                 Distortion().restrict(drive_db=(6.0, 36.0), mix=(0.25, 1.0)),

@@ -224,7 +224,7 @@ class ApplyConfig:
     amount: tuple[str, ...] = option(
         (),
         "How much of the style, in percent from 0, which changes nothing, to 150; or how much of one effect, such as "
-        "eq=50, comp=120, dist=0 or reverb=30; repeat the option for more.",
+        "eq=50, comp=120, dist=0, reverb=30 or up=50; repeat the option for more.",
         metavar="PERCENT",
     )
     link: bool | None = option(

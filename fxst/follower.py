@@ -15,8 +15,7 @@ Array = NDArray[Any]
 _jit: Any = numba.njit  # numba's own types do not know what compiled functions take
 
 
-@_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _follow(u: Array, attack: float, release: float, level: Array, v: Array) -> None:
+def _rows(u: Array, attack: float, release: float, level: Array, v: Array) -> None:
     for row in range(u.shape[0]):
         last = level[row]
         for n in range(u.shape[1]):
@@ -26,20 +25,27 @@ def _follow(u: Array, attack: float, release: float, level: Array, v: Array) -> 
         level[row] = last
 
 
+try:
+    _follow = _jit(nogil=True, cache=True)(_rows)
+except RuntimeError:  # there is no folder to keep what was compiled in: it is compiled anew each time
+    _follow = _jit(nogil=True)(_rows)
+
+
 class Follower:
-    """Follows levels: v[n] = u[n] + c (v[n-1] - u[n]), v[-1] = 0.
+    """Follows levels: v[n] = u[n] + c (v[n-1] - u[n]).
 
     The same recursion as `fxst.ballistics.envelope`, without its gradient.
 
     Args:
         attack: Coefficient c on [0, 1) while the level rises.
         release: Coefficient c on [0, 1) while it falls.
+        begin: v before the first sample.
         channels: Channels of every block.
     """
 
-    def __init__(self, attack: float, release: float, *, channels: int) -> None:
+    def __init__(self, attack: float, release: float, *, begin: float, channels: int) -> None:
         self._attack, self._release = attack, release
-        self._level = np.zeros(channels)
+        self._level = np.full(channels, begin)
 
     def __call__(self, u: NDArray[np.float32]) -> NDArray[np.float64]:
         """Follow the next block.

@@ -21,7 +21,7 @@ from typing import Any, Final, overload
 from fxst import staging
 from fxst.amounts import written
 from fxst.chain import CHAINS, Chain
-from fxst.effects import EFFECTS, Compressor, Effect, ParametricEQ, undeclared
+from fxst.effects import EFFECTS, Dynamics, Effect, ParametricEQ, undeclared
 from fxst.errors import OutputError, SettingsError
 from fxst.parameters import Parameter, Setting
 
@@ -336,7 +336,7 @@ def _to_csv(table: Table) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     # Most tables have linked channels, and do without the column that would say so.
-    apart = {label for label, effect in _effects(table.chain) if isinstance(effect, Compressor) and not effect.linked}
+    apart = {label for label, effect in _effects(table.chain) if isinstance(effect, Dynamics) and not effect.linked}
     writer.writerow([*_COLUMNS, *([_LINKED] if apart else [])])
     for row in table.settings:
         numbers = (repr(float(number)) for number in (row.minimum, row.maximum))
@@ -459,7 +459,7 @@ def _ranged(label: str, effect: Effect, rows: Mapping[tuple[str, str], _CsvRow])
             parameters.append(Parameter(p.name, row.minimum, row.maximum, default, p.unit, scale))
         except SettingsError as error:
             raise SettingsError(f"{row.where}: {error}") from error
-    if isinstance(effect, Compressor):
+    if isinstance(effect, Dynamics):
         effect = replace(effect, linked=all(row.linked for key, row in rows.items() if key[0] == label))
     return replace(effect, parameters=tuple(parameters))
 

@@ -330,7 +330,7 @@ class StyleTransfer:
                     rows = levelled(chain, rows, heard.excerpt, reference.traits, moments, share=LEVEL_SHARE)
                 trial = cautious(chain, rows, heard.excerpt, reference.traits, moments)
                 rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
-                if trial.amount < 1:
+                if trial.remark:
                     made_by[CAUTION] = trial.remark
         table = Table(chain, rows, made_by | dict(names or {}), confidence)
         return table if amount in (1, {}) else table.at_amount(amount)  # all of it is nothing to note
@@ -460,12 +460,13 @@ def _fitted(model: "StudioModel", chain: Chain, decision: "Decision", *, sample_
     from fxst.fitting import fitted
 
     knobs = decision.knobs[0].cpu()
-    eq = chain.effects[0]
+    bands = model.config.curve_knobs
+    label = {label for label, _ in chain.knobs[bands]}
+    eq = chain.effects[chain.labels.index(label.pop())] if len(label) == 1 else None
     if decision.curve is None or not isinstance(eq, ParametricEQ) or len(eq.parameters) != model.config.n_curve_knobs:
         return knobs  # a card may name a chain without such an equaliser
     there = model.ear.shared(float(sample_rate)).bool().cpu()
     curve_db, hz = 20 * decision.curve[0].cpu()[there], model.ear.octave_centres[there]
-    bands = slice(0, model.config.n_curve_knobs)
     knobs[bands] = fitted(eq, knobs[bands], curve_db, hz, sample_rate=sample_rate)
     return knobs
 

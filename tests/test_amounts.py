@@ -43,7 +43,7 @@ def test_what_is_no_share_is_refused_in_a_sentence(word):
 
 
 def test_an_effect_that_is_not_in_the_chain_is_named():
-    with pytest.raises(SettingsError, match=r"no effect 'chorus' .* it has parametric_eq, compressor"):
+    with pytest.raises(SettingsError, match=r"no effect 'chorus' .* it has upward_compressor, parametric_eq"):
         amount_of_each(parse_amounts(["chorus=50"]), STUDIO.labels)
     with pytest.raises(SettingsError, match=r"from 0 to 1\.5, not 2"):
         amount_of_each(2.0, STUDIO.labels)
@@ -76,5 +76,6 @@ def test_what_goes_beyond_an_effect_stops_at_its_end():
 def test_a_table_tells_how_much_is_in_it():
     assert changed().at_amount(0.8).provenance["amount"] == "80 %"
     told = changed().at_amount(0.8).at_amount({"eq": 0.5}).provenance["amount"]
-    assert told == "80 %, and of that parametric_eq 50 %, compressor 100 %, distortion 100 %, reverb 100 %"
+    others = "compressor 100 %, distortion 100 %, reverb 100 %"
+    assert told == f"80 %, and of that upward_compressor 100 %, parametric_eq 50 %, {others}"
     assert written(ALL) == "100 %"

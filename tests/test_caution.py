@@ -89,6 +89,25 @@ def test_a_noise_floor_rises_by_no_more_than_the_limit_above_both_recordings_own
     assert cautious(STUDIO, louder.settings, Excerpt(x, RATE), traits(noisy)).amount == 1
 
 
+def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, monkeypatch):
+    monkeypatch.setattr(caution, "DOUBT_DB", 100.0)  # noise is all that is looked at
+    talks = np.repeat(np.random.default_rng(0).random(60) < 0.7, RATE // 10)[None]
+    hiss = noise(RATE, 1, 6)
+    x, clean = ((talks + share) * hiss for share in (0.003, 0.0003))
+    dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -12.0}})
+    lifting = dull.with_values({"upward_compressor": {"threshold_db": -20.0, "ratio": 4.0}})
+    reference = traits(Excerpt(render(clean, dull), RATE))
+    trial = cautious(STUDIO, lifting.settings, Excerpt(x, RATE), reference)
+    assert (trial.amount, trial.noisy) == (1, True)
+    assert 0 <= trial.lifted < 1
+    table = Table(STUDIO, trial.settings)
+    assert table == lifting.at_amount({"upward_compressor": trial.lifted})
+    rise = noise_floor_db(Excerpt(render(x, table), RATE)) - noise_floor_db(Excerpt(x, RATE))
+    assert rise <= caution.MOST_NOISE_DB
+    assert "of its upward compressor: more would have raised the noise floor" in trial.remark
+    assert not cautious(STUDIO, dull.settings, Excerpt(x, RATE), reference).remark
+
+
 def test_what_sounds_becomes_as_loud_as_what_sounds_in_the_reference(halves):
     x, _ = halves
     louder = Excerpt(10 ** (8 / 20) * x, RATE)
@@ -230,7 +249,7 @@ def test_colour_level_and_noise_are_compared_by_sound_and_not_by_pauses(speech):
     from fxst.listening import Listener
     from fxst.models.studio import StudioModel, StudioModelConfig
 
-    config = StudioModelConfig(len(STUDIO.knobs), 4, 30, 34, 24.0, 0.5, channels=(4,), hidden=(8,))
+    config = StudioModelConfig.for_chain(STUDIO, 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
     model = StudioModel(config).eval()
     voice = speech(RATE, 1, 3)
 

@@ -6,7 +6,7 @@ from fxst.chain import CHAINS
 from fxst.fitting import fitted
 from fxst.models.ear import octave_centres
 
-EQ = CHAINS["studio"].effects[0]
+EQ = CHAINS["studio"].effects[1]
 
 
 def response_db(knobs, hz, sample_rate):

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from fxst import audio
+from fxst.chain import CHAINS
 from fxst.listening import RANGE_DB, TURNS_AFTER, Listener, from_tenths, in_tenths, one_thread
 from fxst.models.encoder import EncoderConfig
 from fxst.models.matching import MOST_FRAMES
@@ -26,7 +27,7 @@ def model():
 @pytest.fixture(scope="module")
 def studio():
     torch.manual_seed(0)
-    config = StudioModelConfig(36, 4, 30, 34, 24.0, 0.5, channels=(4,), hidden=(8,))
+    config = StudioModelConfig.for_chain(CHAINS["studio"], 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
     return StudioModel(config).eval().requires_grad_(False)
 
 

@@ -53,9 +53,7 @@ def studio(tmp_path_factory):
     """An untrained studio model, which pairs moments and sets an equaliser by them."""
     torch.manual_seed(0)
     chain = CHAINS["studio"]
-    config = StudioModelConfig(
-        len(chain.knobs), len(chain.effects), 30, 34, 24.0, 0.5, channels=(4, 8), hidden=(16,), fitter_width=16
-    )
+    config = StudioModelConfig.for_chain(chain, 0.5, channels=(4, 8), hidden=(16,), rest_hidden=(16,), fitter_width=16)
     folder = tmp_path_factory.mktemp("models") / "pairs"
     checkpoint.save(folder, StudioModel(config), chain, sample_rate=24_000, card={})
     return load(folder)
@@ -603,12 +601,12 @@ def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studi
     model = studio._checkpoint.model
     curve = bend_db / 20 * torch.linspace(-2, 2, model.config.spectrum_bands)  # bend_db from 0 on average
     decision = Decision(
-        torch.full((1, len(studio.chain.knobs)), 0.6), torch.full((1, 4), 2.0 if wanted else -2.0), curve[None]
+        torch.full((1, len(studio.chain.knobs)), 0.6), torch.full((1, 5), 2.0 if wanted else -2.0), curve[None]
     )
     monkeypatch.setattr(model, "decide", lambda *_: decision)
     monkeypatch.setattr(transfer, "cautious", lambda _, rows, *__: Trial(tuple(rows), 1.0, 0.0, 0.0, noisy=False))
     hiss = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 48_000)).astype(np.float32)
     table = studio.predict(hiss[0], hiss[1], sample_rate=24_000)
     assert set(table.out_of_the_way) == (
-        set() if wanted else {"distortion", "reverb"} | ({"parametric_eq"} if flat else set())
+        set() if wanted else {"upward_compressor", "distortion", "reverb"} | ({"parametric_eq"} if flat else set())
     )

@@ -1,7 +1,7 @@
 """What a studio model learns from: passages of a voice or a song, each produced in several ways."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -81,7 +81,7 @@ class Productions:
         inputs: Both halves of each passage as inputs, in several ways.
         targets: Both halves as they are to become, way by way: one half is the reference for the other.
         wanted: Whether each effect of the chain is in a target; NaN where nobody can say.
-        knobs: Where the chain's knobs were, or would be for what a published compressor did; NaN where nobody can say.
+        knobs: Where the chain's knobs were, or would be for what published dynamics did; NaN where nobody can say.
         curves: What equalisers make of an input to come to its target, in units of 20 dB, at `CURVE_HZ`; 0 above what
             the sample rate holds.
         sample_rate: Samples a second.
@@ -198,6 +198,7 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
     if augment and rng.random() < AUGMENTED:
         base = _at_peak(_coloured(base, rng, rate), BASE_PEAK_DB)
     inputs, targets, compressors = [], [], []
+    expanders: list[dict[str, float]] = []
     input_db, target_db = np.zeros(WAYS), np.zeros(WAYS)
     curves = np.zeros((WAYS, CURVE_BANDS), np.float32)
     for way in range(WAYS):
@@ -208,10 +209,14 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
             input_db[way] -= _peak_db(x) - BASE_PEAK_DB
             x = _at_peak(x, BASE_PEAK_DB)
             curves[way] -= _curve(equaliser.sections(sample_rate=rate), rate)
-        if rng.random() < EXPANDED:
-            x = draw_expander(rng).apply(x, sample_rate=rate)
+        expander = draw_expander(rng) if rng.random() < EXPANDED else None
+        if expander is not None:
+            x = expander.apply(x, sample_rate=rate)
         peak_db = BASE_PEAK_DB + _gain_db(rng, augment)
         input_db[way] += peak_db - _peak_db(x)
+        undoing, rise_db = _undoing(chain, expander, peak_db - _peak_db(x))
+        expanders.append(undoing)
+        input_db[way] += rise_db
         inputs.append(_kept(_at_peak(x, peak_db), rng, augment))
     for way in range(WAYS):
         x = base
@@ -226,12 +231,24 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
         target_db[way] = peak_db - _peak_db(x)
         targets.append(_kept(_at_peak(x, peak_db), rng, augment))
     # Of an equaliser nobody can say: what the input has is to be undone, too.
-    certain = {"parametric_eq": [np.nan] * WAYS, "compressor": [float(c is not None) for c in compressors]}
+    certain = {
+        "upward_compressor": [float(bool(settings)) for settings in expanders],
+        "parametric_eq": [np.nan] * WAYS,
+        "compressor": [float(c is not None) for c in compressors],
+    }
     wanted = np.array([certain.get(effect.name, [0.0] * WAYS) for effect in chain.effects], np.float32).T
     middle = _middle(rate)
     knobs = np.stack(
         [
-            _knobs(chain, compressors[way], input_db[way] - 20 * curves[way, middle].mean(), target_db[way])
+            _knobs(
+                chain,
+                {
+                    "upward_compressor": expanders[way],
+                    "compressor": _compressing(
+                        compressors[way], input_db[way] - 20 * float(curves[way, middle].mean()), target_db[way]
+                    ),
+                },
+            )
             for way in range(WAYS)
         ]
     )
@@ -246,32 +263,71 @@ def _middle(rate: int) -> NDArray[np.bool_]:
     return middle
 
 
-def _knobs(chain: Chain, compressor: Dynamics | None, before_db: float, after_db: float) -> Array:
-    """Say where a chain's compressor would be for what a published one did; NaN for the other knobs.
+def _compressing(compressor: Dynamics | None, before_db: float, after_db: float) -> dict[str, float]:
+    """Say how a chain's compressor would be set for what a published one did.
 
     Args:
-        chain: The chain.
         compressor: What was drawn; None for none.
         before_db: How much louder the input is, once equalised, than what the published compressor was given.
         after_db: By how much the level was changed behind it.
     """
-    makeup_db = compressor.makeup_db if compressor is not None else 0.0
-    values = {"ratio": 1.0, "makeup_db": makeup_db + after_db - before_db}
-    if compressor is not None:
-        # SoX's time constants are those of an exponential; ours are 2 pi times as long for the same.
-        values |= {
-            "ratio": compressor.ratio,
-            "threshold_db": compressor.threshold_db + before_db,
-            "attack_ms": 2 * np.pi * compressor.attack_ms,
-            "release_ms": 2 * np.pi * compressor.release_ms,
-        }
-    knobs = [p.to_knob(values[p.name]) if p.name in values else np.nan for _, p in chain.knobs]
-    return np.array(knobs, np.float32)
+    if compressor is None:
+        return {"ratio": 1.0, "makeup_db": after_db - before_db}
+    return {
+        "ratio": compressor.ratio,
+        "makeup_db": compressor.makeup_db + after_db - before_db,
+        "threshold_db": compressor.threshold_db + before_db,
+        **_times(compressor),
+    }
+
+
+def _undoing(chain: Chain, expander: Dynamics | None, after_db: float) -> tuple[dict[str, float], float]:
+    """Say how a chain's upward compressor would be set to undo a published expander.
+
+    Where an expander's level e follows a signal's with a time constant T, the power e^ratio follows the level of what
+    it leaves with T / ratio: d(e^ratio) = ratio * e^(ratio - 1) * (x - e) / T. So such a one finds the gain to undo.
+
+    Args:
+        chain: The chain.
+        expander: What was drawn; None for none.
+        after_db: By how much the level was changed behind it.
+
+    Returns:
+        The settings, none where there is nothing to undo; and how much louder than what the expander was given the
+        sound is that they leave.
+    """
+    highest_db = next((p.maximum for label, p in chain.knobs if label == "upward_compressor"), None)
+    if expander is None or highest_db is None:
+        return {}, 0.0
+    threshold_db = expander.threshold_db + expander.makeup_db + after_db
+    # Above all that sounds it does not matter how far: the rest is a gain.
+    held_db = min(threshold_db, highest_db)
+    settings = {
+        "ratio": expander.ratio,
+        "threshold_db": held_db,
+        **{name: ms / expander.ratio for name, ms in _times(expander).items()},
+    }
+    return settings, expander.makeup_db - (threshold_db - held_db) * (1 - 1 / expander.ratio)
+
+
+def _times(dynamics: Dynamics) -> dict[str, float]:
+    # SoX's time constants are those of an exponential; ours are 2 pi times as long for the same.
+    return {"attack_ms": 2 * np.pi * dynamics.attack_ms, "release_ms": 2 * np.pi * dynamics.release_ms}
+
+
+def _knobs(chain: Chain, values: Mapping[str, Mapping[str, float]]) -> Array:
+    """Say where a chain's knobs are for what is known of its effects; NaN for the others."""
+    known = [(p, values.get(label, {}).get(p.name)) for label, p in chain.knobs]
+    return np.array([np.nan if value is None else p.to_knob(value) for p, value in known], np.float32)
 
 
 def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) -> Made:
     inputs, targets, wanted, knobs = [], [], [], []
     curves = np.zeros((WAYS, CURVE_BANDS), np.float32)
+    equalisers = {
+        label for label, effect in zip(chain.labels, chain.effects, strict=True) if isinstance(effect, ParametricEQ)
+    }
+    behind = max((index for index, (label, _) in enumerate(chain.knobs) if label in equalisers), default=0)
     for way in range(WAYS):
         inputs.append(_at_peak(base, float(rng.uniform(-20, -3))))
         count = int(rng.integers(1, len(chain.effects) + 1))
@@ -287,7 +343,7 @@ def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) 
         off_db = 20 * float(curves[way, _middle(rate)].mean())
         moves = {"threshold_db": -off_db, "makeup_db": off_db}
         for index, (_, p) in enumerate(chain.knobs):
-            if off_db and p.name in moves:
+            if off_db and index >= behind and p.name in moves:
                 value = p.to_value(at[index]) + moves[p.name]
                 at[index] = p.to_knob(value) if p.minimum <= value <= p.maximum else np.nan
         audible = np.repeat(wanted[-1], [sum(label == mine for mine, _ in chain.knobs) for label in chain.labels])

@@ -42,9 +42,29 @@ class Dynamics(Effect):
         super().__post_init__()
 
     def _log_level(
-        self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int, floor: float = 0.0
+        self,
+        x: "Tensor",
+        values: Mapping[str, "Tensor"],
+        *,
+        sample_rate: int,
+        floor: float = 0.0,
+        begin: "Tensor | None" = None,
     ) -> "Tensor":
-        """Follow the level: the natural logarithm of v, or of `floor` where v is below it; (B, 1 or C, T)."""
+        """Follow the level.
+
+        Args:
+            x: The signal.
+            values: `attack_ms` and `release_ms`.
+            sample_rate: Samples a second.
+            floor: What is below counts as this.
+            begin: v before the first sample; without it, 0.
+
+        Returns:
+            The natural logarithm of v.
+
+        Shape:
+            x: (B, C, T); begin: (B,); result: (B, 1 or C, T).
+        """
         import torch
 
         from fxst.ballistics import envelope
@@ -54,5 +74,10 @@ class Dynamics(Effect):
             torch.exp(-2000 * torch.pi / (values[ms].double() * sample_rate)) for ms in ("attack_ms", "release_ms")
         )
         loudness = x.abs()
-        level = envelope(loudness.amax(1, keepdim=True) if self.linked else loudness, attack, release)
+        loudness = loudness.amax(1, keepdim=True) if self.linked else loudness
+        if begin is not None:
+            # From 0, a first sample that much louder brings v to where it is to begin.
+            first = (begin / (1 - attack))[:, None, None].to(x.dtype)
+            loudness = torch.cat((first.expand(-1, loudness.shape[1], -1), loudness), 2)
+        level = envelope(loudness, attack, release)[..., 0 if begin is None else 1 :]
         return level.clamp_min(max(floor, torch.finfo(level.dtype).tiny)).log()  # silence has a logarithm, too

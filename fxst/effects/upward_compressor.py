@@ -27,7 +27,9 @@ class UpwardCompressor(Dynamics):
     """Feed-forward peak compressor of what is soft, with a hard knee; it undoes an expander.
 
     The gain is 1 above the threshold t, and (max(v, f) / t)^(1/ratio - 1) below, f being -100 dBFS, where v follows
-    the level as `Dynamics` says.
+    the level as `Dynamics` says, but begins at t: what is heard first is left as it is.
+
+    An expander of the same ratio whose times are `ratio` times as long is undone, down to where f begins.
 
     Source:
         The compressor's equations with the other side of the threshold: D. Giannoulis, M. Massberg and J. D. Reiss,
@@ -53,8 +55,8 @@ class UpwardCompressor(Dynamics):
         linked = self.linked and channels > 1
         # Not pedalboard's follower: its float32 loses low levels, and where they are low the gain is high.
         attack, release = (math.exp(-2000 * math.pi / (values[ms] * sample_rate)) for ms in ("attack_ms", "release_ms"))
-        follow = Follower(attack, release, channels=1 if linked else channels)
         threshold = 10.0 ** (values["threshold_db"] / 20)
+        follow = Follower(attack, release, begin=threshold, channels=1 if linked else channels)
         slope = 1 / values["ratio"] - 1
 
         def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -69,7 +71,8 @@ class UpwardCompressor(Dynamics):
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
         from fxst import dsp
 
-        level = self._log_level(x.double(), values, sample_rate=sample_rate, floor=FLOOR).to(x.dtype)
-        under = level - dsp.to_gain(values["threshold_db"]).log()[:, None, None]
+        threshold = dsp.to_gain(values["threshold_db"].double())
+        level = self._log_level(x.double(), values, sample_rate=sample_rate, floor=FLOOR, begin=threshold)
+        under = (level - threshold.log()[:, None, None]).to(x.dtype)
         slope = 1 / values["ratio"] - 1
         return x * (slope[:, None, None] * under.clamp_max(0)).exp()

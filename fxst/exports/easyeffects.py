@@ -51,7 +51,7 @@ def write(export: Export) -> str:
                         "range, -60 to 0 dB."
                     )
             case _:
-                notes.append(f"{stage.label}: EasyEffects has none like it, so it is left out; the result is another.")
+                notes.append(f"{stage.label}: it is left out, and the result is another.")
     preset = {"fxst": notes, "output": {"blocklist": [], **plugins, "plugins_order": list(plugins)}}
     return json.dumps(preset, indent=4) + "\n"
 

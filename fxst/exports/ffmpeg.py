@@ -43,7 +43,7 @@ def write(export: Export) -> str:
     lines = comments(export, "ffmpeg 5 and later")
     if nulls := ", ".join(f"{name} {NULL_DB[name]:.0f} dB" for name in NULL_DB if name in written):
         lines.append(f"Nulls against fxst's own rendering, as tests/exports measures it: {nulls} or less.")
-    lines += [f"ffmpeg has no {label}: it is left out, and the result is another." for label in left_out]
+    lines += [f"{label}: it is left out, and the result is another." for label in left_out]
     graph = "\"$(grep -v '^#' FILE)\""
     if "reverb" in written:
         lines += [

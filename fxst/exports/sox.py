@@ -51,7 +51,7 @@ def write(export: Export) -> str:
             case Distortion():
                 _distortion(stage, export, level)
             case _:
-                lines.append(f"{stage.label}: SoX has none like it, so it is left out, and the result is another.")
+                lines.append(f"{stage.label}: it is left out, and the result is another.")
                 continue
         lines.append(f"{stage.label}: {_how_exact(stage, export)}, as tests/exports measures it.")
     level.restore()

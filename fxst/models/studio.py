@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fxst.chain import Chain
+from fxst.effects import ParametricEQ
+from fxst.errors import SettingsError
 from fxst.models.ear import FLOOR, QUANTILES, Ear, mel_centres, octave_centres
 from fxst.models.matching import match, matched_size, sounding
 from fxst.models.sizes import from_plain
@@ -44,16 +47,18 @@ class StudioModelConfig:
     Args:
         n_knobs: Knobs that it sets: those of the chain that it was made for.
         n_effects: Effects of that chain, of each of which it says whether it is wanted.
-        n_curve_knobs: How many knobs, the first, are those of an equaliser.
+        n_curve_knobs: How many knobs, one after the other, are those of an equaliser.
         gain_knob: Which knob is a gain behind the equaliser.
         gain_db: By how much it turns the level at most, up or down.
         window_seconds: Length of one analysis window.
         picture_bands: Bands of the picture that the CNN sees.
         spectrum_bands: Bands of the long-term spectrum, equally wide in octaves.
         channels: Channels of the CNN's layers.
-        hidden: Widths of the controller's hidden layers.
+        hidden: Widths of the controller's hidden layers that judge what an equaliser should do.
+        rest_hidden: Widths of those that judge all else.
         fitter_width: Width of the layers that fit an equaliser to a curve.
         band_channels: Channels of the layers that judge what an equaliser should do, band by band.
+        first_curve_knob: Which knob is the equaliser's first.
     """
 
     n_knobs: int
@@ -65,9 +70,53 @@ class StudioModelConfig:
     picture_bands: int = 80
     spectrum_bands: int = 96
     channels: tuple[int, ...] = (8, 16, 24, 32)
-    hidden: tuple[int, ...] = (512, 384, 256)
+    hidden: tuple[int, ...] = (256, 256)
+    rest_hidden: tuple[int, ...] = (384, 256)
     fitter_width: int = 384
     band_channels: int = 64
+    first_curve_knob: int = 0
+
+    @property
+    def curve_knobs(self) -> slice:
+        """Which knobs are those of the equaliser."""
+        return slice(self.first_curve_knob, self.first_curve_knob + self.n_curve_knobs)
+
+    @staticmethod
+    def for_chain(chain: Chain, window_seconds: float, **sizes: Any) -> "StudioModelConfig":
+        """Give the sizes of a model that sets a chain.
+
+        Args:
+            chain: Has an equaliser of free bands, and behind it a compressor with a make-up gain.
+            window_seconds: Length of one analysis window.
+            sizes: What else is not as usual.
+
+        Raises:
+            SettingsError: It is no such chain.
+        """
+        free = [
+            label
+            for label, effect in zip(chain.labels, chain.effects, strict=True)
+            if isinstance(effect, ParametricEQ) and not any(p.constant for p in effect.parameters)
+        ]
+        if not free:
+            raise SettingsError(f"Chain {chain.name} has no equaliser of free bands: use --recipe clips.")
+        mine = [index for index, (label, _) in enumerate(chain.knobs) if label == free[0]]
+        gains = [(i, p.maximum) for i, (_, p) in enumerate(chain.knobs) if p.name == "makeup_db" and i > mine[-1]]
+        if not gains:
+            raise SettingsError(
+                f"Chain {chain.name} has no compressor with a make-up gain behind its equaliser: use --recipe clips."
+            )
+        (gain_knob, gain_db), *_ = gains
+        return StudioModelConfig(
+            len(chain.knobs),
+            len(chain.effects),
+            len(mine),
+            gain_knob,
+            gain_db,
+            window_seconds,
+            first_curve_knob=mine[0],
+            **sizes,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Write the sizes as plain data."""
@@ -81,7 +130,9 @@ class StudioModelConfig:
             ValueError: They are not a studio model's.
         """
         config = from_plain(StudioModelConfig, data)
-        if not config.n_curve_knobs <= config.gain_knob < config.n_knobs or not config.gain_db:
+        if not 0 <= config.first_curve_knob < config.curve_knobs.stop <= config.gain_knob < config.n_knobs:
+            raise ValueError("its gain is no knob behind the equaliser's")
+        if not config.gain_db:
             raise ValueError("its gain is no knob behind the equaliser's")
         if max(config.picture_bands, config.spectrum_bands) > MOST_BANDS:
             raise ValueError(f"it has more than {MOST_BANDS} bands")
@@ -366,6 +417,9 @@ class _Controller(nn.Module):
     What an equaliser should do is said as a curve: what the long-term spectra differ by, corrected for what the two
     recordings contain, and for what other effects do. A fitter sets the bands for it. The curve leaves the level alone;
     what level is missing behind it is known from the two spectra, and a gain begins there.
+
+    All other knobs are judged by layers of their own, which heed all that was heard: how loud which band is tells of
+    compressors. Where curves are judged it is left out.
     """
 
     def __init__(self, ear: Ear, config: StudioModelConfig) -> None:
@@ -373,18 +427,18 @@ class _Controller(nn.Module):
         self.spectrum = ear.spectrum_features
         self.heeded_features = _heeded(ear)
         self.gain_knob, self.gain_db = config.gain_knob - config.n_curve_knobs, config.gain_db
+        self.first_curve_knob = config.first_curve_knob
         width = sum(part.stop - (part.start or 0) for part in self.heeded_features)
         width += ear.n_features + matched_size(config.spectrum_bands)
         self.scale = _Scale(width)
-        layers: list[nn.Module] = []
-        for size in config.hidden:
-            layers += [nn.Linear(width, size), nn.ReLU()]
-            width = size
-        self.hidden = nn.Sequential(*layers)
+        self.hidden = _layers(width, config.hidden)
         self.heeded = nn.Parameter(torch.full((config.spectrum_bands,), 0.1))
         self.followed = nn.Parameter(torch.full((config.spectrum_bands,), 0.7))
-        self.bands = _Bands(ear, width, config.band_channels)
+        self.bands = _Bands(ear, config.hidden[-1], config.band_channels)
         self.fitter = Fitter(config.spectrum_bands, config.n_curve_knobs, config.fitter_width)
+        everything, width = 2 * ear.n_features + matched_size(config.spectrum_bands), config.rest_hidden[-1]
+        self.rest_scale = _Scale(everything)
+        self.rest_hidden = _layers(everything, config.rest_hidden)
         self.rest = nn.Sequential(nn.Linear(width + config.spectrum_bands + 2, width), nn.ReLU())
         self.out = nn.Linear(width, config.n_knobs - config.n_curve_knobs + config.n_effects)
         self.n_effects = config.n_effects
@@ -405,8 +459,7 @@ class _Controller(nn.Module):
 
     def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Decision:
         seen = torch.cat((*(heard[:, part] for part in self.heeded_features), difference, matched), 1)
-        features = F.dropout(self.scale(seen), DROPPED, self.training)
-        hidden = F.dropout(self.hidden(features), DROPPED, self.training)
+        hidden = self._judged(seen, self.scale, self.hidden)
         both = shared[:, self.spectrum]
         spectrum, more = heard[:, self.spectrum], difference[:, self.spectrum]
         pairs = matched[:, both.shape[1] : 2 * both.shape[1]]
@@ -414,15 +467,30 @@ class _Controller(nn.Module):
         curve = centred(followed + self.bands(heard, difference, shared, matched, hidden), both)
         level = _level(spectrum + curve, both)
         missing = _level(spectrum + more, both) - level
-        out = self.out(self.rest(torch.cat((hidden, curve, level, missing), 1)))
+        judged = self._judged(torch.cat((heard, difference, matched), 1), self.rest_scale, self.rest_hidden)
+        out = self.out(self.rest(torch.cat((judged, curve, level, missing), 1)))
         rest, wanted = out.split([out.shape[1] - self.n_effects, self.n_effects], 1)
         # At the middle of its range a knob turns by a quarter of it for each logit.
         gain = F.one_hot(torch.tensor(self.gain_knob), rest.shape[1]).to(rest) * (missing * 20 / (self.gain_db / 2))
-        return Decision(torch.sigmoid(torch.cat((self.fitter(curve, rate), rest + gain), 1)), wanted, curve)
+        before, behind = (rest + gain).tensor_split((self.first_curve_knob,), 1)
+        return Decision(torch.sigmoid(torch.cat((before, self.fitter(curve, rate), behind), 1)), wanted, curve)
+
+    def _judged(self, seen: Tensor, scale: nn.Module, layers: nn.Module) -> Tensor:
+        features = F.dropout(scale(seen), DROPPED, self.training)
+        return F.dropout(layers(features), DROPPED, self.training)
+
+
+def _layers(width: int, sizes: tuple[int, ...]) -> nn.Sequential:
+    """Stack hidden layers."""
+    layers: list[nn.Module] = []
+    for size in sizes:
+        layers += [nn.Linear(width, size), nn.ReLU()]
+        width = size
+    return nn.Sequential(*layers)
 
 
 def _heeded(ear: Ear) -> tuple[slice, ...]:
-    """Tell which features of one recording a controller heeds: all but what its level is in each band.
+    """Tell which features of one recording are heeded where a curve is judged: all but what its level is in each band.
 
     That is for the most part whose voice it is. Of few voices a controller would learn what each sounds like, and of
     another one it would think that it is one of those, equalised; what two recordings differ by is all that it needs.

@@ -52,7 +52,13 @@ Curves count fully: left to the sound alone, the rest of the chain comes to rely
 
 EXPECTATION_EPOCHS: Final = 5
 
-FIRST_VALUES: Final = {"threshold_db": -36.0, "ratio": 2.5, "attack_ms": 50.0, "release_ms": 300.0}
+FIRST_VALUES: Final = {
+    ("upward_compressor", "ratio"): 2.5,
+    ("compressor", "threshold_db"): -36.0,
+    ("compressor", "ratio"): 2.5,
+    ("compressor", "attack_ms"): 50.0,
+    ("compressor", "release_ms"): 300.0,
+}
 
 AVERAGE_STEPS: Final = 500
 """Over how many steps, about, the weights that are kept are averaged."""
@@ -153,8 +159,9 @@ class StudioModule(runs.TrainingModule):
         self.chain = chain
         self.loss = StudioLoss()
         self.switched = torch.tensor([effect.switched for effect in chain.effects])
-        told = [effect.name != "parametric_eq" for effect in chain.effects for p in effect.parameters if not p.constant]
-        self.told = torch.tensor(told)  # bands can take each other's place: where they were says little
+        # Bands can take each other's place: where they were says little.
+        told = [label for label, e in zip(chain.labels, chain.effects, strict=True) if not isinstance(e, ParametricEQ)]
+        self.told = torch.tensor([[float(label == mine) for label, _ in chain.knobs] for mine in told])
 
     def measure(self, batch: Examples | tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Return the losses of a batch; of validation batches also what doing nothing leaves, by the average weights.
@@ -268,12 +275,9 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
             f"{max(1, config.listen_clips // 2)} clips last {shortest:.3g} s, and half a passage must last "
             f"{REVERB_LEAD_SECONDS + REVERB_SECTION_SECONDS:.3g} s at least: use more --listen-clips, or longer clips."
         )
-    eq = chain.effects[0]
-    gains = [(index, p.maximum) for index, (_, p) in enumerate(chain.knobs) if p.name == "makeup_db"]
-    if not gains:
-        raise SettingsError(f"Chain {chain.name} has no compressor with a make-up gain: use --recipe clips.")
-    if not isinstance(eq, ParametricEQ) or any(p.constant for p in eq.parameters):
-        raise SettingsError(f"Chain {chain.name} does not begin with an equaliser of free bands: use --recipe clips.")
+    config_of_model = StudioModelConfig.for_chain(chain, seconds)
+    eq = chain.effects[chain.labels.index(chain.knobs[config_of_model.first_curve_knob][0])]
+    assert isinstance(eq, ParametricEQ)
     if not chain.differentiable or not all(effect.transparent() for effect in chain.effects):
         raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
 
@@ -300,12 +304,8 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
     lessons: list[Lessons] = []
 
     def make() -> StudioModule:
-        (gain_knob, gain_db), *_ = gains
-        config_of_model = StudioModelConfig(
-            len(chain.knobs), len(chain.effects), len(eq.parameters), gain_knob, gain_db, seconds
-        )
         model = StudioModel(config_of_model)
-        model.controller.begin(_first_knobs(chain))
+        model.controller.begin(_first_knobs(chain, config_of_model.curve_knobs))
         if config.begin_with:
             begun = checkpoint.load(config.begin_with)
             if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
@@ -322,7 +322,7 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
                 error_db = teach_fitter(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
                 log.info("It misses its curves by %.2f dB on average.", error_db)
             if config.lessons:
-                lessons[0].begin(_heard_by(config))
+                lessons[0].begin(_heard_by(config, chain))
                 log.info(
                     "Listening to %d batches, and learning from them %d times.", config.lessons, config.study_epochs
                 )
@@ -365,24 +365,24 @@ def _tensors(made: Productions, rng: np.random.Generator) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.asarray(array)) for array in arrays)
 
 
-def _heard_by(config: StyleConfig) -> dict[str, Any]:
+def _heard_by(config: StyleConfig, chain: Chain) -> dict[str, Any]:
     """Tell what lessons depend on beside the ear."""
     layout = {"layout": list(Examples._fields)}  # so that none of an older layout are taken for today's
-    names = ("dataset", "chain", "also", "batch", "listen_clips", "seed")
+    names = ("dataset", "also", "batch", "listen_clips", "seed")
     plain: dict[str, Any] = json.loads(json.dumps({name: getattr(config, name) for name in names}, default=str))
-    return layout | plain
+    return layout | plain | {"chain": chain.to_spec()}  # its ranges, too: knobs are told on them
 
 
-def _first_knobs(chain: Chain) -> Tensor:
+def _first_knobs(chain: Chain, curve_knobs: slice) -> Tensor:
     """Begin where effects do as little as they can, and at their defaults where that says nothing.
 
     But for a compressor: one that does nothing passes no gradient on to what it could do.
     """
-    return torch.tensor(
-        [
-            p.to_knob(FIRST_VALUES.get(p.name, effect.transparent().get(p.name, p.default)))
-            for effect in chain.effects[1:]
-            for p in effect.parameters
-            if not p.constant
-        ]
-    )
+    knobs = [
+        p.to_knob(FIRST_VALUES.get((effect.name, p.name), effect.transparent().get(p.name, p.default)))
+        for effect in chain.effects
+        for p in effect.parameters
+        if not p.constant
+    ]
+    del knobs[curve_knobs]
+    return torch.tensor(knobs)

@@ -85,13 +85,13 @@ def study(model: StudioModel, lessons: Lesson, *, told: Tensor, epochs: int, lea
     Args:
         model: Whose controller learns; its ear stays as it is.
         lessons: What to learn.
-        told: Which knobs are to be learned so.
+        told: Which knobs are to be learned so, effect by effect.
         epochs: How often to go through them.
         learning_rate: At first; it falls along a cosine.
         seed: Seed of the order.
 
     Shape:
-        told: (P,), bool.
+        told: (n, P) of 0 and 1, for n effects.
 
     Returns:
         The loss at the end.
@@ -162,8 +162,11 @@ def told_loss(model: StudioModel, lesson: Lesson, told: Tensor) -> tuple[Tensor,
     assert decided.curve is not None, "and what its equaliser should do"
     known = lesson.wanted.isfinite()
     said = F.binary_cross_entropy_with_logits(decided.wanted[known], lesson.wanted[known])
-    placed = told.to(known.device) & lesson.knobs.isfinite()
-    off = (decided.knobs - lesson.knobs.nan_to_num())[placed].abs().sum() / placed.sum().clamp_min(1)
+    # Every effect counts alike: of a rare one much is told seldom.
+    told, placed = told.to(known.device), lesson.knobs.isfinite().float()
+    missed = (decided.knobs - lesson.knobs.nan_to_num()).abs() * placed
+    counts = (placed @ told.T).sum(0)
+    off = ((missed @ told.T).sum(0) / counts.clamp_min(1)).sum() / (counts > 0).sum().clamp_min(1)
     shared = model.ear.compare(lesson.heard, lesson.reference)[2][:, model.ear.spectrum_features]
     curve = ((decided.curve - centred(lesson.curves, shared)).abs() * _counting(shared)).sum(1).mean()
     loss = CURVE_WEIGHT * curve + 0.1 * said + KNOB_WEIGHT * off

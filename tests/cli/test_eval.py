@@ -241,9 +241,7 @@ def studio(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "studio"
     chain = CHAINS["studio"]
-    config = StudioModelConfig(
-        len(chain.knobs), len(chain.effects), n_curve_knobs=30, gain_knob=34, gain_db=24.0, window_seconds=1.0
-    )
+    config = StudioModelConfig.for_chain(chain, window_seconds=1.0)
     checkpoint.save(folder, StudioModel(config), chain, sample_rate=RATE, card={})
     return folder
 
@@ -315,7 +313,7 @@ def test_some_effects_make_the_targets_and_models_tell_which(fxst, studio, recor
     labels = list(CHAINS["studio"].labels)
     assert list(row["detection"]) == labels
     listed = [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
-    assert [one["item"] for one in listed] == [f"studio-2-of-4-24000-0-{number}" for number in range(6)]
+    assert [one["item"] for one in listed] == [f"studio-2-of-5-24000-0-{number}" for number in range(6)]
     # What made the targets stands in the list: a distortion or a reverb that is out of the way passes sound as it is.
     for label, knob in (("distortion", "distortion mix"), ("reverb", "reverb wet_level")):
         heard = sum(one["settings"][knob] > 0 for one in listed)
@@ -377,7 +375,7 @@ def test_the_reference_of_another_voice(fxst, recordings):
     ("arguments", "message"),
     [
         (("--effects", 2), "--protocol chain only"),
-        (("--protocol", "chain", "--chain", "studio", "--effects", 5), "studio has 4 effect"),
+        (("--protocol", "chain", "--chain", "studio", "--effects", 6), "studio has 5 effect"),
         (("--protocol", "chain", "--other-voice"), "--protocol p only"),
     ],
 )

@@ -47,7 +47,9 @@ def test_an_edited_table_for_every_program(fxst):
 def test_ffmpeg_plays_what_it_was_given(fxst, null_db):
     if shutil.which("ffmpeg") is None:
         pytest.skip("the program ffmpeg is not here")
-    table = tables.read(Path("house.json")).with_values({"reverb": {"wet_level": 0.0, "dry_level": 0.5}})
+    table = tables.read(Path("house.json")).with_values(
+        {"upward_compressor": {"ratio": 1.0}, "reverb": {"wet_level": 0.0, "dry_level": 0.5}}
+    )
     tables.write(table, Path("dry.json"))
     fxst("apply", "voice.wav", "-p", "dry.json", "-o", "out.wav", "--export", "ffmpeg")
     play = """ffmpeg -v error -i voice.wav -af "$(grep -v '^#' out.ffmpeg.txt)" -c:a pcm_f32le played.wav"""

@@ -94,7 +94,7 @@ def test_a_page_beside_a_reference(fxst, examples):
     page = Path("page.html").read_text(encoding="utf-8")
     assert "Made to sound like radio.wav, by the model studio." in page
     assert page.count('class="sound"') == 3
-    assert "Wanted, as the model hears it: parametric_eq" in page
+    assert "Wanted, as the model hears it: upward_compressor" in page
 
 
 @pytest.mark.parametrize(

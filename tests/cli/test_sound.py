@@ -60,12 +60,12 @@ def test_compressors_turn_both_sides_down_alike_unless_told_not_to(fxst, voices)
 def test_a_table_that_was_made_with_channels_apart_says_so(fxst, voices, examples):
     common = ("apply", "voices.wav", "-o")
     assert fxst(*common, "1.wav", "--ref", examples / "radio.wav", "--no-link", "-p", "t.json")[0] == 0
-    assert [e.get("linked") for e in json.loads(Path("t.json").read_text())["chain"]["effects"]][1] is False
+    assert [e.get("linked") for e in json.loads(Path("t.json").read_text())["chain"]["effects"]][2] is False
     assert fxst(*common, "2.wav", "-p", "t.json")[0] == 0
     np.testing.assert_array_equal(written("1.wav"), written("2.wav"))
     assert fxst(*common, "3.wav", "--ref", examples / "radio.wav", "-p", "linked.json")[0] == 0
     assert fxst(*common, "4.wav", "-p", "t.json", "--link")[0] == 0
-    assert tables.read(Path("linked.json")).chain.effects[1].linked
+    assert tables.read(Path("linked.json")).chain.effects[2].linked
 
 
 def test_an_amount_of_nothing_changes_nothing_and_all_of_it_is_the_style(fxst, voices, examples):

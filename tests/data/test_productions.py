@@ -58,8 +58,10 @@ def test_published_productions_peak_where_the_published_evaluation_has_them():
     made = draw("published")
     for side in (made.inputs, made.targets):
         np.testing.assert_allclose(np.abs(side).max((2, 3)), 10 ** (-12 / 20), rtol=1e-5)
-    assert (made.wanted[..., 2:] == 0).all()  # neither distortion nor reverb
-    assert np.isnan(made.wanted[..., 0]).all()
+    wanted = dict(zip(STUDIO.labels, np.moveaxis(made.wanted, -1, 0), strict=True))
+    assert not wanted["distortion"].any()
+    assert not wanted["reverb"].any()
+    assert np.isnan(wanted["parametric_eq"]).all()
 
 
 def test_some_of_what_is_made_to_learn_from_is_kept_in_16_bits():
@@ -85,8 +87,9 @@ def test_a_published_compressor_is_told_as_the_chains_own():
         for passage in range(3):
             for way in range(WAYS):
                 knobs, curve = made.knobs[passage, way], made.curves[passage, way]
-                if curve.any() or not made.wanted[passage, way, 1]:
-                    continue  # with an equaliser in between, there is more to it
+                expanded, _, compressed = made.wanted[passage, way, :3]
+                if curve.any() or expanded or not compressed:
+                    continue  # with more in between, there is more to it
                 known = knobs[first : first + 5]
                 assert np.isfinite(known).all()
                 assert np.isnan(np.delete(knobs, np.arange(first, first + 5))).all()
@@ -100,9 +103,52 @@ def test_a_published_compressor_is_told_as_the_chains_own():
                 off_db.append(abs(level_db - wanted_db))
                 turned_db.append(abs(table[STUDIO_MAKEUP].value))
     assert len(off_db) >= 3
-    # Knees and delays differ, and an expander now and then is not told; gains are those of the whole way all the same.
+    # Knees and delays differ; gains are those of the whole way all the same.
     assert np.median(off_db) < 1.2
     assert np.median(turned_db) > 5
+
+
+class Uneven(Voices):
+    """Hiss, some clips of which are softer than others."""
+
+    def clips(self, indices):
+        return super().clips(indices) * np.float32(0.4) ** (np.array(indices)[:, None] % 3)
+
+
+def test_a_published_expander_is_told_as_what_undoes_it(monkeypatch):
+    for name, share in {"EQUALISED": 0.0, "EXPANDED": 0.5, "COMPRESSED": 0.0}.items():
+        monkeypatch.setattr(f"fxst.data.productions.{name}", share)
+    voices, rng = Uneven(anna=40), np.random.default_rng(0)
+    made = draw_productions([voices], "train", STUDIO, styles="published", passages=12, clips=2, augment=True, rng=rng)
+    upward = [index for index, (label, _) in enumerate(STUDIO.knobs) if label == "upward_compressor"]
+    found = []
+    for passage, way in np.ndindex(12, WAYS):
+        knobs, expanded = made.knobs[passage, way], made.wanted[passage, way, 0]
+        assert np.isfinite(knobs[upward]).all() == expanded
+        if not expanded:
+            assert np.isnan(knobs[upward]).all()
+            continue
+        away = [label for label in STUDIO.labels if label not in ("upward_compressor", "compressor")]
+        table = STUDIO.settings(torch.from_numpy(np.nan_to_num(knobs)), out_of_the_way=away)
+        x, target = (side[passage, way].reshape(1, -1) for side in (made.inputs, made.targets))
+        y = STUDIO.exact(table, sample_rate=24_000, channels=1)(x)
+        before, after, wanted = (levels_db(signal)[SKIPPED:] for signal in (x, y, target))
+        assert np.median(np.abs(after - wanted)) < 0.3
+        found.append([np.abs(levels - wanted).mean() for levels in (before, after)])
+    before, after = np.mean(found, axis=0)
+    assert len(found) >= 5
+    assert after < 0.05 * before
+    assert (made.knobs[..., upward[0]] == 1).any()  # thresholds beyond the chain's range, whose rest is a gain
+
+
+SKIPPED = 20
+"""Frames in which followers settle."""
+
+
+def levels_db(x):
+    """Levels of 50 ms each, in which something sounds at all."""
+    frames = np.square(x[0, : x.shape[1] // 1200 * 1200].reshape(-1, 1200)).mean(axis=1)
+    return 10 * np.log10(frames + 1e-8)
 
 
 def test_curves_are_what_the_equalisers_make_of_the_spectrum():

@@ -22,7 +22,7 @@ def by_its_equations(x, values, sample_rate):
     threshold = 10 ** (values["threshold_db"] / 20)
     y = np.zeros(x.shape)
     for channel, row in enumerate(x.astype(np.float64)):
-        v = 0.0
+        v = threshold
         for n, sample in enumerate(row):
             u = abs(sample)
             v = u + (attack if u > v else release) * (v - u)
@@ -83,26 +83,29 @@ def test_both_forms_agree_on_whether_channels_are_linked(speech, null_db, linked
     assert np.allclose(gain[0], gain[1], rtol=1e-5) == linked
 
 
+def test_what_is_heard_first_is_left_as_it_is():
+    steady = np.full(SAMPLE_RATE, 1e-3)
+    gain = compress(steady, attack_ms=400.0, release_ms=400.0)[0] / np.float32(1e-3)
+    assert gain[:10] == pytest.approx(1, abs=0.01)
+    assert (np.diff(gain) >= -1e-6).all()
+    assert 20 * math.log10(gain[-1]) == pytest.approx(50 * 2 / 3, abs=0.1)
+
+
 @pytest.mark.parametrize("ratio", [1.5, 3.0, 5.0])
-def test_it_undoes_a_published_expander(speech, null_db, ratio):
-    # Not exactly: it follows what the expander left, and that one followed what it was given.
-    x = 0.25 * speech(SAMPLE_RATE, seconds=4) / np.abs(speech(SAMPLE_RATE, seconds=4)).max()
-    expander = Published("expander", 20.0, 120.0, 0.0, -20.0, ratio, 3.0)
+def test_it_undoes_a_published_expander_whose_times_are_longer_by_the_ratio(speech, null_db, ratio):
+    x = speech(SAMPLE_RATE, seconds=4)
+    x = 0.25 * x / np.abs(x).max()
+    times = {"attack_ms": 2 * math.pi * 5.0, "release_ms": 2 * math.pi * 40.0}
+    expander = Published("expander", 5.0 * ratio, 40.0 * ratio, 0.0, -20.0, ratio, 3.0)
     expanded = expander.apply(x, sample_rate=SAMPLE_RATE)
-    undone = compress(
-        expanded, threshold_db=-17.0, ratio=ratio, attack_ms=2 * math.pi * 20, release_ms=2 * math.pi * 120
-    )
-    rise = 10 ** (3.0 / 20)
-    assert null_db(undone, rise * x) < null_db(expanded, rise * x) - 3
-    levels = [frames_db(y) for y in (x * rise, expanded, undone)]
-    assert np.abs(levels[2] - levels[0]).mean() < 0.4 * np.abs(levels[1] - levels[0]).mean()
+    risen = 10 ** (3.0 / 20) * x
+    begun = slice(SAMPLE_RATE // 4, None)  # the two begin at other levels
 
+    def missed_db(**values):
+        undone = compress(expanded, **{"threshold_db": -17.0, "ratio": ratio, **times, **values})
+        return null_db(undone[:, begun], risen[:, begun])
 
-def frames_db(x):
-    """Levels of 50 ms each, those that the floor does not hold."""
-    frames = np.square(x[0, : x.shape[1] // 1200 * 1200].reshape(-1, 1200)).mean(axis=1)
-    return 10 * np.log10(frames[SKIPPED:] + 1e-10)
-
-
-SKIPPED = 10
-"""Frames in which followers settle."""
+    assert missed_db() < -20
+    assert missed_db(ratio=1.0) > missed_db() + 10
+    assert missed_db(**{name: ms * ratio for name, ms in times.items()}) > missed_db() + 6
+    assert missed_db(threshold_db=-15.0) > missed_db() + 6

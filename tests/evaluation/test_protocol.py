@@ -128,20 +128,21 @@ def heard(item):
     return [label for label, effect, values in tables if not effect.is_transparent(values)]
 
 
-@pytest.mark.parametrize("effects", [1, 2, 3, 4])
+@pytest.mark.parametrize("effects", [1, 2, 3, 4, 5])
 def test_so_many_effects_as_are_asked_for_make_a_target(voices, effects):
     drawn = items(voices, STUDIO, effects=effects)
     combinations = set()
     for index in range(8):
         item = drawn[index]
-        assert item.name == f"studio-{effects}-of-4-24000-0-{index}"
+        assert item.name == f"studio-{effects}-of-5-24000-0-{index}"
         assert len(heard(item)) == effects
         combinations.add(tuple(heard(item)))
         # The input stays dry, and the reference has been through the same settings.
         rendered = STUDIO.exact(item.settings, sample_rate=RATE, channels=1)(item.input)
         np.testing.assert_array_equal(item.target, rendered)
-        assert not np.array_equal(item.target, item.input)
-    assert len(combinations) > 1 or effects == 4
+        if heard(item) != ["upward_compressor"]:  # which may find nothing that is as soft as its threshold
+            assert not np.array_equal(item.target, item.input)
+    assert len(combinations) > 1 or effects == 5
 
 
 def test_every_effect_has_the_same_chance(voices):
@@ -152,7 +153,7 @@ def test_every_effect_has_the_same_chance(voices):
     values = [STUDIO.values(table) for table in tables]
     for place, effect in enumerate(STUDIO.effects):
         share = np.mean([not effect.is_transparent(one[place]) for one in values])
-        assert share == pytest.approx(0.5, abs=4 * (0.25 / 400) ** 0.5)
+        assert share == pytest.approx(0.4, abs=4 * (0.4 * 0.6 / 400) ** 0.5)
 
 
 class OnlyRandom:
@@ -171,15 +172,15 @@ def test_an_item_of_some_effects_asks_for_nothing_but_random_numbers(voices, mon
 
 
 def test_more_effects_than_there_are_are_refused(voices):
-    with pytest.raises(SettingsError, match="studio has 4 effect"):
-        items(voices, STUDIO, effects=5)
+    with pytest.raises(SettingsError, match="studio has 5 effect"):
+        items(voices, STUDIO, effects=6)
 
 
 def test_an_effect_that_cannot_be_out_of_the_way_is_refused(voices):
     rate_hz = Parameter("rate_hz", 0.1, 5.0, 1.0, "Hz", "log")
     phaser = declare_plugin("stubborn_phaser", pedalboard.Phaser, (rate_hz,))()
     del EFFECTS["stubborn_phaser"]  # which no other test is to find
-    chain = Chain("mine", (phaser, STUDIO.effects[3]))
+    chain = Chain("mine", (phaser, STUDIO.effects[4]))
     with pytest.raises(SettingsError, match="cannot be taken out of the way"):
         items(voices, chain, effects=1)
     assert items(voices, chain, effects=2).names

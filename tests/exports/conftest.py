@@ -21,11 +21,12 @@ def draw():
     def table(seed, *effects, chain="studio", linked=True):
         generator = np.random.default_rng(seed)
         chain = CHAINS[chain].linked(linked)
-        rows = []
+        rows = list(chain.defaults())
         parameters = [p for effect in chain.effects for p in effect.parameters]
-        for row, parameter in zip(chain.defaults(), parameters, strict=True):
-            value = float(f"{parameter.to_value(generator.uniform()):.7g}")
-            rows.append(dataclasses.replace(row, value=value))
+        # Other programs have no upward compressor: what is drawn of the others does not depend on it.
+        for index in sorted(range(len(rows)), key=lambda index: rows[index].effect == "upward_compressor"):
+            value = float(f"{parameters[index].to_value(generator.uniform()):.7g}")
+            rows[index] = dataclasses.replace(rows[index], value=value)
         settings = Table(chain, tuple(rows))
         away = zip(chain.labels, chain.effects, strict=True)
         return settings.with_values({label: e.transparent() for label, e in away if effects and label not in effects})

@@ -64,7 +64,7 @@ def test_its_filters_are_our_bands(written, draw, seed):
             zip((p.name for p in band.parameters), (parameters[n] for n in ("gain", "freq", "q")), strict=True)
         )
         sections.append(band.sections(values, sample_rate=48_000)[0])
-    ours = table.chain.effects[0].sections(table.chain.values(table)[0], sample_rate=48_000)
+    ours = table.chain.effects[1].sections(table.chain.values(table)[1], sample_rate=48_000)
     np.testing.assert_array_equal(sections, ours)
 
 

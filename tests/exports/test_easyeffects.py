@@ -101,7 +101,7 @@ def test_what_is_not_exact_it_tells(exported, draw):
     assert "parametric_eq: approximate" in said
     assert f"nulls to {NULL_DB['parametric_eq']:.0f} dB or less" in said
     assert "its threshold is held to EasyEffects' range" in said
-    assert "distortion: EasyEffects has none like it" in said
+    assert "distortion: it is left out" in said
     assert preset["output"]["compressor#0"]["threshold"] == 0
 
 

@@ -121,4 +121,4 @@ def test_what_is_out_of_the_way_is_told(draw):
     lines = comments(Export(draw(0, "reverb"), 48_000, 1, "ir.wav"), "a program")
     assert lines[0].endswith("chain 'studio' for a program, for recordings of 48000 Hz and 1 channel.")
     assert "behind it" in lines[1]
-    assert lines[2:] == ["Out of the way, so not here: parametric_eq, compressor, distortion."]
+    assert lines[2:] == ["Out of the way, so not here: upward_compressor, parametric_eq, compressor, distortion."]

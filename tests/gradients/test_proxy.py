@@ -22,7 +22,7 @@ def stand_ins(chain, folders=()):
     """The shipped proxies of a chain's effects, and those in the folders."""
     given = [proxy_file.load(folder) for folder in folders]
     for effect in chain.effects:
-        (proxy, *_) = [p for p in (*given, proxy_file.load_shipped(effect.name)) if p.effect == effect]
+        (proxy, *_) = [p for p in (*given, proxy_file.load_shipped(effect.name)) if p and p.effect == effect]
         yield proxy
 
 
@@ -83,7 +83,12 @@ def test_what_no_proxy_fits_is_said_with_the_nearest_one_and_what_to_do(save_pro
         (chain, (), 44_100, "pretrained/proxy/parametric_eq', which is of 24000 Hz, not 44100 Hz"),
         (Chain("c", (COMPRESSOR.restrict(ratio=(3.0, 6.0)),)), (far, near), RATE, "near', which knows ratio from 3"),
         (Chain("c", (linear,)), (), RATE, "ratio from 2 to 6 on a log scale, not from 2 to 6 on a linear scale"),
-        (CHAINS["studio"], (), RATE, "the kinds low_shelf, peak, peak, peak, peak, high_shelf, not the kinds"),
+        (
+            Chain("c", CHAINS["studio"].effects[1:]),
+            (),
+            RATE,
+            "the kinds low_shelf, peak, peak, peak, peak, high_shelf, not the kinds",
+        ),
     ):
         with pytest.raises(ModelError) as refused:
             ProxyRenderer.load(wanted, folders, sample_rate=rate)

@@ -29,8 +29,15 @@ def save_style(folder):
 
 
 def save_studio(folder):
-    sizes = {"picture_bands": 16, "spectrum_bands": 24, "channels": (4,), "hidden": (8,), "fitter_width": 8}
-    model = StudioModel(StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, 1.0, **sizes))
+    sizes = {
+        "picture_bands": 16,
+        "spectrum_bands": 24,
+        "channels": (4,),
+        "hidden": (8,),
+        "rest_hidden": (8,),
+        "fitter_width": 8,
+    }
+    model = StudioModel(StudioModelConfig.for_chain(STUDIO, 1.0, **sizes))
     checkpoint.save(folder, model, STUDIO, sample_rate=24_000, card={"losses": {"val_loss": 1e-05}})
     return checkpoint.load
 
@@ -240,12 +247,14 @@ def test_layers_that_are_not_there_are_refused(kind, hidden, tmp_path):
         ("proxy", {"gain_layers": 1_000_000}),
         ("proxy", {"gain_layers": 13}),
         ("proxy", {"sample_rate": 44_100}),
-        ("studio", {"gain_knob": 41}),
-        ("studio", {"gain_knob": 29}),
+        ("studio", {"gain_knob": 45}),
+        ("studio", {"gain_knob": 33}),
+        ("studio", {"first_curve_knob": -1}),
+        ("studio", {"first_curve_knob": 10}),
         ("studio", {"gain_db": 0}),
         ("studio", {"window_seconds": 0.1}),
         ("studio", {"window_seconds": 1e6}),
-        ("studio", {"n_effects": 3}),
+        ("studio", {"n_effects": 4}),
         ("studio", {"picture_bands": 1 << 20}),
         ("studio", {"spectrum_bands": 1 << 20}),
         ("style", {"encoder": {}}),

@@ -20,9 +20,7 @@ STUDIO = CHAINS["studio"]
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = StudioModelConfig(
-        len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, SECONDS, channels=(4, 8), hidden=(16,)
-    )
+    config = StudioModelConfig.for_chain(STUDIO, SECONDS, channels=(4, 8), hidden=(16,), rest_hidden=(16,))
     return StudioModel(config).eval().requires_grad_(False)
 
 
@@ -83,7 +81,7 @@ def test_it_decides_on_every_knob_and_effect_in_silence_and_at_full_scale(model)
         x = np.full((1, model.window_at(24_000)), level, np.float32)
         decision = decide(model, x, x)
         assert decision.knobs.shape == (1, len(STUDIO.knobs))
-        assert decision.wanted.shape == (1, 4)
+        assert decision.wanted.shape == (1, len(STUDIO.effects))
         assert torch.isfinite(decision.knobs).all()
         assert torch.isfinite(decision.wanted).all()
 

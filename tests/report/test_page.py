@@ -302,13 +302,13 @@ def test_parameters_of_one_chain_stand_side_by_side_and_constants_are_folded_awa
 def test_an_effect_that_one_table_has_out_of_the_way_is_so_in_its_column(tmp_path):
     chain = CHAINS["studio"]
     heard = Table(chain, chain.defaults(), {}, {"reverb": 0.9})
-    dry = heard.with_values({"reverb": dict(chain.effects[3].transparent())})
+    dry = heard.with_values({"reverb": dict(chain.effects[4].transparent())})
     x = noise(0.5)
     tracks = (track("Input", "input", x), track("Wet", "output", x, heard), track("Dry", "output", x, dry))
     text = written(tmp_path, Entry("room", tracks)).read_text(encoding="utf-8")
     rows = re.findall(r"<tr><td>reverb</td>.*?</tr>", text)
     turned = [row for row in rows if "…" in row]
-    assert len(turned) == len([p for p in chain.effects[3].parameters if not p.constant]) == 4
+    assert len(turned) == len([p for p in chain.effects[4].parameters if not p.constant]) == 4
     assert (
         re.findall(r"<td[^>]*>[^<]*</td>", turned[0])[2] == '<td rowspan="4" class="figure range">out of the way</td>'
     )

@@ -25,6 +25,7 @@ from fxst.training.studio import StudioLoss, render_wanted
 from fxst.training.study import _counting, study, teach_fitter, told_loss
 
 STUDIO = CHAINS["studio"]
+THRESHOLD = [f"{label} {p.name}" for label, p in STUDIO.knobs].index("compressor threshold_db")
 OPTIONS = ["--recipe", "passages", "--chain", "studio", "--steps", "4", "--validate-every", "2", "--batch", "8"]
 OPTIONS += [
     "--validation-examples",
@@ -107,7 +108,7 @@ def test_its_model_is_applied_to_any_rate_and_tells_how_sure_it_is(trained, tmp_
         out = tmp_path / f"out{rate}.wav"
         done = fxst("apply", tmp_path / "in.wav", "--ref", tmp_path / "ref.wav", "-o", out, "--model", trained)
         assert done.returncode == 0, done.stderr
-        assert "wanted, as the model hears it: parametric_eq" in done.stdout
+        assert "wanted, as the model hears it: upward_compressor" in done.stdout
         table = json.loads(out.with_suffix(".params.json").read_text())
         assert set(table["wanted"]) == set(STUDIO.labels)
         info = soundfile.info(out)
@@ -123,7 +124,7 @@ def test_a_model_of_another_chain_is_not_trained_further(datasets, tmp_path):
 def test_every_row_passes_those_effects_that_it_wants(speech, null_db):
     x = torch.from_numpy(speech(24_000, 1, 0.5)).repeat(3, 1)[:, None]
     knobs = torch.rand(3, len(STUDIO.knobs), generator=torch.manual_seed(0))
-    wanted = torch.tensor([[True, False, False, True], [False, True, True, False], [False] * 4])
+    wanted = torch.tensor([[True, True, False, False, True], [False, False, True, True, False], [False] * 5])
     y = render_wanted(STUDIO, x, knobs, wanted, sample_rate=24_000)
     for row in range(3):
         away = [label for label, w in zip(STUDIO.labels, wanted[row], strict=True) if not w]
@@ -195,7 +196,7 @@ def test_bands_of_a_curve_count_by_octaves_and_by_hz():
 
 def test_lessons_are_kept_as_they_were_heard(datasets, tmp_path):
     torch.manual_seed(0)
-    config = StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, 0.75, channels=(4, 8), hidden=(8,))
+    config = StudioModelConfig.for_chain(STUDIO, 0.75, channels=(4, 8), hidden=(8,), rest_hidden=(8,))
     model = StudioModel(config).requires_grad_(False)
     data = Dataset.open(datasets[0])
 
@@ -230,17 +231,15 @@ def test_lessons_are_kept_as_they_were_heard(datasets, tmp_path):
 
 def test_a_fitter_learns_from_curves_alone_to_set_an_equaliser():
     torch.manual_seed(0)
-    model = StudioModel(
-        StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, 1.0, hidden=(8,), fitter_width=96)
-    )
-    eq = STUDIO.effects[0]
+    model = StudioModel(StudioModelConfig.for_chain(STUDIO, 1.0, hidden=(8,), rest_hidden=(8,), fitter_width=96))
+    eq = STUDIO.effects[1]
     first = teach_fitter(model, eq, sample_rates=[24_000], steps=1, seed=0)
     assert teach_fitter(model, eq, sample_rates=[24_000], steps=300, seed=0) < 0.4 * first
 
 
 def test_what_is_known_of_examples_is_learned_without_rendering_them(tmp_path):
     torch.manual_seed(0)
-    config = StudioModelConfig(len(STUDIO.knobs), len(STUDIO.effects), 30, 34, 24.0, 0.5, channels=(4, 8), hidden=(64,))
+    config = StudioModelConfig.for_chain(STUDIO, 0.5, channels=(4, 8), hidden=(64,), rest_hidden=(64,))
     model = StudioModel(config)
     rng = np.random.default_rng(0)
 
@@ -252,15 +251,16 @@ def test_what_is_known_of_examples_is_learned_without_rendering_them(tmp_path):
         targets = dark.view_as(hiss) if way else hiss
         curve = torch.where(torch.from_numpy(CURVE_HZ) > 3000, -0.6 * way, 0.0).float().expand(1, WAYS, -1)
         knobs = torch.full((1, WAYS, len(STUDIO.knobs)), torch.nan)
-        knobs[..., 30] = 0.2 + 0.5 * way
-        wanted = torch.tensor([torch.nan, way, 0, 0]).expand(1, WAYS, -1)
+        knobs[..., THRESHOLD] = 0.2 + 0.5 * way
+        wanted = torch.tensor([0, torch.nan, way, 0, 0]).expand(1, WAYS, -1)
         return hiss, targets, wanted, knobs, curve, torch.tensor(rng.random(4)), torch.tensor(24_000)
 
     lessons = Lessons(tmp_path, model, draw, "study", 40).all(loaders=0)
     assert len(lessons.heard) == 40 * 2 * WAYS
-    told = torch.arange(len(STUDIO.knobs)) >= 30
+    told = torch.zeros(1, len(STUDIO.knobs))
+    told[0, THRESHOLD] = 1
     before = told_loss(model.eval(), lessons, told)[0].item()
     study(model, lessons, told=told, epochs=60, learning_rate=3e-3, seed=0)
     after, decided, _ = told_loss(model.eval(), lessons, told)
     assert after.item() < 0.4 * before
-    assert ((decided.wanted[:, 1] > 0) == (lessons.wanted[:, 1] > 0)).float().mean() > 0.95
+    assert ((decided.wanted[:, 2] > 0) == (lessons.wanted[:, 2] > 0)).float().mean() > 0.95
