@@ -27,7 +27,8 @@ def _chains(config: ChainsConfig) -> None:
     for number, chain in enumerate(CHAINS.values()):
         if number:
             console.print()
-        console.print(f"{chain.name}: {', '.join(chain.labels)}; {len(chain.knobs)} knobs", style="bold")
+        title = f"{chain.name}: {', '.join(chain.labels)}; {len(chain.knobs)} knobs"
+        console.print(title, style="bold", soft_wrap=True)
         grid = Table("effect", "parameter", box=None, pad_edge=False)
         grid.add_column("range", justify="right")
         grid.add_column("unit")

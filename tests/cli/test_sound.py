@@ -80,7 +80,7 @@ def test_an_amount_of_nothing_changes_nothing_and_all_of_it_is_the_style(fxst, v
     assert code == 0
     turned = tables.read(Path("t.json"))
     assert turned == table.at_amount({"": 0.8, "eq": 0.5})
-    assert turned.provenance["amount"].startswith("parametric_eq 50 %, compressor 80 %")
+    assert turned.provenance["amount"].startswith("upward_compressor 80 %, parametric_eq 50 %, compressor 80 %")
     again = STUDIO.exact(turned, sample_rate=RATE, channels=2)(voices)
     np.testing.assert_array_equal(written(), again)
 
