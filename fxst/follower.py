@@ -16,6 +16,7 @@ _jit: Any = numba.njit  # numba's own types do not know what compiled functions 
 
 
 def _rows(u: Array, attack: float, release: float, level: Array, v: Array) -> None:
+    """Follow each row from its level on, which is kept for the next block."""
     for row in range(u.shape[0]):
         last = level[row]
         for n in range(u.shape[1]):

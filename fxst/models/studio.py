@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from fxst.chain import Chain
 from fxst.effects import ParametricEQ
 from fxst.errors import SettingsError
-from fxst.models.ear import FLOOR, QUANTILES, Ear, mel_centres, octave_centres
+from fxst.models.bands import Bands
+from fxst.models.ear import FLOOR, Ear, octave_centres
 from fxst.models.matching import match, matched_size, sounding
 from fxst.models.sizes import from_plain
 from fxst.models.style import Decision
@@ -26,12 +27,6 @@ CENTRE_HZ: Final = (80.0, 10_000.0)
 
 SOFTEST: Final = 10 ** (-12 / 20)
 """Recordings whose peaks are lower are heard, moment by moment, as if they were as high: as those that taught it."""
-
-MATCHED_PLANES: Final = 3
-"""How many numbers matching tells of each band."""
-
-SHAPE_LIMIT_DB: Final = 30.0
-"""What two recordings differ by in a band, beside how loud they are, is told as this at most."""
 
 WINDOW_SECONDS: Final = (0.25, 60.0)
 """How short and how long an analysis window may be."""
@@ -271,110 +266,6 @@ class Fitter(nn.Module):
         return logits
 
 
-class _Bands(nn.Module):
-    """Judges band by band what an equaliser should do, beside what the long-term spectra differ by.
-
-    Layers that run along frequency see in each band what was heard there and around it: a bell is a bell wherever it
-    lies, and need not be learned for each band and each voice anew. Of the whole they are told by what a hidden layer
-    of the controller makes of it (feature-wise scales and shifts).
-
-    Source:
-        E. Perez et al., "FiLM: Visual reasoning with a general conditioning layer", AAAI 2018.
-    """
-
-    DILATIONS = (1, 2, 4, 8, 1)
-    WIDTH = 5
-
-    def __init__(self, ear: Ear, hidden: int, channels: int) -> None:
-        super().__init__()
-        octaves = ear.octave_centres.log2()
-        mel = mel_centres(ear.picture_bands).log2()
-        self.wm: Tensor
-        self.wp: Tensor
-        self.pos: Tensor
-        # What is heard at other frequencies is read off at those of the spectrum.
-        self.register_buffer("wm", _interpolation(mel, octaves))
-        self.register_buffer("wp", _interpolation(mel.view(-1, 2).mean(1), octaves))
-        along = torch.linspace(-1, 1, len(octaves), device=octaves.device)
-        turn = torch.linspace(0, 2 * math.pi, len(octaves), device=octaves.device)
-        self.register_buffer("pos", torch.stack((torch.ones_like(along), along, turn.sin(), turn.cos())))
-        self.sizes = [
-            2 * ear.learned,
-            ear.picture_bands,
-            ear.picture_bands,
-            ear.picture_bands // 2 * len(QUANTILES),
-            ear.spectrum_bands,
-        ]
-        planes = 1 + (3 + len(QUANTILES)) + 1 + MATCHED_PLANES + len(self.pos)
-        self.inp = nn.Conv1d(planes, channels, self.WIDTH, padding="same")
-        self.film = nn.Linear(hidden, 2 * channels)
-        self.conv = nn.ModuleList(
-            nn.Conv1d(channels, channels, self.WIDTH, padding="same", dilation=dilation) for dilation in self.DILATIONS
-        )
-        self.out = nn.Conv1d(channels, 1, self.WIDTH, padding="same")
-        for layer in (self.film, self.out):
-            nn.init.zeros_(layer.weight)
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, matched: Tensor, hidden: Tensor) -> Tensor:
-        """Give the correction: (B, bands), in units of 20 dB.
-
-        Shape:
-            heard, difference, shared: (B, n_features); matched: (B, M); hidden: (B, H).
-        """
-        _, spread, _ = self._planes(heard, shared)
-        there = self._parts(shared)[-1][:, None]
-        position = self.pos.expand(len(heard), -1, -1)
-        pairs = matched[:, : MATCHED_PLANES * there.shape[2]].view(len(heard), MATCHED_PLANES, -1)
-        levels, more_spread, spectrum = self._planes(difference, shared)
-        # How loud one recording is beside the other is no curve; and where one has pauses without any sound, all that
-        # differs is far more than an equaliser ever does.
-        shapes = torch.cat((levels, spectrum), 1)
-        mean = (shapes * there).sum(2, keepdim=True) / there.sum(2, keepdim=True).clamp_min(1)
-        limit = SHAPE_LIMIT_DB / 20
-        seen = torch.cat((spread, shapes - mean, more_spread), 1).clamp(-limit, limit) * there
-        x = torch.cat((seen, there, pairs, position), 1)
-        scale, shift = self.film(hidden)[:, :, None].chunk(2, 1)
-        y = F.relu(self.inp(x)) * (1 + scale) + shift
-        for conv in self.conv:
-            y = y + F.relu(conv(y))
-        result: Tensor = self.out(y)[:, 0]
-        return result
-
-    def _parts(self, features: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(features[:, : sum(self.sizes)], self.sizes, 1)
-
-    def _planes(self, features: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Lay out along frequency what features tell of bands: levels, how they spread, the spectrum.
-
-        Shape:
-            features, shared: (B, n_features); results: (B, 1 + quantiles, bands), (B, 1, bands), (B, 1, bands).
-        """
-        _, level, deviation, quantiles, spectrum = self._parts(features)
-        _, mel, _, pairs, _ = self._parts(shared)
-        rows = quantiles.view(len(features), -1, len(QUANTILES)).mT
-        every = pairs.view(len(features), -1, len(QUANTILES)).mT
-        levels = torch.cat((_read_off(level[:, None], mel[:, None], self.wm), _read_off(rows, every, self.wp)), 1)
-        return levels, _read_off(deviation[:, None], mel[:, None], self.wm), spectrum[:, None]
-
-
-def _read_off(x: Tensor, there: Tensor, matrix: Tensor) -> Tensor:
-    """Read lines off at other frequencies, from those points alone that are there: (B, n, S) to (B, n, T)."""
-    return (x * there) @ matrix / (there @ matrix).clamp_min(0.1)
-
-
-def _interpolation(source: Tensor, target: Tensor) -> Tensor:
-    """Make a matrix that reads a line through points at `source` off at `target`: (S, T); its ends go on level."""
-    after = torch.searchsorted(source, target).clamp(1, len(source) - 1)
-    share = ((target - source[after - 1]) / (source[after] - source[after - 1])).clamp(0, 1)
-    column = torch.arange(len(target), device=target.device)
-    matrix = source.new_zeros(len(source), len(target))
-    matrix[after - 1, column] = 1 - share
-    matrix[after, column] = share
-    return matrix.float()
-
-
 class _Expectation(nn.Module):
     """Expects what an input would be heard as, were it produced like a reference: of its own content, in their style.
 
@@ -392,7 +283,7 @@ class _Expectation(nn.Module):
         self.hidden = nn.Sequential(
             nn.Linear(width, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU()
         )
-        self.bands = _Bands(ear, self.HIDDEN, channels)
+        self.bands = Bands(ear, self.HIDDEN, channels)
         self.heeded = nn.Parameter(torch.full((ear.spectrum_bands,), 0.6))
         self.louder = nn.Parameter(torch.ones(ear.spectrum_bands))
         self.followed = nn.Parameter(torch.full((self.levels.stop - self.levels.start,), 0.7))
@@ -434,7 +325,7 @@ class _Controller(nn.Module):
         self.hidden = _layers(width, config.hidden)
         self.heeded = nn.Parameter(torch.full((config.spectrum_bands,), 0.1))
         self.followed = nn.Parameter(torch.full((config.spectrum_bands,), 0.7))
-        self.bands = _Bands(ear, config.hidden[-1], config.band_channels)
+        self.bands = Bands(ear, config.hidden[-1], config.band_channels)
         self.fitter = Fitter(config.spectrum_bands, config.n_curve_knobs, config.fitter_width)
         everything, width = 2 * ear.n_features + matched_size(config.spectrum_bands), config.rest_hidden[-1]
         self.rest_scale = _Scale(everything)

@@ -9,9 +9,10 @@ from fxst import audio
 from fxst.chain import CHAINS
 from fxst.data import sox
 from fxst.models import checkpoint
+from fxst.models.bands import SHAPE_LIMIT_DB, _interpolation
 from fxst.models.ear import BAND_LEVELS_DB, QUANTILES, _distribution, _quantiles, mel_centres, octave_centres
 from fxst.models.matching import matched_size
-from fxst.models.studio import SHAPE_LIMIT_DB, StudioModel, StudioModelConfig, _interpolation, centred
+from fxst.models.studio import StudioModel, StudioModelConfig, centred
 
 SECONDS = 32_768 / 24_000
 STUDIO = CHAINS["studio"]
