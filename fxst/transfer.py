@@ -14,7 +14,7 @@ import numpy as np
 
 from fxst import __version__
 from fxst.audio import Samples
-from fxst.caution import Excerpt, Moments, cautious, levelled
+from fxst.caution import Excerpt, Moments, belief, cautious, levelled
 from fxst.chain import Chain
 from fxst.effects import Effect, ParametricEQ
 from fxst.errors import AudioError, SettingsError
@@ -482,4 +482,6 @@ def remarks_on(heard: "Heard", what: str) -> tuple[str, ...]:
         return (f"the {what} is silent, or too short to hear: its settings are no model's choice",)
     if heard.short:
         return (f"the {what} lasts {heard.seconds:.3g} s, too short to judge it well: it was repeated to be heard",)
+    if len(heard.frames) and belief(heard.frames.cpu().numpy(), "level") < 1:
+        return (f"the {what} has hardly a moment of sound in it, too little to judge it well",)
     return ()

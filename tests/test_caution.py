@@ -8,6 +8,7 @@ from fxst import caution
 from fxst.caution import (
     Excerpt,
     Moments,
+    belief,
     cautious,
     distance_db,
     levelled,
@@ -186,6 +187,32 @@ def test_a_share_of_the_way_leaves_the_rest_of_the_gain_that_was_chosen(halves):
     assert all_of_it != pytest.approx(4.0, abs=0.1)
     assert some == pytest.approx(4.0 + 0.6 * (all_of_it - 4.0), abs=0.01)
     assert levelled(STUDIO, rows, x, traits(other), share=0.0) == rows
+
+
+def test_as_few_loud_moments_as_there_are_so_little_are_they_believed():
+    loud, soft = (np.full((1, 4), level, np.float32) for level in (-30.0, -60.0))
+    beliefs = [belief(np.concatenate([loud] * count + [soft] * 300), "level") for count in (2, 4, 6)]
+    assert beliefs[0] == beliefs[1] / 2 == beliefs[2] / 3 > 0
+    assert belief(np.concatenate([loud] * 250), "chosen") == 1
+    assert belief(np.zeros((0, 0), np.float32), "level") == 0
+    # How loud they are does not count, nor what is a little softer than the loudest.
+    assert belief(np.concatenate([loud - 40, loud - 50, soft - 40]), "level") == beliefs[0]
+
+
+def test_where_little_sounds_in_a_reference_neither_what_was_chosen_nor_the_reference_alone_tells_the_level(halves):
+    x, other = (Excerpt(half, RATE) for half in halves)
+    index = next(i for i, row in enumerate(NOTHING.settings) if row.parameter == "makeup_db")
+    wrong = replace(NOTHING.settings[index], value=-20.0)  # as a model chooses that takes pauses for soft speech
+    rows = (*NOTHING.settings[:index], wrong, *NOTHING.settings[index + 1 :])
+    louder = replace(traits(other), level_db=traits(x).level_db + 20)
+    frames = moments(other)
+    few = frames[np.argsort(frames.sum(axis=1))[-4:]]
+    assert belief(few, "level") == 0.5
+    without, with_few = (
+        levelled(STUDIO, rows, x, louder, known, share=0.6)[index].value for known in (None, Moments(moments, few))
+    )
+    assert without == pytest.approx(-20 + 0.6 * 40, abs=0.01)
+    assert with_few == pytest.approx(10, abs=3)  # between as loud as it was, and 20 dB louder
 
 
 def test_pauses_that_become_softer_are_no_noise_though_a_word_reaches_into_one(monkeypatch, noise):

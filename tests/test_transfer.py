@@ -220,6 +220,14 @@ def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, 
         np.testing.assert_allclose(ours.mean(0), heard.frames.mean(0), atol=0.1)
 
 
+def test_a_recording_of_pauses_but_for_a_moment_is_said_to_be_hard_to_judge(studio, speech):
+    x, rate = speech(44_100, 1, 3), 44_100
+    pauses = x * np.where(np.arange(x.shape[1]) // 3000 == np.abs(x[0]).argmax() // 3000, 1, 0.003).astype(np.float32)
+    of_all, of_a_moment = (transfer.remarks_on(studio.hear([y], sample_rate=rate), "reference") for y in (x, pauses))
+    assert of_all == ()
+    assert of_a_moment == ("the reference has hardly a moment of sound in it, too little to judge it well",)
+
+
 def test_a_profile_of_a_model_that_hears_no_moments_has_none(style, noise):
     profile = style.profile(style.hear([noise(48_000, 1, 1)], sample_rate=48_000))
     assert profile.frames == ()
