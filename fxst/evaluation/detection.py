@@ -1,56 +1,76 @@
-"""Detection: which effects of a chain are heard, as a parameter table sets them."""
+"""Detection: which effects of a chain are heard in a recording, as a parameter table sets them."""
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from fxst.effects import Compressor, Effect, ParametricEQ
+from fxst.audio import Samples
+from fxst.spectra import third_octaves
 from fxst.tables import Table
 
-__all__ = ["heard"]
+__all__ = ["change_db", "heard"]
 
 LEAST_DB: Final = 1.0
-"""An equaliser and a compressor that nowhere change a level by as much are not heard: few notice less."""
+"""An effect that changes levels by less is not heard: few notice as little."""
 
-LOWEST_HZ: Final = 20.0
-HIGHEST_HZ: Final = 20_000.0
-FREQUENCIES: Final = 1000
-"""A hundredth of an octave apart: no band is so narrow that its top is missed."""
+MOMENT_SECONDS: Final = 0.05
+
+RANGE_DB: Final = 60.0
+"""What is further than this below the loudest band of all moments, before and after, is not heard anyway."""
 
 
-def heard(table: Table, *, sample_rate: int) -> dict[str, bool]:
-    """Tell of each effect whether it is heard, from its settings alone, whatever the recording.
+def heard(table: Table, x: Samples, *, sample_rate: int) -> dict[str, bool]:
+    """Tell of each effect whether it is heard in a recording.
 
-    What lets sound pass as it is is not heard. Nor is an equaliser whose curve stays within 1 dB of 0 at every
-    frequency, or a compressor whose gain, make-up included, stays within 1 dB of 0 at every level up to full scale: a
-    model can leave them out in no other way. Every other effect is heard.
+    It is where it changes levels by 1 dB or more (`change_db`). So a compressor that a recording does not reach is not
+    heard, nor one that is but a make-up gain, nor the last trace of a reverb.
 
     Args:
         table: The settings.
-        sample_rate: Of the recording that they are for; above half of it an equaliser has nothing to do.
+        x: The recording that they are applied to.
+        sample_rate: Its sample rate.
 
     Returns:
         A verdict for each label of the chain.
+
+    Shape:
+        x: `(channels, time)`.
     """
     chain = table.chain
-    return {
-        label: not effect.is_transparent(values) and _largest_db(effect, values, sample_rate) >= LEAST_DB
-        for label, effect, values in zip(chain.labels, chain.effects, chain.values(table), strict=True)
-    }
+    verdicts = {}
+    for label, effect, values in zip(chain.labels, chain.effects, chain.values(table), strict=True):
+        if effect.is_transparent(values):
+            verdicts[label] = False
+            continue
+        y = effect.exact(values, sample_rate=sample_rate, channels=len(x))(x)
+        verdicts[label] = change_db(x, y, sample_rate=sample_rate) >= LEAST_DB
+        x = y
+    return verdicts
 
 
-def _largest_db(effect: Effect, values: Mapping[str, float], sample_rate: int) -> float:
-    """Find by how much an effect changes levels at most; infinity for what does more than that."""
-    if isinstance(effect, ParametricEQ):
-        from scipy.signal import sosfreqz
+def change_db(x: Samples, y: Samples, *, sample_rate: int) -> float:
+    """Measure how differently something sounds, but for how loud it is.
 
-        hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, sample_rate / 2), FREQUENCIES, endpoint=False)
-        _, response = sosfreqz(effect.sections(values, sample_rate=sample_rate), hz, fs=sample_rate)
-        return float(np.abs(20 * np.log10(np.abs(response))).max())
-    if isinstance(effect, Compressor):
-        # Below the threshold there is the make-up alone; from there on the gain falls as the level rises.
-        makeup_db = values["makeup_db"]
-        at_full_scale_db = makeup_db + min(0.0, values["threshold_db"]) * (1 - 1 / values["ratio"])
-        return max(abs(makeup_db), abs(at_full_scale_db))
-    return float("inf")
+    The root mean square, over third octaves and moments, of how much the level changes beyond the mean change of all.
+
+    Args:
+        x: Audio before an effect.
+        y: And after it.
+        sample_rate: Of both.
+
+    Returns:
+        Decibels; 0 where nothing sounds.
+
+    Shape:
+        `(channels, time)`, both.
+    """
+    before, after = (_levels_db(audio, sample_rate) for audio in (x, y))
+    audible = np.maximum(before - before.max(), after - after.max()) > -RANGE_DB
+    return float((after - before)[audible].std())
+
+
+def _levels_db(x: Samples, sample_rate: int) -> npt.NDArray[np.float64]:
+    length = min(round(MOMENT_SECONDS * sample_rate), x.shape[1])
+    moments = x[:, : x.shape[1] // length * length].reshape(-1, length)
+    return third_octaves(moments, sample_rate=sample_rate)[1]

@@ -90,7 +90,7 @@ def score_item(
         else Sound(item.target, sample_rate=item.sample_rate)
     )
     source = Sound(item.input, sample_rate=item.sample_rate)
-    true = {} if item.settings is None else heard(item.settings, sample_rate=item.sample_rate)
+    true = {} if item.settings is None else heard(item.settings, item.input, sample_rate=item.sample_rate)
     scores, outputs = [], {}
     for system, render in systems.items():
         try:
@@ -107,7 +107,7 @@ def score_item(
             error_of_settings = settings_error(output.settings, item.settings)
             if error_of_settings is not None:
                 values[SETTINGS] = error_of_settings
-            theirs = heard(output.settings, sample_rate=item.sample_rate)
+            theirs = heard(output.settings, item.input, sample_rate=item.sample_rate)
             # An effect that a system's chain lacks is one that it leaves out.
             found = {label: theirs.get(label, False) for label in true}
         scores.append(Score(system, values, heard=found))

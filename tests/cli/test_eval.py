@@ -314,12 +314,12 @@ def test_some_effects_make_the_targets_and_models_tell_which(fxst, studio, recor
     assert list(row["detection"]) == labels
     listed = [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
     assert [one["item"] for one in listed] == [f"studio-2-of-5-24000-0-{number}" for number in range(6)]
-    # What made the targets stands in the list: a distortion or a reverb that is out of the way passes sound as it is.
+    # What made the targets stands in the list; an effect that is out of the way is not heard, and others may not be.
     for label, knob in (("distortion", "distortion mix"), ("reverb", "reverb wet_level")):
-        heard = sum(one["settings"][knob] > 0 for one in listed)
-        assert row["detection"][label]["heard"] == heard
-        assert row["detection"][label]["not_heard"] == 6 - heard
-    assert sum(one["heard"] for one in row["detection"].values()) == 12
+        switched_on = sum(one["settings"][knob] > 0 for one in listed)
+        assert row["detection"][label]["heard"] <= switched_on
+        assert sum(row["detection"][label][verdict] for verdict in ("heard", "not_heard")) == 6
+    assert 0 < sum(one["heard"] for one in row["detection"].values()) <= 12
     told = " ".join(out.split())
     assert "Whether an effect is heard, studio tells with a balanced accuracy of: " in told
     assert "balanced accuracy" in Path("page.html").read_text()
