@@ -36,8 +36,12 @@ __all__ = [
 AMOUNTS: Final = (1.0, 0.9, 0.8, 0.65, 0.5, 0.25, 0.0)
 """How much of what was chosen is tried, from all to nothing."""
 
-MOST_NOISE_DB: Final = 6.0
-"""By how much a noise floor may rise, above the recording's or the reference's own, whichever is higher."""
+MOST_NOISE_DB: Final = 9.0
+"""By how much a noise floor may rise against what sounds, beyond the recording's or the reference's own, whichever is
+noisier. A gain raises both, and makes nothing noisier."""
+
+MOST_RISE_DB: Final = 24.0
+"""By how much it may rise in all, above the recording's or the reference's own: what is but noise is to stay that."""
 
 LEAD_SECONDS: Final = 1.0
 """So much of an excerpt is played before it, for followers to settle and reverbs to fill."""
@@ -58,8 +62,11 @@ RANGE_GATE_DB: Final = 20.0
 FRAME_FLOOR: Final = 1e-7
 """Moments further than this below the mean of all, or softer than -70 dB, are pauses and no level."""
 
-DOUBT_DB: Final = 3.0
+DOUBT_DB: Final = 1.5
 """By how much a distance between recordings of other contents may grow by chance."""
+
+CREST_COUNTS, RANGE_COUNTS = 0.25, 0.5
+"""How much a decibel of crest factor and of range count, beside one of the spectrum: a crest is one peak's word."""
 
 ALIKE_DB: Final = 2.0
 """How far apart, root mean square over bands, two alike moments are."""
@@ -116,6 +123,11 @@ class Traits:
     range_db: float
     floor_db: float
 
+    @property
+    def noise_db(self) -> float:
+        """Tell how high the noise floor is against what sounds: negative, and the nearer to 0 the noisier."""
+        return self.floor_db - self.level_db
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -142,7 +154,7 @@ class Trial:
         amount: How much of what was chosen is in it.
         before_db: How far the excerpt is from the reference as it is.
         after_db: How far it is with these settings.
-        noisy: Whether the noise floor was why some of it was left out.
+        noisy: Whether noise was why some of it was left out.
         lifted: How much of its upward compressor is in it, which raises what is soft.
     """
 
@@ -162,7 +174,8 @@ class Trial:
         if self.amount and self.lifted < 1:
             done += f", and {self.lifted:.0%} of that of its upward compressor"
         if self.noisy:
-            return f"{done}: more would have raised the noise floor by more than {MOST_NOISE_DB:g} dB"
+            limits = f"{MOST_NOISE_DB:g} dB against what sounds, or {MOST_RISE_DB:g} dB in all"
+            return f"{done}: more would have raised noise by more than {limits}"
         return f"{done}: more did not bring the recording nearer to the reference"
 
 
@@ -206,10 +219,10 @@ def cautious(
 ) -> Trial:
     """Try settings on an excerpt, and turn them down where they do harm.
 
-    They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier: by the
-    level that a tenth of its moments stay under, and by the moments that were soft. Where it is noisier, as much of
-    them is taken as may be, and of an upward compressor alone, if that is enough; where it is further, as much as comes
-    nearest.
+    They are taken whole unless the excerpt is then clearly further from the reference than it was, or noisier, beside
+    how loud it is where something sounds: by the level that a tenth of its moments stay under, and by the moments that
+    were soft. Where it is noisier, as much of them is taken as may be, and of an upward compressor alone, if that is
+    enough; where it is further, as much as comes nearest. Its level is set again then, unless that raised the noise.
 
     Args:
         chain: The effects.
@@ -220,22 +233,27 @@ def cautious(
     """
     before = traits(heard)
     before_db = distance_db(before, reference)
-    most_noise_db = max(before.floor_db, reference.floor_db) + MOST_NOISE_DB
+    most_noise_db = max(before.noise_db, reference.noise_db) + MOST_NOISE_DB
+    most_floor_db = max(before.floor_db, reference.floor_db) + MOST_RISE_DB
+
+    def floor_db(result: Excerpt) -> float:
+        return min(noise_floor_db(result), before.floor_db + _soft_rise_db(heard, result))
 
     def is_noisy(result: Excerpt) -> bool:
-        return min(noise_floor_db(result), before.floor_db + _soft_rise_db(heard, result)) > most_noise_db
+        return floor_db(result) - _level_db(result) > most_noise_db
 
     settings, lifted = _lifted(chain, settings, lambda table: is_noisy(_rendered(chain, table, heard)))
     best = Trial(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
     noisy = lifted < 1
-    harmful = False
+    raised = harmful = False
     for amount in AMOUNTS[:-1]:
         table = chain.at_amount(settings, amount)
-        if amount < 1 and not noisy:  # what is louder is noisier
+        if (amount < 1 or lifted < 1) and not raised:
             table = levelled(chain, table, heard, reference, moments)
         result = _rendered(chain, table, heard)
-        if is_noisy(result):
-            noisy = True
+        too_high = floor_db(result) > most_floor_db
+        if too_high or is_noisy(result):
+            noisy, raised = True, raised or too_high
             continue
         after_db = distance_db(traits(result), reference)
         near = after_db < before_db + DOUBT_DB
@@ -415,8 +433,8 @@ def _sounding(x: Excerpt) -> Samples:
 def distance_db(x: Traits, reference: Traits) -> float:
     """Measure how differently two recordings were produced, whatever is said in them.
 
-    The mean difference of their long-term spectra in third octaves, of their crest factors, and of how far their loud
-    moments are above their soft ones, in dB each, added up.
+    The mean difference of their long-term spectra in third octaves, a quarter of that of their crest factors, and half
+    of that of how far their loud moments are above their soft ones, in dB each, added up.
 
     Raises:
         SettingsError: They have no band in common, as any two recordings have.
@@ -427,7 +445,8 @@ def distance_db(x: Traits, reference: Traits) -> float:
     ours, theirs = (np.array([one.colour_db[hz] for hz in shared]) for one in (x, reference))
     floor_db = max(ours.max(), theirs.max()) - RANGE_DB
     colour_db = float(np.abs(np.maximum(ours, floor_db) - np.maximum(theirs, floor_db)).mean())
-    return colour_db + abs(x.crest_db - reference.crest_db) + abs(x.range_db - reference.range_db)
+    crest_db, range_db = abs(x.crest_db - reference.crest_db), abs(x.range_db - reference.range_db)
+    return colour_db + CREST_COUNTS * crest_db + RANGE_COUNTS * range_db
 
 
 def noise_floor_db(x: Excerpt) -> float:

@@ -37,6 +37,11 @@ def distance(x, reference):
     return distance_db(traits(x), traits(reference))
 
 
+def noise_db(x):
+    """How high the noise floor is against what sounds."""
+    return traits(Excerpt(x, RATE)).noise_db
+
+
 @pytest.fixture
 def halves(speech):
     x = speech(RATE, 1, 6)
@@ -74,20 +79,33 @@ def test_too_much_of_the_right_thing_is_turned_down(halves):
     assert 0 < trial.amount < 1
 
 
-def test_a_noise_floor_rises_by_no_more_than_the_limit_above_both_recordings_own(noise):
+def test_noise_rises_by_no_more_than_the_limit_against_what_sounds_beyond_both_recordings_own(noise):
     rng = np.random.default_rng(0)
     talks = np.repeat(rng.random(60) < 0.7, RATE // 10)[None]
     hiss = 1e-4 * rng.standard_normal(talks.shape).astype(np.float32)
     x = (talks * noise(RATE, 1, 6) + hiss).astype(np.float32)
-    louder = NOTHING.with_values({"compressor": {"makeup_db": 12.0}})
-    clean = (talks * 4 * noise(RATE, 1, 6) + 0.1 * hiss).astype(np.float32)
-    trial = cautious(STUDIO, louder.settings, Excerpt(x, RATE), traits(Excerpt(clean, RATE)))
+    squashed = NOTHING.with_values({"compressor": {"threshold_db": -60.0, "ratio": 4.0, "makeup_db": 20.0}})
+    clean = traits(Excerpt((talks * noise(RATE, 1, 6) + 0.1 * hiss).astype(np.float32), RATE))
+    trial = cautious(STUDIO, squashed.settings, Excerpt(x, RATE), clean)
     assert trial.noisy
     assert 0 < trial.amount < 1
-    rise = noise_floor_db(Excerpt(render(x, Table(STUDIO, trial.settings)), RATE)) - noise_floor_db(Excerpt(x, RATE))
-    assert 0 < rise <= caution.MOST_NOISE_DB
-    noisy = Excerpt(render(x, louder), RATE)  # the reference has the noise itself
-    assert cautious(STUDIO, louder.settings, Excerpt(x, RATE), traits(noisy)).amount == 1
+    assert 0 < noise_db(render(x, Table(STUDIO, trial.settings))) - noise_db(x) <= caution.MOST_NOISE_DB
+    assert "more would have raised noise by more than 9 dB against what sounds" in trial.remark
+    noisy = Excerpt(render(x, squashed), RATE)  # the reference has the noise itself
+    assert cautious(STUDIO, squashed.settings, Excerpt(x, RATE), traits(noisy)).amount == 1
+
+
+def test_what_is_louder_is_not_noisier_but_what_is_but_noise_does_not_become_as_loud_as_a_voice(halves, noise):
+    x, other = (0.1 * half for half in halves)
+    louder, loudest = (NOTHING.with_values({"compressor": {"makeup_db": gain}}) for gain in (20.0, 40.0))
+    reference = replace(traits(Excerpt(render(other, louder), RATE)), floor_db=-80.0)
+    trial = cautious(STUDIO, louder.settings, Excerpt(x, RATE), reference)
+    assert (trial.amount, trial.noisy) == (1, False)
+    hiss = 10 ** (-70 / 20) * noise(RATE, 1, 3)
+    trial = cautious(STUDIO, loudest.settings, Excerpt(hiss, RATE), reference)
+    assert trial.noisy
+    raised = noise_floor_db(Excerpt(render(hiss, Table(STUDIO, trial.settings)), RATE))
+    assert raised <= caution.MOST_RISE_DB + max(reference.floor_db, noise_floor_db(Excerpt(hiss, RATE)))
 
 
 def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, monkeypatch):
@@ -102,10 +120,11 @@ def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, 
     assert (trial.amount, trial.noisy) == (1, True)
     assert 0 <= trial.lifted < 1
     table = Table(STUDIO, trial.settings)
-    assert table == lifting.at_amount({"upward_compressor": trial.lifted})
-    rise = noise_floor_db(Excerpt(render(x, table), RATE)) - noise_floor_db(Excerpt(x, RATE))
-    assert rise <= caution.MOST_NOISE_DB
-    assert "of its upward compressor: more would have raised the noise floor" in trial.remark
+    level = {"compressor": {"makeup_db": table.to_dict()["compressor"]["makeup_db"]}}
+    assert table == lifting.at_amount({"upward_compressor": trial.lifted}).with_values(level)
+    assert traits(Excerpt(render(x, table), RATE)).level_db == pytest.approx(reference.level_db, abs=0.3)
+    assert noise_db(render(x, table)) - noise_db(x) <= caution.MOST_NOISE_DB
+    assert "of its upward compressor: more would have raised noise by" in trial.remark
     assert not cautious(STUDIO, dull.settings, Excerpt(x, RATE), reference).remark
 
 
