@@ -394,7 +394,7 @@ def belief(frames: npt.NDArray[np.floating], what: str) -> float:
         frames: `(n, bands)`.
     """
     powers = np.power(10, frames / 10, dtype=np.float64).sum(axis=1)
-    loud = np.count_nonzero(powers > powers.max(initial=0.0) * 10 ** (-NEAR_LOUDEST_DB / 10))
+    loud = int(np.count_nonzero(powers > powers.max(initial=0.0) * 10 ** (-NEAR_LOUDEST_DB / 10)))
     return min(1.0, loud / ENOUGH[what])
 
 
