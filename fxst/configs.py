@@ -84,7 +84,9 @@ class StyleConfig:
         "effects are wanted, and hears recordings of any sample rate.",
     )
     begin_with: str | None = option(
-        None, "With the recipe passages: a model to begin with, by name or folder, instead of random weights."
+        None,
+        "With the recipe passages: a model to begin with, by name or folder, instead of random weights; it goes on "
+        "learning through the sound alone.",
     )
     output: Path | None = option(None, "Folder of the run; runs/CHAIN without it.", flags=("--output", "-o"))
     gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(

@@ -30,6 +30,9 @@ EXPANDED: Final = 0.10
 COMPRESSED: Final = 0.75
 """How often the published evaluation equalises and expands an input, and compresses a target."""
 
+EXPANDED_MORE: Final = 0.2
+"""How often an input is expanded in training: oftener than in the evaluation, for much is missed of such inputs."""
+
 SPEED: Final = (0.72, 1.35)
 """How fast a passage is played in training: other voices, and other instruments, for there are few."""
 
@@ -209,7 +212,7 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
             input_db[way] -= _peak_db(x) - BASE_PEAK_DB
             x = _at_peak(x, BASE_PEAK_DB)
             curves[way] -= _curve(equaliser.sections(sample_rate=rate), rate)
-        expander = draw_expander(rng) if rng.random() < EXPANDED else None
+        expander = draw_expander(rng) if rng.random() < (EXPANDED_MORE if augment else EXPANDED) else None
         if expander is not None:
             x = expander.apply(x, sample_rate=rate)
         peak_db = BASE_PEAK_DB + _gain_db(rng, augment)

@@ -323,10 +323,10 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
                 log.info("It misses its curves by %.2f dB on average.", error_db)
             if config.lessons:
                 lessons[0].begin(_heard_by(config, chain))
-                log.info(
-                    "Listening to %d batches, and learning from them %d times.", config.lessons, config.study_epochs
-                )
+                log.info("Listening to %d batches.", config.lessons)
                 known = lessons[0].all(config.loaders)
+            if config.lessons and not config.begin_with:  # else it has studied before
+                log.info("Learning from what is known of them %d times.", config.study_epochs)
                 loss = study(
                     model,
                     known,

@@ -82,7 +82,7 @@ def test_a_published_compressor_is_told_as_the_chains_own():
     names = [f"{label} {p.name}" for label, p in STUDIO.knobs]
     first = names.index("compressor threshold_db")
     off_db, turned_db = [], []
-    for seed in range(60):
+    for seed in range(180):
         made = draw("published", seed=seed, augment=True)
         for passage in range(3):
             for way in range(WAYS):
@@ -116,7 +116,7 @@ class Uneven(Voices):
 
 
 def test_a_published_expander_is_told_as_what_undoes_it(monkeypatch):
-    for name, share in {"EQUALISED": 0.0, "EXPANDED": 0.5, "COMPRESSED": 0.0}.items():
+    for name, share in {"EQUALISED": 0.0, "EXPANDED_MORE": 0.5, "COMPRESSED": 0.0}.items():
         monkeypatch.setattr(f"fxst.data.productions.{name}", share)
     voices, rng = Uneven(anna=40), np.random.default_rng(0)
     made = draw_productions([voices], "train", STUDIO, styles="published", passages=12, clips=2, augment=True, rng=rng)

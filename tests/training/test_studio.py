@@ -171,6 +171,15 @@ def test_a_run_without_lessons_hears_every_batch_anew_and_its_ear_learns(trained
     assert not torch.equal(before.ear.cnn[0].weight, after.ear.cnn[0].weight)
 
 
+def test_what_begins_with_a_model_goes_on_through_the_sound_alone(trained, datasets, tmp_path):
+    options = [*OPTIONS, "--begin-with", trained, "--learning-rate", "1e-12"]
+    done = fxst("style", "train", datasets[0], "-o", tmp_path / "run", *options)
+    assert done.returncode == 0, done.stderr
+    before, after = (dict(checkpoint.load(folder).model.named_parameters()) for folder in (trained, tmp_path / "run"))
+    for name, parameter in before.items():
+        torch.testing.assert_close(after[name], parameter, msg=name)
+
+
 def test_soft_treble_is_kept_under_loud_bass():
     rng = np.random.default_rng(0)
     bass, treble = (
