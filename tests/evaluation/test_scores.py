@@ -142,13 +142,15 @@ def test_the_knobs_of_what_is_not_heard_are_not_asked_for():
 
 
 def test_what_is_heard_is_told_where_the_true_settings_are_known():
+    bass = {"parametric_eq": {"low_shelf_gain_db": 24.0, "high_shelf_gain_db": -24.0}}  # all bands alike are a gain
+    told = out_of_the_way("upward_compressor", "distortion", "compressor").with_values(bass)
     systems = {
-        "told": lambda item: Output(item.input, out_of_the_way("upward_compressor", "distortion", "compressor")),
+        "told": lambda item: Output(item.input, told),
         "equaliser": lambda item: Output(item.input, TRUE),
         "silent": unchanged,
         "broken": crash,
     }
-    true = out_of_the_way("upward_compressor", "reverb", "compressor")
+    true = out_of_the_way("upward_compressor", "reverb", "compressor").with_values(bass)
     nothing = dict.fromkeys(true.chain.labels, False)
     scored = score_item(Items(settings=true), 0, systems, pesq=False)
     assert scored.heard == nothing | {"parametric_eq": True, "distortion": True}
