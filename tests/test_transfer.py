@@ -618,3 +618,38 @@ def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studi
     assert set(table.out_of_the_way) == (
         set() if wanted else {"upward_compressor", "distortion", "reverb"} | ({"parametric_eq"} if flat else set())
     )
+
+
+LOADED_BY_TWO = """
+import sys, threading
+
+loading = {True: set(), False: set()}
+
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if threading.active_count() > 1:
+            loading[threading.current_thread() is threading.main_thread()].add(name.partition(".")[0])
+
+
+sys.meta_path.insert(0, Watch())
+from fxst.cli.app import main
+
+sys.argv = ["fxst", "apply", "in.wav", "--ref", "ref.wav", "-o", "out.wav"]
+try:
+    main()
+finally:
+    print(sorted(loading[False] - {"fxst"}), sorted(loading[True] & loading[False] - {"fxst"}), sep="\\n")
+"""
+
+
+def test_no_two_threads_load_one_library(tmp_path, noise):
+    for name in ("in", "ref"):
+        save(tmp_path / f"{name}.wav", noise(24_000, 1, 2), 24_000)
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED_BY_TWO], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    beside, by_both = done.stdout.splitlines()[-2:]
+    assert "pedalboard" in beside  # a thread does load what the effects need
+    assert by_both == "[]"

@@ -1,5 +1,6 @@
 """What a command does to each of its files, once what they share is ready: a table; or a model, and what it heard."""
 
+import importlib
 import os
 import pickle
 from collections.abc import Callable, Mapping
@@ -197,8 +198,10 @@ class _StyleRecipe:
                 styles.check_model(profile, self._style.name, self._style.sha256)
             except SettingsError as error:
                 raise SettingsError(f"{str(path)!r} was {error}") from error
-        # The libraries of the effects take most of a second to load: let that happen while this thread listens.
+        # The libraries of the effects take most of a second to load: let that happen while this thread listens. But
+        # first SciPy, which both need: two threads that load it at once can each find half of it, and fail.
         if all(effect.any_thread for effect in self._style.chain.effects):
+            importlib.import_module("scipy.signal")
             warming = Thread(
                 target=self._style.chain.exact,
                 args=(self._style.chain.defaults(),),
