@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from fxst.audio import Resampler, Samples
-from fxst.caution import Excerpt, Traits, softness, traits
+from fxst.levelling import softness
 from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel
+from fxst.traits import Excerpt, Traits, traits
 
 __all__ = ["Heard", "Listener", "from_tenths", "in_tenths", "one_thread"]
 

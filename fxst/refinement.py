@@ -12,10 +12,10 @@ from typing import Final
 import torch
 
 from fxst.audio import Samples
-from fxst.caution import Excerpt
 from fxst.chain import Chain
 from fxst.models.studio import StudioModel
 from fxst.parameters import Setting
+from fxst.traits import Excerpt
 
 __all__ = ["STEPS", "Refined", "refined"]
 

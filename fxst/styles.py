@@ -18,8 +18,9 @@ from typing import Any, Final
 import numpy as np
 
 from fxst import __version__, staging
-from fxst.caution import Traits, mixed, softness
 from fxst.errors import SettingsError
+from fxst.levelling import softness
+from fxst.traits import Traits, mixed
 
 __all__ = [
     "SUFFIX",

@@ -14,13 +14,15 @@ import numpy as np
 
 from fxst import __version__
 from fxst.audio import Samples
-from fxst.caution import Excerpt, Moments, belief, cautious, levelled
+from fxst.caution import cautious
 from fxst.chain import Chain
 from fxst.effects import Effect, ParametricEQ
 from fxst.errors import AudioError, SettingsError
+from fxst.levelling import Moments, belief, levelled
 from fxst.parameters import Setting
 from fxst.styles import StyleProfile, check_model, check_statistics
 from fxst.tables import Table
+from fxst.traits import Excerpt
 
 if TYPE_CHECKING:
     # Torch takes longer to load than a table takes to apply.

@@ -17,11 +17,11 @@ PACKAGE = Path(fxst.__file__).parent
 LAYERS = (
     {"errors", "configs", "amounts", "staging"},
     {"machine", "parameters", "threads"},
-    {"audio", "flac", "limiter", "loudness", "spectra", "dsp", "ballistics", "biquads", "follower"},
+    {"audio", "flac", "limiter", "loudness", "spectra", "traits", "dsp", "ballistics", "biquads", "follower"},
     {"effects"},
     {"chain"},
     {"models", "tables"},
-    {"gradients", "data", "caution", "doctor", "fitting", "listening", "refinement", "plots", "exports"},
+    {"gradients", "data", "caution", "levelling", "doctor", "fitting", "listening", "refinement", "plots", "exports"},
     {"report", "styles"},
     {"training", "evaluation", "transfer"},
     {"batch"},

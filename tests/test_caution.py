@@ -5,23 +5,14 @@ import pytest
 import torch
 
 from fxst import caution
-from fxst.caution import (
-    Excerpt,
-    Moments,
-    belief,
-    cautious,
-    distance_db,
-    levelled,
-    louder_db,
-    mixed,
-    noise_floor_db,
-    traits,
-)
+from fxst.caution import cautious
 from fxst.chain import CHAINS
 from fxst.errors import SettingsError
+from fxst.levelling import Moments, belief, levelled, louder_db
 from fxst.models.ear import Ear
 from fxst.models.matching import sounding
 from fxst.tables import Table
+from fxst.traits import Excerpt, distance_db, mixed, noise_floor_db, traits
 
 RATE = 24_000
 STUDIO = CHAINS["studio"]
@@ -115,7 +106,8 @@ def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, 
     x, clean = ((talks + share) * hiss for share in (0.003, 0.0003))
     dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -12.0}})
     lifting = dull.with_values({"upward_compressor": {"threshold_db": -20.0, "ratio": 4.0}})
-    reference = traits(Excerpt(render(clean, dull), RATE))
+    as_loud = traits(Excerpt(render(clean, dull), RATE))
+    reference = replace(as_loud, level_db=as_loud.level_db - 6, floor_db=as_loud.floor_db - 6)  # to be levelled
     trial = cautious(STUDIO, lifting.settings, Excerpt(x, RATE), reference)
     assert (trial.amount, trial.noisy) == (1, True)
     assert 0 <= trial.lifted < 1
@@ -242,7 +234,7 @@ def test_pauses_that_become_softer_are_no_noise_though_a_word_reaches_into_one(m
     after = np.where(longer, 0.1, 1e-3) * noise(RATE, 1, 5)[:, : len(loud)]
     before, after = (Excerpt(y.astype(np.float32), RATE) for y in (x, after))
     assert noise_floor_db(after) - noise_floor_db(before) > 6
-    monkeypatch.setattr(caution, "_rendered", lambda *_: after)
+    monkeypatch.setattr(caution, "rendered", lambda *_: after)
     trial = cautious(STUDIO, BRIGHT.settings, before, traits(before))
     assert not trial.noisy
     assert trial.amount == 1

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fxst import styles, tables
-from fxst.caution import Traits
 from fxst.chain import CHAINS, Chain
 from fxst.errors import FxstError, ModelError
 from fxst.models import catalogue, checkpoint
 from fxst.models.card import write_files
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.traits import Traits
 
 EQ_COMP = CHAINS["eq-comp"]
 

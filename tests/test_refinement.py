@@ -11,12 +11,12 @@ import torch
 import fxst
 from fxst import tables
 from fxst.batch.recipe import recipe_of
-from fxst.caution import Excerpt
 from fxst.chain import CHAINS
 from fxst.configs import ApplyConfig
 from fxst.errors import SettingsError
 from fxst.models.studio import Expected, StudioModel, StudioModelConfig
 from fxst.refinement import refined
+from fxst.traits import Excerpt
 
 STUDIO = CHAINS["studio"]
 RATE = 24_000

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fxst import styles
-from fxst.caution import Traits, softness
 from fxst.errors import FxstError, SettingsError
+from fxst.levelling import softness
 from fxst.styles import StyleProfile
+from fxst.traits import Traits
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs/style-profile.schema.json").read_text(encoding="utf-8"))
 NUMBERS = st.floats(-200, 200)
