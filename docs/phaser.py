@@ -2,9 +2,10 @@
 
 import pedalboard
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
 from fxst.effects import declare_plugin
-from fxst.parameters import Parameter
+from fxst.effects.parameters import Parameter
 
 Phaser = declare_plugin(
     "phaser",

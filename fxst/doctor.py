@@ -13,10 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
-from fxst import __version__
+from fxst.checkpoints import catalogue
 from fxst.errors import FxstError
-from fxst.machine import processors
-from fxst.models import catalogue
+from fxst.threads import processors
+from fxst.version import __version__
 
 __all__ = ["Check", "examine", "is_well"]
 
@@ -205,7 +205,7 @@ def _cache() -> Check:
     """Look where numba keeps compiled code; it refuses to compile for later where it can keep it nowhere."""
     purpose = "compiled code"
     try:
-        from fxst import ballistics
+        from fxst.dsp import ballistics
 
         folder = ballistics.cache_folder()
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,33 @@
-"""Work side by side, on threads of Python's that each have torch to themselves."""
+"""Processors and threads: how many there are, and work that is shared out over them."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
-import torch
-
-__all__ = ["side_by_side"]
+__all__ = ["one_thread", "processors", "side_by_side"]
 
 Result = TypeVar("Result")
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: windows are small, and threads that wait for each other cost more than they give."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def side_by_side(work: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) -> list[Result]:
@@ -26,6 +44,8 @@ def side_by_side(work: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) 
     Returns:
         What it returned, in the order of the calls.
     """
+    import torch
+
     given = list(calls)
     count = torch.get_num_threads()
     if min(count, len(given)) <= 1:
@@ -35,6 +55,8 @@ def side_by_side(work: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) 
 
 
 def _unrecorded(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+    import torch
+
     with torch.no_grad():  # which each thread has of its own
         return work(*arguments)
 
@@ -45,5 +67,7 @@ def _threads(count: int) -> ThreadPoolExecutor:
 
 
 def _have_torch_alone() -> None:
+    import torch
+
     torch.get_num_threads()  # once asked, torch does not set a new thread's number again, to that of all, when it works
     torch.set_num_threads(1)

@@ -17,7 +17,7 @@ import soundfile
 import torch
 
 from fxst.batch.run import apply_files
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
 from fxst.configs import ApplyConfig, StyleConfig
 from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, make_renderer
 from fxst.models.encoder import EncoderConfig

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fxst import audio
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
 
 FOLDER = Path(__file__).parent / "examples"
 SAMPLE_RATE = 24_000

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fxst.chain import CHAINS, STUDIO_BANDS
+from fxst.chains.named import CHAINS, STUDIO_BANDS
 from fxst.cli.app import EXIT_CODES
 from fxst.effects import EFFECTS, Effect
 

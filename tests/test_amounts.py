@@ -1,9 +1,9 @@
 import pytest
 
-from fxst.amounts import amount_of_each, parse_amounts, written
-from fxst.chain import CHAINS
+from fxst.chains.amounts import amount_of_each, parse_amounts, written
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.errors import SettingsError
-from fxst.tables import Table
 
 STUDIO = CHAINS["studio"]
 ALL = dict.fromkeys(STUDIO.labels, 1.0)

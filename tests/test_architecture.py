@@ -15,16 +15,15 @@ PACKAGE = Path(fxst.__file__).parent
 
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
-    {"errors", "configs", "amounts", "staging"},
-    {"machine", "parameters", "threads"},
-    {"audio", "flac", "limiter", "loudness", "spectra", "traits", "dsp", "ballistics", "biquads", "follower"},
-    {"effects"},
-    {"chain"},
-    {"models", "tables"},
-    {"gradients", "data", "caution", "levelling", "doctor", "fitting", "listening", "refinement", "plots", "exports"},
-    {"report", "styles"},
-    {"training", "evaluation", "transfer"},
-    {"batch"},
+    {"errors", "configs", "version"},
+    {"threads", "staging"},
+    {"dsp"},
+    {"audio", "effects", "models"},
+    {"chains", "workers"},
+    {"data", "checkpoints", "report", "exports"},
+    {"gradients", "transfer", "doctor"},
+    {"training", "batch"},
+    {"evaluation"},
     {"cli"},
     {"__init__", "__main__"},
 )
@@ -33,9 +32,9 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "auraloss": set(),
     "lightning": {"training"},
     "matchering": {"evaluation.matchering"},
-    "matplotlib": {"plots", "training"},
-    "numba": {"ballistics", "biquads", "follower"},
-    "pedalboard": {"effects", "chain"},
+    "matplotlib": {"report.plot", "training"},
+    "numba": {"dsp"},
+    "pedalboard": {"effects"},
     "pesq": {"evaluation"},
     "pyloudnorm": set(),
     "rich": {"cli"},
@@ -147,7 +146,7 @@ def test_only_the_configurations_know_a_default_sample_rate():
 def test_sample_rates_are_given_by_name():
     for module, path in MODULES.items():
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.FunctionDef) and part_of(module) in {"effects", "chain", "gradients"}:
+            if isinstance(node, ast.FunctionDef) and part_of(module) in {"effects", "chains", "gradients"}:
                 names = [arg.arg for arg in [*node.args.posonlyargs, *node.args.args]]
                 assert "sample_rate" not in names, f"{module}.{node.name}"
 
@@ -178,8 +177,8 @@ def loaded_by(code):
     "code",
     [
         "import fxst",
-        "import fxst, fxst.configs, fxst.errors, fxst.parameters",
-        "import fxst.chain; fxst.chain.CHAINS",
+        "import fxst, fxst.configs, fxst.errors, fxst.effects.parameters",
+        "import fxst.chains.named; fxst.chains.named.CHAINS",
         "import sys; sys.argv = ['fxst', '--help']; from fxst.cli import main; main()",
     ],
 )

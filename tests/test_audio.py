@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst import audio, flac
+from fxst import audio
+from fxst.audio import flac
+from fxst.dsp.loudness import _k_weighting
 from fxst.errors import AudioError
-from fxst.loudness import _k_weighting
 
 SHARED = Path(__file__).parents[1] / "../shared"
 BAD_AUDIO = sorted(path for path in (SHARED / "bad-audio").rglob("*") if path.is_file())

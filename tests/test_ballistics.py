@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.ballistics import LANES, envelope
+from fxst.dsp.ballistics import LANES, envelope
 
 
 def by_its_equation(u, attack, release):
@@ -80,7 +80,7 @@ ON_A_SIMULATED_DEVICE = """
 import threading
 import numpy as np
 from numba import cuda
-from fxst import ballistics as b
+from fxst.dsp.filters import ballistics as b
 
 class Block:
     x = property(lambda self: threading.current_thread().blockIdx.x)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.signal import sosfilt
 
-from fxst.biquads import LANES, cascade
+from fxst.dsp.biquads import LANES, cascade
 
 
 def stable(generator, rows, sections):

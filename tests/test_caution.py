@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from fxst import caution
-from fxst.caution import cautious
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.errors import SettingsError
-from fxst.levelling import Moments, belief, levelled, louder_db
 from fxst.models.ear import Ear
 from fxst.models.matching import sounding
-from fxst.tables import Table
-from fxst.traits import Excerpt, distance_db, mixed, noise_floor_db, traits
+from fxst.transfer import safety
+from fxst.transfer.descriptors import Excerpt, distance_db, mixed, noise_floor_db, traits
+from fxst.transfer.level_matching import Moments, belief, levelled, louder_db
+from fxst.transfer.safety import cautious
 
 RATE = 24_000
 STUDIO = CHAINS["studio"]
@@ -80,7 +80,7 @@ def test_noise_rises_by_no_more_than_the_limit_against_what_sounds_beyond_both_r
     trial = cautious(STUDIO, squashed.settings, Excerpt(x, RATE), clean)
     assert trial.noisy
     assert 0 < trial.amount < 1
-    assert 0 < noise_db(render(x, Table(STUDIO, trial.settings))) - noise_db(x) <= caution.MOST_NOISE_DB
+    assert 0 < noise_db(render(x, Table(STUDIO, trial.settings))) - noise_db(x) <= safety.MOST_NOISE_DB
     assert "more would have raised noise by more than 9 dB against what sounds" in trial.remark
     noisy = Excerpt(render(x, squashed), RATE)  # the reference has the noise itself
     assert cautious(STUDIO, squashed.settings, Excerpt(x, RATE), traits(noisy)).amount == 1
@@ -96,11 +96,11 @@ def test_what_is_louder_is_not_noisier_but_what_is_but_noise_does_not_become_as_
     trial = cautious(STUDIO, loudest.settings, Excerpt(hiss, RATE), reference)
     assert trial.noisy
     raised = noise_floor_db(Excerpt(render(hiss, Table(STUDIO, trial.settings)), RATE))
-    assert raised <= caution.MOST_RISE_DB + max(reference.floor_db, noise_floor_db(Excerpt(hiss, RATE)))
+    assert raised <= safety.MOST_RISE_DB + max(reference.floor_db, noise_floor_db(Excerpt(hiss, RATE)))
 
 
 def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, monkeypatch):
-    monkeypatch.setattr(caution, "DOUBT_DB", 100.0)  # noise is all that is looked at
+    monkeypatch.setattr(safety, "DOUBT_DB", 100.0)  # noise is all that is looked at
     talks = np.repeat(np.random.default_rng(0).random(60) < 0.7, RATE // 10)[None]
     hiss = noise(RATE, 1, 6)
     x, clean = ((talks + share) * hiss for share in (0.003, 0.0003))
@@ -115,7 +115,7 @@ def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, 
     level = {"compressor": {"makeup_db": table.to_dict()["compressor"]["makeup_db"]}}
     assert table == lifting.at_amount({"upward_compressor": trial.lifted}).with_values(level)
     assert traits(Excerpt(render(x, table), RATE)).level_db == pytest.approx(reference.level_db, abs=0.3)
-    assert noise_db(render(x, table)) - noise_db(x) <= caution.MOST_NOISE_DB
+    assert noise_db(render(x, table)) - noise_db(x) <= safety.MOST_NOISE_DB
     assert "of its upward compressor: more would have raised noise by" in trial.remark
     assert not cautious(STUDIO, dull.settings, Excerpt(x, RATE), reference).remark
 
@@ -234,7 +234,7 @@ def test_pauses_that_become_softer_are_no_noise_though_a_word_reaches_into_one(m
     after = np.where(longer, 0.1, 1e-3) * noise(RATE, 1, 5)[:, : len(loud)]
     before, after = (Excerpt(y.astype(np.float32), RATE) for y in (x, after))
     assert noise_floor_db(after) - noise_floor_db(before) > 6
-    monkeypatch.setattr(caution, "rendered", lambda *_: after)
+    monkeypatch.setattr(safety, "rendered", lambda *_: after)
     trial = cautious(STUDIO, BRIGHT.settings, before, traits(before))
     assert not trial.noisy
     assert trial.amount == 1
@@ -284,8 +284,8 @@ def test_a_channel_without_sound_changes_nothing(halves):
 
 
 def test_colour_level_and_noise_are_compared_by_sound_and_not_by_pauses(speech):
-    from fxst.listening import Listener
     from fxst.models.studio import StudioModel, StudioModelConfig
+    from fxst.transfer.analysis import Listener
 
     config = StudioModelConfig.for_chain(STUDIO, 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
     model = StudioModel(config).eval()

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
 from fxst.effects import EFFECTS, Compressor, Distortion, ParametricEQ, Reverb
 from fxst.errors import FxstError, SettingsError
 

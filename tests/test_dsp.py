@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import bilinear, freqz, lfilter, sosfilt
 
-from fxst import dsp
+from fxst.dsp import filters
 
 
 def sections(generator, count, *, slow=0.05, fast=0.5):
@@ -26,12 +26,12 @@ def second_order_sections(numerator, denominator):
 def test_decibels_are_those_of_the_definition():
     gain = torch.tensor([0.001, 0.5, 1.0, 10.0], dtype=torch.float64)
     db = torch.tensor([-60.0, -6.020599913279624, 0.0, 20.0], dtype=torch.float64)  # 20 log10, and not 20 ln
-    torch.testing.assert_close(dsp.to_gain(db), gain)
+    torch.testing.assert_close(filters.to_gain(db), gain)
 
 
 def test_transform_sizes_are_large_enough_even_fast_and_near():
     for n in [*range(1, 300), 12_720, 65_536, 2**20 + 1]:
-        size = dsp.fast_fft_size(n)
+        size = filters.fast_fft_size(n)
         assert size >= n
         assert size % 2 == 0
         assert size <= max(2, 1.25 * n) + 1
@@ -39,7 +39,7 @@ def test_transform_sizes_are_large_enough_even_fast_and_near():
         assert odd in (1, 3, 5, 9, 15)
 
 
-FORMS = [dsp.filter_sections, dsp.filter_sections_sampled]  # on a processor the first is the recursion
+FORMS = [filters.filter_sections, filters.filter_sections_sampled]  # on a processor the first is the recursion
 
 
 @pytest.mark.parametrize(("form", "error"), list(zip(FORMS, (1e-12, 1e-5), strict=True)))
@@ -87,7 +87,7 @@ def test_a_section_that_does_not_ring_still_has_its_two_zeros(time, form):
 )
 def test_a_section_has_rung_down_when_it_says(denominator, left):
     b, a = bilinear([1.0], denominator[::-1], fs=0.5)
-    count = dsp.decay_samples(torch.tensor(denominator).view(1, 1, 3))
+    count = filters.decay_samples(torch.tensor(denominator).view(1, 1, 3))
     impulse = np.zeros(4 * count)
     impulse[0] = 1
     h = abs(lfilter(b, a, impulse))
@@ -98,16 +98,16 @@ def test_a_section_has_rung_down_when_it_says(denominator, left):
 def test_sections_that_ring_alike_ring_longer_together():
     one = torch.tensor([1e-4, 1.4e-2, 1.0]).view(1, 1, 3)
     far = torch.tensor([1e-1, 4e-1, 1.0]).view(1, 1, 3)
-    alone = dsp.decay_samples(one)
-    assert dsp.decay_samples(torch.cat([one, far], 1)) == pytest.approx(alone, rel=0.02)
-    assert 1.5 * alone < dsp.decay_samples(one.repeat(1, 6, 1)) < 2.5 * alone
+    alone = filters.decay_samples(one)
+    assert filters.decay_samples(torch.cat([one, far], 1)) == pytest.approx(alone, rel=0.02)
+    assert 1.5 * alone < filters.decay_samples(one.repeat(1, 6, 1)) < 2.5 * alone
 
 
 def test_a_response_of_one_pole_is_its_recursion():
     # Nearly a minute of ringing at 8 kHz, through a transform of half a second.
     pole, time = 0.99998, 2000
     x = torch.randn(2, 1, time, dtype=torch.float64, generator=torch.manual_seed(2))
-    y = dsp.filter_by_response(x, lambda z_inverse: (1 / (1 - pole * z_inverse))[None, None, None])
+    y = filters.filter_by_response(x, lambda z_inverse: (1 / (1 - pole * z_inverse))[None, None, None])
     np.testing.assert_allclose(y.numpy(), lfilter([1], [1, -pole], x.numpy(), axis=-1), atol=1e-7)
 
 
@@ -117,7 +117,7 @@ def test_a_response_is_a_matrix_over_channels():
         return torch.stack([torch.stack([none, delay]), torch.stack([2 * torch.ones_like(delay), none])])[None]
 
     x = torch.randn(1, 2, 100, generator=torch.manual_seed(3))
-    y = dsp.filter_by_response(x, cross_over)
+    y = filters.filter_by_response(x, cross_over)
     torch.testing.assert_close(y[0, 0, 3:], x[0, 1, :-3])
     torch.testing.assert_close(y[0, 1], 2 * x[0, 0])
     assert y[0, 0, :3].abs().max() < 1e-6
@@ -134,7 +134,7 @@ def test_the_sections_convention_is_the_bilinear_transform():
     impulse = torch.zeros(1, 1, 4096, dtype=torch.float64)
     impulse[..., 0] = 1
     n, d = (torch.tensor(c, dtype=torch.float64).view(1, 1, 3) for c in (numerator, denominator))
-    y = dsp.filter_sections(impulse, n, d)[0, 0].numpy()
+    y = filters.filter_sections(impulse, n, d)[0, 0].numpy()
     response = [np.sum(y * np.exp(-1j * frequency * np.arange(4096))) for frequency in w]
     np.testing.assert_allclose(response, h, rtol=1e-6)
     assert math.isclose(abs(h[0]), abs(response[0]), rel_tol=1e-6)

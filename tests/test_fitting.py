@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.chain import CHAINS
-from fxst.fitting import fitted
+from fxst.chains.named import CHAINS
 from fxst.models.ear import octave_centres
+from fxst.transfer.eq_fitting import fitted
 
 EQ = CHAINS["studio"].effects[1]
 

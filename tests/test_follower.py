@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from fxst import follower
-from fxst.ballistics import envelope
+from fxst.dsp import follower
+from fxst.dsp.ballistics import envelope
 
 ATTACK, RELEASE = 0.9, 0.999
 

@@ -3,8 +3,8 @@ import pytest
 import soxr
 from scipy.signal import firwin, resample_poly
 
-from fxst.limiter import CHUNK_FRAMES, Limiter
-from fxst.loudness import true_peak
+from fxst.dsp.limiter import CHUNK_FRAMES, Limiter
+from fxst.dsp.loudness import true_peak
 
 RATE = 44_100
 CEILING_DB = -1.0

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from fxst import audio
-from fxst.chain import CHAINS
-from fxst.listening import RANGE_DB, TURNS_AFTER, Listener, from_tenths, in_tenths, one_thread
+from fxst.chains.named import CHAINS
 from fxst.models.encoder import EncoderConfig
 from fxst.models.matching import MOST_FRAMES
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.transfer.analysis import RANGE_DB, TURNS_AFTER, Listener, from_tenths, in_tenths, one_thread
 
 RATE = 24_000
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst.loudness import LoudnessMeter, TruePeakMeter, loudness_range, true_peak
+from fxst.dsp.loudness import LoudnessMeter, TruePeakMeter, loudness_range, true_peak
 
 RATES = [8_000, 24_000, 44_100, 48_000, 96_000, 192_000]
 

@@ -10,14 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fxst import styles, tables
-from fxst.chain import CHAINS, Chain
+from fxst.chains import table_files
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import catalogue, checkpoint
+from fxst.checkpoints.card import write_files
 from fxst.errors import FxstError, ModelError
-from fxst.models import catalogue, checkpoint
-from fxst.models.card import write_files
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
-from fxst.traits import Traits
+from fxst.transfer import profiles
+from fxst.transfer.descriptors import Traits
 
 EQ_COMP = CHAINS["eq-comp"]
 
@@ -66,15 +68,15 @@ def or_a_sentence(read, path):
 
 def check_table(path):
     """A table that is accepted can be rendered, and writes what reads back as itself."""
-    table = or_a_sentence(tables.read, path)
+    table = or_a_sentence(table_files.read, path)
     if isinstance(table, FxstError):
         assert path.name in str(table)
         return
     y = table.chain.exact(table, sample_rate=44_100, channels=2)(np.zeros((2, 64), np.float32))
     assert np.isfinite(y).all()
     again = path.with_name("again.json")
-    tables.write(table, again)
-    assert tables.read(again) == table
+    table_files.write(table, again)
+    assert table_files.read(again) == table
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def as_json(folder):
     path = folder / "whole.json"
-    tables.write(tables.Table(EQ_COMP, EQ_COMP.defaults(), {"model": "eq"}, {"compressor": 0.5}), path)
+    table_files.write(table_files.Table(EQ_COMP, EQ_COMP.defaults(), {"model": "eq"}, {"compressor": 0.5}), path)
     return json.loads(path.read_text())
 
 
@@ -105,7 +107,7 @@ def test_any_change_of_a_table_in_json(folder, as_json, data):
 @given(data=st.data())
 def test_any_change_of_a_table_in_cells(folder, data):
     path = folder / "changed.csv"
-    tables.write(tables.Table(EQ_COMP, EQ_COMP.defaults()), path)
+    table_files.write(table_files.Table(EQ_COMP, EQ_COMP.defaults()), path)
     rows = [line.split(",") for line in path.read_text().splitlines()]
     cells = st.sampled_from(sorted({cell for row in rows for cell in row})) | st.text(max_size=6)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -127,7 +129,7 @@ def test_any_change_of_a_chains_specification(data):
     assert len(chain.defaults()) == sum(len(effect.parameters) for effect in chain.effects)
 
 
-PROFILE = styles.StyleProfile(
+PROFILE = profiles.StyleProfile(
     "eq",
     "0" * 64,
     (0.5, -1.0, 2.0),
@@ -140,14 +142,14 @@ PROFILE = styles.StyleProfile(
 
 def check_profile(path):
     """A profile that is accepted can be mixed, and writes what reads back as itself."""
-    profile = or_a_sentence(styles.read, path)
+    profile = or_a_sentence(profiles.read, path)
     if isinstance(profile, FxstError):
         assert path.name in str(profile)
         return
     again = path.with_name("again.json")
-    styles.write(profile, again)
-    assert styles.read(again) == profile
-    half = styles.mean([profile, profile], [1.0, 1.0])
+    profiles.write(profile, again)
+    assert profiles.read(again) == profile
+    half = profiles.mean([profile, profile], [1.0, 1.0])
     assert half.statistics == pytest.approx(profile.statistics)
     assert set(half.frames) == set(profile.frames)
 
@@ -161,7 +163,7 @@ def test_any_bytes_as_a_style_profile(folder, content):
 @given(data=st.data())
 def test_any_change_of_a_style_profile(folder, data):
     path = folder / "style.json"
-    path.write_text(json.dumps(data.draw(changed(json.loads(styles.to_json(PROFILE))))))
+    path.write_text(json.dumps(data.draw(changed(json.loads(profiles.to_json(PROFILE))))))
     check_profile(path)
 
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError
-from fxst.parameters import Parameter
 
 NUMBERS = st.floats(-1e6, 1e6).map(lambda n: round(n, 6))
 POSITIVE = st.floats(1e-3, 1e6)

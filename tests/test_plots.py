@@ -3,11 +3,12 @@ import pytest
 import soundfile
 import torch
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.effects import Reverb
 from fxst.errors import OutputError
-from fxst.plots import equaliser_response, long_term_spectrum, plot_transfer
-from fxst.tables import Table
+from fxst.report.plot import equaliser_response, long_term_spectrum, plot_transfer
 
 
 def test_a_full_scale_sine_is_at_0_db_in_its_third_octave_and_nowhere_else(tmp_path):

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fxst import audio, tables
+from fxst import audio
+from fxst.chains import table_files
+from fxst.dsp.loudness import loudness, true_peak
 from fxst.exports import easyeffects, ffmpeg, pedalboard, sox
-from fxst.loudness import loudness, true_peak
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
@@ -78,12 +79,12 @@ def test_the_podcast_comes_out_at_its_loudness_and_no_episode_twice(recipes):
 
 @pytest.mark.slow
 def test_the_house_style_lies_between_the_two(recipes):
-    assert tables.read(Path("house/trailer.params.json")).provenance["style"] == "radio.json:0.7, choir.json:0.3"
+    assert table_files.read(Path("house/trailer.params.json")).provenance["style"] == "radio.json:0.7, choir.json:0.3"
 
 
 @pytest.mark.slow
 def test_the_edited_table_is_what_is_heard(recipes):
-    made, edited = tables.read(Path("out.params.json")), tables.read(Path("edited.json"))
+    made, edited = table_files.read(Path("out.params.json")), table_files.read(Path("edited.json"))
     assert edited.settings != made.settings
     assert edited.to_dict()["compressor"]["makeup_db"] == -6
     assert not np.array_equal(audio.read(Path("edited.wav"))[0], audio.read(Path("out.wav"))[0])

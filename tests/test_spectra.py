@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.spectra import LongTermSpectrum, power_spectra, third_octaves
+from fxst.dsp.spectra import LongTermSpectrum, power_spectra, third_octaves
 
 RATES = [8_000, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000]
 

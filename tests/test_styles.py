@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxst import styles
 from fxst.errors import FxstError, SettingsError
-from fxst.levelling import softness
-from fxst.styles import StyleProfile
-from fxst.traits import Traits
+from fxst.transfer import profiles
+from fxst.transfer.descriptors import Traits
+from fxst.transfer.level_matching import softness
+from fxst.transfer.profiles import StyleProfile
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs/style-profile.schema.json").read_text(encoding="utf-8"))
 NUMBERS = st.floats(-200, 200)
@@ -51,16 +51,16 @@ def profile():
 
 @given(PROFILES)
 def test_a_profile_reads_back_as_it_was_and_keeps_to_its_schema(profile):
-    text = styles.to_json(profile)
-    assert styles.from_json(text) == profile
+    text = profiles.to_json(profile)
+    assert profiles.from_json(text) == profile
     jsonschema.validate(json.loads(text), SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(text) | {"more": 1}, SCHEMA)
 
 
 def test_a_profile_on_disk_is_small_text(tmp_path, profile):
-    styles.write(profile, tmp_path / "house.json")
-    assert styles.read(tmp_path / "house.json") == profile
+    profiles.write(profile, tmp_path / "house.json")
+    assert profiles.read(tmp_path / "house.json") == profile
     assert (tmp_path / "house.json").stat().st_size < 200_000
     assert [path.name for path in tmp_path.iterdir()] == ["house.json"]
 
@@ -72,14 +72,14 @@ def test_a_mean_lies_between(profile):
         loudness_lufs=-10.5,
         recordings=("hall.wav",),
     )
-    assert styles.mean([profile], [0.3]) == profile
-    assert styles.mean([profile, other], [1.0, 0.0]) == profile
-    middle = styles.mean([profile, other], [3.0, 1.0])
+    assert profiles.mean([profile], [0.3]) == profile
+    assert profiles.mean([profile, other], [1.0, 0.0]) == profile
+    middle = profiles.mean([profile, other], [3.0, 1.0])
     np.testing.assert_allclose(middle.statistics, np.array(profile.statistics) / 2, rtol=1e-6)
     assert middle.loudness_lufs == -16.5
     assert middle.recordings == ("radio.wav", "hall.wav")
-    assert styles.mean([profile, replace(other, loudness_lufs=None)], [1, 1]).loudness_lufs is None
-    three = styles.mean([profile, other, profile], [1, 2, 1])
+    assert profiles.mean([profile, replace(other, loudness_lufs=None)], [1, 1]).loudness_lufs is None
+    three = profiles.mean([profile, other, profile], [1, 2, 1])
     np.testing.assert_allclose(three.statistics, np.zeros(2000), atol=1e-7)
 
 
@@ -93,35 +93,35 @@ def test_a_mean_lies_between(profile):
 def test_a_mean_has_frames_of_each_by_its_weight_and_evenly_spread(profile, sizes, weights, taken):
     rng = np.random.default_rng(1)
     first, other = (replace(profile, frames=frames_of(rng, size)) for size in sizes)
-    frames = styles.mean([first, other], weights).frames
+    frames = profiles.mean([first, other], weights).frames
     assert len(frames) == sum(taken)
     for mine, count in ((first.frames, taken[0]), (other.frames, taken[1])):
         times = [frames.count(frame) for frame in mine]
         assert sum(times) == pytest.approx(count, abs=1)
         assert max(times, default=0) - min(times, default=0) <= 1
-    assert styles.mean([first, other], [2 * weight for weight in weights]).frames == frames
+    assert profiles.mean([first, other], [2 * weight for weight in weights]).frames == frames
 
 
 def test_a_profile_and_itself_are_itself(profile):
     frames = tuple(sorted(frames_of(np.random.default_rng(1), 200), key=softness))
     profile = replace(profile, frames=frames)
     for several in (2, 3, 7):
-        assert styles.mean([profile] * several, [1] * several).frames == frames
-    assert styles.mean([profile] * 7, [1, 2, 3, 4, 5, 6, 7]).frames == frames
-    assert styles.mean([profile], [0.1]).frames == frames
+        assert profiles.mean([profile] * several, [1] * several).frames == frames
+    assert profiles.mean([profile] * 7, [1, 2, 3, 4, 5, 6, 7]).frames == frames
+    assert profiles.mean([profile], [0.1]).frames == frames
 
 
 def test_profiles_of_different_models_do_not_mix(profile):
     with pytest.raises(SettingsError, match="saved by another version of the model 'studio'"):
-        styles.mean([profile, replace(profile, model_sha256="0")], [1, 1])
+        profiles.mean([profile, replace(profile, model_sha256="0")], [1, 1])
     with pytest.raises(SettingsError, match="saved by the model 'eq', and this is 'studio'"):
-        styles.mean([profile, replace(profile, model="eq", model_sha256="0")], [1, 1])
+        profiles.mean([profile, replace(profile, model="eq", model_sha256="0")], [1, 1])
 
 
 def test_a_mean_is_one_of_any_weights(profile):
     other = replace(profile, statistics=tuple(-number for number in profile.statistics), loudness_lufs=-10.5)
     for weight in (1e-300, 1e308):
-        middle = styles.mean([profile, other], [weight, weight])
+        middle = profiles.mean([profile, other], [weight, weight])
         np.testing.assert_allclose(middle.statistics, np.zeros(2000), atol=1e-7)
         assert middle.loudness_lufs == -14.5
         assert middle.traits == profile.traits
@@ -129,15 +129,15 @@ def test_a_mean_is_one_of_any_weights(profile):
 
 def test_profiles_of_different_lengths_do_not_mix(profile):
     with pytest.raises(SettingsError, match=r"holds 1,999 statistics, and its model 'studio' hears 2,000: it is dam"):
-        styles.mean([profile, replace(profile, statistics=profile.statistics[1:])], [1, 1])
+        profiles.mean([profile, replace(profile, statistics=profile.statistics[1:])], [1, 1])
     narrow = replace(profile, frames=tuple(frame[1:] for frame in profile.frames))
     with pytest.raises(SettingsError, match="holds frames of 95 bands, and its model 'studio' hears 96: it is damaged"):
-        styles.mean([profile, narrow], [1, 1])
+        profiles.mean([profile, narrow], [1, 1])
 
 
 def test_writing_needs_a_profiles_ending(tmp_path, profile):
     with pytest.raises(SettingsError, match=r"use \.json"):
-        styles.write(profile, tmp_path / "house.txt")
+        profiles.write(profile, tmp_path / "house.txt")
 
 
 def put(key, value):
@@ -184,23 +184,23 @@ DAMAGE = {
 
 @pytest.mark.parametrize(("change", "message"), DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_profile_is_refused_in_a_sentence(tmp_path, profile, change, message):
-    document = json.loads(styles.to_json(profile))
+    document = json.loads(profiles.to_json(profile))
     change(document)
     path = tmp_path / "house.json"
     path.write_text(json.dumps(document))
     with pytest.raises(SettingsError, match=message) as caught:
-        styles.read(path)
+        profiles.read(path)
     assert str(caught.value).startswith(repr(str(path)))
     assert "\n" not in str(caught.value)
 
 
 @given(st.data())
 def test_only_a_sentence_comes_out_of_any_edit(data):
-    text = styles.to_json(data.draw(PROFILES))
+    text = profiles.to_json(data.draw(PROFILES))
     start = data.draw(st.integers(0, len(text)))
     edited = text[:start] + data.draw(st.text(max_size=5)) + text[start + data.draw(st.integers(0, 20)) :]
     try:
-        styles.from_json(edited)
+        profiles.from_json(edited)
     except FxstError as error:
         assert str(error)  # noqa: PT017
 
@@ -215,4 +215,4 @@ def test_what_is_no_profile_at_all_is_refused(tmp_path):
         ("large", "is larger than any style profile"),
     ):
         with pytest.raises(SettingsError, match=message):
-            styles.read(tmp_path / name)
+            profiles.read(tmp_path / name)

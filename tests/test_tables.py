@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxst import tables
-from fxst.chain import CHAINS, Chain
+from fxst.chains import table_files
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.effects import Compressor, Distortion, ParametricEQ
+from fxst.effects.parameters import Setting
 from fxst.errors import FxstError, OutputError, SettingsError
-from fxst.parameters import Setting
-from fxst.tables import Table
 
 OWN = Chain(
     "my own",
@@ -57,42 +58,42 @@ def edited_json(path, change):
     return path
 
 
-@pytest.fixture(params=tables.SUFFIXES)
+@pytest.fixture(params=table_files.SUFFIXES)
 def saved(request, tmp_path):
     path = tmp_path / f"table{request.param}"
-    tables.write(table_of(CHAINS["eq-comp"]), path)
+    table_files.write(table_of(CHAINS["eq-comp"]), path)
     return path
 
 
 @pytest.fixture
 def saved_json(tmp_path):
     path = tmp_path / "table.json"
-    tables.write(table_of(CHAINS["eq-comp"]), path)
+    table_files.write(table_of(CHAINS["eq-comp"]), path)
     return path
 
 
 @pytest.fixture
 def saved_csv(tmp_path):
     path = tmp_path / "table.csv"
-    tables.write(table_of(CHAINS["eq-comp"]), path)
+    table_files.write(table_of(CHAINS["eq-comp"]), path)
     return path
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
 @pytest.mark.parametrize("name", ALL_CHAINS)
 @given(places=st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_a_table_reads_back_as_it_was(tmp_path_factory, name, suffix, places):
     path = tmp_path_factory.getbasetemp() / f"round{suffix}"
     table = table_of(ALL_CHAINS[name], places)
-    tables.write(table, path)
-    back = tables.read(path)
+    table_files.write(table, path)
+    back = table_files.read(path)
     assert back == table
     assert back.chain == table.chain
     assert [row.value for row in back] == [row.value for row in table]
 
 
 def test_json_keeps_where_it_comes_from_and_has_a_line_for_each_row(saved_json):
-    assert tables.read(saved_json).provenance == {"model": "eq-comp", "input": "a.wav"}
+    assert table_files.read(saved_json).provenance == {"model": "eq-comp", "input": "a.wav"}
     lines = saved_json.read_text(encoding="utf-8").splitlines()
     assert sum('"compressor", "parameter": "ratio"' in line for line in lines) == 1
     document = json.loads("\n".join(lines))
@@ -115,7 +116,7 @@ def test_a_table_is_its_rows_and_reads_aloud():
     lines = str(table).splitlines()
     assert len(lines) == len(table)
     ratio = next(line for line in lines if " ratio " in line).split()
-    assert ratio == ["compressor", "ratio", tables.short(table.to_dict()["compressor"]["ratio"]), ":1"]
+    assert ratio == ["compressor", "ratio", table_files.short(table.to_dict()["compressor"]["ratio"]), ":1"]
 
 
 def test_values_are_changed_by_name():
@@ -130,9 +131,9 @@ def test_values_are_changed_by_name():
 
 
 def test_a_value_beyond_the_chains_range_is_fine_where_the_effect_can_do_it(saved):
-    before = repr(tables.read(saved)[0].value)
+    before = repr(table_files.read(saved)[0].value)
     rewritten(saved, lambda text: text.replace(before, "23.5", 1))
-    assert tables.read(saved)[0].value == 23.5
+    assert table_files.read(saved)[0].value == 23.5
 
 
 def as_european_excel(text):
@@ -157,9 +158,9 @@ def as_european_excel(text):
     ids=["BOM", "CRLF", "semicolons", "tabs", "sep", "decimal commas", "empty rows", "a column more", "sorted", "case"],
 )
 def test_what_spreadsheets_do_to_a_csv_is_understood(saved_csv, change):
-    table = tables.read(saved_csv)
+    table = table_files.read(saved_csv)
     saved_csv.write_text(change(saved_csv.read_text(encoding="utf-8")), encoding="utf-8", newline="")
-    assert tables.read(saved_csv) == table
+    assert table_files.read(saved_csv) == table
 
 
 CSV_DAMAGE = {
@@ -198,7 +199,7 @@ def without(text, word):
 def test_a_csv_edited_wrongly_is_refused_by_name_and_row(saved_csv, change, message):
     rewritten(saved_csv, change)
     with pytest.raises(SettingsError, match=message) as caught:
-        tables.read(saved_csv)
+        table_files.read(saved_csv)
     assert str(caught.value).startswith(repr(str(saved_csv)))
     assert "\n" not in str(caught.value)
 
@@ -239,16 +240,16 @@ JSON_DAMAGE = {
 def test_json_edited_wrongly_is_refused_by_name_and_row(saved_json, change, message):
     edited_json(saved_json, change)
     with pytest.raises(SettingsError, match=message) as caught:
-        tables.read(saved_json)
+        table_files.read(saved_json)
     assert str(caught.value).startswith(repr(str(saved_json)))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 
 
 def test_units_and_ranges_may_be_left_out_of_json(saved_json):
-    table = tables.read(saved_json)
+    table = table_files.read(saved_json)
     edited_json(saved_json, lambda d: [row.pop(k) for row in d["settings"] for k in ("unit", "minimum", "maximum")])
-    assert tables.read(saved_json) == table
+    assert table_files.read(saved_json) == table
 
 
 @pytest.mark.parametrize(
@@ -268,25 +269,25 @@ def test_what_is_no_table_is_refused(tmp_path, content, message):
     path = tmp_path / "x.json"
     path.write_bytes(content)
     with pytest.raises(SettingsError, match=message):
-        tables.read(path)
+        table_files.read(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="does not exist"):
-        tables.read(tmp_path / "none.json")
+        table_files.read(tmp_path / "none.json")
     with pytest.raises(SettingsError, match="is a folder"):
-        tables.read(tmp_path)
+        table_files.read(tmp_path)
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(SettingsError, match="a pipe"):
-        tables.read(tmp_path / "pipe.json")
+        table_files.read(tmp_path / "pipe.json")
 
 
 @given(st.data())
 def test_only_a_settings_error_comes_out_of_any_edit(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "edited.txt"
-    suffix = data.draw(st.sampled_from(tables.SUFFIXES))
+    suffix = data.draw(st.sampled_from(table_files.SUFFIXES))
     original = path.with_suffix(suffix)
-    tables.write(table_of(CHAINS["fx"]), original)
+    table_files.write(table_of(CHAINS["fx"]), original)
     content = bytearray(original.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content)))
@@ -295,7 +296,7 @@ def test_only_a_settings_error_comes_out_of_any_edit(tmp_path_factory, data):
         content[at:end] = data.draw(words | st.binary(max_size=4))
     path.write_bytes(content)
     try:
-        table = tables.read(path)
+        table = table_files.read(path)
     except FxstError as error:
         assert len(str(error)) < 1000  # noqa: PT017  (either outcome is right)
     else:
@@ -313,10 +314,10 @@ def test_only_a_settings_error_comes_out_of_any_edit(tmp_path_factory, data):
 def test_many_effects_are_refused_in_a_moment_and_in_few_words(tmp_path, rows):
     text, count = rows
     path = tmp_path / "many.csv"
-    path.write_text(",".join(tables._COLUMNS) + "\n" + "".join(text.format(n=n) for n in range(count)))
+    path.write_text(",".join(table_files._COLUMNS) + "\n" + "".join(text.format(n=n) for n in range(count)))
     begun = time.monotonic()
     with pytest.raises(SettingsError) as caught:
-        tables.read(path)
+        table_files.read(path)
     assert time.monotonic() - begun < 10
     assert len(str(caught.value)) < 1000
 
@@ -324,20 +325,20 @@ def test_many_effects_are_refused_in_a_moment_and_in_few_words(tmp_path, rows):
 def test_writing_needs_a_tables_ending_and_a_place(tmp_path):
     table = table_of(CHAINS["eq"])
     with pytest.raises(SettingsError, match=r"use \.json or \.csv"):
-        tables.write(table, tmp_path / "table.txt")
+        table_files.write(table, tmp_path / "table.txt")
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
-        tables.write(table, tmp_path / "folder.json")
+        table_files.write(table, tmp_path / "folder.json")
     with pytest.raises(OutputError, match="cannot be written"):
-        tables.write(table, tmp_path / "nowhere" / "table.json")
+        table_files.write(table, tmp_path / "nowhere" / "table.json")
     assert [path.name for path in tmp_path.iterdir()] == ["folder.json"]
 
 
 def test_a_staged_table_comes_when_the_block_ends_well(tmp_path):
     table, path = table_of(CHAINS["eq"]), tmp_path / "table.csv"
-    with tables.staged(table, path):
+    with table_files.staged(table, path):
         assert not path.exists()
-    assert tables.read(path) == table
+    assert table_files.read(path) == table
 
 
 def test_a_staged_table_does_not_come_when_the_block_fails(tmp_path):
@@ -345,7 +346,7 @@ def test_a_staged_table_does_not_come_when_the_block_fails(tmp_path):
     path.write_text("an older table")
 
     def fail():
-        with tables.staged(table_of(CHAINS["eq"]), path):
+        with table_files.staged(table_of(CHAINS["eq"]), path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -361,12 +362,12 @@ def test_a_table_that_does_not_fit_its_chain_cannot_be_made():
         Table(CHAINS["eq"], CHAINS["eq-comp"].defaults())
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
 @pytest.mark.parametrize("linked", [True, False])
 def test_a_table_tells_whether_channels_are_linked(tmp_path, suffix, linked):
     table = table_of(OWN).linked(linked)
-    tables.write(table, tmp_path / f"t{suffix}")
-    back = tables.read(tmp_path / f"t{suffix}")
+    table_files.write(table, tmp_path / f"t{suffix}")
+    back = table_files.read(tmp_path / f"t{suffix}")
     assert back == table
     assert {effect.linked for effect in back.chain.effects if isinstance(effect, Compressor)} == {linked}
     assert table.linked(not linked) != table
@@ -375,8 +376,8 @@ def test_a_table_tells_whether_channels_are_linked(tmp_path, suffix, linked):
 def test_one_compressor_may_be_linked_and_another_not(saved_csv):
     chain = Chain("two", (Compressor(), Compressor(linked=False)))
     table = Table(chain, chain.defaults())
-    tables.write(table, saved_csv)
-    assert tables.read(saved_csv) == table
+    table_files.write(table, saved_csv)
+    assert table_files.read(saved_csv) == table
     rewritten(saved_csv, lambda text: text.replace(",no\n", ",perhaps\n", 1))
     with pytest.raises(SettingsError, match=r"row 7: linked is 'perhaps', and must be yes, no, or empty"):
-        tables.read(saved_csv)
+        table_files.read(saved_csv)

@@ -12,20 +12,22 @@ import soundfile
 import torch
 
 import fxst
-from fxst import audio, fitting, styles, tables, transfer
+from fxst import audio
 from fxst.batch.run import apply_files
-from fxst.caution import Trial
-from fxst.chain import CHAINS, Chain
+from fxst.chains import table_files
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
+from fxst.checkpoints import checkpoint
 from fxst.configs import ApplyConfig
 from fxst.effects import EFFECTS, declare_plugin
+from fxst.effects.parameters import Parameter
 from fxst.errors import AudioError, ModelError, SettingsError
-from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import Decision, StyleModel, StyleModelConfig
-from fxst.parameters import Parameter
-from fxst.tables import Table
-from fxst.transfer import load, render
+from fxst.transfer import eq_fitting, load, profiles, render, style_transfer
+from fxst.transfer.safety import Trial
 
 
 def make_model(folder, chain):
@@ -94,10 +96,10 @@ def only(results):
 def test_blocks_and_whole_render_equal_sample_for_sample(monkeypatch, noise, name, channels):
     table = strong(CHAINS[name])
     x = noise(48_000, channels, (2**17 + 1000) / 48_000)
-    monkeypatch.setattr(transfer, "BLOCK_FRAMES", x.shape[1])
+    monkeypatch.setattr(style_transfer, "BLOCK_FRAMES", x.shape[1])
     whole = render(x, table, sample_rate=48_000)
     for block_frames, frames in ((1, 3000), (7, 20_000), (4096, x.shape[1]), (2**17, x.shape[1])):
-        monkeypatch.setattr(transfer, "BLOCK_FRAMES", block_frames)
+        monkeypatch.setattr(style_transfer, "BLOCK_FRAMES", block_frames)
         assert np.array_equal(render(x[:, :frames], table, sample_rate=48_000), whole[:, :frames]), block_frames
 
 
@@ -153,7 +155,7 @@ def test_less_of_a_style_may_be_applied_and_channels_be_left_apart(style, speech
 def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
     x, reference = speech(44_100, 2, 2), noise(48_000, 1, 1)
     profile = style.profile(style.hear([reference], sample_rate=48_000))
-    profile = styles.from_json(styles.to_json(profile))
+    profile = profiles.from_json(profiles.to_json(profile))
     by_recording = style.apply(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
     by_profile = style.apply(x, profile, sample_rate=44_100)
     assert by_profile.settings == by_recording.settings
@@ -170,7 +172,7 @@ def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
 def test_a_profile_holds_the_moments_that_a_studio_model_pairs(studio, speech, noise, refine):
     x, reference = speech(44_100, 2, 2), noise(48_000, 1, 2)
     heard = studio.hear([reference], sample_rate=48_000)
-    profile = styles.from_json(styles.to_json(studio.profile(heard)))
+    profile = profiles.from_json(profiles.to_json(studio.profile(heard)))
     assert len(profile.frames) == len(heard.frames) > 0
     by_recording = studio.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000, refine=refine)
     assert studio.predict(x, profile, sample_rate=44_100, refine=refine) == by_recording
@@ -202,14 +204,14 @@ def test_choosing_and_refining_pair_with_the_references_own_moments(monkeypatch,
 
 @pytest.mark.parametrize("refine", [0, 1])
 def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, studio, speech, noise, refine):
-    given, levelled = [], transfer.levelled
+    given, levelled = [], style_transfer.levelled
 
     def watched(*arguments, share):
         given.append(arguments[4])
-        assert share == transfer.LEVEL_SHARE
+        assert share == style_transfer.LEVEL_SHARE
         return levelled(*arguments, share=share)
 
-    monkeypatch.setattr(transfer, "levelled", watched)
+    monkeypatch.setattr(style_transfer, "levelled", watched)
     heard, reference = (studio.hear([x], sample_rate=48_000) for x in (speech(48_000, 2, 3), noise(48_000, 1, 2)))
     studio.choose(heard, reference, refine=refine)
     assert len(given) == 1 + refine
@@ -223,7 +225,9 @@ def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, 
 def test_a_recording_of_pauses_but_for_a_moment_is_said_to_be_hard_to_judge(studio, speech):
     x, rate = speech(44_100, 1, 3), 44_100
     pauses = x * np.where(np.arange(x.shape[1]) // 3000 == np.abs(x[0]).argmax() // 3000, 1, 0.003).astype(np.float32)
-    of_all, of_a_moment = (transfer.remarks_on(studio.hear([y], sample_rate=rate), "reference") for y in (x, pauses))
+    of_all, of_a_moment = (
+        style_transfer.remarks_on(studio.hear([y], sample_rate=rate), "reference") for y in (x, pauses)
+    )
     assert of_all == ()
     assert of_a_moment == ("the reference has hardly a moment of sound in it, too little to judge it well",)
 
@@ -243,13 +247,13 @@ def test_a_profile_that_no_recording_could_have_is_refused_in_a_sentence(studio,
 
 
 def test_an_equaliser_is_fitted_to_nothing_where_the_reference_has_nothing(monkeypatch, studio, speech):
-    given, fit = [], fitting.fitted
+    given, fit = [], eq_fitting.fitted
 
     def watched(eq, knobs, curve_db, hz, *, sample_rate):
         given.append((curve_db, hz))
         return fit(eq, knobs, curve_db, hz, sample_rate=sample_rate)
 
-    monkeypatch.setattr(fitting, "fitted", watched)
+    monkeypatch.setattr(eq_fitting, "fitted", watched)
     studio.predict(speech(48_000, 1, 1), speech(8000, 1, 1), sample_rate=48_000, reference_sample_rate=8000)
     ((curve_db, hz),) = given
     assert hz.max() > 19_000
@@ -339,7 +343,7 @@ def test_settings_of_another_chain_are_not_rendered(style, noise):
         style.render(noise(24_000, 1, 1), CHAINS["eq"].defaults(), sample_rate=24_000)
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
 def test_a_table_applied_again_gives_the_same_bits(tmp_path, model_folder, speech, noise, suffix):
     source = save(tmp_path / "in.wav", speech(44_100, 2, 3), 44_100, subtype="PCM_24")
     reference = save(tmp_path / "ref.wav", noise(48_000, 1, 2), 48_000)
@@ -347,7 +351,7 @@ def test_a_table_applied_again_gives_the_same_bits(tmp_path, model_folder, speec
     first = only(apply_files(config(source, tmp_path / "1.wav", reference=reference, params=table, model=model_folder)))
     again = only(apply_files(config(source, tmp_path / "2.wav", params=table)))
     assert (first.table, again.table) == (table, None)
-    assert first.settings == again.settings == tables.read(table)
+    assert first.settings == again.settings == table_files.read(table)
     assert (tmp_path / "1.wav").read_bytes() == (tmp_path / "2.wav").read_bytes()
     assert (tmp_path / "1.wav").read_bytes() != source.read_bytes()
 
@@ -359,7 +363,7 @@ def test_files_and_arrays_sound_the_same(tmp_path, model_folder, style, speech, 
     only(apply_files(config(source, tmp_path / "out.wav", reference=reference, model=model_folder)))
     result = style.apply(x, y, sample_rate=44_100, reference_sample_rate=48_000)
     assert np.array_equal(audio.read(tmp_path / "out.wav")[0], result.audio)
-    table = tables.read(tmp_path / "out.params.json")
+    table = table_files.read(tmp_path / "out.params.json")
     assert table == result.settings
     assert (table.provenance["input"], table.provenance["reference"]) == ("in.wav", "ref.wav")
 
@@ -367,7 +371,7 @@ def test_files_and_arrays_sound_the_same(tmp_path, model_folder, style, speech, 
 def test_an_edited_table_is_what_is_rendered(tmp_path, noise, null_db):
     x = noise(44_100, 2, 2)
     source = save(tmp_path / "in.wav", x, 44_100, subtype="FLOAT")
-    tables.write(neutral(CHAINS["eq-comp"]), tmp_path / "table.json")
+    table_files.write(neutral(CHAINS["eq-comp"]), tmp_path / "table.json")
     text = (tmp_path / "table.json").read_text()
     row = '"parameter": "peak4_gain_db", "value": 0.0'
     assert text.count(row) == 1
@@ -396,7 +400,7 @@ def test_an_edited_table_is_what_is_rendered(tmp_path, noise, null_db):
 )
 def test_form_and_length_are_kept(tmp_path, noise, name, sample_rate, channels, options):
     source = save(tmp_path / name, noise(sample_rate, channels, 1)[:, :-3], sample_rate, **options)
-    tables.write(strong(CHAINS["eq-comp"]), tmp_path / "table.csv")
+    table_files.write(strong(CHAINS["eq-comp"]), tmp_path / "table.csv")
     result = only(apply_files(config(source, tmp_path / "out", params=tmp_path / "table.csv")))
     assert result.output == tmp_path / "out" / name
     before, after = soundfile.info(source), soundfile.info(result.output)
@@ -407,7 +411,7 @@ def test_form_and_length_are_kept(tmp_path, noise, name, sample_rate, channels, 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
 def test_a_neutral_table_gives_the_files_own_samples(tmp_path, noise, subtype):
     source = save(tmp_path / "in.wav", noise(44_100, 2, 1), 44_100, subtype=subtype)
-    tables.write(neutral(CHAINS["eq-comp"]), tmp_path / "table.csv")
+    table_files.write(neutral(CHAINS["eq-comp"]), tmp_path / "table.csv")
     only(apply_files(config(source, tmp_path / "out.wav", params=tmp_path / "table.csv")))
     y, x = (soundfile.read(path, dtype="int32")[0] for path in (tmp_path / "out.wav", source))
     assert np.array_equal(y, x)
@@ -435,7 +439,7 @@ def test_hard_panned_stays_hard_panned(tmp_path, model_folder, speech):
 def test_samples_that_had_to_be_cut_are_counted(tmp_path, noise):
     x = 8 * noise(44_100, 1, 1).clip(-0.1, 0.1)
     loud = neutral(CHAINS["eq-comp"]).with_values({"compressor": {"makeup_db": 6.0}})
-    tables.write(loud, tmp_path / "t.json")
+    table_files.write(loud, tmp_path / "t.json")
     for subtype in ("PCM_16", "FLOAT"):
         source = save(tmp_path / f"{subtype}.wav", x, 44_100, subtype=subtype)
         given = replace(config(source, tmp_path / "out.wav", params=tmp_path / "t.json"), ceiling="none")
@@ -590,7 +594,7 @@ def test_memory_is_flat_in_length(tmp_path, model_folder, noise):
 
 def test_a_table_is_applied_without_torch(tmp_path, noise):
     save(tmp_path / "in.wav", noise(44_100, 2, 1), 44_100)
-    tables.write(strong(CHAINS["fx"]), tmp_path / "t.json")
+    table_files.write(strong(CHAINS["fx"]), tmp_path / "t.json")
     program = (
         "import sys; from pathlib import Path; import fxst.batch.run, fxst.configs;"
         "c = fxst.configs.ApplyConfig((Path('in.wav'),), Path('out.wav'), params=Path('t.json'));"
@@ -612,7 +616,7 @@ def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studi
         torch.full((1, len(studio.chain.knobs)), 0.6), torch.full((1, 5), 2.0 if wanted else -2.0), curve[None]
     )
     monkeypatch.setattr(model, "decide", lambda *_: decision)
-    monkeypatch.setattr(transfer, "cautious", lambda _, rows, *__: Trial(tuple(rows), 1.0, 0.0, 0.0, noisy=False))
+    monkeypatch.setattr(style_transfer, "cautious", lambda _, rows, *__: Trial(tuple(rows), 1.0, 0.0, 0.0, noisy=False))
     hiss = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 48_000)).astype(np.float32)
     table = studio.predict(hiss[0], hiss[1], sample_rate=24_000)
     assert set(table.out_of_the_way) == (

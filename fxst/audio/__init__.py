@@ -9,7 +9,7 @@ from fxst.audio.formats import FLOAT_SUBTYPES, SUFFIXES, AudioInfo, Samples, out
 from fxst.audio.reading import Reader, probe, read, stream
 from fxst.audio.resampling import Resampler, mono, resample
 from fxst.audio.writing import Writer, compressed
-from fxst.loudness import LoudnessMeter, loudness
+from fxst.dsp.loudness import LoudnessMeter, loudness
 
 __all__ = [
     "FLOAT_SUBTYPES",

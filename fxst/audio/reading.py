@@ -11,7 +11,7 @@ from typing import Final, Self
 import numpy as np
 import soundfile
 
-from fxst import flac
+from fxst.audio import flac
 from fxst.audio.formats import SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
 from fxst.errors import AudioError
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fxst import tables
 from fxst.batch.files import Progress
 from fxst.batch.manifest import Manifest, Origin, input_state
 from fxst.batch.plan import Job
 from fxst.batch.recipe import FileResult, Recipe, attempt, failure, recipe_of, table_of
+from fxst.chains import table_files
+from fxst.chains.table_files import Table
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, SettingsError
-from fxst.tables import Table
 
 __all__ = ["WAIT_SECONDS", "Bench", "Order", "finished"]
 
@@ -92,6 +92,6 @@ def finished(job: Job, config: ApplyConfig) -> FileResult:
     """Tell of a file that an earlier run has made."""
     settings: Table | None = None
     with contextlib.suppress(SettingsError):  # somebody has edited it since, which is not this run's business
-        settings = tables.read(job.table) if job.table is not None else table_of(config)
+        settings = table_files.read(job.table) if job.table is not None else table_of(config)
     exports = tuple(file.path for file in job.exports if file.path.exists())
     return FileResult(job.input, job.output, job.table, settings, was_finished=True, exports=exports)

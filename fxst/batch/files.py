@@ -8,19 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fxst import exports, tables
+from fxst import exports
 from fxst.audio import FLOAT_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
 from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
+from fxst.chains import table_files
+from fxst.chains.table_files import LOUDNESS, Table
+from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.errors import AudioError
-from fxst.loudness import ABSOLUTE_GATE_LUFS
-from fxst.styles import StyleProfile
-from fxst.tables import LOUDNESS, Table
-from fxst.transfer import BLOCK_FRAMES, StyleTransfer, remarks_on
+from fxst.transfer.profiles import StyleProfile
+from fxst.transfer.style_transfer import BLOCK_FRAMES, StyleTransfer, remarks_on
 
 if TYPE_CHECKING:
-    from fxst.listening import Heard
+    from fxst.transfer.analysis import Heard
 
 __all__ = ["Progress", "hear_file", "hear_reference", "render_file"]
 
@@ -108,7 +109,7 @@ def render_file(
         table = replace(table, provenance=provenance | ({LOUDNESS: finisher.note} if finisher.note else {}))
         stack.enter_context(_folder(job.output.parent))
         if job.table is not None:
-            stack.enter_context(tables.staged(table, job.table))
+            stack.enter_context(table_files.staged(table, job.table))
         told = stack.enter_context(
             exports.staged(job.exports, table, sample_rate=info.sample_rate, channels=info.channels)
         )

@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 
 from fxst.audio import AudioInfo, LoudnessMeter, Samples
+from fxst.chains.table_files import Table
 from fxst.configs import ApplyConfig
+from fxst.dsp.limiter import Limiter
+from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.errors import SettingsError
-from fxst.limiter import Limiter
-from fxst.loudness import ABSOLUTE_GATE_LUFS
-from fxst.tables import Table
-from fxst.transfer import BLOCK_FRAMES
+from fxst.transfer.style_transfer import BLOCK_FRAMES
 
 __all__ = ["KEEP", "LONGEST_HEARD_TAIL_SECONDS", "REFERENCE", "UNTIL_SILENT", "Finish", "Finisher", "rendered"]
 

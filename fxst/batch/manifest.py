@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from fxst import __version__
 from fxst.batch.goals import goals_of
 from fxst.batch.plan import MANIFEST, Job, Plan
+from fxst.checkpoints import card
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, OutputError, SettingsError
-from fxst.models import card
+from fxst.version import __version__
 
 try:
     import fcntl

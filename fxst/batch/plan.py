@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, overload
 
-from fxst import audio, tables
+from fxst import audio
 from fxst.batch.goals import goals_of
 from fxst.batch.naming import check_template, names_beside, one_spelling, output_name, table_names
 from fxst.batch.selection import Recording, is_batch, select
+from fxst.chains import table_files
 from fxst.configs import ApplyConfig
 from fxst.errors import OutputError, SettingsError
 from fxst.exports import ExportFile, export_files
@@ -21,7 +22,7 @@ MANIFEST: Final = "fxst-manifest.jsonl"
 
 _PICTURES: Final = (".png", ".svg", ".pdf")
 _PAGES: Final = (".html", ".htm")
-_BARE_SUFFIXES: Final = {suffix[1:]: suffix for suffix in tables.SUFFIXES}
+_BARE_SUFFIXES: Final = {suffix[1:]: suffix for suffix in table_files.SUFFIXES}
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
     """Name the tables: one where it was asked for, or each beside its output."""
     params = config.params
     if params is not None and str(params) not in _BARE_SUFFIXES:
-        if params.suffix.lower() not in tables.SUFFIXES:
+        if params.suffix.lower() not in table_files.SUFFIXES:
             raise SettingsError(f"{_name(params)} has no table's ending: use .json or .csv.")
         if len(outputs) > 1:
             raise SettingsError(

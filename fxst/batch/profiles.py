@@ -1,13 +1,13 @@
 """Style profiles of files: their recordings are heard once, and are not needed again."""
 
-from fxst import styles
 from fxst.audio import probe
 from fxst.batch.files import hear_reference
 from fxst.batch.goals import references_of
 from fxst.configs import ProfileConfig
 from fxst.errors import SettingsError
-from fxst.styles import StyleProfile
-from fxst.transfer import load
+from fxst.transfer import profiles
+from fxst.transfer.profiles import StyleProfile
+from fxst.transfer.style_transfer import load
 
 __all__ = ["save_profile"]
 
@@ -28,20 +28,20 @@ def save_profile(config: ProfileConfig) -> tuple[StyleProfile, tuple[str, ...]]:
         OutputError: The profile cannot be written.
         SettingsError: Its name has another ending than .json, or all weights are 0.
     """
-    if config.output.suffix.lower() != styles.SUFFIX:
-        raise SettingsError(f"{str(config.output)!r} has no profile's ending: use {styles.SUFFIX}.")
+    if config.output.suffix.lower() != profiles.SUFFIX:
+        raise SettingsError(f"{str(config.output)!r} has no profile's ending: use {profiles.SUFFIX}.")
     goals = references_of(config.references)
     if not sum(goal.weight for goal in goals):
         raise SettingsError("All references have the weight 0: give one of them another.")
     for goal in goals:  # before torch is loaded, which takes seconds
         probe(goal.path)
     style = load(config.model, device=config.device)
-    profiles: list[StyleProfile] = []
+    made: list[StyleProfile] = []
     remarks: list[str] = []
     for goal in goals:
         profile, told = hear_reference(style, goal.path, f"reference {goal.path.name!r}", None)
-        profiles.append(profile)
+        made.append(profile)
         remarks += told
-    mean = styles.mean(profiles, [goal.weight for goal in goals])
-    styles.write(mean, config.output)
+    mean = profiles.mean(made, [goal.weight for goal in goals])
+    profiles.write(mean, config.output)
     return mean, tuple(dict.fromkeys(remarks))

@@ -9,18 +9,20 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final, Protocol
 
-from fxst import staging, styles, tables
-from fxst.amounts import parse_amounts
+from fxst import staging
 from fxst.audio import probe
 from fxst.batch.files import Progress, hear_file, hear_reference, render_file
 from fxst.batch.finish import REFERENCE, Finish
 from fxst.batch.goals import goals_of, told_of
 from fxst.batch.plan import Job
+from fxst.chains import table_files
+from fxst.chains.amounts import parse_amounts
+from fxst.chains.table_files import Table
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, FxstError, SettingsError
-from fxst.styles import StyleProfile
-from fxst.tables import Table
-from fxst.transfer import caution_of, load
+from fxst.transfer import profiles
+from fxst.transfer.profiles import StyleProfile
+from fxst.transfer.style_transfer import caution_of, load
 
 __all__ = ["FileResult", "Recipe", "Vouch", "attempt", "failure", "recipe_of", "table_of"]
 
@@ -111,7 +113,7 @@ def table_of(config: ApplyConfig) -> Table:
         SettingsError: The table makes no sense, or cannot be turned down so.
     """
     assert config.params is not None, "plan() asks for one of the two"
-    table = tables.read(config.params)
+    table = table_files.read(config.params)
     if config.link is not None:
         table = table.linked(config.link)
     return table.at_amount(parse_amounts(config.amount)) if config.amount else table
@@ -185,7 +187,7 @@ class _StyleRecipe:
         self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
         self._refine = config.refine_steps if config.refine else 0
         # Before torch is loaded, which takes seconds.
-        self._profiles = {goal.path: styles.read(goal.path) for goal in self._goals if goal.is_profile}
+        self._profiles = {goal.path: profiles.read(goal.path) for goal in self._goals if goal.is_profile}
         for goal in self._goals:
             if not goal.is_profile:
                 probe(goal.path)
@@ -195,7 +197,7 @@ class _StyleRecipe:
             self._style.check_refines()
         for path, profile in self._profiles.items():
             try:
-                styles.check_model(profile, self._style.name, self._style.sha256)
+                profiles.check_model(profile, self._style.name, self._style.sha256)
             except SettingsError as error:
                 raise SettingsError(f"{str(path)!r} was {error}") from error
         # The libraries of the effects take most of a second to load: let that happen while this thread listens. But
@@ -210,17 +212,17 @@ class _StyleRecipe:
             warming.start()
 
     def listen(self, progress: Progress | None) -> bytes:
-        profiles: list[StyleProfile] = []
+        made: list[StyleProfile] = []
         remarks: list[str] = []
         for goal in self._goals:
             if goal.is_profile:
-                profiles.append(self._profiles[goal.path])
+                made.append(self._profiles[goal.path])
                 continue
             what = "reference" if len(self._goals) == 1 else f"reference {goal.path.name!r}"
             profile, told = hear_reference(self._style, goal.path, what, progress)
-            profiles.append(profile)
+            made.append(profile)
             remarks += told
-        self._take(styles.mean(profiles, [goal.weight for goal in self._goals]), tuple(remarks))
+        self._take(profiles.mean(made, [goal.weight for goal in self._goals]), tuple(remarks))
         return pickle.dumps((self._goal, self._remarks))
 
     def recall(self, heard: bytes) -> None:

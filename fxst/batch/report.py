@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fxst import audio
+from fxst.chains.table_files import AMOUNT, LOUDNESS, Table
 from fxst.errors import AudioError
 from fxst.report import Entry, Grid, OnDisk, Page, Recording, Track, write_report
-from fxst.tables import AMOUNT, LOUDNESS, Table
 
 if TYPE_CHECKING:
     from fxst.batch.run import FileResult

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fxst import staging, styles, tables
+from fxst import staging
 from fxst.audio import probe
 from fxst.batch.bench import WAIT_SECONDS, Bench, Order, finished
 from fxst.batch.files import Progress
@@ -16,8 +16,10 @@ from fxst.batch.manifest import Origin, origin_of, remove_empty, unfinished
 from fxst.batch.plan import Job, Plan, plan
 from fxst.batch.recipe import FileResult
 from fxst.batch.workers import Workers
+from fxst.chains import table_files
 from fxst.configs import ApplyConfig
-from fxst.machine import processors
+from fxst.threads import processors
+from fxst.transfer import profiles
 
 __all__ = ["FileResult", "Survey", "apply_files", "survey"]
 
@@ -56,11 +58,11 @@ def survey(config: ApplyConfig) -> Survey:
     # What a moment tells, before a model is loaded, which takes seconds.
     for goal in goals_of(config):
         if goal.is_profile:
-            styles.read(goal.path)
+            profiles.read(goal.path)
         else:
             probe(goal.path)
     if not config.by_model and config.params is not None:
-        tables.read(config.params)
+        table_files.read(config.params)
     if planned.folder is None:
         return Survey(planned, planned.jobs, None)
     origin = origin_of(config)

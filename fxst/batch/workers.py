@@ -19,11 +19,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from fxst import staging, tables
+from fxst import staging
 from fxst.batch.bench import WAIT_SECONDS, Bench, Order
 from fxst.batch.files import Progress
 from fxst.batch.plan import Job
 from fxst.batch.recipe import FileResult, failure
+from fxst.chains import table_files
 from fxst.effects.declarations import declared_in, run_declarations
 from fxst.errors import FxstError
 
@@ -279,13 +280,13 @@ class _Report:
 
 def _packed(result: FileResult) -> tuple[FileResult, str]:
     # Effects of the user's own have no module that they could be found in again.
-    text = "" if result.settings is None else tables.to_json(result.settings)
+    text = "" if result.settings is None else table_files.to_json(result.settings)
     return replace(result, settings=None), text
 
 
 def _unpacked(packed: tuple[FileResult, str]) -> FileResult:
     result, text = packed
-    return replace(result, settings=tables.from_json(text) if text else None)
+    return replace(result, settings=table_files.from_json(text) if text else None)
 
 
 def _limit_memory() -> None:

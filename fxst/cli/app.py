@@ -55,7 +55,7 @@ app.add_typer(dataset_app, name="dataset")
 
 def _version(show: bool) -> None:
     if show:
-        from fxst import __version__
+        from fxst.version import __version__
 
         typer.echo(f"fxst {__version__}")
         raise typer.Exit
@@ -88,7 +88,7 @@ def _declare(files: list[Path]) -> None:
     Raises:
         SettingsError: One fails or is not such a file.
     """
-    from fxst.chain import CHAINS
+    from fxst.chains.named import CHAINS
     from fxst.effects import EFFECTS
     from fxst.effects.declarations import run_declarations
 

@@ -74,7 +74,7 @@ def _apply(files: Spooled, interrupts: Interrupts) -> int:
                 if page is not None:
                     page.add(result)
                 if config.plot is not None and result.settings is not None:
-                    from fxst.plots import plot_transfer
+                    from fxst.report.plot import plot_transfer
 
                     plot_transfer(
                         config.plot,

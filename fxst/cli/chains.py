@@ -11,7 +11,7 @@ from fxst.configs import ChainsConfig
 
 @command(app, ChainsConfig, "chains")
 def _chains(config: ChainsConfig) -> None:
-    from fxst.chain import CHAINS
+    from fxst.chains.named import CHAINS
 
     if config.format == "json":
         listed = {"format": "fxst-chains", "format_version": 1, "chains": [c.to_spec() for c in CHAINS.values()]}
@@ -21,7 +21,7 @@ def _chains(config: ChainsConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fxst.tables import short
+    from fxst.chains.table_files import short
 
     console = Console(markup=False, highlight=False)
     for number, chain in enumerate(CHAINS.values()):

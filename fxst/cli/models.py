@@ -12,7 +12,7 @@ from fxst.configs import ModelsInfoConfig, ModelsListConfig, ModelsVerifyConfig
 from fxst.errors import ModelError
 
 if TYPE_CHECKING:
-    from fxst.models.catalogue import Entry
+    from fxst.checkpoints.catalogue import Entry
 
 models_app = typer.Typer(no_args_is_help=True, help="The models there are: what they are, and whether they are whole.")
 app.add_typer(models_app, name="models")
@@ -21,7 +21,7 @@ app.add_typer(models_app, name="models")
 @command(models_app, ModelsListConfig, "list")
 def _list(config: ModelsListConfig) -> None:
     """List what can be read, then tell of what cannot."""
-    from fxst.models import catalogue
+    from fxst.checkpoints import catalogue
 
     entries, problems = [], []
     for folder in catalogue.shipped():
@@ -41,7 +41,7 @@ def _list(config: ModelsListConfig) -> None:
 
 @command(models_app, ModelsInfoConfig, "info")
 def _info(config: ModelsInfoConfig) -> None:
-    from fxst.models import catalogue
+    from fxst.checkpoints import catalogue
 
     entry = catalogue.describe(catalogue.locate(config.model))
     if config.format == "json":
@@ -53,7 +53,7 @@ def _info(config: ModelsInfoConfig) -> None:
 @command(models_app, ModelsVerifyConfig, "verify")
 def _verify(config: ModelsVerifyConfig) -> None:
     """Load each model; fail with the code of an unusable model if one is."""
-    from fxst.models import catalogue
+    from fxst.checkpoints import catalogue
 
     checked: list[dict[str, Any]] = []
     for model in config.models or catalogue.shipped():

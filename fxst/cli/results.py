@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from fxst import __version__
 from fxst.cli.streams import Spooled
 from fxst.errors import OutputError
+from fxst.version import __version__
 
 if TYPE_CHECKING:
     from fxst.batch.plan import Job
     from fxst.batch.run import FileResult
-    from fxst.tables import Table
+    from fxst.chains.table_files import Table
 
 __all__ = ["Results"]
 
@@ -161,7 +161,7 @@ def show(table: "Table", *, err: bool) -> None:
     from rich.console import Console
     from rich.table import Table as Grid
 
-    from fxst.tables import short
+    from fxst.chains.table_files import short
 
     grid = Grid("effect", "parameter", box=None, pad_edge=False)
     grid.add_column("value", justify="right")

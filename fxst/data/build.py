@@ -30,8 +30,8 @@ from fxst.data.manifest import CARD, COLUMNS, FORMAT, FORMAT_VERSION, MANIFEST, 
 from fxst.data.selection import Candidates
 from fxst.data.shards import Position, Shards, write_atomically
 from fxst.data.sources import SPLITS, Problem, Recording, assign_splits, find_recordings, located, root_folder
-from fxst.data.workers import Workers, processors
 from fxst.errors import AudioError, FxstError, NothingMatchedError, SettingsError
+from fxst.workers import Workers, processors
 
 __all__ = ["DatasetSummary", "Progress", "build"]
 

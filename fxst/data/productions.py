@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from fxst import audio
 from fxst.audio import Samples
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
 from fxst.data import sox
 from fxst.data.corruption import HIGHEST, Dynamics, draw_compressor, draw_expander, draw_frequency_corruption
 from fxst.data.manifest import Dataset
 from fxst.effects import ParametricEQ
+from fxst.effects.parameters import Setting
 from fxst.errors import SettingsError
 from fxst.models.ear import BANDWIDTH, octave_centres
 from fxst.models.studio import CENTRE_HZ, StudioModelConfig
-from fxst.parameters import Setting
 
 __all__ = ["CURVE_HZ", "WAYS", "Productions", "draw_productions", "draw_settings", "drawn_rates", "random_curve"]
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.chains.rendering import render_exact
 from fxst.data.manifest import Dataset
 from fxst.data.sources import SPLITS
 from fxst.errors import SettingsError
-from fxst.gradients.exact import render_exact
 
 __all__ = ["Renders", "draw_renders"]
 

@@ -205,7 +205,7 @@ def compand(
     """
     import torch
 
-    from fxst.ballistics import envelope
+    from fxst.dsp.ballistics import envelope
 
     factor = curve(points, knee_db=knee_db, gain_db=gain_db)
     if not x.size:

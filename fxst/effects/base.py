@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError
-from fxst.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fxst.effects.base import Processor, plugin_processor
 from fxst.effects.dynamics import Dynamics
-from fxst.parameters import Parameter
+from fxst.effects.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,9 +65,9 @@ class Compressor(Dynamics):
         return compress if makeup == 1.0 else lambda block: compress(block) * makeup
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
-        from fxst import dsp
+        from fxst.dsp import filters
 
-        return x * self._gain(x, values, sample_rate=sample_rate) * dsp.to_gain(values["makeup_db"])[:, None, None]
+        return x * self._gain(x, values, sample_rate=sample_rate) * filters.to_gain(values["makeup_db"])[:, None, None]
 
     def gain_reduction(
         self, x: NDArray[np.float32], values: Mapping[str, float], *, sample_rate: int
@@ -92,10 +92,10 @@ class Compressor(Dynamics):
         return np.broadcast_to(np.minimum(compress(level) / level, 1.0, dtype=np.float32), x.shape)
 
     def _gain(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
-        from fxst import dsp
+        from fxst.dsp import filters
 
         level = self._log_level(x, values, sample_rate=sample_rate)
-        over = level - dsp.to_gain(values["threshold_db"]).log()[:, None, None]
+        over = level - filters.to_gain(values["threshold_db"]).log()[:, None, None]
         slope = 1 / values["ratio"] - 1
         return (slope[:, None, None] * over.clamp_min(0)).exp()
 

@@ -14,7 +14,7 @@ declared_in: list[Path] = []
 
 
 def run_declarations(path: Path) -> None:
-    """Run a Python file that declares effects, and adds chains of them to `fxst.chain.CHAINS`.
+    """Run a Python file that declares effects, and adds chains of them to `fxst.chains.chain.CHAINS`.
 
     It may do whatever a program may. No model and no table ever names such a file: the user does.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fxst.effects.base import Effect, Processor, plugin_processor
-from fxst.parameters import Parameter
+from fxst.effects.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class Distortion(Effect):
         return distort if mix == 1 else lambda block: block + mix * (distort(block) - block)
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
-        from fxst import dsp
+        from fxst.dsp import filters
 
-        distorted = (x * dsp.to_gain(values["drive_db"])[:, None, None]).tanh()
+        distorted = (x * filters.to_gain(values["drive_db"])[:, None, None]).tanh()
         return x.lerp(distorted, values["mix"][:, None, None].expand_as(x))

@@ -67,7 +67,7 @@ class Dynamics(Effect):
         """
         import torch
 
-        from fxst.ballistics import envelope
+        from fxst.dsp.ballistics import envelope
 
         # In float64, as JUCE does: of a long release, one float32 ulp more is a thousandth of its time.
         attack, release = (

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxst.effects.base import Effect, Processor
+from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError
-from fxst.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,19 +155,19 @@ class ParametricEQ(Effect):
         return process
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
-        from fxst import dsp
+        from fxst.dsp import filters
 
-        return dsp.filter_sections(x, *self._polynomials(values, sample_rate=sample_rate))
+        return filters.filter_sections(x, *self._polynomials(values, sample_rate=sample_rate))
 
     def _polynomials(self, values: "Mapping[str, Tensor]", *, sample_rate: int) -> "tuple[Tensor, Tensor]":
         """Design all bands as analogue sections, (B, K, 3) over (B, K, 3)."""
         import torch
 
-        from fxst import dsp
+        from fxst.dsp import filters
 
         numerators, denominators = [], []
         for kind, band in zip(self.kinds, self.bands, strict=True):
-            a = dsp.to_gain(values[f"{band}_gain_db"] / 2)
+            a = filters.to_gain(values[f"{band}_gain_db"] / 2)
             k = torch.tan(math.pi * (values[f"{band}_f0_hz"] / sample_rate).clamp_max(HIGHEST_F0))
             numerator, denominator = section(kind, a, values[f"{band}_q"], k)
             numerators.append(torch.stack(numerator, -1))

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxst.effects.base import EFFECTS, Effect, Processor, plugin_processor
+from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError, UndeclaredError
-from fxst.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor

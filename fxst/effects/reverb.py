@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fxst.effects.base import Effect, Processor, plugin_processor
-from fxst.parameters import Parameter
+from fxst.effects.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +67,7 @@ class Reverb(Effect):
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
         import torch
 
-        from fxst import dsp
+        from fxst.dsp import filters
 
         _, channels, time = x.shape
         if channels > 2:
@@ -105,4 +105,4 @@ class Reverb(Effect):
             rows = (torch.stack((to_left + dry, to_left), 1), torch.stack((to_right, to_right + dry), 1))
             return torch.stack(rows, 1)
 
-        return dsp.filter_by_response(x, response)
+        return filters.filter_by_response(x, response)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fxst.effects.base import Processor
 from fxst.effects.dynamics import Dynamics
-from fxst.parameters import Parameter
+from fxst.effects.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +50,7 @@ class UpwardCompressor(Dynamics):
         return {"ratio": 1.0}
 
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
-        from fxst.follower import Follower
+        from fxst.dsp.follower import Follower
 
         linked = self.linked and channels > 1
         # Not pedalboard's follower: its float32 loses low levels, and where they are low the gain is high.
@@ -69,9 +69,9 @@ class UpwardCompressor(Dynamics):
         return process
 
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
-        from fxst import dsp
+        from fxst.dsp import filters
 
-        threshold = dsp.to_gain(values["threshold_db"].double())
+        threshold = filters.to_gain(values["threshold_db"].double())
         level = self._log_level(x.double(), values, sample_rate=sample_rate, floor=FLOOR, begin=threshold)
         under = (level - threshold.log()[:, None, None]).to(x.dtype)
         slope = 1 / values["ratio"] - 1

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Final
 
 from fxst.audio import Samples
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.chains.table_files import Table
 from fxst.errors import AudioError
 from fxst.evaluation import matchering
 from fxst.evaluation.closed_form import ORACLE_BANDS_AN_OCTAVE, closed_form, closed_form_in_chain
@@ -12,7 +13,6 @@ from fxst.evaluation.items import Item
 from fxst.evaluation.oracle import STEPS, check, optimise
 from fxst.evaluation.rule_based import rule_based
 from fxst.evaluation.systems import Output, System
-from fxst.tables import Table
 
 __all__ = [
     "BASELINES",

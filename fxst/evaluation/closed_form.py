@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.audio import Samples, resample
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
 from fxst.effects import ParametricEQ
 
 __all__ = ["ORACLE_BANDS_AN_OCTAVE", "ClosedForm", "closed_form", "closed_form_in_chain"]

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.audio import Samples
-from fxst.spectra import third_octaves
-from fxst.tables import Table
+from fxst.chains.table_files import Table
+from fxst.dsp.spectra import third_octaves
 
 __all__ = ["change_db", "heard"]
 

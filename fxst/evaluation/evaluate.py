@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import fxst
-from fxst import transfer
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
 from fxst.configs import EvalConfig
-from fxst.data.workers import Workers, processors
 from fxst.errors import FxstError, SettingsError
 from fxst.evaluation import baselines
 from fxst.evaluation.baselines import BASELINES, CLOSED_FORM_IN_CHAIN, MATCHERING, ORACLE_CHAIN, ORACLE_EQ
@@ -26,7 +25,9 @@ from fxst.evaluation.scores import SETTINGS, Scored, score_item
 from fxst.evaluation.summary import INPUT, Requirement, Row, summarise
 from fxst.evaluation.systems import Output, System, applied, given, renders_in, through_proxies
 from fxst.evaluation.voices import Voices
-from fxst.transfer import StyleTransfer
+from fxst.transfer import style_transfer
+from fxst.transfer.style_transfer import StyleTransfer
+from fxst.workers import Workers, processors
 
 __all__ = ["Evaluation", "Progress", "Task", "evaluate"]
 
@@ -166,7 +167,7 @@ def _score_one(config: EvalConfig, index: int) -> Scored:
 
 @lru_cache(maxsize=1)
 def _task(config: EvalConfig) -> Task:
-    models = [transfer.load(model, device=config.device) for model in config.models]
+    models = [style_transfer.load(model, device=config.device) for model in config.models]
     chain = _chain(config, models) if config.protocol == "chain" and config.data is not None else None
     items, what = _items(config, chain)
     named = _named(config, models)
@@ -322,7 +323,7 @@ def _refined(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> dict[str
     """Make the rows of models that refine what they chose, where asked for."""
     if not config.refined:
         return {}
-    from fxst.refinement import STEPS
+    from fxst.transfer.refinement import STEPS
 
     able = {name: model for name, model in named.items() if model.refines}
     if not able:
@@ -336,8 +337,8 @@ def _imitated(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[d
         return {}, []
     if not named:
         raise SettingsError("Only a model's settings can be rendered --through-proxies: name one with --model.")
+    from fxst.checkpoints import checkpoint, proxy_file
     from fxst.gradients import ProxyRenderer
-    from fxst.models import checkpoint, proxy_file
 
     systems, fingerprints = {}, []
     shipped = checkpoint.pretrained_folder() / "proxy"

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 
 from fxst import audio
 from fxst.audio import Samples
+from fxst.chains.table_files import Table
 from fxst.errors import AudioError, SettingsError
-from fxst.tables import Table
 
 __all__ = ["Item", "Items", "PairedItems", "fitting"]
 

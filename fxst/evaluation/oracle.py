@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fxst.audio import Samples
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.chains.table_files import Table
 from fxst.effects import Compressor, ParametricEQ
 from fxst.errors import SettingsError
 from fxst.evaluation.closed_form import closed_form_in_chain
-from fxst.tables import Table
 
 if TYPE_CHECKING:
     from torch import Tensor

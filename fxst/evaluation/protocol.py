@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from fxst.audio import Samples
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.chains.table_files import Table
 from fxst.data.corruption import (
     Corruption,
     Dynamics,
@@ -21,7 +22,6 @@ from fxst.data.corruption import (
 from fxst.errors import SettingsError
 from fxst.evaluation.items import Item
 from fxst.evaluation.voices import Stretch, Voices, read
-from fxst.tables import Table
 
 __all__ = ["PATCH_SAMPLES", "UNREADABLE", "DrawnItems", "Styles", "draw_styles"]
 

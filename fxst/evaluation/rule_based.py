@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.audio import Samples, resample
-from fxst.loudness import loudness
+from fxst.dsp.loudness import loudness
 
 __all__ = ["compress", "equalise", "rule_based"]
 
@@ -125,7 +125,7 @@ def _gain(level_db: Array, threshold_db: float, *, sample_rate: int) -> Array:
     """Compute the compressor's gain, `(time,)`, from the level."""
     import torch
 
-    from fxst.ballistics import envelope
+    from fxst.dsp.ballistics import envelope
 
     # Quadratic on the knee and linear above it: the square of what is on the knee, and the rest as it is.
     on_knee = np.clip(level_db - (threshold_db - KNEE_DB / 2), 0.0, KNEE_DB)

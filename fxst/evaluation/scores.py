@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from fxst.chains.table_files import Table
 from fxst.errors import AudioError, FxstError
 from fxst.evaluation.detection import heard
 from fxst.evaluation.items import Item, Items
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.sound import Sound
 from fxst.evaluation.systems import Output, System
-from fxst.tables import Table
 
 __all__ = ["SETTINGS", "Score", "Scored", "score_item", "settings_error"]
 

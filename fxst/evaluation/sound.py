@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from fxst import audio
 from fxst.audio import Samples
-from fxst.loudness import LoudnessMeter, TruePeakMeter
-from fxst.spectra import power_spectra, third_octaves
+from fxst.dsp.loudness import LoudnessMeter, TruePeakMeter
+from fxst.dsp.spectra import power_spectra, third_octaves
 
 __all__ = ["Sound"]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fxst.audio import SUFFIXES, Samples
+from fxst.chains.table_files import Table
 from fxst.errors import AudioError, SettingsError
 from fxst.evaluation.items import Item, fitting
-from fxst.tables import Table
 
 if TYPE_CHECKING:
     from fxst.gradients import ProxyRenderer
-    from fxst.transfer import StyleTransfer
+    from fxst.transfer.style_transfer import StyleTransfer
 
 __all__ = ["Output", "System", "applied", "given", "renders_in", "through_proxies"]
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxst import __version__
+from fxst.chains.table_files import Table
 from fxst.effects import Effect, ParametricEQ
 from fxst.effects.parametric_eq import HIGHEST_F0, Kind
-from fxst.tables import Table
+from fxst.version import __version__
 
 __all__ = ["Band", "Export", "Format", "Stage", "bands", "comments", "number"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from fxst.audio import Writer
+from fxst.chains.table_files import Table, staged_text
 from fxst.errors import SettingsError
 from fxst.exports import apo, camilladsp, easyeffects, ffmpeg, impulse_response, pedalboard, sox
 from fxst.exports.base import Export, Format
-from fxst.tables import Table, staged_text
 
 __all__ = ["ALL", "FORMATS", "ExportFile", "export_files", "staged"]
 

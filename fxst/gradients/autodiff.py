@@ -1,19 +1,12 @@
 """Gradients by automatic differentiation: every effect has a torch form that nulls against its exact one."""
 
-from functools import partial
-
-import torch
 from torch import Tensor
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
 from fxst.errors import SettingsError
 from fxst.gradients.base import Renderer
-from fxst.threads import side_by_side
 
-__all__ = ["AutodiffRenderer", "render_autodiff"]
-
-BLOCK = 8
-"""Recordings that one thread renders at a time."""
+__all__ = ["AutodiffRenderer"]
 
 
 class AutodiffRenderer(Renderer):
@@ -38,22 +31,3 @@ class AutodiffRenderer(Renderer):
 
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
         return self.chain.autodiff(x, knobs, sample_rate=sample_rate)
-
-
-def render_autodiff(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
-    """Render every recording of a batch with its own knobs through a chain's torch form, several at a time.
-
-    Nothing of it can be differentiated.
-
-    Args:
-        chain: The effects.
-        x: Audio.
-        knobs: Settings on [0, 1].
-        sample_rate: Samples a second.
-
-    Shape:
-        x: (B, C, T); knobs: (B, P); result: (B, C, T).
-    """
-    block = len(x) if x.is_cuda else BLOCK
-    calls = zip(torch.split(x, block), torch.split(knobs, block), strict=True)
-    return torch.cat(side_by_side(partial(chain.autodiff, sample_rate=sample_rate), calls))

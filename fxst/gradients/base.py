@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
 
 __all__ = ["Renderer"]
 

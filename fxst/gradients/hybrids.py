@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from fxst.chains.rendering import render_exact
 from fxst.gradients.base import Renderer
-from fxst.gradients.exact import render_exact
 from fxst.gradients.proxy import ProxyRenderer
 
 __all__ = ["FullHybridRenderer", "HalfHybridRenderer"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
 from fxst.errors import SettingsError
 from fxst.gradients.autodiff import AutodiffRenderer
 from fxst.gradients.base import Renderer

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.checkpoints import proxy_file
+from fxst.checkpoints.proxy_file import Proxy
 from fxst.effects import Effect
 from fxst.errors import ModelError, SettingsError
 from fxst.gradients.base import Renderer
-from fxst.models import proxy_file
 from fxst.models.proxy import ProxyModel
-from fxst.models.proxy_file import Proxy
 
 __all__ = ["ProxyRenderer"]
 

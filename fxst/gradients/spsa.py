@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.chains.rendering import render_exact
 from fxst.errors import SettingsError
 from fxst.gradients.base import Renderer
-from fxst.gradients.exact import render_exact
 
 __all__ = ["SPSARenderer"]
 

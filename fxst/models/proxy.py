@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxst.dsp import fast_fft_size
+from fxst.dsp.filters import fast_fft_size
 from fxst.models.sizes import from_plain
 
 __all__ = ["ProxyModel", "ProxyModelConfig"]

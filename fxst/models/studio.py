@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
 from fxst.effects import ParametricEQ
 from fxst.errors import SettingsError
 from fxst.models.bands import Bands

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from fxst.chains.table_files import Table
 from fxst.report.recordings import Recording
-from fxst.tables import Table
 
 __all__ = ["Entry", "Grid", "Page", "Role", "Track"]
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxst.audio import Samples
+from fxst.chains.table_files import Table
 from fxst.effects import Compressor, ParametricEQ
-from fxst.plots import equaliser_response
 from fxst.report.charts import Curve, Panel, frequency_chart, legend, time_chart
 from fxst.report.content import Entry, Track
 from fxst.report.media import Excerpt, main_track
+from fxst.report.plot import equaliser_response
 from fxst.report.recordings import Recording
-from fxst.tables import Table
 
 __all__ = ["LONGEST_CURVE", "charts", "deepest", "styles"]
 

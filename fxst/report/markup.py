@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from fxst.parameters import Setting
+from fxst.chains.table_files import Table, short
+from fxst.effects.parameters import Setting
 from fxst.report.content import Grid, Track
-from fxst.tables import Table, short
 
 __all__ = ["grid", "parameters", "text"]
 

@@ -10,13 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from fxst import __version__, staging
+from fxst import staging
 from fxst.report.charts import sample
 from fxst.report.content import Entry, Page
 from fxst.report.curves import charts, styles
 from fxst.report.markup import grid, parameters, text
 from fxst.report.media import QUALITIES, Excerpt, Quality, Sound, encoded_bytes, excerpts, main_track, sounds
 from fxst.report.recordings import InMemory
+from fxst.version import __version__
 
 __all__ = ["LARGEST_BYTES", "write_report"]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fxst import audio
 from fxst.audio import LoudnessMeter, Samples
-from fxst.loudness import TruePeakMeter
-from fxst.spectra import LongTermSpectrum
+from fxst.dsp.loudness import TruePeakMeter
+from fxst.dsp.spectra import LongTermSpectrum
 
 __all__ = ["InMemory", "OnDisk", "Recording", "Survey", "survey"]
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fxst.listening import one_thread
 from fxst.models.studio import StudioModel
+from fxst.threads import one_thread
 
 __all__ = ["Examples", "Lesson", "Lessons", "hear"]
 

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import proxy_file
 from fxst.configs import ProxyConfig, StyleConfig
 from fxst.data import manifest
 from fxst.data.renders import draw_renders
 from fxst.errors import SettingsError
 from fxst.gradients import ProxyRenderer
-from fxst.models import proxy_file
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
 from fxst.training import runs
 from fxst.training.fidelity import Fidelity, measure_fidelity

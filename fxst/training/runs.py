@@ -28,10 +28,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fxst import __version__
 from fxst.configs import ProxyConfig, StyleConfig
 from fxst.data import manifest
 from fxst.errors import ModelError, SettingsError
+from fxst.version import __version__
 
 __all__ = ["Curve", "Run", "TrainingModule", "device_is_there", "keep_freed_memory", "run"]
 

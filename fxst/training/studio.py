@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.checkpoints import checkpoint
 from fxst.configs import StyleConfig
 from fxst.data import manifest
 from fxst.data.productions import WAYS, Productions, draw_productions, drawn_rates
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
-from fxst.models import checkpoint
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.training import runs
 from fxst.training.lessons import (

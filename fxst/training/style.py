@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.chains.rendering import render_autodiff, render_exact
+from fxst.checkpoints import checkpoint
 from fxst.configs import StyleConfig
 from fxst.data import manifest
 from fxst.data.examples import draw
 from fxst.errors import SettingsError
 from fxst.gradients import MethodOptions, Renderer, make_renderer
-from fxst.gradients.autodiff import render_autodiff
-from fxst.gradients.exact import render_exact
-from fxst.models import checkpoint
 from fxst.models.encoder import Encoder, EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.training import runs, studio

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst import tables
-from fxst.chain import CHAINS
-from fxst.tables import Table
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 
 MANIFEST = "fxst-manifest.jsonl"
 
@@ -31,7 +31,7 @@ class Batch:
     def table(self, name="house.json", **compressor):
         """Write a table of eq-comp."""
         table = Table(CHAINS["eq-comp"], CHAINS["eq-comp"].defaults())
-        tables.write(table.with_values({"compressor": {"threshold_db": -20.0, **compressor}}), Path(name))
+        table_files.write(table.with_values({"compressor": {"threshold_db": -20.0, **compressor}}), Path(name))
 
     def tree(self, folder="out"):
         """Everything in a folder, by name: a file's bytes; of the manifest, its rows in order of the alphabet."""

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from fxst import audio
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint
 from fxst.errors import AudioError
-from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 
@@ -35,7 +35,7 @@ print(json.dumps([os.waitstatus_to_exitcode(status), out, usage.ru_maxrss * 1024
 # Every file by itself, through the command, in one process: torch is loaded once.
 ONE_BY_ONE = """
 import contextlib, io, json, resource, sys, time
-import fxst.listening  # torch takes its time to load, which is no file's fault
+import fxst.transfer.analysis  # torch takes its time to load, which is no file's fault
 from fxst.cli import main
 
 options = sys.argv[1:]

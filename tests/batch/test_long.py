@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst import audio, tables
-from fxst.chain import CHAINS
-from fxst.tables import Table
+from fxst import audio
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 
 pytestmark = pytest.mark.skipif(not os.environ.get("FXST_SLOW"), reason="takes minutes: FXST_SLOW=1 does it")
 
@@ -45,7 +46,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values(ALL_FOUR)
     assert not table.out_of_the_way
-    tables.write(table, Path("table.json"))
+    table_files.write(table, Path("table.json"))
     yield table
     for path in tmp_path.glob("*.wav"):
         path.unlink()

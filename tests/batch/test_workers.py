@@ -16,9 +16,10 @@ import os, signal
 from dataclasses import dataclass
 from typing import ClassVar
 import numpy as np
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
 from fxst.effects import Effect
-from fxst.parameters import Parameter
+from fxst.effects.parameters import Parameter
 
 kept = []
 

@@ -12,12 +12,12 @@ import pytest
 import soundfile
 import torch
 
-from fxst import tables
-from fxst.chain import CHAINS
-from fxst.models import checkpoint
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
+from fxst.checkpoints import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
-from fxst.tables import Table
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def here(tmp_path, monkeypatch, noise):
     monkeypatch.chdir(tmp_path)
     soundfile.write("voice.wav", noise(48_000, 2, 1).T, 48_000, subtype="PCM_24")
     soundfile.write("radio.wav", noise(44_100, 1, 1).T, 44_100)
-    tables.write(Table(CHAINS["eq-comp"], CHAINS["eq-comp"].defaults()), Path("house.json"))
+    table_files.write(Table(CHAINS["eq-comp"], CHAINS["eq-comp"].defaults()), Path("house.json"))
     return tmp_path
 
 
@@ -55,10 +55,10 @@ def test_one_file_to_another(fxst, model):
     assert (info.samplerate, info.channels, info.frames, info.subtype) == (48_000, 2, 48_000, "PCM_24")
     lines = out.splitlines()
     assert lines[-1] == "wrote 'out.wav', settings in 'out.params.json'"
-    table = tables.read(Path("out.params.json"))
+    table = table_files.read(Path("out.params.json"))
     assert len(lines) == 1 + len(table) + 1
     ratio = next(line.split() for line in lines if " ratio " in line)
-    assert ratio == ["ratio", tables.short(table.to_dict()["compressor"]["ratio"]), ":1", "2", "to", "6"]
+    assert ratio == ["ratio", table_files.short(table.to_dict()["compressor"]["ratio"]), ":1", "2", "to", "6"]
     assert max(map(len, lines)) <= 80
     assert gc.isenabled()
 

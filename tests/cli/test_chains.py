@@ -8,9 +8,10 @@ import jsonschema
 from typer.testing import CliRunner
 
 import fxst.cli.chains  # noqa: F401  (registers the command)
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import short
 from fxst.cli.app import app
-from fxst.tables import short
 
 
 def test_every_chain_is_listed_with_every_parameter():

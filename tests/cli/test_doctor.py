@@ -8,9 +8,9 @@ import pytest
 
 import fxst.doctor
 from fxst import __version__
+from fxst.checkpoints import catalogue
 from fxst.doctor import Check, is_well
 from fxst.errors import ModelError
-from fxst.models import catalogue
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/doctor.schema.json").read_text())
 
@@ -121,7 +121,7 @@ def test_programs_models_and_a_cache_that_do_not_work_are_told(tmp_path, monkeyp
 
     monkeypatch.setattr(catalogue, "verify", refuse)
     assert fxst.doctor._model(tmp_path / "eq").state == "failed"
-    monkeypatch.setattr("fxst.ballistics.cache_folder", lambda: tmp_path / "sox")
+    monkeypatch.setattr("fxst.dsp.ballistics.cache_folder", lambda: tmp_path / "sox")
     cache = fxst.doctor._cache()
     assert cache.state == "failed"
     assert "NUMBA_CACHE_DIR" in cache.remedy

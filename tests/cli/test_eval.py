@@ -11,10 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint
 from fxst.effects import Compressor
 from fxst.evaluation.metrics import METRICS
-from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import StyleModel, StyleModelConfig

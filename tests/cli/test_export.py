@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from fxst import tables
-from fxst.chain import CHAINS
-from fxst.tables import Table
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 
 NAMES = [
     f"out.{ending}"
@@ -29,7 +29,7 @@ def here(tmp_path, monkeypatch, noise):
         "compressor": {"threshold_db": -30.0},
         "distortion": {"mix": 0.5},
     }
-    tables.write(Table(chain, chain.defaults()).with_values(edited), Path("house.json"))
+    table_files.write(Table(chain, chain.defaults()).with_values(edited), Path("house.json"))
     return tmp_path
 
 
@@ -47,10 +47,10 @@ def test_an_edited_table_for_every_program(fxst):
 def test_ffmpeg_plays_what_it_was_given(fxst, null_db):
     if shutil.which("ffmpeg") is None:
         pytest.skip("the program ffmpeg is not here")
-    table = tables.read(Path("house.json")).with_values(
+    table = table_files.read(Path("house.json")).with_values(
         {"upward_compressor": {"ratio": 1.0}, "reverb": {"wet_level": 0.0, "dry_level": 0.5}}
     )
-    tables.write(table, Path("dry.json"))
+    table_files.write(table, Path("dry.json"))
     fxst("apply", "voice.wav", "-p", "dry.json", "-o", "out.wav", "--export", "ffmpeg")
     play = """ffmpeg -v error -i voice.wav -af "$(grep -v '^#' out.ffmpeg.txt)" -c:a pcm_f32le played.wav"""
     subprocess.run(["sh", "-c", play], check=True)
@@ -82,7 +82,7 @@ def test_a_style_is_exported_beside_its_table(fxst):
 
 
 def test_without_a_reverb_there_is_no_impulse_response_and_that_is_told(fxst):
-    tables.write(Table(CHAINS["eq"], CHAINS["eq"].defaults()), Path("eq.json"))
+    table_files.write(Table(CHAINS["eq"], CHAINS["eq"].defaults()), Path("eq.json"))
     code, _, err = fxst("apply", "voice.wav", "--params", "eq.json", "-o", "out.wav", "--export", "ir")
     assert code == 0
     assert "no reverb is in use" in err

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.checkpoints.card import pretrained_folder, write_files
 from fxst.configs import ApplyConfig
 from fxst.effects import EFFECTS
-from fxst.models.card import pretrained_folder, write_files
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/models.schema.json").read_text())
 SHIPPED = sorted(path.parent.name for path in pretrained_folder().glob("*/*/card.json"))
@@ -168,7 +168,7 @@ def test_a_list_goes_on_past_a_model_that_cannot_be_read(fxst, tmp_path, monkeyp
     for name in ("eq", "studio"):
         shutil.copytree(pretrained_folder() / "style" / name, tmp_path / "style" / name)
     (tmp_path / "style/eq/card.json").write_text("{")
-    monkeypatch.setattr("fxst.models.catalogue.pretrained_folder", lambda: tmp_path)
+    monkeypatch.setattr("fxst.checkpoints.catalogue.pretrained_folder", lambda: tmp_path)
     assert [model["name"] for model in as_json(fxst, "list", code=4)["models"]] == ["studio"]
     code, out, err = fxst("models", "list")
     assert code == 4

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from fxst.checkpoints import proxy_file
 from fxst.configs import DatasetConfig
 from fxst.data.build import build
-from fxst.models import proxy_file
 
 QUICK = ["--effect", "distortion", "--part", "waveshape", "--batch", "4", "--validate-every", "2", "--device", "cpu"]
 QUICK += ["--validation-examples", "4", "--test-examples", "4"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst import tables
-from fxst.chain import CHAINS
-from fxst.tables import Table
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 
 RATE = 24_000
 
@@ -24,7 +24,7 @@ def here(tmp_path, monkeypatch, noise):
     chain = CHAINS["studio"]
     rows = chain.at_amount(chain.defaults(), 0.0)
     table = Table(chain, rows).with_values({"compressor": {"threshold_db": -50.0, "ratio": 3.0}})
-    tables.write(table, Path("house.json"))
+    table_files.write(table, Path("house.json"))
     return tmp_path
 
 

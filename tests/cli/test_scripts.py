@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst import tables
 from fxst.audio import Reader
-from fxst.chain import CHAINS
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.cli.app import EXIT_CODES
 from fxst.errors import FxstError, ModelError, NothingMatchedError, OutputError, SettingsError
-from fxst.tables import Table
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/apply.schema.json").read_text(encoding="utf-8"))
 LINE = {**SCHEMA["$defs"]["file"], "$defs": SCHEMA["$defs"]}
@@ -33,7 +33,7 @@ def here(tmp_path, monkeypatch, noise):
     soundfile.write("in/deep/tape.flac", noise(44_100, 1, 0.5).T, 44_100)
     Path("in/bad.wav").write_text("hello")
     chain = CHAINS["eq-comp"]
-    tables.write(Table(chain, chain.defaults()).with_values({"compressor": {"ratio": 2.5}}), Path("house.json"))
+    table_files.write(Table(chain, chain.defaults()).with_values({"compressor": {"ratio": 2.5}}), Path("house.json"))
     return tmp_path
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst import audio, tables
-from fxst.chain import CHAINS
-from fxst.loudness import loudness, true_peak
-from fxst.tables import Table
+from fxst import audio
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
+from fxst.dsp.loudness import loudness, true_peak
 
 STUDIO = CHAINS["studio"]
 NOTHING = Table(STUDIO, STUDIO.at_amount(STUDIO.defaults(), 0.0))
@@ -39,7 +40,7 @@ def written(name="out.wav"):
 
 
 def save(changes, name="table.json"):
-    tables.write(NOTHING.with_values(changes), Path(name))
+    table_files.write(NOTHING.with_values(changes), Path(name))
     return name
 
 
@@ -65,20 +66,20 @@ def test_a_table_that_was_made_with_channels_apart_says_so(fxst, voices, example
     np.testing.assert_array_equal(written("1.wav"), written("2.wav"))
     assert fxst(*common, "3.wav", "--ref", examples / "radio.wav", "-p", "linked.json")[0] == 0
     assert fxst(*common, "4.wav", "-p", "t.json", "--link")[0] == 0
-    assert tables.read(Path("linked.json")).chain.effects[2].linked
+    assert table_files.read(Path("linked.json")).chain.effects[2].linked
 
 
 def test_an_amount_of_nothing_changes_nothing_and_all_of_it_is_the_style(fxst, voices, examples):
     common = ("apply", "voices.wav", "--ref", examples / "radio.wav", "-o", "out.wav", "-p", "t.json")
     assert fxst(*common)[0] == 0
-    style, table = written(), tables.read(Path("t.json"))
+    style, table = written(), table_files.read(Path("t.json"))
     assert fxst(*common, "--amount", "100")[0] == 0
     np.testing.assert_array_equal(written(), style)
     assert fxst(*common, "--amount", "0")[0] == 0
     np.testing.assert_array_equal(written(), voices)
     code, _, _ = fxst(*common, "--amount", "80", "--amount", "eq=50%")
     assert code == 0
-    turned = tables.read(Path("t.json"))
+    turned = table_files.read(Path("t.json"))
     assert turned == table.at_amount({"": 0.8, "eq": 0.5})
     assert turned.provenance["amount"].startswith("upward_compressor 80 %, parametric_eq 50 %, compressor 80 %")
     again = STUDIO.exact(turned, sample_rate=RATE, channels=2)(voices)
@@ -167,7 +168,7 @@ def test_a_recording_gets_the_loudness_that_was_asked_for(fxst, voices, examples
     assert fxst(*with_reference, "--loudness", "reference")[0] == 0
     reference, rate = audio.read(examples / "radio.wav")
     assert loudness(written(), sample_rate=RATE) == pytest.approx(loudness(reference, sample_rate=rate), abs=0.01)
-    assert tables.read(Path("out.params.json")).provenance["loudness"].endswith(" LUFS")
+    assert table_files.read(Path("out.params.json")).provenance["loudness"].endswith(" LUFS")
     # It is one gain: nothing but the level differs.
     louder = written()
     assert fxst(*with_reference)[0] == 0
@@ -259,7 +260,7 @@ def test_nothing_rings_on_where_nothing_was_done(fxst, voices):
 
 
 def values(name):
-    return [row.value for row in tables.read(Path(name))]
+    return [row.value for row in table_files.read(Path(name))]
 
 
 def test_several_references_count_by_their_weights(fxst, voices, examples):
@@ -279,7 +280,7 @@ def test_several_references_count_by_their_weights(fxst, voices, examples):
     assert apply("weightless.json", radio, f"{voice}:0") == alone
     mixed = apply("mixed.json", f"{radio}:2", voice)
     assert mixed not in (alone, apply("other.json", voice))
-    assert tables.read(Path("mixed.json")).provenance["reference"] == "radio.wav:2, voice.wav:1"
+    assert table_files.read(Path("mixed.json")).provenance["reference"] == "radio.wav:2, voice.wav:1"
     assert apply("heavier.json", f"{radio}:4", f"{voice}:2") == pytest.approx(mixed, rel=1e-4, abs=1e-4)
 
 
@@ -294,7 +295,7 @@ def test_a_style_profile_stands_for_its_recordings(fxst, voices, examples):
     assert fxst(*common, "2.wav", "--style", "radio.json", "--loudness", "reference")[0] == 0
     np.testing.assert_array_equal(written("1.wav"), written("2.wav"))
     assert values("1.params.json") == values("2.params.json")
-    assert tables.read(Path("2.params.json")).provenance["style"] == "radio.json"
+    assert table_files.read(Path("2.params.json")).provenance["style"] == "radio.json"
 
     assert fxst("style", "save", voice, "-o", "voice.json")[0] == 0
     assert fxst("style", "save", f"{radio}:3", voice, "-o", "both.json")[0] == 0

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst import audio
+from fxst import audio, workers
 from fxst.configs import DatasetConfig
-from fxst.data import manifest, workers
+from fxst.data import manifest
 from fxst.data.build import build
 from fxst.data.manifest import Dataset
 from fxst.errors import AudioError, FxstError, ModelError, SettingsError

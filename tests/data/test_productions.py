@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.data.productions import CURVE_HZ, WAYS, draw_productions, draw_settings, drawn_rates
 from fxst.errors import SettingsError
-from fxst.tables import Table
 
 STUDIO = CHAINS["studio"]
 SAMPLES = 12_000

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fxst.effects import EFFECTS, declare_plugin
-from fxst.parameters import Parameter
+from fxst.effects.parameters import Parameter
 
 RATES = (24_000, 44_100, 48_000)
 DRAWS = 9  # of each kind of signal, rate and width: 2 x 3 x 2 x 9 = 108 settings an effect

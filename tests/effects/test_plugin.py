@@ -9,13 +9,13 @@ import pedalboard
 import pytest
 import torch
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.chains.rendering import render_exact
+from fxst.chains.table_files import Table
 from fxst.effects import EFFECTS, ParametricEQ, Reverb, declare_plugin
+from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError, UndeclaredError
-from fxst.gradients.exact import render_exact
-from fxst.machine import processors
-from fxst.parameters import Parameter
-from fxst.tables import Table
+from fxst.threads import processors
 
 MIX = Parameter("mix", 0.0, 1.0, 0.5)
 FEEDBACK = Parameter("feedback", 0.0, 0.9, 0.3)

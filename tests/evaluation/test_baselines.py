@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.errors import AudioError
 from fxst.evaluation import baselines
 from fxst.evaluation.baselines import BASELINES, MATCHERING, ORACLE_EQ
 from fxst.evaluation.items import Item
-from fxst.tables import Table
 
 RATE, REFERENCE_RATE = 24_000, 44_100
 

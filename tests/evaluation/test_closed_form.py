@@ -3,12 +3,13 @@ import pytest
 import torch
 
 from fxst import audio
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.dsp.spectra import third_octaves
 from fxst.effects import Compressor, ParametricEQ
 from fxst.evaluation import metrics
 from fxst.evaluation.closed_form import closed_form, closed_form_in_chain
 from fxst.evaluation.sound import Sound
-from fxst.spectra import third_octaves
 
 RATE = 24_000
 EQ = CHAINS["eq"]

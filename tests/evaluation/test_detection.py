@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb
 from fxst.evaluation.detection import change_db, heard
-from fxst.tables import Table
 
 STUDIO = CHAINS["studio"]
 RATE = 44_100

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfilt
 
+from fxst.dsp.spectra import third_octaves
 from fxst.errors import AudioError
 from fxst.evaluation import matchering
-from fxst.spectra import third_octaves
 
 RATE = 24_000
 installed = pytest.mark.skipif(not matchering.available(), reason="the package matchering is not installed")

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.effects import Compressor, ParametricEQ
 from fxst.evaluation import metrics, oracle
 from fxst.evaluation.oracle import optimise
 from fxst.evaluation.sound import Sound
-from fxst.tables import Table
 
 RATE = 24_000
 FREE = Chain("free", (ParametricEQ(), Compressor()))

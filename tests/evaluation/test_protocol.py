@@ -6,13 +6,14 @@ import pedalboard
 import pytest
 import soundfile
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
 from fxst.data.corruption import from_data
 from fxst.effects import EFFECTS, declare_plugin
+from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError
 from fxst.evaluation.protocol import PATCH_SAMPLES, DrawnItems, draw_styles
 from fxst.evaluation.voices import Stretch, Voices, read
-from fxst.parameters import Parameter
 
 RATE = 24_000
 PEAK = 10 ** (-12 / 20)

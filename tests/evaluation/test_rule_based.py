@@ -3,9 +3,9 @@ import pytest
 from scipy.signal import butter, sosfilt
 
 from fxst.data import sox
+from fxst.dsp.loudness import loudness
 from fxst.evaluation import rule_based
 from fxst.evaluation.rule_based import compress, equalise
-from fxst.loudness import loudness
 
 RATE = 24_000
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.errors import AudioError
 from fxst.evaluation.items import Item
 from fxst.evaluation.scores import SETTINGS, score_item, settings_error
 from fxst.evaluation.systems import Output
-from fxst.tables import Table
 
 RATE = 24_000
 EQ = CHAINS["eq"]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from fxst import exports, transfer
-from fxst.chain import CHAINS
-from fxst.tables import Table
+from fxst import exports
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
+from fxst.transfer import style_transfer
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +115,7 @@ def by_sox(exported, played):
 @pytest.fixture(scope="session")
 def exact():
     """Give `exact(table, x, sample_rate)`: what fxst makes of it."""
-    return lambda table, x, sample_rate: transfer.render(x, table, sample_rate=sample_rate)
+    return lambda table, x, sample_rate: style_transfer.render(x, table, sample_rate=sample_rate)
 
 
 @pytest.fixture(scope="session")

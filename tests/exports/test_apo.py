@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import sosfreqz
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.effects.parametric_eq import HIGHEST_F0
-from fxst.tables import Table
 
 FILTER = re.compile(r"Filter (\d+): ON (LSC|PK|HSC) Fc (\d+(?:\.\d+)?) Hz Gain (-?\d+(?:\.\d+)?) dB Q (\d+(?:\.\d+)?)")
 

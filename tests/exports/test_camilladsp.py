@@ -3,8 +3,8 @@ import pytest
 import soundfile
 import yaml
 
+from fxst.chains.table_files import Table
 from fxst.effects.parametric_eq import ParametricEQ
-from fxst.tables import Table
 
 KINDS = {"Lowshelf": "low_shelf", "Peaking": "peak", "Highshelf": "high_shelf"}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fxst.chains.table_files import Table
 from fxst.exports.easyeffects import LSP_TIME, NULL_DB
-from fxst.tables import Table
 
 LSP = next(iter(sorted(Path("/usr/lib/ladspa").glob("lsp-plugins-ladspa*.so"))), None)
 FROM = "http\\://lsp-plug.in/plugins/ladspa"

@@ -1,7 +1,7 @@
 import pytest
 
+from fxst.chains.table_files import Table
 from fxst.exports.ffmpeg import NULL_DB
-from fxst.tables import Table
 
 
 @pytest.mark.parametrize("effect", NULL_DB)

@@ -9,12 +9,13 @@ import pedalboard
 import pytest
 
 from fxst import exports
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.effects import EFFECTS, declare_plugin
+from fxst.effects.parameters import Parameter
 from fxst.errors import FxstError, SettingsError
 from fxst.exports.base import Export, comments, number
-from fxst.parameters import Parameter
-from fxst.tables import Table
 
 TEXTS = {name: format_.text for name, format_ in exports.FORMATS.items() if format_.text}
 

@@ -4,12 +4,12 @@ import soundfile
 from scipy.signal import oaconvolve
 
 from fxst import exports
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.chains.table_files import Table
 from fxst.effects import Reverb
 from fxst.errors import SettingsError
 from fxst.exports import impulse_response
 from fxst.exports.base import Export
-from fxst.tables import Table
 
 LONGEST = {"reverb": {"room_size": 1.0, "damping": 0.0}}
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from fxst.chains.table_files import Table
 from fxst.exports.pedalboard import NULL_DB
-from fxst.tables import Table
 
 
 @pytest.fixture

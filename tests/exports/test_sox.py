@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from fxst.chains.table_files import Table
 from fxst.exports.sox import NULL_DB, SHORT_ATTACK_DB
-from fxst.tables import Table
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from fxst.chain import Chain
-from fxst.models import proxy_file
+from fxst.chains.chain import Chain
+from fxst.checkpoints import proxy_file
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
 
 RATE = 24_000

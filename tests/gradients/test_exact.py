@@ -6,8 +6,8 @@ import pytest
 
 PROGRAM = """
 import os, threading, torch
-from fxst.chain import CHAINS
-from fxst.gradients.exact import render_exact
+from fxst.chains.named import CHAINS
+from fxst.chains.rendering import render_exact
 
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 render_exact(CHAINS["eq"], torch.zeros(16, 1, 1000), torch.rand(16, 6), sample_rate=24_000)

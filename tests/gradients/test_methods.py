@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.rendering import render_exact
 from fxst.errors import ModelError, SettingsError
 from fxst.gradients import METHODS, MethodOptions, Renderer, make_renderer
-from fxst.gradients.exact import render_exact
 
 RATE = 24_000
 OF_PROXIES = ("proxy", "half-hybrid", "full-hybrid")

@@ -5,14 +5,15 @@ import pedalboard
 import pytest
 import torch
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint, proxy_file
 from fxst.data.manifest import Dataset
 from fxst.effects import EFFECTS, Compressor, declare_plugin
+from fxst.effects.parameters import Parameter
 from fxst.errors import ModelError, SettingsError
 from fxst.gradients import ProxyRenderer
-from fxst.models import checkpoint, proxy_file
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
-from fxst.parameters import Parameter
 
 RATE = 24_000
 COMPRESSOR = CHAINS["eq-comp"].effects[1]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import fxst.gradients
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
 from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, Renderer, make_renderer
 
 

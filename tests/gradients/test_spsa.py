@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.rendering import render_exact
 from fxst.errors import SettingsError
 from fxst.gradients import AutodiffRenderer, spsa
-from fxst.gradients.exact import render_exact
 from fxst.gradients.spsa import SPSARenderer
 
 RATE = 24_000

@@ -4,9 +4,9 @@ import sys
 import pytest
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint
 from fxst.errors import ModelError
-from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 

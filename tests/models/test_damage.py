@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint, proxy_file
+from fxst.checkpoints.card import FORMAT_VERSION, write_files
 from fxst.errors import ModelError
-from fxst.models import checkpoint, proxy_file
-from fxst.models.card import FORMAT_VERSION, write_files
 from fxst.models.encoder import EncoderConfig
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
 from fxst.models.studio import StudioModel, StudioModelConfig

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint, proxy_file
 from fxst.effects import Compressor, Distortion, ParametricEQ
 from fxst.errors import ModelError
-from fxst.models import checkpoint, proxy_file
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
 
 COMPRESSOR = CHAINS["fx"].effects[1]

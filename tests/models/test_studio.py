@@ -6,9 +6,9 @@ import torch
 from scipy.signal import sosfreqz
 
 from fxst import audio
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint
 from fxst.data import sox
-from fxst.models import checkpoint
 from fxst.models.bands import SHAPE_LIMIT_DB, _interpolation
 from fxst.models.ear import BAND_LEVELS_DB, QUANTILES, _distribution, _quantiles, mel_centres, octave_centres
 from fxst.models.matching import matched_size

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.report import Entry, Grid, InMemory, Page, Track, write_report
-from fxst.tables import Table
 
 SAMPLE_RATE = 24_000
 SECONDS = 5.5

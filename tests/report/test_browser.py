@@ -10,10 +10,10 @@ import torch
 
 from fxst.batch.report import TransferReport
 from fxst.batch.run import FileResult
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.report import Entry, InMemory, Page, Track, write_report
-from fxst.tables import Table
-from fxst.transfer import render
+from fxst.transfer.style_transfer import render
 
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.effects import Compressor
 from fxst.report import Entry, InMemory, Track, curves
 from fxst.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from fxst.report.curves import LONGEST_CURVE, charts, deepest, styles
 from fxst.report.media import excerpts
-from fxst.tables import Table
 
 RATE = 24_000
 CHAIN = CHAINS["eq-comp"]

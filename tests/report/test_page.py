@@ -11,10 +11,10 @@ import pytest
 import soundfile
 import torch
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 from fxst.errors import FxstError
 from fxst.report import Entry, Grid, InMemory, Page, Track, page, write_report
-from fxst.tables import Table
 
 RATE = 24_000
 CHAIN = CHAINS["eq-comp"]

@@ -15,10 +15,10 @@ from fxst import audio
 from fxst.batch import report as batch_report
 from fxst.batch.report import TransferReport
 from fxst.batch.run import FileResult
-from fxst.chain import CHAINS
-from fxst.loudness import loudness, loudness_range, true_peak
-from fxst.tables import Table
-from fxst.transfer import render
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
+from fxst.dsp.loudness import loudness, loudness_range, true_peak
+from fxst.transfer.style_transfer import render
 
 RATE = 24_000
 STUDIO = Table(CHAINS["studio"], CHAINS["studio"].at_amount(CHAINS["studio"].defaults(), 0.0)).with_values(
@@ -262,8 +262,8 @@ import sys
 from pathlib import Path
 from fxst.batch.report import TransferReport
 from fxst.batch.run import FileResult
-from fxst.chain import CHAINS
-from fxst.tables import Table
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values({"upward_compressor": {"ratio": 1.0}})
 report = TransferReport(Path("page.html"), references=[Path("in.wav")], items=1)
 report.add(FileResult(Path("in.wav"), Path("out/in.wav"), None, table))
@@ -280,8 +280,8 @@ import resource, sys
 from pathlib import Path
 from fxst.batch.report import TransferReport
 from fxst.batch.run import FileResult
-from fxst.chain import CHAINS
-from fxst.tables import Table
+from fxst.chains.named import CHAINS
+from fxst.chains.table_files import Table
 table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values({"upward_compressor": {"ratio": 1.0}})
 report = TransferReport(Path("page.html"), references=(), items=1)
 report.add(FileResult(Path(sys.argv[1]), Path("short.wav"), None, table))

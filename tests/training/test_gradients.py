@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fxst.checkpoints import checkpoint
 from fxst.configs import StyleConfig
 from fxst.errors import ModelError, SettingsError
 from fxst.gradients import METHODS, SPSARenderer
-from fxst.models import checkpoint
 from fxst.training.losses import StyleLoss
 from fxst.training.style import train
 

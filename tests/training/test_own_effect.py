@@ -158,7 +158,7 @@ FILES = {
     "not text": (b"\xff\xfe\x00", "SyntaxError: "),
     "an end": ("import sys\nsys.exit(3)\n", "line 2: SystemExit: 3."),
     "an effect that cannot be": (
-        "import pedalboard\nfrom fxst.effects import declare_plugin\nfrom fxst.parameters import Parameter\n"
+        "import pedalboard\nfrom fxst.effects import declare_plugin\nfrom fxst.effects.parameters import Parameter\n"
         "declare_plugin('late', pedalboard.PitchShift, [Parameter('semitones', -1, 1, 0)])\n",
         "line 4: The plugin late gives its sound late",
     ),
@@ -192,8 +192,11 @@ def test_a_file_that_is_not_there_is_wrong_usage(tmp_path):
     ("text", "words"),
     [
         ("import math\n", "'mine.py' declares neither an effect nor a chain"),
-        ("from fxst.chain import CHAINS\nCHAINS['eq'] = CHAINS['fx']\n", "'mine.py' changes eq, a chain of fxst's own"),
-        ("from fxst.chain import CHAINS\ndel CHAINS['eq']\n", "'mine.py' changes eq, a chain of fxst's own"),
+        (
+            "from fxst.chains.named import CHAINS\nCHAINS['eq'] = CHAINS['fx']\n",
+            "'mine.py' changes eq, a chain of fxst's own",
+        ),
+        ("from fxst.chains.named import CHAINS\ndel CHAINS['eq']\n", "'mine.py' changes eq, a chain of fxst's own"),
     ],
     ids=["nothing", "another chain's name", "a chain removed"],
 )
@@ -221,7 +224,8 @@ def test_help_says_that_the_file_is_run():
 
 def test_several_files_may_build_on_each_other(tmp_path):
     (tmp_path / "two.py").write_text(
-        "from fxst.chain import CHAINS, Chain\nfrom fxst.effects import EFFECTS, Reverb\n"
+        "from fxst.chains.chain import Chain\nfrom fxst.chains.named import CHAINS\n"
+        "from fxst.effects import EFFECTS, Reverb\n"
         "CHAINS['mine'] = Chain('mine', (EFFECTS['phaser'](), Reverb()))\n"
     )
     done = fxst("--effects", EXAMPLE, "--effects", tmp_path / "two.py", "chains")

@@ -10,14 +10,15 @@ import pytest
 import soundfile
 import torch
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import proxy_file
 from fxst.configs import DatasetConfig, ProxyConfig
 from fxst.data.build import build
 from fxst.data.manifest import Dataset
 from fxst.data.renders import draw_renders
 from fxst.errors import FxstError, ModelError, SettingsError
 from fxst.gradients import AutodiffRenderer
-from fxst.models import proxy_file
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
 from fxst.training.fidelity import measure_fidelity
 from fxst.training.proxy import COLUMNS, ProxyModule, train

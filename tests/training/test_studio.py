@@ -10,14 +10,14 @@ import soundfile
 import torch
 from scipy.signal import butter, sosfilt
 
-from fxst.chain import CHAINS
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint
 from fxst.configs import DatasetConfig
 from fxst.data import sox
 from fxst.data.build import build
 from fxst.data.manifest import Dataset
 from fxst.data.productions import CURVE_HZ, WAYS, draw_productions
 from fxst.errors import ModelError, SettingsError
-from fxst.models import checkpoint
 from fxst.models.ear import octave_centres
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.training.lessons import Lessons, _from_16_bits, _in_16_bits, hear

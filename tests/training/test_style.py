@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from fxst.chain import CHAINS, Chain
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint
 from fxst.configs import StyleConfig
 from fxst.data.manifest import Dataset
 from fxst.effects import Distortion
 from fxst.errors import FxstError, ModelError, SettingsError
 from fxst.gradients import AutodiffRenderer
-from fxst.models import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.training.style import COLUMNS, StyleModule, train

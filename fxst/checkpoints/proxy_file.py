@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.checkpoints import checkpoint
+from fxst.checkpoints.card import PROXY_FORMAT, find
 from fxst.effects import Effect
 from fxst.errors import ModelError
-from fxst.models import checkpoint
-from fxst.models.card import PROXY_FORMAT, find
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
 
 __all__ = ["Proxy", "load", "load_shipped", "save"]

@@ -1,8 +1,7 @@
 """Listening to a whole recording, of any length, in bounded memory."""
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -12,12 +11,13 @@ import torch
 from torch import Tensor
 
 from fxst.audio import Resampler, Samples
-from fxst.levelling import softness
 from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel
-from fxst.traits import Excerpt, Traits, traits
+from fxst.threads import one_thread
+from fxst.transfer.descriptors import Excerpt, Traits, traits
+from fxst.transfer.level_matching import softness
 
-__all__ = ["Heard", "Listener", "from_tenths", "in_tenths", "one_thread"]
+__all__ = ["Heard", "Listener", "from_tenths", "in_tenths"]
 
 SILENCE_DB: Final = -100.0
 """A window with less than this is silent: it tells nothing of how a recording was produced."""
@@ -220,14 +220,3 @@ def from_tenths(rows: Sequence[Sequence[int]]) -> Tensor:
         result: (n, bands), in dB; (0, 0) where there are none.
     """
     return torch.tensor(rows, dtype=torch.float32).view(len(rows), len(rows[0]) if rows else 0) / 10
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread: windows are small, and threads that wait for each other cost more than they give."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.audio import Samples
+from fxst.dsp.spectra import third_octaves
 from fxst.errors import SettingsError
-from fxst.spectra import third_octaves
 
 __all__ = [
     "RANGE_DB",

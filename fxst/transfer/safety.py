@@ -4,11 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
 from fxst.effects import UpwardCompressor
-from fxst.levelling import Moments, levelled, rendered
-from fxst.parameters import Setting
-from fxst.traits import Excerpt, Traits, distance_db, noise_floor_db, soft_rise_db, sounding_level_db, traits
+from fxst.effects.parameters import Setting
+from fxst.transfer.descriptors import (
+    Excerpt,
+    Traits,
+    distance_db,
+    noise_floor_db,
+    soft_rise_db,
+    sounding_level_db,
+    traits,
+)
+from fxst.transfer.level_matching import Moments, levelled, rendered
 
 __all__ = [
     "AMOUNTS",

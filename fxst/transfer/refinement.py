@@ -12,10 +12,10 @@ from typing import Final
 import torch
 
 from fxst.audio import Samples
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.effects.parameters import Setting
 from fxst.models.studio import StudioModel
-from fxst.parameters import Setting
-from fxst.traits import Excerpt
+from fxst.transfer.descriptors import Excerpt
 
 __all__ = ["STEPS", "Refined", "refined"]
 

@@ -1,4 +1,4 @@
-"""A batch through the exact effects: what methods render that only need the sound, and no gradient of it."""
+"""A whole chain over a batch: through the exact effects, or through their torch forms without gradients."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from fxst.audio import Samples
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
 from fxst.effects import Processor
-from fxst.machine import processors
+from fxst.threads import processors, side_by_side
 
-__all__ = ["render_exact"]
+__all__ = ["render_autodiff", "render_exact"]
+
+BLOCK = 8
+"""Recordings that one thread renders at a time."""
 
 
 def render_exact(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
@@ -51,6 +54,25 @@ def render_exact(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) ->
     for future in ahead:
         future.result()
     return torch.from_numpy(out).to(x.device, x.dtype)
+
+
+def render_autodiff(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
+    """Render every recording of a batch with its own knobs through a chain's torch form, several at a time.
+
+    Nothing of it can be differentiated.
+
+    Args:
+        chain: The effects.
+        x: Audio.
+        knobs: Settings on [0, 1].
+        sample_rate: Samples a second.
+
+    Shape:
+        x: (B, C, T); knobs: (B, P); result: (B, C, T).
+    """
+    block = len(x) if x.is_cuda else BLOCK
+    calls = zip(torch.split(x, block), torch.split(knobs, block), strict=True)
+    return torch.cat(side_by_side(partial(chain.autodiff, sample_rate=sample_rate), calls))
 
 
 def _make_and_render(make: Callable[[], Processor], block: Samples) -> Samples:

@@ -150,7 +150,7 @@ def filter_sections(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor
     """
     if x.is_cuda:
         return filter_sections_sampled(x, numerator, denominator)
-    from fxst.biquads import cascade  # which compiles
+    from fxst.dsp.biquads import cascade  # which compiles
 
     b, a = _in_z(numerator), _in_z(denominator)
     return cascade(x, b / a[..., :1], a[..., 1:] / a[..., :1])

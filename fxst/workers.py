@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from fxst.effects.declarations import declared_in, run_declarations
 from fxst.errors import FxstError
-from fxst.machine import processors
+from fxst.threads import processors
 
 __all__ = ["Workers", "processors"]
 

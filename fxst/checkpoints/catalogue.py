@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from fxst.chain import Chain
-from fxst.configs import ApplyConfig
-from fxst.errors import FxstError, ModelError
-from fxst.models.card import (
+from fxst.chains.chain import Chain
+from fxst.checkpoints.card import (
     PROXY_FORMAT,
     STUDIO_FORMAT,
     STYLE_FORMATS,
@@ -18,6 +16,8 @@ from fxst.models.card import (
     read_card,
     weights_file,
 )
+from fxst.configs import ApplyConfig
+from fxst.errors import FxstError, ModelError
 
 __all__ = ["Entry", "Figure", "describe", "locate", "shipped", "verify"]
 
@@ -216,7 +216,7 @@ def verify(folder: Path) -> Entry:
     Raises:
         ModelError: It is damaged, changed, or made for another version.
     """
-    from fxst.models import checkpoint, proxy_file
+    from fxst.checkpoints import checkpoint, proxy_file
 
     if read_card(folder, FORMATS)["format"] == PROXY_FORMAT:
         proxy_file.load(folder)

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from fxst import __version__, staging
+from fxst import staging
 from fxst.errors import SettingsError
-from fxst.levelling import softness
-from fxst.traits import Traits, mixed
+from fxst.transfer.descriptors import Traits, mixed
+from fxst.transfer.level_matching import softness
+from fxst.version import __version__
 
 __all__ = [
     "SUFFIX",

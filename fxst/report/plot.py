@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxst import audio, staging
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.chains.table_files import Table
+from fxst.dsp.spectra import LongTermSpectrum
 from fxst.effects import ParametricEQ
-from fxst.spectra import LongTermSpectrum
-from fxst.tables import Table
 
 __all__ = ["long_term_spectrum", "plot_transfer"]
 

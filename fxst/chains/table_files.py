@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Final, overload
 
 from fxst import staging
-from fxst.amounts import written
-from fxst.chain import CHAINS, Chain
+from fxst.chains.amounts import written
+from fxst.chains.chain import Chain
+from fxst.chains.named import CHAINS
 from fxst.effects import EFFECTS, Dynamics, Effect, ParametricEQ, undeclared
+from fxst.effects.parameters import Parameter, Setting
 from fxst.errors import OutputError, SettingsError
-from fxst.parameters import Parameter, Setting
 
 __all__ = ["SUFFIXES", "Table", "from_json", "read", "short", "staged", "staged_text", "to_json", "write"]
 

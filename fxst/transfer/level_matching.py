@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from fxst.chain import Chain
-from fxst.parameters import Setting
-from fxst.traits import RANGE_DB, Excerpt, Traits, sounding_level_db
+from fxst.chains.chain import Chain
+from fxst.effects.parameters import Setting
+from fxst.transfer.descriptors import RANGE_DB, Excerpt, Traits, sounding_level_db
 
 __all__ = [
     "Moments",

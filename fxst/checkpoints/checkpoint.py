@@ -1,4 +1,4 @@
-"""A trained model on disk: what `fxst.models.card` keeps sealed, made into a network and back."""
+"""A trained model on disk: what `fxst.checkpoints.card` keeps sealed, made into a network and back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,8 @@ from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
 from torch import Tensor
 
-from fxst.chain import Chain
-from fxst.errors import ModelError, SettingsError, UndeclaredError
-from fxst.models.card import (
+from fxst.chains.chain import Chain
+from fxst.checkpoints.card import (
     STUDIO_FORMAT,
     STYLE_FORMAT,
     STYLE_FORMATS,
@@ -22,6 +21,7 @@ from fxst.models.card import (
     read_files,
     write_files,
 )
+from fxst.errors import ModelError, SettingsError, UndeclaredError
 from fxst.models.encoder import Encoder
 from fxst.models.proxy import ProxyModel
 from fxst.models.studio import StudioModel, StudioModelConfig

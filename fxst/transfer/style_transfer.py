@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fxst import __version__
 from fxst.audio import Samples
-from fxst.caution import cautious
-from fxst.chain import Chain
+from fxst.chains.chain import Chain
+from fxst.chains.table_files import Table
 from fxst.effects import Effect, ParametricEQ
+from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
-from fxst.levelling import Moments, belief, levelled
-from fxst.parameters import Setting
-from fxst.styles import StyleProfile, check_model, check_statistics
-from fxst.tables import Table
-from fxst.traits import Excerpt
+from fxst.transfer.descriptors import Excerpt
+from fxst.transfer.level_matching import Moments, belief, levelled
+from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
+from fxst.transfer.safety import cautious
+from fxst.version import __version__
 
 if TYPE_CHECKING:
     # Torch takes longer to load than a table takes to apply.
     from torch import Tensor
 
-    from fxst.listening import Heard
-    from fxst.models.checkpoint import Checkpoint
+    from fxst.checkpoints.checkpoint import Checkpoint
     from fxst.models.studio import StudioModel
     from fxst.models.style import Decision
+    from fxst.transfer.analysis import Heard
 
 __all__ = ["BLOCK_FRAMES", "Result", "StyleTransfer", "caution_of", "load", "remarks_on", "render"]
 
@@ -79,7 +79,7 @@ def load(model: str | Path, *, device: str = "auto") -> "StyleTransfer":
     """
     import torch
 
-    from fxst.models import checkpoint
+    from fxst.checkpoints import checkpoint
 
     if device not in ("auto", "cpu", "cuda"):
         raise SettingsError(f"There is no device {device!r}: use auto, cpu or cuda.")
@@ -234,7 +234,7 @@ class StyleTransfer:
         Shape:
             Each block: `(channels, time)`.
         """
-        from fxst.listening import Listener
+        from fxst.transfer.analysis import Listener
 
         listener = Listener(self._checkpoint.model, sample_rate=sample_rate)
         for block in blocks:
@@ -272,9 +272,10 @@ class StyleTransfer:
         """
         import torch
 
-        from fxst.listening import from_tenths, one_thread
         from fxst.models.studio import StudioModel
-        from fxst.refinement import refined
+        from fxst.threads import one_thread
+        from fxst.transfer.analysis import from_tenths
+        from fxst.transfer.refinement import refined
 
         if isinstance(reference, StyleProfile):
             check_model(reference, self.name, self.sha256)
@@ -350,7 +351,7 @@ class StyleTransfer:
         Raises:
             AudioError: The reference is silent, or far beyond full scale.
         """
-        from fxst.listening import in_tenths
+        from fxst.transfer.analysis import in_tenths
 
         if heard.statistics is None:
             raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
@@ -432,7 +433,7 @@ def _moments(model: "StudioModel", reference_frames: "Tensor") -> Moments:
     """Let caution hear moments as the model hears them."""
     import torch
 
-    from fxst.listening import one_thread
+    from fxst.threads import one_thread
 
     def hear(x: Excerpt) -> "np.typing.NDArray[np.float32]":
         windows = torch.from_numpy(x.samples.reshape(-1, model.window_at(x.sample_rate)))
@@ -459,7 +460,7 @@ def _fitted(model: "StudioModel", chain: Chain, decision: "Decision", *, sample_
 
     In bands that the reference lacks the curve is 0, and counts: else a shelf could do anything there.
     """
-    from fxst.fitting import fitted
+    from fxst.transfer.eq_fitting import fitted
 
     knobs = decision.knobs[0].cpu()
     bands = model.config.curve_knobs

@@ -35,7 +35,7 @@ except RuntimeError:  # there is no folder to keep what was compiled in: it is c
 class Follower:
     """Follows levels: v[n] = u[n] + c (v[n-1] - u[n]).
 
-    The same recursion as `fxst.ballistics.envelope`, without its gradient.
+    The same recursion as `fxst.dsp.ballistics.envelope`, without its gradient.
 
     Args:
         attack: Coefficient c on [0, 1) while the level rises.

@@ -1,0 +1,1 @@
+"""Chains of effects, their parameter tables, and rendering through them."""

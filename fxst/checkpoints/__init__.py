@@ -1,0 +1,1 @@
+"""Model files: cards, weights, and the catalogue of what is installed."""
