@@ -2,7 +2,7 @@ import pytest
 
 from fxst.chains.amounts import amount_of_each, parse_amounts, written
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.errors import SettingsError
 
 STUDIO = CHAINS["studio"]
@@ -62,7 +62,7 @@ def test_one_effect_is_turned_down_and_the_others_stay():
         k: v for k, v in table.to_dict().items() if k != "parametric_eq"
     }
     without = table.at_amount({"reverb": 0, "dist": 0})
-    assert set(without.out_of_the_way) == {"distortion", "reverb"}
+    assert set(without.bypassed) == {"distortion", "reverb"}
 
 
 def test_what_goes_beyond_an_effect_stops_at_its_end():

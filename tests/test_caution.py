@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.errors import SettingsError
 from fxst.models.ear import Ear
 from fxst.models.matching import sounding
 from fxst.transfer import safety
-from fxst.transfer.descriptors import Excerpt, distance_db, mixed, noise_floor_db, traits
-from fxst.transfer.level_matching import Moments, belief, levelled, louder_db
-from fxst.transfer.safety import cautious
+from fxst.transfer.descriptors import Excerpt, describe, distance_db, mean_descriptors, noise_floor_db
+from fxst.transfer.level_matching import FrameLevels, confidence, level_offset_db, match_level
+from fxst.transfer.safety import limit_amount
 
 RATE = 24_000
 STUDIO = CHAINS["studio"]
@@ -25,12 +25,12 @@ def render(x, table):
 
 
 def distance(x, reference):
-    return distance_db(traits(x), traits(reference))
+    return distance_db(describe(x), describe(reference))
 
 
 def noise_db(x):
     """How high the noise floor is against what sounds."""
-    return traits(Excerpt(x, RATE)).noise_db
+    return describe(Excerpt(x, RATE)).noise_db
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_recording_is_no_distance_from_itself_and_a_style_is_one(halves):
 
 def test_what_brings_a_recording_nearer_is_applied_whole(halves):
     x, other = halves
-    trial = cautious(STUDIO, BRIGHT.settings, Excerpt(x, RATE), traits(Excerpt(render(other, BRIGHT), RATE)))
+    trial = limit_amount(STUDIO, BRIGHT.settings, Excerpt(x, RATE), describe(Excerpt(render(other, BRIGHT), RATE)))
     assert trial.amount == 1
     assert trial.settings == BRIGHT.settings
     assert trial.after_db < trial.before_db
@@ -57,7 +57,7 @@ def test_what_brings_a_recording_nearer_is_applied_whole(halves):
 def test_what_takes_a_recording_away_is_not_applied_at_all(halves):
     x, other = halves
     dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -18.0}})
-    trial = cautious(STUDIO, dull.settings, Excerpt(x, RATE), traits(Excerpt(render(other, BRIGHT), RATE)))
+    trial = limit_amount(STUDIO, dull.settings, Excerpt(x, RATE), describe(Excerpt(render(other, BRIGHT), RATE)))
     assert trial.amount == 0
     np.testing.assert_array_equal(render(x, Table(STUDIO, trial.settings)), x)
 
@@ -66,7 +66,7 @@ def test_too_much_of_the_right_thing_is_turned_down(halves):
     x, other = halves
     far = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 24.0}})
     reference = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 4.0}})
-    trial = cautious(STUDIO, far.settings, Excerpt(x, RATE), traits(Excerpt(render(other, reference), RATE)))
+    trial = limit_amount(STUDIO, far.settings, Excerpt(x, RATE), describe(Excerpt(render(other, reference), RATE)))
     assert 0 < trial.amount < 1
 
 
@@ -76,65 +76,65 @@ def test_noise_rises_by_no_more_than_the_limit_against_what_sounds_beyond_both_r
     hiss = 1e-4 * rng.standard_normal(talks.shape).astype(np.float32)
     x = (talks * noise(RATE, 1, 6) + hiss).astype(np.float32)
     squashed = NOTHING.with_values({"compressor": {"threshold_db": -60.0, "ratio": 4.0, "makeup_db": 20.0}})
-    clean = traits(Excerpt((talks * noise(RATE, 1, 6) + 0.1 * hiss).astype(np.float32), RATE))
-    trial = cautious(STUDIO, squashed.settings, Excerpt(x, RATE), clean)
+    clean = describe(Excerpt((talks * noise(RATE, 1, 6) + 0.1 * hiss).astype(np.float32), RATE))
+    trial = limit_amount(STUDIO, squashed.settings, Excerpt(x, RATE), clean)
     assert trial.noisy
     assert 0 < trial.amount < 1
     assert 0 < noise_db(render(x, Table(STUDIO, trial.settings))) - noise_db(x) <= safety.MOST_NOISE_DB
-    assert "more would have raised noise by more than 9 dB against what sounds" in trial.remark
+    assert "more would have raised the noise floor by more than 9 dB relative to the signal" in trial.remark
     noisy = Excerpt(render(x, squashed), RATE)  # the reference has the noise itself
-    assert cautious(STUDIO, squashed.settings, Excerpt(x, RATE), traits(noisy)).amount == 1
+    assert limit_amount(STUDIO, squashed.settings, Excerpt(x, RATE), describe(noisy)).amount == 1
 
 
 def test_what_is_louder_is_not_noisier_but_what_is_but_noise_does_not_become_as_loud_as_a_voice(halves, noise):
     x, other = (0.1 * half for half in halves)
     louder, loudest = (NOTHING.with_values({"compressor": {"makeup_db": gain}}) for gain in (20.0, 40.0))
-    reference = replace(traits(Excerpt(render(other, louder), RATE)), floor_db=-80.0)
-    trial = cautious(STUDIO, louder.settings, Excerpt(x, RATE), reference)
+    reference = replace(describe(Excerpt(render(other, louder), RATE)), floor_db=-80.0)
+    trial = limit_amount(STUDIO, louder.settings, Excerpt(x, RATE), reference)
     assert (trial.amount, trial.noisy) == (1, False)
     hiss = 10 ** (-70 / 20) * noise(RATE, 1, 3)
-    trial = cautious(STUDIO, loudest.settings, Excerpt(hiss, RATE), reference)
+    trial = limit_amount(STUDIO, loudest.settings, Excerpt(hiss, RATE), reference)
     assert trial.noisy
     raised = noise_floor_db(Excerpt(render(hiss, Table(STUDIO, trial.settings)), RATE))
     assert raised <= safety.MOST_RISE_DB + max(reference.floor_db, noise_floor_db(Excerpt(hiss, RATE)))
 
 
 def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, monkeypatch):
-    monkeypatch.setattr(safety, "DOUBT_DB", 100.0)  # noise is all that is looked at
+    monkeypatch.setattr(safety, "TOLERANCE_DB", 100.0)  # noise is all that is looked at
     talks = np.repeat(np.random.default_rng(0).random(60) < 0.7, RATE // 10)[None]
     hiss = noise(RATE, 1, 6)
     x, clean = ((talks + share) * hiss for share in (0.003, 0.0003))
     dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -12.0}})
     lifting = dull.with_values({"upward_compressor": {"threshold_db": -20.0, "ratio": 4.0}})
-    as_loud = traits(Excerpt(render(clean, dull), RATE))
+    as_loud = describe(Excerpt(render(clean, dull), RATE))
     reference = replace(as_loud, level_db=as_loud.level_db - 6, floor_db=as_loud.floor_db - 6)  # to be levelled
-    trial = cautious(STUDIO, lifting.settings, Excerpt(x, RATE), reference)
+    trial = limit_amount(STUDIO, lifting.settings, Excerpt(x, RATE), reference)
     assert (trial.amount, trial.noisy) == (1, True)
-    assert 0 <= trial.lifted < 1
+    assert 0 <= trial.upward_share < 1
     table = Table(STUDIO, trial.settings)
     level = {"compressor": {"makeup_db": table.to_dict()["compressor"]["makeup_db"]}}
-    assert table == lifting.at_amount({"upward_compressor": trial.lifted}).with_values(level)
-    assert traits(Excerpt(render(x, table), RATE)).level_db == pytest.approx(reference.level_db, abs=0.3)
+    assert table == lifting.at_amount({"upward_compressor": trial.upward_share}).with_values(level)
+    assert describe(Excerpt(render(x, table), RATE)).level_db == pytest.approx(reference.level_db, abs=0.3)
     assert noise_db(render(x, table)) - noise_db(x) <= safety.MOST_NOISE_DB
-    assert "of its upward compressor: more would have raised noise by" in trial.remark
-    assert not cautious(STUDIO, dull.settings, Excerpt(x, RATE), reference).remark
+    assert "of the upward compressor was applied: more would have raised the noise floor" in trial.remark
+    assert not limit_amount(STUDIO, dull.settings, Excerpt(x, RATE), reference).remark
 
 
 def test_what_sounds_becomes_as_loud_as_what_sounds_in_the_reference(halves):
     x, _ = halves
     louder = Excerpt(10 ** (8 / 20) * x, RATE)
-    rows = levelled(STUDIO, NOTHING.settings, Excerpt(x, RATE), traits(louder))
+    rows = match_level(STUDIO, NOTHING.settings, Excerpt(x, RATE), describe(louder))
     assert Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"] == pytest.approx(8.0, abs=0.01)
     squashed = NOTHING.with_values({"compressor": {"threshold_db": -50.0, "ratio": 10.0}})
-    rows = levelled(STUDIO, squashed.settings, Excerpt(x, RATE), traits(Excerpt(x, RATE)))
+    rows = match_level(STUDIO, squashed.settings, Excerpt(x, RATE), describe(Excerpt(x, RATE)))
     made_up = Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"]
     assert made_up > 10
-    levels = [traits(Excerpt(y, RATE)).level_db for y in (x, render(x, Table(STUDIO, rows)))]
+    levels = [describe(Excerpt(y, RATE)).level_db for y in (x, render(x, Table(STUDIO, rows)))]
     assert levels[0] == pytest.approx(levels[1], abs=1.0)  # which moments count may change with their level
-    loudest = levelled(STUDIO, NOTHING.settings, Excerpt(1e-4 * x, RATE), traits(Excerpt(x, RATE)))
+    loudest = match_level(STUDIO, NOTHING.settings, Excerpt(1e-4 * x, RATE), describe(Excerpt(x, RATE)))
     assert Table(STUDIO, loudest).to_dict()["compressor"]["makeup_db"] == 48  # all that the effect can
     eq = CHAINS["eq"]
-    assert levelled(eq, eq.defaults(), Excerpt(x, RATE), traits(louder)) == eq.defaults()
+    assert match_level(eq, eq.defaults(), Excerpt(x, RATE), describe(louder)) == eq.defaults()
 
 
 def moments(x):
@@ -145,8 +145,8 @@ def moments(x):
 
 
 def makeup_db(x, reference, *, by_moments=True):
-    known = Moments(moments, moments(reference)) if by_moments else None
-    rows = levelled(STUDIO, NOTHING.settings, x, traits(reference), known)
+    known = FrameLevels(moments, moments(reference)) if by_moments else None
+    rows = match_level(STUDIO, NOTHING.settings, x, describe(reference), known)
     return Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"]
 
 
@@ -156,16 +156,16 @@ def test_a_gain_on_the_reference_is_a_gain_on_the_result_and_a_recording_is_as_l
     louder = Excerpt(np.float32(10 ** (5 / 20)) * other.samples, RATE)
     assert makeup_db(x, louder) == pytest.approx(makeup_db(x, other) + 5, abs=0.01)
     frames = [moments(half) for half in (x, other)]
-    there, back = louder_db(*frames, begin_db=1.0), louder_db(*frames[::-1], begin_db=-1.0)
+    there, back = level_offset_db(*frames, begin_db=1.0), level_offset_db(*frames[::-1], begin_db=-1.0)
     assert there == pytest.approx(-back)
-    assert louder_db(frames[0], frames[0] + 7, begin_db=7.0) == pytest.approx(7.0, abs=1e-4)
+    assert level_offset_db(frames[0], frames[0] + 7, begin_db=7.0) == pytest.approx(7.0, abs=1e-4)
 
 
 def test_pauses_in_a_reference_do_not_change_how_loud_pairs_are(halves):
     x, other = halves
     pause = 1e-5 * np.random.default_rng(0).standard_normal(other.shape).astype(np.float32)
     frames = [moments(Excerpt(y, RATE)) for y in (x, other, np.concatenate([other, pause], axis=1))]
-    without, with_it = (louder_db(frames[0], reference, begin_db=0.0) for reference in frames[1:])
+    without, with_it = (level_offset_db(frames[0], reference, begin_db=0.0) for reference in frames[1:])
     assert with_it == pytest.approx(without, abs=0.3)
 
 
@@ -174,40 +174,40 @@ def test_what_is_said_more_often_in_a_reference_makes_nothing_louder():
     soft, loud = (rng.normal(level, 12.0, (1, 96)) + rng.normal(0.0, 0.3, (60, 96)) for level in (-70.0, -40.0))
     ours = np.concatenate([soft, loud[:10]])
     theirs = np.concatenate([soft[:10], loud]) + 3
-    assert louder_db(ours, theirs, begin_db=0.0) == pytest.approx(3.0, abs=0.5)
+    assert level_offset_db(ours, theirs, begin_db=0.0) == pytest.approx(3.0, abs=0.5)
 
 
 def test_pairs_count_for_most_of_it_and_where_there_are_none_for_nothing(halves):
     x, other = (Excerpt(half, RATE) for half in halves)
     all_that_sounds = makeup_db(x, other, by_moments=False)
-    pairs = louder_db(moments(x), moments(other), begin_db=all_that_sounds)
+    pairs = level_offset_db(moments(x), moments(other), begin_db=all_that_sounds)
     assert pairs != pytest.approx(all_that_sounds, abs=0.05)
     assert makeup_db(x, other) == pytest.approx((all_that_sounds + 3 * pairs) / 4, abs=0.01)
     none = np.zeros((0, 0), np.float32)
-    assert louder_db(moments(x), none, begin_db=2.5) == louder_db(none, moments(x), begin_db=2.5) == 2.5
+    assert level_offset_db(moments(x), none, begin_db=2.5) == level_offset_db(none, moments(x), begin_db=2.5) == 2.5
     apart = np.full((2, 4), -90.0)
     apart[:, 0] = -10.0
-    assert louder_db(apart, apart[:, ::-1], begin_db=2.5) == 2.5
+    assert level_offset_db(apart, apart[:, ::-1], begin_db=2.5) == 2.5
 
 
 def test_a_share_of_the_way_leaves_the_rest_of_the_gain_that_was_chosen(halves):
     x, other = (Excerpt(half, RATE) for half in halves)
     index = next(i for i, row in enumerate(NOTHING.settings) if row.parameter == "makeup_db")
     rows = (*NOTHING.settings[:index], replace(NOTHING.settings[index], value=4.0), *NOTHING.settings[index + 1 :])
-    all_of_it, some = (levelled(STUDIO, rows, x, traits(other), share=share)[index].value for share in (1.0, 0.6))
+    all_of_it, some = (match_level(STUDIO, rows, x, describe(other), share=share)[index].value for share in (1.0, 0.6))
     assert all_of_it != pytest.approx(4.0, abs=0.1)
     assert some == pytest.approx(4.0 + 0.6 * (all_of_it - 4.0), abs=0.01)
-    assert levelled(STUDIO, rows, x, traits(other), share=0.0) == rows
+    assert match_level(STUDIO, rows, x, describe(other), share=0.0) == rows
 
 
 def test_as_few_loud_moments_as_there_are_so_little_are_they_believed():
     loud, soft = (np.full((1, 4), level, np.float32) for level in (-30.0, -60.0))
-    beliefs = [belief(np.concatenate([loud] * count + [soft] * 300), "level") for count in (2, 4, 6)]
+    beliefs = [confidence(np.concatenate([loud] * count + [soft] * 300), "level") for count in (2, 4, 6)]
     assert beliefs[0] == beliefs[1] / 2 == beliefs[2] / 3 > 0
-    assert belief(np.concatenate([loud] * 250), "chosen") == 1
-    assert belief(np.zeros((0, 0), np.float32), "level") == 0
+    assert confidence(np.concatenate([loud] * 250), "chosen") == 1
+    assert confidence(np.zeros((0, 0), np.float32), "level") == 0
     # How loud they are does not count, nor what is a little softer than the loudest.
-    assert belief(np.concatenate([loud - 40, loud - 50, soft - 40]), "level") == beliefs[0]
+    assert confidence(np.concatenate([loud - 40, loud - 50, soft - 40]), "level") == beliefs[0]
 
 
 def test_where_little_sounds_in_a_reference_neither_what_was_chosen_nor_the_reference_alone_tells_the_level(halves):
@@ -215,12 +215,13 @@ def test_where_little_sounds_in_a_reference_neither_what_was_chosen_nor_the_refe
     index = next(i for i, row in enumerate(NOTHING.settings) if row.parameter == "makeup_db")
     wrong = replace(NOTHING.settings[index], value=-20.0)  # as a model chooses that takes pauses for soft speech
     rows = (*NOTHING.settings[:index], wrong, *NOTHING.settings[index + 1 :])
-    louder = replace(traits(other), level_db=traits(x).level_db + 20)
+    louder = replace(describe(other), level_db=describe(x).level_db + 20)
     frames = moments(other)
     few = frames[np.argsort(frames.sum(axis=1))[-4:]]
-    assert belief(few, "level") == 0.5
+    assert confidence(few, "level") == 0.5
     without, with_few = (
-        levelled(STUDIO, rows, x, louder, known, share=0.6)[index].value for known in (None, Moments(moments, few))
+        match_level(STUDIO, rows, x, louder, known, share=0.6)[index].value
+        for known in (None, FrameLevels(moments, few))
     )
     assert without == pytest.approx(-20 + 0.6 * 40, abs=0.01)
     assert with_few == pytest.approx(10, abs=3)  # between as loud as it was, and 20 dB louder
@@ -235,7 +236,7 @@ def test_pauses_that_become_softer_are_no_noise_though_a_word_reaches_into_one(m
     before, after = (Excerpt(y.astype(np.float32), RATE) for y in (x, after))
     assert noise_floor_db(after) - noise_floor_db(before) > 6
     monkeypatch.setattr(safety, "rendered", lambda *_: after)
-    trial = cautious(STUDIO, BRIGHT.settings, before, traits(before))
+    trial = limit_amount(STUDIO, BRIGHT.settings, before, describe(before))
     assert not trial.noisy
     assert trial.amount == 1
 
@@ -250,8 +251,8 @@ def test_an_excerpt_that_begins_in_the_middle_of_a_word_is_no_peak(noise):
     x = 0.3 * noise(RATE, 1, 6)
     process = STUDIO.exact(rows, sample_rate=RATE, channels=1)
     process(x)
-    reference = traits(Excerpt(process(x), RATE))  # what it is like once the compressor is at work
-    trial = cautious(STUDIO, rows, Excerpt(x, RATE), reference)
+    reference = describe(Excerpt(process(x), RATE))  # what it is like once the compressor is at work
+    trial = limit_amount(STUDIO, rows, Excerpt(x, RATE), reference)
     assert trial.amount == 1
     assert trial.after_db < 0.1
 
@@ -259,8 +260,8 @@ def test_an_excerpt_that_begins_in_the_middle_of_a_word_is_no_peak(noise):
 def test_pauses_are_no_style(halves):
     x, _ = halves
     pause = 1e-4 * np.random.default_rng(0).standard_normal((1, 4 * x.shape[1])).astype(np.float32)
-    with_it = traits(Excerpt(np.concatenate([x, pause], axis=1), RATE))
-    without = traits(Excerpt(x, RATE))
+    with_it = describe(Excerpt(np.concatenate([x, pause], axis=1), RATE))
+    without = describe(Excerpt(x, RATE))
     assert with_it.level_db == pytest.approx(without.level_db, abs=1.0)
     assert with_it.range_db == pytest.approx(without.range_db, abs=1.0)
     assert with_it.floor_db < without.floor_db - 10
@@ -278,22 +279,22 @@ def test_a_channel_without_sound_changes_nothing(halves):
     half_silent = Excerpt(np.concatenate([x, 0 * x]), RATE)
     assert distance(half_silent, reference) == pytest.approx(distance(Excerpt(x, RATE), reference), abs=1e-6)
     assert noise_floor_db(half_silent) == pytest.approx(noise_floor_db(Excerpt(x, RATE)), abs=1e-6)
-    assert levelled(STUDIO, NOTHING.settings, half_silent, traits(reference)) == levelled(
-        STUDIO, NOTHING.settings, Excerpt(x, RATE), traits(reference)
+    assert match_level(STUDIO, NOTHING.settings, half_silent, describe(reference)) == match_level(
+        STUDIO, NOTHING.settings, Excerpt(x, RATE), describe(reference)
     )
 
 
 def test_colour_level_and_noise_are_compared_by_sound_and_not_by_pauses(speech):
     from fxst.models.studio import StudioModel, StudioModelConfig
-    from fxst.transfer.analysis import Listener
+    from fxst.transfer.analysis import Analyser
 
     config = StudioModelConfig.for_chain(STUDIO, 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
     model = StudioModel(config).eval()
     voice = speech(RATE, 1, 3)
 
     def excerpt(x):
-        listener = Listener(model, sample_rate=RATE)
-        listener.hear(x)
+        listener = Analyser(model, sample_rate=RATE)
+        listener.process(x)
         return listener.finish().excerpt
 
     alone = excerpt(voice)
@@ -308,13 +309,16 @@ def test_colour_level_and_noise_are_compared_by_sound_and_not_by_pauses(speech):
 
 def test_a_mix_of_traits_lies_between_them_in_decibels(halves):
     x, other = halves
-    soft, bright = traits(Excerpt(0.1 * x, RATE)), traits(Excerpt(render(other, BRIGHT), RATE))
-    assert mixed([soft], [3.0]) == soft
-    middle = mixed([soft, bright], [1.0, 3.0])
+    soft, bright = describe(Excerpt(0.1 * x, RATE)), describe(Excerpt(render(other, BRIGHT), RATE))
+    assert mean_descriptors([soft], [3.0]) == soft
+    middle = mean_descriptors([soft, bright], [1.0, 3.0])
     assert middle.level_db == pytest.approx(0.25 * soft.level_db + 0.75 * bright.level_db)
     assert distance_db(middle, bright) < distance_db(soft, bright)
-    assert mixed([soft, bright], [2.0, 0.0]).crest_db == pytest.approx(soft.crest_db)
-    narrow = traits(Excerpt(x[:, :8000], 8000))
-    assert mixed([soft, narrow], [1, 1]).colour_db.keys() == soft.colour_db.keys() & narrow.colour_db.keys()
+    assert mean_descriptors([soft, bright], [2.0, 0.0]).crest_db == pytest.approx(soft.crest_db)
+    narrow = describe(Excerpt(x[:, :8000], 8000))
+    assert (
+        mean_descriptors([soft, narrow], [1, 1]).spectrum_db.keys()
+        == soft.spectrum_db.keys() & narrow.spectrum_db.keys()
+    )
     with pytest.raises(SettingsError, match="none of this recording's third octaves"):
-        distance_db(soft, replace(bright, colour_db={123.4: -20.0}))
+        distance_db(soft, replace(bright, spectrum_db={123.4: -20.0}))

@@ -21,6 +21,10 @@ def random_knobs(chain, batch=1, seed=0):
     return torch.rand(batch, len(chain.knobs), generator=torch.manual_seed(seed))
 
 
+def render_rows(chain, rows, x):
+    return chain.exact(rows, sample_rate=48_000, channels=len(x))(x)
+
+
 def knob_table(chain):
     return {(label, p.name): (p.minimum, p.maximum, p.scale) for label, p in chain.knobs}
 
@@ -188,7 +192,7 @@ def test_a_table_has_a_row_for_every_parameter_constants_included(chain):
 def test_a_table_says_all_that_is_rendered(chain):
     knobs = random_knobs(chain, seed=3)
     table = chain.settings(knobs[0])
-    values = chain.values(table)
+    values = [stage.values for stage in chain.stages(table)]
     assert [list(of_effect.values()) for of_effect in values] == [
         [row.value for row in table if row.effect == label] for label in chain.labels
     ]
@@ -196,7 +200,7 @@ def test_a_table_says_all_that_is_rendered(chain):
         for name, value in read.items():
             assert value == pytest.approx(predicted[name].item(), rel=1e-6, abs=1e-6)
     shuffled = [table[i] for i in np.random.default_rng(0).permutation(len(table))]
-    assert chain.values(shuffled) == values
+    assert [stage.values for stage in chain.stages(shuffled)] == values
 
 
 @every_chain
@@ -210,7 +214,7 @@ def test_the_ends_of_every_knob_can_be_rendered(chain, noise):
 def test_defaults_lie_in_their_ranges():
     for chain in CHAINS.values():
         assert all(row.minimum <= row.value <= row.maximum for row in chain.defaults())
-        chain.values(chain.defaults())
+        [stage.values for stage in chain.stages(chain.defaults())]
 
 
 def edited(table, parameter, value):
@@ -220,8 +224,10 @@ def edited(table, parameter, value):
 def test_an_edited_table_may_leave_the_chains_range_but_not_the_effects():
     chain = CHAINS["fx"]
     table = chain.defaults()
-    assert chain.values(edited(table, "threshold_db", -55.0))[1]["threshold_db"] == -55
-    assert chain.values(edited(table, "damping", 0.9))[3]["damping"] == 0.9  # a constant of the chain
+    assert chain.stages(edited(table, "threshold_db", -55.0))[1].values["threshold_db"] == -55
+    assert [stage.values for stage in chain.stages(edited(table, "damping", 0.9))][3][
+        "damping"
+    ] == 0.9  # a constant of the chain
     for parameter, value in (("threshold_db", -61.0), ("room_size", 1.01), ("peak1_f0_hz", 0.0), ("ratio", math.nan)):
         with pytest.raises(SettingsError, match=f"{parameter} is .*; it must lie between"):
             chain.exact(edited(table, parameter, value), sample_rate=24_000, channels=1)
@@ -231,11 +237,11 @@ def test_a_table_of_something_else_is_refused():
     chain = CHAINS["eq-comp"]
     table = chain.defaults()
     with pytest.raises(SettingsError, match="no row for parametric_eq low_shelf_gain_db"):
-        chain.values(table[1:])
+        [stage.values for stage in chain.stages(table[1:])]
     with pytest.raises(SettingsError, match="low_shelf_gain_db twice"):
-        chain.values([*table, table[0]])
+        [stage.values for stage in chain.stages([*table, table[0]])]
     with pytest.raises(SettingsError, match="has no distortion drive_db, distortion mix, reverb room_size"):
-        chain.values(CHAINS["fx"].defaults())
+        [stage.values for stage in chain.stages(CHAINS["fx"].defaults())]
 
 
 def test_an_effect_that_comes_twice_has_a_row_for_each():
@@ -243,7 +249,7 @@ def test_an_effect_that_comes_twice_has_a_row_for_each():
     assert chain.labels == ("compressor", "distortion", "compressor2")
     table = [replace(row, value=20.0 if row.effect == "compressor" else 1.0) for row in chain.defaults()]
     table = [replace(row, value=10.0) if row.parameter in ("attack_ms", "release_ms") else row for row in table]
-    first, _, second = chain.values(table)
+    first, _, second = [stage.values for stage in chain.stages(table)]
     assert (first["ratio"], second["ratio"]) == (20, 1)
 
 
@@ -339,18 +345,9 @@ def test_nothing_but_our_own_error_comes_out_of_a_damaged_specification(spec):
         assert np.isfinite(y).all()
 
 
-def test_effects_that_are_out_of_the_way_let_sound_pass_to_the_last_bit(noise):
-    chain = CHAINS["studio"]
-    x = noise(24_000, 2, seconds=0.2)
-    table = chain.settings(random_knobs(chain)[0], out_of_the_way=chain.labels)
-    np.testing.assert_array_equal(chain.exact(table, sample_rate=24_000, channels=2)(x), x)
-    heard = chain.settings(random_knobs(chain)[0], out_of_the_way=("reverb", "distortion", "compressor"))
-    assert not np.array_equal(chain.exact(heard, sample_rate=24_000, channels=2)(x), x)
-
-
-def test_an_effect_is_switched_where_its_knobs_cannot_take_it_out_of_the_way():
-    switched = {effect.name for effect in CHAINS["studio"].effects if effect.switched}
-    assert switched == {"upward_compressor", "distortion", "reverb"}
+def test_an_effect_needs_bypass_where_its_range_excludes_passing_sound_unchanged():
+    needing = {effect.name for effect in CHAINS["studio"].effects if effect.needs_bypass}
+    assert needing == {"upward_compressor", "distortion", "reverb"}
 
 
 @every_chain
@@ -365,10 +362,53 @@ def test_an_amount_leads_from_nothing_to_the_table_and_beyond(chain, noise):
     assert change(0) == 0
     assert chain.at_amount(table, 1.0) == table
     assert 0 < change(0.3) < change(0.7)
-    values = chain.values(chain.at_amount(table, 1.5))
-    assert values != chain.values(table)
+    values = [stage.values for stage in chain.stages(chain.at_amount(table, 1.5))]
+    assert values != [stage.values for stage in chain.stages(table)]
 
 
 def test_a_chain_without_its_comma_is_refused_in_a_sentence():
     with pytest.raises(SettingsError, match="takes a tuple of effects"):
         Chain("c", Compressor())
+
+
+def test_a_bypassed_effect_lets_sound_pass_and_keeps_its_values(noise):
+    x, chain = noise(48_000, 2), CHAINS["studio"]
+    settings = chain.settings(random_knobs(chain)[0], bypassed=chain.labels)
+    np.testing.assert_array_equal(render_rows(chain, settings, x), x)
+    assert all(row.minimum <= row.value <= row.maximum for row in settings)
+    active = tuple(replace(row, bypass=False) for row in settings)
+    assert active == chain.settings(random_knobs(chain)[0])
+    assert np.abs(render_rows(chain, active, x) - x).max() > 0.01
+    one = chain.settings(random_knobs(chain)[0], bypassed=("reverb", "distortion", "compressor"))
+    assert not np.array_equal(render_rows(chain, one, x), x)
+
+
+def test_an_effect_that_is_bypassed_in_some_rows_only_is_refused():
+    chain = CHAINS["studio"]
+    rows = list(chain.settings(random_knobs(chain)[0], bypassed=["reverb"]))
+    rows[-1] = replace(rows[-1], bypass=False)
+    with pytest.raises(SettingsError, match="reverb is bypassed in some of its rows only"):
+        chain.stages(rows)
+
+
+def test_an_amount_of_0_bypasses_what_no_value_can_and_leaves_the_values_within_their_limits(noise):
+    x = noise(48_000, 1)
+    for chain in (CHAINS["studio"], CHAINS["fx"]):
+        nothing = chain.at_amount(chain.settings(random_knobs(chain)[0]), 0.0)
+        np.testing.assert_array_equal(render_rows(chain, nothing, x), x)
+        assert all(row.minimum <= row.value <= row.maximum for row in nothing if row.minimum < row.maximum)
+
+
+def test_the_knobs_of_a_table_are_those_that_made_it():
+    for chain in CHAINS.values():
+        knobs = random_knobs(chain)[0]
+        assert torch.allclose(chain.knobs_of(chain.settings(knobs)), knobs.float(), atol=1e-5)
+
+
+def test_a_chain_has_one_gain_for_its_level_behind_its_equaliser():
+    studio = CHAINS["studio"].effects
+    assert CHAINS["studio"].gain == ("compressor", "makeup_db")
+    assert CHAINS["eq-comp"].gain is None
+    compressor, eq = studio[2], studio[1]
+    assert Chain("two", (compressor, eq, compressor)).gain == ("compressor2", "makeup_db")
+    assert Chain("before", (compressor, eq)).gain is None

@@ -8,7 +8,7 @@ from fxst.models.encoder import EncoderConfig
 from fxst.models.matching import MOST_FRAMES
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import StyleModel, StyleModelConfig
-from fxst.transfer.analysis import RANGE_DB, TURNS_AFTER, Listener, from_tenths, in_tenths, one_thread
+from fxst.transfer.analysis import RANGE_DB, TURNS_AFTER, Analyser, from_tenths, in_tenths, one_thread
 
 RATE = 24_000
 
@@ -32,9 +32,9 @@ def studio():
 
 
 def heard(model, x, *, sample_rate=RATE, block_frames=1 << 14):
-    listener = Listener(model, sample_rate=sample_rate)
+    listener = Analyser(model, sample_rate=sample_rate)
     for first in range(0, x.shape[1], block_frames):
-        listener.hear(x[:, first : first + block_frames])
+        listener.process(x[:, first : first + block_frames])
     return listener.finish()
 
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from fxst.chains import table_files
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
+from fxst.chains.table import Table
 from fxst.checkpoints import catalogue, checkpoint
 from fxst.checkpoints.card import write_files
 from fxst.errors import FxstError, ModelError
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.transfer import profiles
-from fxst.transfer.descriptors import Traits
+from fxst.transfer.descriptors import Descriptors
 
 EQ_COMP = CHAINS["eq-comp"]
 
@@ -87,7 +88,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def as_json(folder):
     path = folder / "whole.json"
-    table_files.write(table_files.Table(EQ_COMP, EQ_COMP.defaults(), {"model": "eq"}, {"compressor": 0.5}), path)
+    table_files.write(Table(EQ_COMP, EQ_COMP.defaults(), {"model": "eq"}, {"compressor": 0.5}), path)
     return json.loads(path.read_text())
 
 
@@ -107,7 +108,7 @@ def test_any_change_of_a_table_in_json(folder, as_json, data):
 @given(data=st.data())
 def test_any_change_of_a_table_in_cells(folder, data):
     path = folder / "changed.csv"
-    table_files.write(table_files.Table(EQ_COMP, EQ_COMP.defaults()), path)
+    table_files.write(Table(EQ_COMP, EQ_COMP.defaults()), path)
     rows = [line.split(",") for line in path.read_text().splitlines()]
     cells = st.sampled_from(sorted({cell for row in rows for cell in row})) | st.text(max_size=6)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -133,7 +134,7 @@ PROFILE = profiles.StyleProfile(
     "eq",
     "0" * 64,
     (0.5, -1.0, 2.0),
-    Traits({31.5: -20.0, 1000.0: -30.0}, -20.0, 12.0, 20.0, -60.0),
+    Descriptors({31.5: -20.0, 1000.0: -30.0}, -20.0, 12.0, 20.0, -60.0),
     -23.0,
     ("a.wav",),
     ((-305, -412), (-250, -381)),
@@ -188,7 +189,7 @@ def check_model(folder):
         assert str(folder) in str(loaded)
         return
     windows = torch.zeros(1, loaded.model.window_samples)
-    heard = loaded.model.hear(windows, sample_rate=loaded.sample_rate)
+    heard = loaded.model.analyse(windows, sample_rate=loaded.sample_rate)
     assert len(loaded.chain.settings(loaded.model.decide(heard, heard).knobs[0]))
 
 

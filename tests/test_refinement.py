@@ -10,8 +10,8 @@ import torch
 
 import fxst
 from fxst.batch.recipe import recipe_of
-from fxst.chains import table_files
 from fxst.chains.named import CHAINS
+from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
 from fxst.errors import SettingsError
 from fxst.models.studio import Expected, StudioModel, StudioModelConfig
@@ -42,7 +42,7 @@ class Oracle(StudioModel):
 
 
 def with_values(**of_effects):
-    table = table_files.Table(STUDIO, STUDIO.at_amount(STUDIO.defaults(), 0.0))
+    table = Table(STUDIO, STUDIO.at_amount(STUDIO.defaults(), 0.0))
     return table.with_values(of_effects)
 
 
@@ -85,7 +85,7 @@ def test_effects_out_of_the_way_stay_there_and_the_same_comes_out_again(excerpt)
     once, again = (refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=6) for _ in range(2))
     assert once == again
     assert once.after_db < once.before_db
-    assert table_files.Table(STUDIO, once.settings).out_of_the_way == (
+    assert Table(STUDIO, once.settings).bypassed == (
         "upward_compressor",
         "compressor",
         "distortion",

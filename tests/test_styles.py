@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from fxst.errors import FxstError, SettingsError
 from fxst.transfer import profiles
-from fxst.transfer.descriptors import Traits
-from fxst.transfer.level_matching import softness
+from fxst.transfer.descriptors import Descriptors
+from fxst.transfer.level_matching import loudness_key
 from fxst.transfer.profiles import StyleProfile
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs/style-profile.schema.json").read_text(encoding="utf-8"))
@@ -21,9 +21,9 @@ PROFILES = st.builds(
     model=st.text(),
     model_sha256=st.text(),
     statistics=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50).map(tuple),
-    traits=st.builds(
-        Traits,
-        colour_db=st.dictionaries(st.floats(1, 20_000), NUMBERS, min_size=1),
+    descriptors=st.builds(
+        Descriptors,
+        spectrum_db=st.dictionaries(st.floats(1, 20_000), NUMBERS, min_size=1),
         level_db=NUMBERS,
         crest_db=NUMBERS,
         range_db=NUMBERS,
@@ -45,8 +45,8 @@ def frames_of(rng, count, bands=96):
 def profile():
     rng = np.random.default_rng(0)
     statistics = tuple(rng.standard_normal(2000).astype(np.float32).tolist())
-    traits = Traits({250.0: -30.5, 1000.0: -20.25}, -24.0, 15.0, 22.0, -60.0)
-    return StyleProfile("studio", "ab" * 32, statistics, traits, -18.5, ("radio.wav",), frames_of(rng, 256))
+    descriptors = Descriptors({250.0: -30.5, 1000.0: -20.25}, -24.0, 15.0, 22.0, -60.0)
+    return StyleProfile("studio", "ab" * 32, statistics, descriptors, -18.5, ("radio.wav",), frames_of(rng, 256))
 
 
 @given(PROFILES)
@@ -103,7 +103,7 @@ def test_a_mean_has_frames_of_each_by_its_weight_and_evenly_spread(profile, size
 
 
 def test_a_profile_and_itself_are_itself(profile):
-    frames = tuple(sorted(frames_of(np.random.default_rng(1), 200), key=softness))
+    frames = tuple(sorted(frames_of(np.random.default_rng(1), 200), key=loudness_key))
     profile = replace(profile, frames=frames)
     for several in (2, 3, 7):
         assert profiles.mean([profile] * several, [1] * several).frames == frames
@@ -124,7 +124,7 @@ def test_a_mean_is_one_of_any_weights(profile):
         middle = profiles.mean([profile, other], [weight, weight])
         np.testing.assert_allclose(middle.statistics, np.zeros(2000), atol=1e-7)
         assert middle.loudness_lufs == -14.5
-        assert middle.traits == profile.traits
+        assert middle.descriptors == profile.descriptors
 
 
 def test_profiles_of_different_lengths_do_not_mix(profile):
@@ -146,7 +146,7 @@ def put(key, value):
 
 DAMAGE = {
     "another format": (put("format", "fxst-settings"), "not a style profile.* or a parameter table with --params"),
-    "a later version": (put("version", 3), "version 3 .* update fxst"),
+    "a later version": (put("version", 4), "version 4 .* update fxst"),
     "an earlier version": (put("version", 1), "version 1 .* save the style again with `fxst style save`"),
     "no version": (lambda document: document.pop("version"), "version None .* update fxst"),
     "no statistics": (lambda document: document.pop("statistics"), "'statistics' is missing"),
@@ -155,14 +155,20 @@ DAMAGE = {
     "not a number": (put("statistics", [float("nan")]), "nan is no finite number"),
     "beyond float32": (put("statistics", [1e300]), "too large"),
     "true": (put("loudness_lufs", True), "True is no finite number"),
-    "no trait": (lambda document: document["traits"].pop("crest_db"), "damaged style profile"),
-    "one more trait": (lambda document: document["traits"].update(width_db=1.0), "damaged style profile"),
-    "a level beyond all": (lambda document: document["traits"].update(level_db=1e5), "100000 dB is no recording's"),
+    "no trait": (lambda told: told["descriptors"].pop("crest_db"), "damaged style profile"),
+    "one more trait": (lambda told: told["descriptors"].update(width_db=1.0), "damaged style profile"),
+    "a level beyond all": (
+        lambda told: told["descriptors"].update(level_db=1e5),
+        "100000 dB is no recording's",
+    ),
     "a loudness beyond all": (put("loudness_lufs", -1e5), "-100000 dB is no recording's level"),
-    "a colour beyond all": (lambda document: document["traits"].update(colour_db={"250": 1e5}), "is no recording's"),
-    "no colour": (lambda document: document["traits"].update(colour_db={}), "no spectrum"),
-    "a band that is no number": (lambda document: document["traits"].update(colour_db={"bass": 1}), "damaged"),
-    "a band below 0": (lambda document: document["traits"].update(colour_db={"-1": 1}), "no spectrum"),
+    "a colour beyond all": (
+        lambda told: told["descriptors"].update(spectrum_db={"250": 1e5}),
+        "is no recording's",
+    ),
+    "no colour": (lambda told: told["descriptors"].update(spectrum_db={}), "no spectrum"),
+    "a band that is no number": (lambda told: told["descriptors"].update(spectrum_db={"bass": 1}), "damaged"),
+    "a band below 0": (lambda told: told["descriptors"].update(spectrum_db={"-1": 1}), "no spectrum"),
     "a list for a model": (put("model", []), "is no text"),
     "a name for recordings": (put("recordings", "radio.wav"), "no list of recordings"),
     "no frames": (lambda document: document.pop("frames"), "'frames' is missing"),

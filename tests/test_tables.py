@@ -5,13 +5,14 @@ import os
 import time
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fxst.chains import table_files
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table, short
 from fxst.effects import Compressor, Distortion, ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import FxstError, OutputError, SettingsError
@@ -97,7 +98,7 @@ def test_json_keeps_where_it_comes_from_and_has_a_line_for_each_row(saved_json):
     lines = saved_json.read_text(encoding="utf-8").splitlines()
     assert sum('"compressor", "parameter": "ratio"' in line for line in lines) == 1
     document = json.loads("\n".join(lines))
-    assert (document["format"], document["version"]) == ("fxst-settings", 1)
+    assert (document["format"], document["version"]) == ("fxst-settings", 2)
     assert set(document["settings"][0]) == {"effect", "parameter", "value", "unit", "minimum", "maximum"}
 
 
@@ -116,7 +117,7 @@ def test_a_table_is_its_rows_and_reads_aloud():
     lines = str(table).splitlines()
     assert len(lines) == len(table)
     ratio = next(line for line in lines if " ratio " in line).split()
-    assert ratio == ["compressor", "ratio", table_files.short(table.to_dict()["compressor"]["ratio"]), ":1"]
+    assert ratio == ["compressor", "ratio", short(table.to_dict()["compressor"]["ratio"]), ":1"]
 
 
 def test_values_are_changed_by_name():
@@ -215,7 +216,8 @@ def put_in_row(row, key, value):
 JSON_DAMAGE = {
     "other format": (put("format", "impulse"), r"its format is 'impulse', not 'fxst-settings'; name one"),
     "style profile": (put("format", "fxst-style-profile"), r"not a parameter table.* or a style profile with --style"),
-    "other version": (put("version", 2), r"version 2 .*this fxst reads 1; update"),
+    "later version": (put("version", 3), r"version 3 .*this fxst reads 2; update"),
+    "earlier version": (put("version", 1), r"version 1 .*this fxst reads 2: apply the style again"),
     "no rows": (put("settings", None), r'"chain" or "settings" is missing'),
     "no chain": (lambda document: document.pop("chain"), r'"chain" or "settings" is missing'),
     "another chain": (put("chain", {"name": "x", "effects": 3}), r"Not the specification of a chain"),
@@ -381,3 +383,24 @@ def test_one_compressor_may_be_linked_and_another_not(saved_csv):
     rewritten(saved_csv, lambda text: text.replace(",no\n", ",perhaps\n", 1))
     with pytest.raises(SettingsError, match=r"row 7: linked is 'perhaps', and must be yes, no, or empty"):
         table_files.read(saved_csv)
+
+
+@pytest.mark.parametrize("ending", [".json", ".csv"])
+def test_a_bypassed_effect_is_so_in_its_file_too(tmp_path, ending):
+    studio = CHAINS["studio"]
+    rows = studio.settings(torch.full((len(studio.knobs),), 0.4), bypassed=["reverb", "distortion"])
+    path = tmp_path / f"table{ending}"
+    table_files.write(Table(studio, rows), path)
+    read = table_files.read(path)
+    assert read.settings == rows
+    assert read.bypassed == ("distortion", "reverb")
+    louder = read.with_values({"reverb": {"wet_level": 0.3}})
+    assert louder.bypassed == ("distortion",)
+    assert "bypass" not in table_files.to_json(louder.with_values({"distortion": {"mix": 0.5}}))
+
+
+def test_a_bypass_that_is_no_truth_value_is_refused(tmp_path):
+    document = json.loads(table_files.to_json(Table(CHAINS["eq"], CHAINS["eq"].defaults())))
+    document["settings"][3]["bypass"] = "yes"
+    with pytest.raises(SettingsError, match="row 4: bypass is 'yes', and must be true or false"):
+        table_files.from_json(json.dumps(document))

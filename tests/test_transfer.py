@@ -17,7 +17,7 @@ from fxst.batch.run import apply_files
 from fxst.chains import table_files
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.checkpoints import checkpoint
 from fxst.configs import ApplyConfig
 from fxst.effects import EFFECTS, declare_plugin
@@ -96,10 +96,10 @@ def only(results):
 def test_blocks_and_whole_render_equal_sample_for_sample(monkeypatch, noise, name, channels):
     table = strong(CHAINS[name])
     x = noise(48_000, channels, (2**17 + 1000) / 48_000)
-    monkeypatch.setattr(style_transfer, "BLOCK_FRAMES", x.shape[1])
+    monkeypatch.setattr(style_transfer, "BLOCK_SAMPLES", x.shape[1])
     whole = render(x, table, sample_rate=48_000)
     for block_frames, frames in ((1, 3000), (7, 20_000), (4096, x.shape[1]), (2**17, x.shape[1])):
-        monkeypatch.setattr(style_transfer, "BLOCK_FRAMES", block_frames)
+        monkeypatch.setattr(style_transfer, "BLOCK_SAMPLES", block_frames)
         assert np.array_equal(render(x[:, :frames], table, sample_rate=48_000), whole[:, :frames]), block_frames
 
 
@@ -142,7 +142,7 @@ def test_less_of_a_style_may_be_applied_and_channels_be_left_apart(style, speech
     rates = {"sample_rate": 44_100, "reference_sample_rate": 48_000}
     whole = style.predict(x, reference, **rates)
     assert style.predict(x, reference, **rates, amount=0.5) == whole.at_amount(0.5)
-    assert style.predict(x, reference, **rates, amount={"eq": 0.0}).out_of_the_way == ("parametric_eq",)
+    assert style.predict(x, reference, **rates, amount={"eq": 0.0}).bypassed == ("parametric_eq",)
     np.testing.assert_array_equal(style.apply(x, reference, **rates, amount=0.0).audio, x)
     apart = style.apply(x, reference, **rates, linked=False)
     assert apart.settings == whole.linked(False)
@@ -154,14 +154,14 @@ def test_less_of_a_style_may_be_applied_and_channels_be_left_apart(style, speech
 
 def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
     x, reference = speech(44_100, 2, 2), noise(48_000, 1, 1)
-    profile = style.profile(style.hear([reference], sample_rate=48_000))
+    profile = style.profile(style.analyse([reference], sample_rate=48_000))
     profile = profiles.from_json(profiles.to_json(profile))
     by_recording = style.apply(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
     by_profile = style.apply(x, profile, sample_rate=44_100)
     assert by_profile.settings == by_recording.settings
     np.testing.assert_array_equal(by_profile.audio, by_recording.audio)
     with pytest.raises(AudioError, match="silent"):
-        style.profile(style.hear([np.zeros((1, 48_000), np.float32)], sample_rate=48_000))
+        style.profile(style.analyse([np.zeros((1, 48_000), np.float32)], sample_rate=48_000))
     with pytest.raises(SettingsError, match="saved by the model"):
         style.predict(x, replace(profile, model="other", model_sha256="0"), sample_rate=44_100)
     with pytest.raises(SettingsError, match="it is damaged, so save the style again"):
@@ -171,7 +171,7 @@ def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
 @pytest.mark.parametrize("refine", [0, 1])
 def test_a_profile_holds_the_moments_that_a_studio_model_pairs(studio, speech, noise, refine):
     x, reference = speech(44_100, 2, 2), noise(48_000, 1, 2)
-    heard = studio.hear([reference], sample_rate=48_000)
+    heard = studio.analyse([reference], sample_rate=48_000)
     profile = profiles.from_json(profiles.to_json(studio.profile(heard)))
     assert len(profile.frames) == len(heard.frames) > 0
     by_recording = studio.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000, refine=refine)
@@ -191,7 +191,7 @@ def test_choosing_and_refining_pair_with_the_references_own_moments(monkeypatch,
         return match(self, *given)
 
     monkeypatch.setattr(StudioModel, "match", watched)
-    heard, reference = (studio.hear([x], sample_rate=48_000) for x in (speech(48_000, 1, 2), noise(48_000, 1, 2)))
+    heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 1, 2), noise(48_000, 1, 2)))
     studio.choose(heard, reference, refine=1)
     assert len(paired) == 2
     for ours, frames, theirs, reference_frames in paired:
@@ -204,21 +204,21 @@ def test_choosing_and_refining_pair_with_the_references_own_moments(monkeypatch,
 
 @pytest.mark.parametrize("refine", [0, 1])
 def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, studio, speech, noise, refine):
-    given, levelled = [], style_transfer.levelled
+    given, match_level = [], style_transfer.match_level
 
     def watched(*arguments, share):
         given.append(arguments[4])
-        assert share == style_transfer.LEVEL_SHARE
-        return levelled(*arguments, share=share)
+        assert share == style_transfer.GAIN_SHARE
+        return match_level(*arguments, share=share)
 
-    monkeypatch.setattr(style_transfer, "levelled", watched)
-    heard, reference = (studio.hear([x], sample_rate=48_000) for x in (speech(48_000, 2, 3), noise(48_000, 1, 2)))
+    monkeypatch.setattr(style_transfer, "match_level", watched)
+    heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 2, 3), noise(48_000, 1, 2)))
     studio.choose(heard, reference, refine=refine)
     assert len(given) == 1 + refine
     for moments in given:
         np.testing.assert_array_equal(moments.reference, reference.frames)
         # As of the recording itself, but not rounded.
-        ours = moments.hear(heard.excerpt)
+        ours = moments.measure(heard.excerpt)
         np.testing.assert_allclose(ours.mean(0), heard.frames.mean(0), atol=0.1)
 
 
@@ -226,21 +226,21 @@ def test_a_recording_of_pauses_but_for_a_moment_is_said_to_be_hard_to_judge(stud
     x, rate = speech(44_100, 1, 3), 44_100
     pauses = x * np.where(np.arange(x.shape[1]) // 3000 == np.abs(x[0]).argmax() // 3000, 1, 0.003).astype(np.float32)
     of_all, of_a_moment = (
-        style_transfer.remarks_on(studio.hear([y], sample_rate=rate), "reference") for y in (x, pauses)
+        style_transfer.remarks_on(studio.analyse([y], sample_rate=rate), "reference") for y in (x, pauses)
     )
     assert of_all == ()
     assert of_a_moment == ("the reference has hardly a moment of sound in it, too little to judge it well",)
 
 
 def test_a_profile_of_a_model_that_hears_no_moments_has_none(style, noise):
-    profile = style.profile(style.hear([noise(48_000, 1, 1)], sample_rate=48_000))
+    profile = style.profile(style.analyse([noise(48_000, 1, 1)], sample_rate=48_000))
     assert profile.frames == ()
     with pytest.raises(SettingsError, match="holds frames of 2 bands, and its model 'mine' hears 0: it is damaged"):
         style.predict(noise(48_000, 1, 1), replace(profile, frames=((-100, -200),)), sample_rate=48_000)
 
 
 def test_a_profile_that_no_recording_could_have_is_refused_in_a_sentence(studio, speech, noise):
-    profile = studio.profile(studio.hear([noise(48_000, 1, 1)], sample_rate=48_000))
+    profile = studio.profile(studio.analyse([noise(48_000, 1, 1)], sample_rate=48_000))
     absurd = replace(profile, frames=((6000,) * 96,) * 4)
     with pytest.raises(AudioError, match=r"the style profile is far beyond full scale"):
         studio.predict(speech(44_100, 1, 1), absurd, sample_rate=44_100)
@@ -262,7 +262,7 @@ def test_an_equaliser_is_fitted_to_nothing_where_the_reference_has_nothing(monke
 
 
 def test_what_is_far_beyond_full_scale_makes_no_profile(studio, noise):
-    heard = studio.hear([1e30 * noise(48_000, 1, 1)], sample_rate=48_000)
+    heard = studio.analyse([1e30 * noise(48_000, 1, 1)], sample_rate=48_000)
     with pytest.raises(AudioError, match="far beyond full scale"):
         studio.profile(heard)
 
@@ -619,7 +619,7 @@ def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studi
     monkeypatch.setattr(style_transfer, "cautious", lambda _, rows, *__: Trial(tuple(rows), 1.0, 0.0, 0.0, noisy=False))
     hiss = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 48_000)).astype(np.float32)
     table = studio.predict(hiss[0], hiss[1], sample_rate=24_000)
-    assert set(table.out_of_the_way) == (
+    assert set(table.bypassed) == (
         set() if wanted else {"upward_compressor", "distortion", "reverb"} | ({"parametric_eq"} if flat else set())
     )
 

@@ -10,7 +10,7 @@ from fxst.batch.manifest import Manifest, Origin, input_state
 from fxst.batch.plan import Job
 from fxst.batch.recipe import FileResult, Recipe, attempt, failure, recipe_of, table_of
 from fxst.chains import table_files
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, SettingsError
 

@@ -14,33 +14,33 @@ from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
 from fxst.chains import table_files
-from fxst.chains.table_files import LOUDNESS, Table
+from fxst.chains.table import LOUDNESS, Table
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.errors import AudioError
 from fxst.transfer.profiles import StyleProfile
-from fxst.transfer.style_transfer import BLOCK_FRAMES, StyleTransfer, remarks_on
+from fxst.transfer.style_transfer import BLOCK_SAMPLES, StyleTransfer, remarks_on
 
 if TYPE_CHECKING:
-    from fxst.transfer.analysis import Heard
+    from fxst.transfer.analysis import Analysis
 
-__all__ = ["Progress", "hear_file", "hear_reference", "render_file"]
+__all__ = ["Progress", "analyse_file", "analyse_reference", "render_file"]
 
 Progress = Callable[[Path, float], None]
 """Is told which file is at work, and how much of the work on it is done, from 0 to 1."""
 
 
-def hear_file(
+def analyse_file(
     style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
-) -> "tuple[Heard, tuple[str, ...]]":
-    """Listen to a file; also tell what a person should know of it."""
+) -> "tuple[Analysis, tuple[str, ...]]":
+    """Analyse a file; return the remarks on it as well."""
     with Reader(path) as reader:
-        heard = style.hear(_played(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
-        if heard.statistics is not None and not heard.statistics.isfinite().all():
+        analysis = style.analyse(_played(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
+        if analysis.statistics is not None and not analysis.statistics.isfinite().all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
-        return heard, remarks_on(heard, what) + _ending(reader, what)
+        return analysis, remarks_on(analysis, what) + _ending(reader, what)
 
 
-def hear_reference(
+def analyse_reference(
     style: StyleTransfer, path: Path, what: str, progress: Progress | None
 ) -> tuple[StyleProfile, tuple[str, ...]]:
     """Listen to a file to sound like; also tell what a person should know of it.
@@ -62,15 +62,15 @@ def hear_reference(
                 meter.process(block)
                 yield block
 
-        heard = style.hear(played(), sample_rate=reader.info.sample_rate)
-        if heard.statistics is None:
-            raise AudioError(f"{str(path)!r} is silent, or too short to hear: choose a reference with sound in it.")
-        if not heard.statistics.isfinite().all():
+        analysis = style.analyse(played(), sample_rate=reader.info.sample_rate)
+        if analysis.statistics is None:
+            raise AudioError(f"{str(path)!r} is silent, or too short to analyse: choose a reference with sound in it.")
+        if not analysis.statistics.isfinite().all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
         lufs = meter.integrated()
         loudness = lufs if lufs >= ABSOLUTE_GATE_LUFS else None
-        profile = style.profile(heard, loudness_lufs=loudness, recordings=(path.name,))
-        return profile, remarks_on(heard, what) + _ending(reader, what)
+        profile = style.profile(analysis, loudness_lufs=loudness, recordings=(path.name,))
+        return profile, remarks_on(analysis, what) + _ending(reader, what)
 
 
 def render_file(
@@ -170,7 +170,7 @@ def _measure(
 def _played(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:
     # Decoding, effects and encoding take turns in one thread: to hand each block to another costs half as much again.
     done = 0
-    for block in reader.blocks(block_frames=BLOCK_FRAMES):
+    for block in reader.blocks(block_frames=BLOCK_SAMPLES):
         yield block
         done += block.shape[1]
         if progress is not None and reader.info.frames:

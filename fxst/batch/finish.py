@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 
 from fxst.audio import AudioInfo, LoudnessMeter, Samples
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
 from fxst.dsp.limiter import Limiter
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.errors import SettingsError
-from fxst.transfer.style_transfer import BLOCK_FRAMES
+from fxst.transfer.style_transfer import BLOCK_SAMPLES
 
 __all__ = ["KEEP", "LONGEST_HEARD_TAIL_SECONDS", "REFERENCE", "UNTIL_SILENT", "Finish", "Finisher", "rendered"]
 
@@ -105,7 +105,7 @@ def rendered(
     least = 10 ** ((HEARD_DBFS - gain_db) / 20)
     unheard = np.zeros((info.channels, 0), np.float32)  # what counts only where something is heard behind it
     while left > 0:
-        silence = np.zeros((info.channels, min(left, BLOCK_FRAMES)), np.float32)
+        silence = np.zeros((info.channels, min(left, BLOCK_SAMPLES)), np.float32)
         left -= silence.shape[1]
         tail = np.concatenate([unheard, process(silence)], axis=1)
         if finish.tail_seconds == UNTIL_SILENT:

@@ -1,7 +1,7 @@
 """Style profiles of files: their recordings are heard once, and are not needed again."""
 
 from fxst.audio import probe
-from fxst.batch.files import hear_reference
+from fxst.batch.files import analyse_reference
 from fxst.batch.goals import references_of
 from fxst.configs import ProfileConfig
 from fxst.errors import SettingsError
@@ -39,7 +39,7 @@ def save_profile(config: ProfileConfig) -> tuple[StyleProfile, tuple[str, ...]]:
     made: list[StyleProfile] = []
     remarks: list[str] = []
     for goal in goals:
-        profile, told = hear_reference(style, goal.path, f"reference {goal.path.name!r}", None)
+        profile, told = analyse_reference(style, goal.path, f"reference {goal.path.name!r}", None)
         made.append(profile)
         remarks += told
     mean = profiles.mean(made, [goal.weight for goal in goals])

@@ -11,18 +11,18 @@ from typing import Any, Final, Protocol
 
 from fxst import staging
 from fxst.audio import probe
-from fxst.batch.files import Progress, hear_file, hear_reference, render_file
+from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file
 from fxst.batch.finish import REFERENCE, Finish
 from fxst.batch.goals import goals_of, told_of
 from fxst.batch.plan import Job
 from fxst.chains import table_files
 from fxst.chains.amounts import parse_amounts
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.transfer import profiles
 from fxst.transfer.profiles import StyleProfile
-from fxst.transfer.style_transfer import caution_of, load
+from fxst.transfer.style_transfer import load, safety_remarks
 
 __all__ = ["FileResult", "Recipe", "Vouch", "attempt", "failure", "recipe_of", "table_of"]
 
@@ -219,7 +219,7 @@ class _StyleRecipe:
                 made.append(self._profiles[goal.path])
                 continue
             what = "reference" if len(self._goals) == 1 else f"reference {goal.path.name!r}"
-            profile, told = hear_reference(self._style, goal.path, what, progress)
+            profile, told = analyse_reference(self._style, goal.path, what, progress)
             made.append(profile)
             remarks += told
         self._take(profiles.mean(made, [goal.weight for goal in self._goals]), tuple(remarks))
@@ -236,8 +236,8 @@ class _StyleRecipe:
             self.finish = replace(self.finish, loudness=goal.loudness_lufs)
 
     def choose(self, job: Job, progress: Progress | None) -> tuple[Table, tuple[str, ...], float]:
-        heard, remarks = hear_file(self._style, job.input, "input", progress, share=_LISTENING_SHARE)
+        analysis, remarks = analyse_file(self._style, job.input, "input", progress, share=_LISTENING_SHARE)
         names = {"input": job.input.name, **told_of(self._goals)}
         how: dict[str, Any] = {"amount": self._amount, "linked": self._linked, "refine": self._refine}
-        table = self._style.choose(heard, self._goal, names, **how)
-        return table, remarks + self._remarks + caution_of(table), 1 - _LISTENING_SHARE
+        table = self._style.choose(analysis, self._goal, names, **how)
+        return table, remarks + self._remarks + safety_remarks(table), 1 - _LISTENING_SHARE

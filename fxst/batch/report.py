@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fxst import audio
-from fxst.chains.table_files import AMOUNT, LOUDNESS, Table
+from fxst.chains.table import AMOUNT, LOUDNESS, Table
 from fxst.errors import AudioError
 from fxst.report import Entry, Grid, OnDisk, Page, Recording, Track, write_report
 
@@ -81,7 +81,7 @@ class TransferReport:
         effects = _UNKNOWN
         if settings is not None:
             self._made_by = self._made_by or _made_by(settings)
-            used = [label for label in settings.chain.labels if label not in settings.out_of_the_way]
+            used = [label for label in settings.chain.labels if label not in settings.bypassed]
             effects = ", ".join(used) or "none"
         levels: tuple[str, ...] = (_UNKNOWN,) * 4
         try:

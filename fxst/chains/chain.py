@@ -1,9 +1,9 @@
-"""Effects in order: the only place that knows which knob belongs to what."""
+"""Chains of effects: the only place that knows which knob belongs to which effect."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from fxst.effects import (
     EFFECTS,
     Dynamics,
     Effect,
+    ParametricEQ,
     Processor,
     undeclared,
 )
@@ -22,10 +23,31 @@ from fxst.errors import SettingsError, UndeclaredError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Chain", "rounded"]
+__all__ = ["Chain", "Stage", "rounded"]
 
 SIGNIFICANT_DIGITS = 7
 """Digits of a value in a parameter table. What is rendered is the table's value, so a table says all."""
+
+
+class Stage(NamedTuple):
+    """One effect of a chain, set.
+
+    Args:
+        label: The effect's label in the chain.
+        effect: The effect.
+        values: Its values, by parameter; of a bypassed effect, with those at which it is transparent.
+        bypass: Whether it is bypassed.
+    """
+
+    label: str
+    effect: Effect
+    values: dict[str, float]
+    bypass: bool
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes the sound: it is neither bypassed nor transparent."""
+        return not self.bypass and not self.effect.is_transparent(self.values)
 
 
 @dataclass(frozen=True)
@@ -65,6 +87,26 @@ class Chain:
             for parameter in effect.parameters
             if not parameter.constant
         )
+
+    @cached_property
+    def gain(self) -> tuple[str, str] | None:
+        """The knob that sets the chain's level, by label and name: the first free make-up gain behind the equaliser.
+
+        Without an equaliser whose bands are free it is the first one; None where there is no free make-up gain.
+        """
+        free = {
+            label
+            for label, effect in zip(self.labels, self.effects, strict=True)
+            if isinstance(effect, ParametricEQ) and not any(p.constant for p in effect.parameters)
+        }
+        last = max((index for index, (label, _) in enumerate(self.knobs) if label in free), default=-1)
+        gains = [(label, p.name) for label, p in self.knobs[last + 1 :] if p.name == "makeup_db"]
+        return gains[0] if gains else None
+
+    @property
+    def can_be_bypassed(self) -> bool:
+        """Whether every effect can pass sound unchanged."""
+        return all(effect.transparent() for effect in self.effects)
 
     @property
     def differentiable(self) -> bool:
@@ -110,50 +152,72 @@ class Chain:
             x = effect.autodiff(x, values, sample_rate=sample_rate)
         return x
 
-    def settings(self, knobs: "Tensor", *, out_of_the_way: Collection[str] = ()) -> tuple[Setting, ...]:
-        """Write one knob vector as a parameter table, every value rounded as it will be printed.
+    def settings(self, knobs: "Tensor", *, bypassed: Collection[str] = ()) -> tuple[Setting, ...]:
+        """Return the parameter table of one knob vector, every value rounded as it will be printed.
 
         Args:
-            knobs: Where the knobs are.
-            out_of_the_way: Labels of the effects that are to let sound pass as it is, whatever their knobs.
+            knobs: The knobs.
+            bypassed: Labels of the effects that are bypassed.
 
         Shape:
             knobs: (P,), on [0, 1].
         """
-        turned = self.split(knobs[None].double())
-        return self._table(
-            {name: value.item() for name, value in values.items()}
-            | (dict(effect.transparent()) if label in out_of_the_way else {})
-            for label, effect, values in zip(self.labels, self.effects, turned, strict=True)
+        values = self.split(knobs[None].double())
+        return self._table(({name: value.item() for name, value in of_one.items()} for of_one in values), bypassed)
+
+    def knobs_of(self, settings: Sequence[Setting]) -> "Tensor":
+        """Return the knob vector of a parameter table; values beyond the chain's ranges come to their ends.
+
+        Shape:
+            result: (P,), on [0, 1].
+
+        Raises:
+            SettingsError: The table is not one of this chain.
+        """
+        import torch
+
+        stages = self.stages(settings)
+        return torch.tensor(
+            [p.to_knob(stage.values[p.name]) for stage in stages for p in stage.effect.parameters if not p.constant]
         )
 
-    def at_amount(self, settings: Sequence[Setting], amount: float | Mapping[str, float]) -> tuple[Setting, ...]:
-        """Turn a table down, or up, between what leaves the sound as it is and itself.
+    def bypassed(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+        """Return a table with every effect bypassed."""
+        return tuple(replace(row, bypass=True) for row in settings)
 
-        What an effect is out of the way by, such as gains and a mix, moves along its own scale; the rest stays.
+    def at_amount(self, settings: Sequence[Setting], amount: float | Mapping[str, float]) -> tuple[Setting, ...]:
+        """Scale a table between leaving the sound unchanged and itself, or beyond itself.
+
+        The values at which an effect is transparent, such as its gains or its mix, move along their own scale; the
+        others stay. At 0 an effect whose range excludes them is bypassed.
 
         Args:
             settings: The table.
-            amount: 0 leaves the sound as it is, 1 is the table, and what is above goes further, to 1.5 and as far as
-                effects can. By effect, in a mapping from labels or short names: that of the empty name is for all
-                others, which else stay as they are.
+            amount: 0 leaves the sound unchanged, 1 is the table, and more goes further, to 1.5 and as far as effects
+                can. By effect, in a mapping from labels or short names: the amount of the empty name is for all others,
+                which are otherwise left as they are.
 
         Raises:
             SettingsError: The table is not one of this chain, or an amount's effect is not in it.
         """
-        values = self.values(settings)
         amounts = amount_of_each(amount, self.labels)
-        for label, effect, of_effect in zip(self.labels, self.effects, values, strict=True):
-            amount = amounts[label]
-            widest = {p.name: p for p in effect.widest()}
-            for name, rest in effect.transparent().items():
-                p = widest[name]
-                low, high = p.to_knob(rest), p.to_knob(of_effect[name])
-                if amount == 0:
-                    of_effect[name] = rest
-                elif amount != 1:
-                    of_effect[name] = p.to_value(min(1.0, max(0.0, low + amount * (high - low))))
-        return self._table(values)
+        changes: dict[tuple[str, str], float] = {}
+        bypassed = set()
+        for label, effect, values, bypass in self.stages(settings):
+            share = amounts[label]
+            if bypass or (share == 0 and effect.needs_bypass):
+                bypassed.add(label)
+            elif share != 1:
+                widest = {p.name: p for p in effect.widest()}
+                for name, rest in effect.transparent().items():
+                    p = widest[name]
+                    low, high = p.to_knob(rest), p.to_knob(values[name])
+                    value = rest if share == 0 else p.to_value(min(1.0, max(0.0, low + share * (high - low))))
+                    changes[label, name] = rounded(value)
+        return tuple(
+            replace(row, value=changes.get((row.effect, row.parameter), row.value), bypass=row.effect in bypassed)
+            for row in settings
+        )
 
     def amounts(self, amount: float | Mapping[str, float]) -> dict[str, float]:
         """Say of each effect, by its label, how much of it a person asks for.
@@ -169,7 +233,7 @@ class Chain:
         for label, effect in zip(self.labels, self.effects, strict=True):
             if amounts[label] != 1 and not effect.transparent():
                 raise SettingsError(
-                    f"The effect {label!r} cannot be turned down or up, for no setting takes it out of the way: leave "
+                    f"The amount of {label!r} cannot be changed, because it has no setting without an effect: leave "
                     f"it at 100 percent, as --amount {label}=100 does."
                 )
         return amounts
@@ -178,26 +242,29 @@ class Chain:
         """Write the table of every parameter's default."""
         return self._table({p.name: p.default for p in effect.parameters} for effect in self.effects)
 
-    def _table(self, values: Any) -> tuple[Setting, ...]:
+    def _table(self, values: Iterable[Mapping[str, float]], bypassed: Collection[str] = ()) -> tuple[Setting, ...]:
         return tuple(
-            Setting(label, p.name, rounded(of_effect[p.name]), p.unit, p.minimum, p.maximum)
-            for label, effect, of_effect in zip(self.labels, self.effects, values, strict=True)
+            Setting(label, p.name, rounded(of_one[p.name]), p.unit, p.minimum, p.maximum, label in bypassed)
+            for label, effect, of_one in zip(self.labels, self.effects, values, strict=True)
             for p in effect.parameters
         )
 
-    def values(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
-        """Read a parameter table back into values, one dictionary an effect.
+    def stages(self, settings: Sequence[Setting]) -> list[Stage]:
+        """Return a parameter table as the chain's effects with their values.
 
         A value may leave the chain's range, which is what a model can predict, but not the effect's.
 
         Raises:
-            SettingsError: A row is missing, unknown, twice there, or out of the effect's range.
+            SettingsError: A row is missing, unknown, there twice, or out of the effect's range, or an effect is
+                bypassed in some of its rows only.
         """
         rows: dict[tuple[str, str], float] = {}
+        bypass: dict[str, set[bool]] = {}
         for row in settings:
             if (row.effect, row.parameter) in rows:
                 raise SettingsError(f"The table sets {row.effect} {row.parameter} twice; keep one row.")
             rows[row.effect, row.parameter] = row.value
+            bypass.setdefault(row.effect, set()).add(row.bypass)
         result = []
         for label, effect in zip(self.labels, self.effects, strict=True):
             widest = {p.name: p for p in effect.widest()}
@@ -210,24 +277,27 @@ class Chain:
                 if not low <= value <= high:
                     raise SettingsError(f"{label} {p.name} is {value:g}; it must lie between {low:g} and {high:g}.")
                 values[p.name] = value
-            result.append(values)
+            if len(bypass[label]) > 1:
+                raise SettingsError(f"{label} is bypassed in some of its rows only; set bypass in all or none of them.")
+            bypassed = True in bypass[label]
+            result.append(Stage(label, effect, values | dict(effect.transparent()) if bypassed else values, bypassed))
         if rows:
             unknown = ", ".join(f"{label} {name}" for label, name in rows)
             raise SettingsError(f"Chain {self.name} has no {unknown}; remove the row or choose another chain.")
         return result
 
     def exact(self, settings: Sequence[Setting], *, sample_rate: int, channels: int) -> Processor:
-        """Make the shipped DSP for a parameter table: call it with block after block of one signal.
+        """Make the exact effects for a parameter table: call them with block after block of one signal.
 
-        Where every effect is out of the way, a block is given back as it came, and not as a copy.
+        Where no effect is active, a block is returned itself, and not as a copy.
 
         Raises:
             SettingsError: The table is not one of this chain.
         """
         processors = [
-            effect.exact(values, sample_rate=sample_rate, channels=channels)
-            for effect, values in zip(self.effects, self.values(settings), strict=True)
-            if not effect.is_transparent(values)
+            stage.effect.exact(stage.values, sample_rate=sample_rate, channels=channels)
+            for stage in self.stages(settings)
+            if stage.active
         ]
 
         def process(block: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,138 +14,34 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, Final
 
 from fxst import staging
-from fxst.chains.amounts import written
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
+from fxst.chains.table import Table
 from fxst.effects import EFFECTS, Dynamics, Effect, ParametricEQ, undeclared
 from fxst.effects.parameters import Parameter, Setting
 from fxst.errors import OutputError, SettingsError
 
-__all__ = ["SUFFIXES", "Table", "from_json", "read", "short", "staged", "staged_text", "to_json", "write"]
+__all__ = ["SUFFIXES", "from_json", "read", "staged", "staged_text", "to_json", "write"]
 
 FORMAT: Final = "fxst-settings"
-FORMAT_VERSION: Final = 1
-AMOUNT: Final = "amount"
-"""Where a table says how much of what was chosen is in it."""
-LOUDNESS: Final = "loudness"
-"""Where a table says which gain was behind the chain when it was rendered."""
+FORMAT_VERSION: Final = 2
 
 SUFFIXES: Final = (".json", ".csv")
 """The file-name endings of parameter tables."""
 
 _COLUMNS: Final = ("chain", "effect", "parameter", "value", "unit", "minimum", "maximum", "scale")
 _LINKED: Final = "linked"
-"""One more column, where some compressor's channels are not linked."""
+"""One more column, where a compressor compresses each channel by itself."""
+_BYPASS: Final = "bypass"
+"""One more column, where an effect is bypassed."""
 _LARGEST_BYTES: Final = 1 << 20
 _MOST_ROWS: Final = 2000
 _BAND: Final = re.compile(r"((?:low_shelf|peak|high_shelf)\d*)_(?:gain_db|f0_hz|q)")
-
-
-@dataclass(frozen=True)
-class Table(Sequence[Setting]):
-    """A parameter table: the chain and a row for each of its parameters, known to fit each other.
-
-    It is a sequence of its rows. Two tables are equal when they render alike, wherever they come from.
-
-    Args:
-        chain: The effects that it sets.
-        settings: The rows.
-        provenance: What it was made from: the version of fxst, the model, the names of input and reference.
-        confidence: How sure a model was that an effect is wanted, by its label, from 0 to 1; empty where none said.
-
-    Raises:
-        SettingsError: A row is missing, unknown, twice there, or out of the effect's range.
-    """
-
-    chain: Chain
-    settings: tuple[Setting, ...]
-    provenance: Mapping[str, str] = field(default_factory=dict, compare=False)
-    confidence: Mapping[str, float] = field(default_factory=dict, compare=False)
-
-    def __post_init__(self) -> None:
-        self.chain.values(self.settings)
-
-    @overload
-    def __getitem__(self, index: int) -> Setting: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Setting, ...]: ...
-    def __getitem__(self, index: int | slice) -> Setting | tuple[Setting, ...]:
-        return self.settings[index]
-
-    def __len__(self) -> int:
-        return len(self.settings)
-
-    def __str__(self) -> str:
-        """Write the table for reading aloud, one parameter a line."""
-        cells = [(row.effect, row.parameter, short(row.value), row.unit) for row in self.settings]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = (
-            f"{e:{widths[0]}}  {p:{widths[1]}}  {value:>{widths[2]}} {unit}".rstrip() for e, p, value, unit in cells
-        )
-        return "\n".join(lines)
-
-    @property
-    def out_of_the_way(self) -> tuple[str, ...]:
-        """Name the effects that let sound pass as it is."""
-        effects = zip(self.chain.labels, self.chain.effects, self.chain.values(self.settings), strict=True)
-        return tuple(label for label, effect, values in effects if effect.is_transparent(values))
-
-    def to_dict(self) -> dict[str, dict[str, float]]:
-        """Give the values as `{effect: {parameter: value}}`."""
-        return {
-            label: {row.parameter: row.value for row in self.settings if row.effect == label}
-            for label in self.chain.labels
-        }
-
-    def with_values(self, changes: Mapping[str, Mapping[str, float]]) -> "Table":
-        """Return this table with some values changed.
-
-        Args:
-            changes: What to change, as `{effect: {parameter: value}}`.
-
-        Raises:
-            SettingsError: There is no such row, or a value is out of the effect's range.
-        """
-        left = {(effect, name): value for effect, values in changes.items() for name, value in values.items()}
-        rows = [replace(row, value=float(left.pop((row.effect, row.parameter), row.value))) for row in self.settings]
-        if left:
-            unknown = ", ".join(f"{effect} {name}" for effect, name in left)
-            raise SettingsError(f"Chain {self.chain.name} has no {unknown}; look at the table for the names it has.")
-        return replace(self, settings=tuple(rows))
-
-    def at_amount(self, amount: float | Mapping[str, float]) -> "Table":
-        """Return this table turned down, or up, and noted as such; see `Chain.at_amount`.
-
-        Args:
-            amount: 0 leaves the sound as it is, 1 is this table; in a mapping, by effect.
-
-        Raises:
-            SettingsError: An amount is out of range, or its effect is not in the chain, or cannot be turned down.
-        """
-        note = written(self.chain.amounts(amount))
-        if AMOUNT in self.provenance:
-            note = f"{self.provenance[AMOUNT]}, and of that {note}"
-        provenance = {**self.provenance, AMOUNT: note}
-        return replace(self, settings=self.chain.at_amount(self.settings, amount), provenance=provenance)
-
-    def linked(self, linked: bool) -> "Table":
-        """Return this table for one gain on all channels in each compressor, or for every channel on its own."""
-        return replace(self, chain=self.chain.linked(linked))
-
-
-def short(value: float) -> str:
-    """Write a value for reading, with no digits that cannot be heard; a file has them all.
-
-    >>> short(-3.14159), short(12345.6), short(0.00004)
-    ('-3.142', '12350', '0')
-    """
-    # Through a number again: of 12350 the format alone would make 1.235e+04.
-    return f"{float(f'{round(value, 3) + 0.0:.4g}'):.15g}"
 
 
 def write(table: Table, path: Path) -> None:
@@ -265,13 +161,18 @@ def _text(path: Path) -> str:
 def to_json(table: Table) -> str:
     """Write a parameter table as the text of a JSON file."""
     # By hand, so that each row is a line: this is a file that people edit.
-    rows = ",\n".join("  " + json.dumps(asdict(row)) for row in table.settings)
+    rows = ",\n".join("  " + json.dumps(_plain(row)) for row in table.settings)
     head: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION, "made_by": dict(table.provenance)}
-    if table.confidence:
-        head["wanted"] = dict(table.confidence)
+    if table.probabilities:
+        head["effect_probability"] = dict(table.probabilities)
     parts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
     parts += [f' "settings": [\n{rows}\n ]', f' "chain": {json.dumps(table.chain.to_spec())}']
     return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _plain(row: Setting) -> dict[str, Any]:
+    """Return a row as plain data, with `bypass` only where it is true."""
+    return {key: value for key, value in asdict(row).items() if key != "bypass" or value}
 
 
 def from_json(text: str) -> Table:
@@ -292,6 +193,11 @@ def from_json(text: str) -> Table:
             f"not a parameter table: its format is {_cell(document.get('format'))}, not {FORMAT!r}; name one that "
             "`fxst apply` wrote, or a style profile with --style."
         )
+    if document.get("version") in range(1, FORMAT_VERSION):
+        raise SettingsError(
+            f"version {_cell(document['version'])} of the table's format, and this fxst reads {FORMAT_VERSION}: apply "
+            "the style again."
+        )
     if document.get("version") != FORMAT_VERSION:
         raise SettingsError(
             f"version {_cell(document.get('version'))} of the table's format, and this fxst reads {FORMAT_VERSION}; "
@@ -304,13 +210,13 @@ def from_json(text: str) -> Table:
     known = {(label, p.name): p for label, p in _parameters(chain)}
     settings = tuple(_row_of_json(row, f"row {number}", known) for number, row in enumerate(rows, 1))
     made_by = provenance if isinstance(provenance, dict) else {}
-    wanted = document.get("wanted")
-    sure = {
+    probabilities = document.get("effect_probability")
+    probabilities = {
         str(label): float(value)
-        for label, value in (wanted.items() if isinstance(wanted, dict) else ())
+        for label, value in (probabilities.items() if isinstance(probabilities, dict) else ())
         if label in chain.labels and isinstance(value, int | float) and 0 <= value <= 1
     }
-    return Table(chain, settings, {str(key): str(value) for key, value in made_by.items()}, sure)
+    return Table(chain, settings, {str(key): str(value) for key, value in made_by.items()}, probabilities)
 
 
 def _row_of_json(row: Any, where: str, known: Mapping[tuple[str, str], Parameter]) -> Setting:
@@ -329,7 +235,11 @@ def _row_of_json(row: Any, where: str, known: Mapping[tuple[str, str], Parameter
             raise SettingsError(
                 f"{where}: the {key} is {getattr(parameter, key)!r} and cannot be {_cell(row[key])} here."
             )
-    return Setting(str(row["effect"]), parameter.name, value, parameter.unit, parameter.minimum, parameter.maximum)
+    bypass = row.get("bypass", False)
+    if not isinstance(bypass, bool):
+        raise SettingsError(f"{where}: bypass is {_cell(bypass)}, and must be true or false.")
+    limits = parameter.minimum, parameter.maximum
+    return Setting(str(row["effect"]), parameter.name, value, parameter.unit, *limits, bypass)
 
 
 def _to_csv(table: Table) -> str:
@@ -338,13 +248,15 @@ def _to_csv(table: Table) -> str:
     writer = csv.writer(file, lineterminator="\n")
     # Most tables have linked channels, and do without the column that would say so.
     apart = {label for label, effect in _effects(table.chain) if isinstance(effect, Dynamics) and not effect.linked}
-    writer.writerow([*_COLUMNS, *([_LINKED] if apart else [])])
+    bypass = any(row.bypass for row in table.settings)
+    writer.writerow([*_COLUMNS, *([_LINKED] if apart else []), *([_BYPASS] if bypass else [])])
     for row in table.settings:
         numbers = (repr(float(number)) for number in (row.minimum, row.maximum))
         scale = scales[row.effect, row.parameter]
-        linked = ["no" if row.effect in apart else ""] if apart else []
+        more = ["no" if row.effect in apart else ""] if apart else []
+        more += ["yes" if row.bypass else ""] if bypass else []
         writer.writerow(
-            [table.chain.name, row.effect, row.parameter, repr(float(row.value)), row.unit, *numbers, scale, *linked]
+            [table.chain.name, row.effect, row.parameter, repr(float(row.value)), row.unit, *numbers, scale, *more]
         )
     return file.getvalue()
 
@@ -368,7 +280,7 @@ def _from_csv(text: str) -> Table:
             f"not a parameter table: the first line must name the columns, and {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing."
         )
-    places = {column: header.index(column) for column in (*_COLUMNS, _LINKED) if column in header}
+    places = {column: header.index(column) for column in (*_COLUMNS, _LINKED, _BYPASS) if column in header}
     parsed: dict[tuple[str, str], _CsvRow] = {}
     names = set()
     for number, row in enumerate(rows[1:], first + 1):
@@ -382,17 +294,19 @@ def _from_csv(text: str) -> Table:
         if key in parsed:
             raise SettingsError(f"{where} sets {_cell(key[0])} {_cell(key[1])} again; keep one row.")
         numbers = [_number(cell[c], where, c, comma=separator != ",") for c in ("value", "minimum", "maximum")]
-        linked = cell.get(_LINKED, "").lower()
-        if linked not in ("", "yes", "no"):
-            raise SettingsError(f"{where}: linked is {_cell(linked)}, and must be yes, no, or empty.")
-        parsed[key] = _CsvRow(where, linked != "no", cell["unit"], cell["scale"], *numbers)
+        linked, bypass = (cell.get(column, "").lower() for column in (_LINKED, _BYPASS))
+        for column, word in ((_LINKED, linked), (_BYPASS, bypass)):
+            if word not in ("", "yes", "no"):
+                raise SettingsError(f"{where}: {column} is {_cell(word)}, and must be yes, no, or empty.")
+        parsed[key] = _CsvRow(where, linked != "no", bypass == "yes", cell["unit"], cell["scale"], *numbers)
         names.add(cell["chain"])
     if len(names) != 1:
         raise SettingsError("the rows must all name one chain, and there must be rows.")
     chain = _chain_of_rows(names.pop(), parsed)
     settings = (
-        Setting(label, p.name, parsed[label, p.name].value, p.unit, p.minimum, p.maximum)
+        Setting(label, p.name, row.value, p.unit, p.minimum, p.maximum, row.bypass)
         for label, p in _parameters(chain)
+        for row in (parsed[label, p.name],)
     )
     return Table(chain, tuple(settings))
 
@@ -401,6 +315,7 @@ def _from_csv(text: str) -> Table:
 class _CsvRow:
     where: str
     linked: bool
+    bypass: bool
     unit: str
     scale: str
     value: float

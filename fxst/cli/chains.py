@@ -21,7 +21,7 @@ def _chains(config: ChainsConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fxst.chains.table_files import short
+    from fxst.chains.table import short
 
     console = Console(markup=False, highlight=False)
     for number, chain in enumerate(CHAINS.values()):

@@ -15,7 +15,7 @@ from fxst.version import __version__
 if TYPE_CHECKING:
     from fxst.batch.plan import Job
     from fxst.batch.run import FileResult
-    from fxst.chains.table_files import Table
+    from fxst.chains.table import Table
 
 __all__ = ["Results"]
 
@@ -161,23 +161,23 @@ def show(table: "Table", *, err: bool) -> None:
     from rich.console import Console
     from rich.table import Table as Grid
 
-    from fxst.chains.table_files import short
+    from fxst.chains.table import short
 
     grid = Grid("effect", "parameter", box=None, pad_edge=False)
     grid.add_column("value", justify="right")
     grid.add_column("unit")
     grid.add_column("range", justify="right")
     shown = ""
-    away = table.out_of_the_way
+    away = table.bypassed
     for row in table:
         span = "fixed" if row.minimum == row.maximum else f"{short(row.minimum)} to {short(row.maximum)}"
         if row.effect != shown and row.effect in away:
-            grid.add_row(row.effect, "out of the way")
+            grid.add_row(row.effect, "bypassed")
         elif row.effect not in away:
             grid.add_row(row.effect if row.effect != shown else "", row.parameter, short(row.value), row.unit, span)
         shown = row.effect
     console = Console(markup=False, highlight=False, stderr=err)
     console.print(grid)
-    if table.confidence:
-        shares = ", ".join(f"{label} {share:.0%}" for label, share in table.confidence.items())
-        console.print(f"wanted, as the model hears it: {shares}")
+    if table.probabilities:
+        shares = ", ".join(f"{label} {share:.0%}" for label, share in table.probabilities.items())
+        console.print(f"effect probability: {shares}")

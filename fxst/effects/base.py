@@ -73,20 +73,17 @@ class Effect(ABC):
         """
 
     def transparent(self) -> Mapping[str, float]:
-        """Return the values that take this effect out of the way: whatever the rest, sound passes as it is.
-
-        Empty where there are none.
-        """
+        """Return the values at which sound passes unchanged, whatever the other values are; empty if there are none."""
         return {}
 
     def is_transparent(self, values: Mapping[str, float]) -> bool:
-        """Tell whether sound passes as it is at these values, to the last bit."""
-        out_of_the_way = self.transparent()
-        return bool(out_of_the_way) and all(values[name] == value for name, value in out_of_the_way.items())
+        """Return whether sound passes unchanged at these values, to the last bit."""
+        transparent = self.transparent()
+        return bool(transparent) and all(values[name] == value for name, value in transparent.items())
 
     @property
-    def switched(self) -> bool:
-        """Whether no knob's range leads to where sound passes as it is, so that the effect has to be switched off."""
+    def needs_bypass(self) -> bool:
+        """Whether the ranges exclude the values at which sound passes unchanged, so that only bypassing does that."""
         ranges = {p.name: p for p in self.parameters}
         return any(not ranges[n].minimum <= v <= ranges[n].maximum for n, v in self.transparent().items())
 

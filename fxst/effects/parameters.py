@@ -1,4 +1,4 @@
-"""What a knob is, and the one border between knobs on [0, 1] and physical values."""
+"""Parameters, and the one border between knobs on [0, 1] and physical values."""
 
 import math
 from dataclasses import dataclass
@@ -89,7 +89,17 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of a parameter table: what one knob of one effect is set to."""
+    """One row of a parameter table: the value of one parameter of one effect.
+
+    Args:
+        effect: The effect's label in its chain.
+        parameter: The parameter's name.
+        value: Its value.
+        unit: Its unit as printed.
+        minimum: The lowest value of the chain's range.
+        maximum: The highest.
+        bypass: Whether the effect is bypassed, whatever its values; the same in all rows of an effect.
+    """
 
     effect: str
     parameter: str
@@ -97,3 +107,4 @@ class Setting:
     unit: str
     minimum: float
     maximum: float
+    bypass: bool = False

@@ -5,7 +5,7 @@ from typing import Final
 
 from fxst.audio import Samples
 from fxst.chains.chain import Chain
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.errors import AudioError
 from fxst.evaluation import matchering
 from fxst.evaluation.closed_form import ORACLE_BANDS_AN_OCTAVE, closed_form, closed_form_in_chain

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.audio import Samples
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.dsp.spectra import third_octaves
 
 __all__ = ["change_db", "heard"]
@@ -39,12 +39,12 @@ def heard(table: Table, x: Samples, *, sample_rate: int) -> dict[str, bool]:
     """
     chain = table.chain
     verdicts = {}
-    for label, effect, values in zip(chain.labels, chain.effects, chain.values(table), strict=True):
-        if effect.is_transparent(values):
-            verdicts[label] = False
+    for stage in chain.stages(table):
+        if not stage.active:
+            verdicts[stage.label] = False
             continue
-        y = effect.exact(values, sample_rate=sample_rate, channels=len(x))(x)
-        verdicts[label] = change_db(x, y, sample_rate=sample_rate) >= LEAST_DB
+        y = stage.effect.exact(stage.values, sample_rate=sample_rate, channels=len(x))(x)
+        verdicts[stage.label] = change_db(x, y, sample_rate=sample_rate) >= LEAST_DB
         x = y
     return verdicts
 

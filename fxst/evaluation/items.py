@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from fxst import audio
 from fxst.audio import Samples
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.errors import AudioError, SettingsError
 
 __all__ = ["Item", "Items", "PairedItems", "fitting"]

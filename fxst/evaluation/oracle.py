@@ -8,7 +8,7 @@ import numpy as np
 
 from fxst.audio import Samples
 from fxst.chains.chain import Chain
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.effects import Compressor, ParametricEQ
 from fxst.errors import SettingsError
 from fxst.evaluation.closed_form import closed_form_in_chain
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Adam
 
-__all__ = ["LEARNING_RATE", "STEPS", "check", "knobs_of", "optimise"]
+__all__ = ["LEARNING_RATE", "STEPS", "check", "optimise"]
 
 STEPS: Final = 150
 LEARNING_RATE: Final = 0.1
@@ -86,7 +86,15 @@ def optimise(
     x, y = (torch.from_numpy(np.ascontiguousarray(signal, np.float32))[None] for signal in (audio, target))
     distance = _Distance(y)
     if chain.knobs and steps > 0:
-        knobs = _descend(x, distance, knobs_of(tables), chain, sample_rate, steps, learning_rate)
+        knobs = _descend(
+            x,
+            distance,
+            torch.stack([chain.knobs_of(table) for table in tables]),
+            chain,
+            sample_rate,
+            steps,
+            learning_rate,
+        )
         tables.append(Table(chain, chain.settings(knobs)))
 
     def judged(table: Table) -> tuple[float, Samples]:
@@ -199,29 +207,6 @@ def _powers(x: "Tensor", window: int) -> "Tensor":
     frames = pad(x, (window // 2, window // 2), mode="reflect").unfold(-1, window, window // 2)
     spectrum = torch.fft.rfft(frames * torch.hann_window(window, dtype=x.dtype))
     return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).clamp_min(POWER_FLOOR)
-
-
-def knobs_of(tables: Sequence[Table]) -> "Tensor":
-    """Read knob vectors off tables of one chain.
-
-    Shape:
-        result: (tables, P), on [0, 1].
-    """
-    import torch
-
-    chain = tables[0].chain
-    return torch.tensor(
-        [
-            [
-                p.to_knob(values[p.name])
-                for effect, values in zip(chain.effects, chain.values(table.settings), strict=True)
-                for p in effect.parameters
-                if not p.constant
-            ]
-            for table in tables
-        ],
-        dtype=torch.float32,
-    )
 
 
 def _closed_forms(audio: Samples, target: Samples, *, chain: Chain, sample_rate: int) -> list[Table]:

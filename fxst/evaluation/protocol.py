@@ -9,7 +9,7 @@ import numpy as np
 
 from fxst.audio import Samples
 from fxst.chains.chain import Chain
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.data.corruption import (
     Corruption,
     Dynamics,

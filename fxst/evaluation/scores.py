@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.errors import AudioError, FxstError
 from fxst.evaluation.detection import heard
 from fxst.evaluation.items import Item, Items
@@ -140,7 +140,7 @@ def checked_output(render: System, item: Item) -> Output:
 def settings_error(found: Table, true: Table) -> float | None:
     """Compare parameter tables: the mean distance of the knobs, in per cent of their ranges.
 
-    The knobs of an effect that is out of the way in the true table say nothing, and are left out.
+    Effects that are not active in the true table are left out.
 
     Args:
         found: The table that was predicted.
@@ -151,12 +151,11 @@ def settings_error(found: Table, true: Table) -> float | None:
     """
     if found.chain.to_spec() != true.chain.to_spec() or not true.chain.knobs:
         return None
-    pairs = zip(true.chain.effects, true.chain.values(found), true.chain.values(true), strict=True)
     distances = [
-        abs(p.to_knob(ours[p.name]) - p.to_knob(theirs[p.name]))
-        for effect, ours, theirs in pairs
-        if not effect.is_transparent(theirs)
-        for p in effect.parameters
+        abs(p.to_knob(ours.values[p.name]) - p.to_knob(theirs.values[p.name]))
+        for ours, theirs in zip(true.chain.stages(found), true.chain.stages(true), strict=True)
+        if theirs.active
+        for p in theirs.effect.parameters
         if not p.constant
     ]
     return 100 * math.fsum(distances) / len(distances) if distances else None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fxst.audio import SUFFIXES, Samples
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.errors import AudioError, SettingsError
 from fxst.evaluation.items import Item, fitting
 
@@ -64,8 +64,6 @@ def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System
     """
     import torch
 
-    from fxst.evaluation.oracle import knobs_of
-
     def imitate(item: Item) -> Output:
         settings = model.predict(
             item.input,
@@ -74,7 +72,11 @@ def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System
             reference_sample_rate=item.reference_sample_rate,
         )
         with torch.no_grad():
-            audio = renderer(torch.from_numpy(item.input)[None], knobs_of([settings]), sample_rate=item.sample_rate)
+            audio = renderer(
+                torch.from_numpy(item.input)[None],
+                settings.chain.knobs_of(settings)[None],
+                sample_rate=item.sample_rate,
+            )
         return Output(audio[0].numpy(), settings)
 
     return imitate

@@ -1,26 +1,19 @@
 """What an export is written from: the effects that do something, for recordings of one rate and width."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from fxst.chains.table_files import Table
-from fxst.effects import Effect, ParametricEQ
+from fxst.chains.chain import Stage
+from fxst.chains.table import Table
+from fxst.effects import ParametricEQ
 from fxst.effects.parametric_eq import HIGHEST_F0, Kind
 from fxst.version import __version__
 
 __all__ = ["Band", "Export", "Format", "Stage", "bands", "comments", "number"]
-
-
-class Stage(NamedTuple):
-    """An effect that does something: what the table calls it, itself, and its values."""
-
-    label: str
-    effect: Effect
-    values: Mapping[str, float]
 
 
 class Band(NamedTuple):
@@ -51,9 +44,7 @@ class Export:
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The effects that do something, in order."""
-        chain = self.table.chain
-        effects = zip(chain.labels, chain.effects, chain.values(self.table), strict=True)
-        return tuple(Stage(*stage) for stage in effects if not stage[1].is_transparent(stage[2]))
+        return tuple(stage for stage in self.table.chain.stages(self.table) if stage.active)
 
 
 @dataclass(frozen=True)
@@ -99,8 +90,8 @@ def comments(export: Export, program: str) -> list[str]:
         f"for recordings of {export.sample_rate} Hz and {channels}.",
         "Only the chain is here, and not what --loudness and --ceiling do behind it.",
     ]
-    if away := export.table.out_of_the_way:
-        lines.append(f"Out of the way, so not here: {', '.join(away)}.")
+    if bypassed := export.table.bypassed:
+        lines.append(f"Bypassed, so left out: {', '.join(bypassed)}.")
     return lines
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from fxst.audio import Writer
-from fxst.chains.table_files import Table, staged_text
+from fxst.chains.table import Table
+from fxst.chains.table_files import staged_text
 from fxst.errors import SettingsError
 from fxst.exports import apo, camilladsp, easyeffects, ffmpeg, impulse_response, pedalboard, sox
 from fxst.exports.base import Export, Format

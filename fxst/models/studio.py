@@ -14,8 +14,8 @@ from fxst.errors import SettingsError
 from fxst.models.bands import Bands
 from fxst.models.ear import FLOOR, Ear, octave_centres
 from fxst.models.matching import match, matched_size, sounding
+from fxst.models.protocol import Decision
 from fxst.models.sizes import from_plain
-from fxst.models.style import Decision
 
 __all__ = ["CENTRE_HZ", "Expected", "Fitter", "StudioModel", "StudioModelConfig", "centred"]
 
@@ -165,16 +165,31 @@ class StudioModel(nn.Module):
         self.controller = _Controller(self.ear, config)
         self.expectation = _Expectation(self.ear, config.band_channels)
 
-    def listening_rate(self, sample_rate: int) -> int:
-        """Tell at which rate a recording is heard: its own, from a telephone's up to what reaches beyond hearing."""
+    @property
+    def refines(self) -> bool:
+        """Whether it has an expectation of the result: it has."""
+        return True
+
+    @property
+    def uses_frames(self) -> bool:
+        """Whether it compares short-time frames of two recordings: it does."""
+        return True
+
+    @property
+    def curve_knobs(self) -> slice:
+        """Which knobs are those of the equaliser that a decision's curve is for."""
+        return self.config.curve_knobs
+
+    def analysis_rate(self, sample_rate: int) -> int:
+        """Return the sample rate at which a recording is analysed: its own, between 8 and 48 kHz."""
         return min(max(sample_rate, 8000), 48_000)
 
     def window_at(self, sample_rate: int) -> int:
-        """Tell how long an analysis window is, in samples at the listening rate."""
+        """Return the length of an analysis window, in samples at the analysis rate."""
         return round(self.config.window_seconds * sample_rate)
 
-    def hear(self, windows: Tensor, *, sample_rate: int) -> Tensor:
-        """Listen to windows; the statistics of a longer signal are the mean of its windows'.
+    def analyse(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+        """Measure windows; the statistics of a recording are the mean of those of its windows.
 
         Shape:
             windows: (N, T), T samples at least a quarter second long; result: (N, D).
@@ -183,10 +198,10 @@ class StudioModel(nn.Module):
         return result
 
     def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
-        """Listen to the moments of windows one by one: those that sound, in dB by band, evenly spread.
+        """Measure the levels of the active short-time frames, in dB by band, evenly spread over the windows.
 
         Shape:
-            windows: (N, T), as `hear` has them; result: (n, bands), n at most `fxst.models.matching.MOST_FRAMES`.
+            windows: (N, T), as `analyse` takes them; result: (n, bands), n at most `fxst.models.matching.MOST_FRAMES`.
         """
         peak = float(windows.abs().amax()) if windows.numel() else 0.0
         # What is soft would sink below the level under which all is silent, treble first, and that is no curve.
@@ -194,21 +209,29 @@ class StudioModel(nn.Module):
         frames = self.ear.frames(gain * windows, sample_rate=sample_rate).flatten(0, 1)
         return sounding(frames - 20 * math.log10(gain))
 
-    def match(self, heard: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:
-        """Tell what alike moments of two recordings differ by; see `fxst.models.matching.match`.
+    def match(self, input: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:  # noqa: A002
+        """Measure the difference of alike frames of two recordings; see `fxst.models.matching.match`.
 
         Shape:
-            heard, reference: (D,), their statistics; frames: (n, bands); reference_frames: (m, bands); result: (M,).
+            input, reference: (D,), their statistics; frames: (n, bands); reference_frames: (m, bands); result: (M,).
         """
-        return match(frames, reference_frames, self.shared(heard, reference))
+        return match(frames, reference_frames, self.shared(input, reference))
 
-    def shared(self, heard: Tensor, reference: Tensor) -> Tensor:
-        """Tell which bands of the long-term spectrum both of two recordings have: 1 for those, 0 for the others.
+    def curve_frequencies(self, sample_rate: int) -> Tensor:
+        """Return the frequency of each band of a curve, in Hz; NaN for bands that the sample rate does not hold.
 
         Shape:
-            heard, reference: (D,), their statistics; result: (bands,).
+            result: (bands,).
         """
-        return self.ear.shared(24_000 * 2 ** min(float(heard[-1]), float(reference[-1])))
+        return self.ear.octave_centres.where(self.ear.shared(float(sample_rate)).bool().cpu(), torch.nan)
+
+    def shared(self, input: Tensor, reference: Tensor) -> Tensor:  # noqa: A002
+        """Return 1 for the bands of the long-term spectrum that both recordings have, 0 for the others.
+
+        Shape:
+            input, reference: (D,), their statistics; result: (bands,).
+        """
+        return self.ear.shared(24_000 * 2 ** min(float(input[-1]), float(reference[-1])))
 
     def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
         """Set the knobs that bring an input to a reference.

@@ -1,15 +1,17 @@
-"""The style model: hears an input and a reference, and says where the knobs should be."""
+"""The style model of the recipe `clips`: it analyses an input and a reference, and decides on the knobs."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from fxst.models.controller import Controller
 from fxst.models.encoder import Encoder, EncoderConfig
+from fxst.models.protocol import Decision
 from fxst.models.sizes import from_plain
 
-__all__ = ["Decision", "StyleModel", "StyleModelConfig"]
+__all__ = ["StyleModel", "StyleModelConfig"]
 
 LONGEST_WINDOW: Final = 1 << 20
 """The longest analysis window, in samples."""
@@ -46,25 +48,8 @@ class StyleModelConfig:
         return config
 
 
-class Decision(NamedTuple):
-    """What a model decides.
-
-    Args:
-        knobs: Where the knobs should be.
-        wanted: How likely each effect of the chain is to be wanted, as logits; None where a model does not say.
-        curve: What an equaliser should do to the input, in units of 20 dB; None likewise.
-
-    Shape:
-        knobs: (B, n_knobs), on [0, 1]; wanted: (B, n_effects); curve: (B, bands).
-    """
-
-    knobs: Tensor
-    wanted: Tensor | None
-    curve: Tensor | None
-
-
 class StyleModel(nn.Module):
-    """One encoder that hears both recordings, and a controller that sets the knobs.
+    """One encoder for both recordings, and a controller that sets the knobs.
 
     It knows how many knobs there are and nothing else of the chain.
 
@@ -76,6 +61,8 @@ class StyleModel(nn.Module):
     def __init__(self, config: StyleModelConfig, mel: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
+        self.refines = self.uses_frames = False
+        self.curve_knobs = slice(0, 0)
         self.encoder = Encoder(config.encoder, mel)
         self.controller = Controller(self.encoder.size, config.n_knobs, config.hidden)
 
@@ -84,32 +71,44 @@ class StyleModel(nn.Module):
         """Length of one analysis window, at the encoder's sample rate."""
         return self.config.encoder.window_samples
 
-    def listening_rate(self, sample_rate: int) -> int:
-        """Tell at which rate a recording is heard: always the same."""
+    def analysis_rate(self, sample_rate: int) -> int:
+        """Return the sample rate at which a recording is analysed: always the encoder's."""
         return self.config.encoder.sample_rate
 
     def window_at(self, sample_rate: int) -> int:
-        """Tell how long an analysis window is, in samples at the listening rate."""
+        """Return the length of an analysis window, in samples at the analysis rate."""
         return self.window_samples
 
-    def hear(self, windows: Tensor, *, sample_rate: int) -> Tensor:
-        """Listen to windows at the listening rate.
+    def analyse(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+        """Measure windows; the statistics of a recording are the mean of those of its windows.
 
         Shape:
             windows: (N, window_samples); result: (N, D).
         """
         return self.statistics(windows)
 
-    def decide(self, input: Tensor, reference: Tensor) -> Decision:  # noqa: A002
-        """Set the knobs that bring an input to a reference, from the statistics of both.
+    def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+        """Return no frames: this model uses none."""
+        return windows.new_zeros(0, 0)
+
+    def match(self, input: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:  # noqa: A002
+        """Return no differences of frames: this model uses none."""
+        return input.new_zeros(0)
+
+    def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
+        """Decide on the knobs that bring inputs to references, from the statistics of both.
 
         Shape:
-            input, reference: (B, D).
+            input, reference: (B, D); matched: (B, 0).
         """
-        return Decision(self.controls(input, reference), None, None)
+        return Decision(self.controls(input, reference))
+
+    def curve_frequencies(self, sample_rate: int) -> Tensor:
+        """Return no frequencies: this model decides on no curve."""
+        return torch.zeros(0)
 
     def statistics(self, windows: Tensor) -> Tensor:
-        """Listen to windows; the statistics of a longer signal are the mean of its windows'.
+        """Measure windows; the statistics of a recording are the mean of those of its windows.
 
         Shape:
             windows: (N, window_samples); result: (N, D).
@@ -127,10 +126,10 @@ class StyleModel(nn.Module):
         return result
 
     def forward(self, input: Tensor, reference: Tensor) -> Tensor:  # noqa: A002
-        """Set the knobs, hearing each recording through its windows.
+        """Set the knobs, each recording analysed by its windows.
 
         Shape:
             input, reference: (B, windows, window_samples); result: (B, n_knobs), on [0, 1].
         """
-        heard = [self.statistics(x.flatten(0, 1)).view(*x.shape[:2], -1).mean(1) for x in (input, reference)]
-        return self.controls(*heard)
+        analysed = [self.statistics(x.flatten(0, 1)).view(*x.shape[:2], -1).mean(1) for x in (input, reference)]
+        return self.controls(*analysed)

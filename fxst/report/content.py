@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.report.recordings import Recording
 
 __all__ = ["Entry", "Grid", "Page", "Role", "Track"]

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxst.audio import Samples
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table, equaliser_response
 from fxst.effects import Compressor, ParametricEQ
 from fxst.report.charts import Curve, Panel, frequency_chart, legend, time_chart
 from fxst.report.content import Entry, Track
 from fxst.report.media import Excerpt, main_track
-from fxst.report.plot import equaliser_response
 from fxst.report.recordings import Recording
 
 __all__ = ["LONGEST_CURVE", "charts", "deepest", "styles"]
@@ -92,7 +91,7 @@ def _equalisers(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
         Curve(track.label, style, frequencies, response)
         for track, style, table in _with_settings(entry)
         if any(isinstance(effect, ParametricEQ) for effect in table.chain.effects)
-        for response in (equaliser_response(table.chain, table, frequencies, sample_rate=sample_rate),)
+        for response in (equaliser_response(table, frequencies, sample_rate=sample_rate),)
     ]
     if not curves:
         return
@@ -145,20 +144,14 @@ def _reductions(entry: Entry, key: str, excerpt: Excerpt) -> Iterator[tuple[str,
 def _reduction_of(table: Table, recording: Recording, excerpt: Excerpt) -> Iterator[tuple[str, Samples]]:
     """Render an excerpt, and read the meter of every compressor that is not out of the way."""
     rate = recording.sample_rate
-    steps = [
-        (effect, label, values)
-        for effect, label, values in zip(
-            table.chain.effects, table.chain.labels, table.chain.values(table), strict=True
-        )
-        if not effect.is_transparent(values)
-    ]
-    ending = max((index for index, (effect, _, _) in enumerate(steps) if isinstance(effect, Compressor)), default=-1)
+    stages = [stage for stage in table.chain.stages(table) if stage.active]
+    ending = max((index for index, stage in enumerate(stages) if isinstance(stage.effect, Compressor)), default=-1)
     if ending < 0:
         return
     first = max(0.0, excerpt.start - _RUN_UP_SECONDS)
     x = recording.read(start=first, seconds=excerpt.start - first + excerpt.seconds)
     begin = round((excerpt.start - first) * rate)
-    for index, (effect, label, values) in enumerate(steps[: ending + 1]):  # nothing behind it is a compressor
+    for index, (label, effect, values, _) in enumerate(stages[: ending + 1]):  # nothing behind it is a compressor
         if isinstance(effect, Compressor):
             gain = effect.gain_reduction(x, values, sample_rate=rate)
             yield label, gain[:, begin:]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from fxst.chains.table_files import Table, short
+from fxst.chains.table import Table, short
 from fxst.effects.parameters import Setting
 from fxst.report.content import Grid, Track
 
@@ -56,7 +56,7 @@ def _of_chain(made: Sequence[tuple[Track, Table]]) -> str:
     tables = [table for _, table in made]
     chain = tables[0].chain
     labels = [track.label for track, _ in made]
-    unused = set(chain.labels).intersection(*(table.out_of_the_way for table in tables))
+    unused = set(chain.labels).intersection(*(table.bypassed for table in tables))
     rows = [[table[index] for table in tables] for index in range(len(tables[0]))]
     turned = [row for row in rows if row[0].minimum != row[0].maximum and row[0].effect not in unused]
     constant = [row for row in rows if row[0].minimum == row[0].maximum and row[0].effect not in unused]
@@ -65,7 +65,7 @@ def _of_chain(made: Sequence[tuple[Track, Table]]) -> str:
         body = [_effect(label, made, [row for row in turned if row[0].effect == label]) for label in chain.labels]
         content = _head(labels, ranges=True) + f"<tbody>{''.join(body)}</tbody>"
         parts.append(_scrolling(f"Parameters of the chain {chain.name}", content, style="parameters"))
-    parts += [_confidence(track, table, alone=len(made) == 1) for track, table in made if table.confidence]
+    parts += [_confidence(track, table, alone=len(made) == 1) for track, table in made if table.probabilities]
     if constant:
         count = "1 constant" if len(constant) == 1 else f"{len(constant)} constants"
         body = [f"<tr>{_names(row)}{_cells(row)}</tr>" for row in constant]
@@ -83,7 +83,7 @@ def _head(labels: Sequence[str], *, ranges: bool) -> str:
 
 def _effect(label: str, made: Sequence[tuple[Track, Table]], rows: Sequence[Sequence[Setting]]) -> str:
     """Write what can be turned of an effect; a table that has it out of the way has one cell, which says so."""
-    away = [label in table.out_of_the_way for _, table in made]
+    away = [label in table.bypassed for _, table in made]
     if all(away):
         name = f'<th scope="row">{text(label)}</th>'
         return f'<tr>{name}<td colspan="{len(made) + 3}" class="range">{_AWAY}</td></tr>'
@@ -112,9 +112,9 @@ def _cells(row: Sequence[Setting]) -> str:
 
 
 def _confidence(track: Track, table: Table, *, alone: bool) -> str:
-    shares = ", ".join(f"{label} {share:.0%}" for label, share in table.confidence.items())
-    whose = "Wanted" if alone else f"{track.label}: wanted"
-    return f'<p class="note">{text(f"{whose}, as the model hears it: {shares}")}</p>'
+    shares = ", ".join(f"{label} {share:.0%}" for label, share in table.probabilities.items())
+    whose = "Effect probability" if alone else f"{track.label}: effect probability"
+    return f'<p class="note">{text(f"{whose}: {shares}")}</p>'
 
 
 def _scrolling(caption: str, content: str, *, style: str) -> str:

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxst import audio, staging
-from fxst.chains.chain import Chain
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table, equaliser_response
 from fxst.dsp.spectra import LongTermSpectrum
 from fxst.effects import ParametricEQ
 
@@ -34,19 +33,6 @@ def long_term_spectrum(path: Path) -> tuple[Array, Array]:
     for block in audio.stream(path):
         spectrum.process(block)
     return spectrum.mean_third_octaves()
-
-
-def equaliser_response(chain: Chain, settings: Table, frequencies: Array, *, sample_rate: int) -> Array:
-    """Compute the magnitude response in dB of all equalisers of a chain together."""
-    from scipy.signal import sosfreqz
-
-    total = np.zeros_like(frequencies)
-    for effect, values in zip(chain.effects, chain.values(settings), strict=True):
-        if isinstance(effect, ParametricEQ):
-            sections = effect.sections(values, sample_rate=sample_rate)
-            _, response = sosfreqz(sections, worN=frequencies, fs=sample_rate)
-            total += 20 * np.log10(np.abs(response))
-    return total
 
 
 def plot_transfer(
@@ -86,7 +72,7 @@ def plot_transfer(
     sample_rate = audio.probe(input).sample_rate
     if equalised:
         frequencies = np.geomspace(LOWEST_HZ, sample_rate / 2.0001, 400)
-        response = equaliser_response(settings.chain, settings, frequencies, sample_rate=sample_rate)
+        response = equaliser_response(settings, frequencies, sample_rate=sample_rate)
         rows[1].semilogx(frequencies, response, color="C1")
         rows[1].axhline(0, color="grey", linewidth=0.8)
         rows[1].set(ylabel="equaliser (dB)")

@@ -1,4 +1,4 @@
-"""Listening to a whole recording, of any length, in bounded memory."""
+"""The analysis of a whole recording, of any length, in bounded memory."""
 
 import math
 from collections.abc import Sequence
@@ -11,21 +11,20 @@ import torch
 from torch import Tensor
 
 from fxst.audio import Resampler, Samples
-from fxst.models.studio import StudioModel
-from fxst.models.style import StyleModel
+from fxst.models.protocol import StyleNetwork
 from fxst.threads import one_thread
-from fxst.transfer.descriptors import Excerpt, Traits, traits
-from fxst.transfer.level_matching import softness
+from fxst.transfer.descriptors import Descriptors, Excerpt, describe
+from fxst.transfer.level_matching import loudness_key
 
-__all__ = ["Heard", "Listener", "from_tenths", "in_tenths"]
+__all__ = ["Analyser", "Analysis", "from_tenths", "in_tenths"]
 
 SILENCE_DB: Final = -100.0
-"""A window with less than this is silent: it tells nothing of how a recording was produced."""
+"""Windows softer than this are silent, and do not count."""
 RANGE_DB: Final = 30
-"""Windows further than this below the loudest tenth are pauses, and would dilute what is heard of the rest."""
+"""Windows further than this below the loudest tenth are pauses, and do not count."""
 
 TURNS_AFTER: Final = 64
-"""In a recording of more windows than this one channel is heard in each, the next one in the next; else all are."""
+"""In a recording of more windows than this one channel of each is analysed, the channels in turn; else all are."""
 
 _BUCKET_DB: Final = 3
 _BUCKETS: Final = 50
@@ -36,16 +35,16 @@ _BATCH: Final = 16
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What was heard of a recording.
+class Analysis:
+    """The analysis of a recording.
 
     Args:
         statistics: The model's statistics, the mean over all windows that count; None for silence.
-        excerpt: Some of its windows that count, evenly spread, of its first two channels, without a constant offset.
-        seconds: How long the recording is.
+        excerpt: Some of the windows that count, evenly spread, of the first two channels, without a constant offset.
+        seconds: The length of the recording.
         short: Whether it is shorter than one window, so that it was repeated to fill one.
-        frames: The levels of short moments of the excerpt, in dB to a tenth, the softest first: when each of them was
-            is not told. There are none in silence, or where the model hears no moments.
+        frames: The levels of short-time frames of the excerpt, in dB to a tenth, the softest first: their order in time
+            is not kept. There are none in silence, or for a model that uses none.
 
     Shape:
         statistics: (D,); frames: (n, bands), or (0, 0).
@@ -58,31 +57,31 @@ class Heard:
     frames: Tensor
 
     @cached_property
-    def traits(self) -> Traits:
-        """What caution compares recordings by."""
-        return traits(self.excerpt)
+    def descriptors(self) -> Descriptors:
+        """The descriptors of the recording, which level matching and the safety check compare."""
+        return describe(self.excerpt)
 
 
-class Listener:
-    """Hears a recording block by block, as the model does: in windows, at the rate that the model hears it at.
+class Analyser:
+    """Analyses a recording block by block, in windows, at the model's analysis rate.
 
-    Every window counts, from the first to the one that ends with the recording, but for pauses: which windows those are
-    is known only at the end, so sums are kept by level, a few decibels each. Effects act on each channel, and so each
-    is heard by itself: a mix would be quieter than its channels, or cancel. In a long recording channels take turns.
+    Every window counts, from the first to the one that ends with the recording, except pauses. Which windows are pauses
+    is known only at the end, so sums are kept by level, a few decibels each. Channels are analysed one by one: their
+    mix would be softer than they are, or cancel. In a long recording they take turns.
 
     Args:
-        model: The model that listens.
+        model: The model.
         sample_rate: The recording's sample rate.
     """
 
-    def __init__(self, model: StyleModel | StudioModel, *, sample_rate: int) -> None:
+    def __init__(self, model: StyleNetwork, *, sample_rate: int) -> None:
         self._model = model
         self._device = next(model.parameters()).device
         self._sample_rate = sample_rate
-        self._model_rate = model.listening_rate(sample_rate)
+        self._model_rate = model.analysis_rate(sample_rate)
         self._window = model.window_at(self._model_rate)
         self._resampler: Resampler | None = None
-        self._frames = 0
+        self._samples = 0
         self._last_window = np.zeros((0, 0), np.float32)
         self._rest = np.zeros((0, 0), np.float32)
         self._times = 0
@@ -93,7 +92,7 @@ class Listener:
         self._counts = torch.zeros(2 * _BUCKETS, dtype=torch.float64)
         self._sums = torch.zeros(0)
 
-    def hear(self, block: Samples) -> None:
+    def process(self, block: Samples) -> None:
         """Take in the next stretch of the recording.
 
         Args:
@@ -107,35 +106,33 @@ class Listener:
             rates = {"source_rate": self._sample_rate, "target_rate": self._model_rate}
             self._resampler = Resampler(**rates, channels=channels)
             self._last_window = self._rest = np.zeros((channels, 0), np.float32)
-        self._frames += block.shape[1]
+        self._samples += block.shape[1]
         self._take(self._resampler.process(block))
 
-    def finish(self) -> Heard:
-        """Tell what was heard; nothing more can be taken in after this."""
+    def finish(self) -> Analysis:
+        """Return the analysis; no block can follow."""
         if self._resampler is not None:
             self._take(self._resampler.process(self._rest[:, :0], last=True))
         short = not self._last_window.shape[1]
         rest = self._rest.shape[1]
         if rest:
-            # The end is heard with what comes before it, or a short recording with itself.
+            # The end is analysed with what comes before it, or a short recording with itself.
             before = np.tile(self._rest, math.ceil(self._window / rest)) if short else self._last_window
             self._wait(np.concatenate([before, self._rest], axis=1)[:, -self._window :])
-        self._listen()
+        self._analyse()
         mean, excerpt = self._mean(), self._excerpt()
-        moments = torch.zeros(0, 0, device=self._device) if mean is None else self._moments(excerpt)
-        return Heard(mean, excerpt, self._frames / self._sample_rate, short, moments)
+        frames = torch.zeros(0, 0, device=self._device) if mean is None else self._measure_frames(excerpt)
+        return Analysis(mean, excerpt, self._samples / self._sample_rate, short, frames)
 
-    def _moments(self, excerpt: Excerpt) -> Tensor:
-        if not isinstance(self._model, StudioModel):
-            return torch.zeros(0, 0, device=self._device)
+    def _measure_frames(self, excerpt: Excerpt) -> Tensor:
         with torch.inference_mode(), one_thread():
             windows = torch.from_numpy(excerpt.samples.reshape(-1, self._window)).to(self._device)
             frames = self._model.frames(windows, sample_rate=self._model_rate).cpu()
-        if not excerpt.samples.any():  # what sounds lies between the windows that were kept
+        if not excerpt.samples.any():  # the active signal lies between the windows that were kept
             frames = frames[:0]
         # Rounded as a profile rounds them, so that a profile is as good as its recording. In their own order, those of
         # a short recording would be a picture that its sound could be made from again.
-        rows = sorted(in_tenths(frames), key=softness)
+        rows = sorted(in_tenths(frames), key=loudness_key)
         return (from_tenths(rows) if rows else frames).to(self._device)
 
     def _excerpt(self) -> Excerpt:
@@ -165,16 +162,16 @@ class Listener:
             if channel == turn or self._times < TURNS_AFTER:
                 self._waiting.append((channel == turn, window))
             if len(self._waiting) == _BATCH:
-                self._listen()
+                self._analyse()
         self._times += 1
 
-    def _listen(self) -> None:
+    def _analyse(self) -> None:
         if not self._waiting:
             return
         windows = np.stack([window for _, window in self._waiting])
         turns = np.array([turn for turn, _ in self._waiting])
         self._waiting.clear()
-        # A constant offset is a fault of a recorder, not a style; left in, it would pass for level and bass.
+        # A constant offset is a fault of a recorder, not a style; it would pass for level and bass.
         windows -= windows.mean(axis=1, keepdims=True)
         powers = np.square(windows, dtype=np.float64).mean(axis=1)
         levels_db = 10 * np.log10(np.maximum(powers, 1e-30))
@@ -185,7 +182,7 @@ class Listener:
         index = torch.from_numpy(buckets.astype(np.int64) + np.where(turns[audible], 0, _BUCKETS))
         with torch.inference_mode(), one_thread():
             audio = torch.from_numpy(windows[audible]).to(self._device)
-            statistics = self._model.hear(audio, sample_rate=self._model_rate).cpu().double()
+            statistics = self._model.analyse(audio, sample_rate=self._model_rate).cpu().double()
             if not len(self._sums):
                 self._sums = torch.zeros(2 * _BUCKETS, statistics.shape[1], dtype=torch.float64)
             self._sums.index_add_(0, index, statistics)
@@ -196,7 +193,7 @@ class Listener:
             return None
         counts, sums = self._counts.view(2, _BUCKETS), self._sums.view(2, _BUCKETS, -1)
         counts, sums = (counts[0], sums[0]) if self._times > TURNS_AFTER else (counts.sum(0), sums.sum(0))
-        # The loudest tenth tells how loud a recording is: one clap must not make pauses of all the rest.
+        # The loudest tenth sets the level: one clap must not turn all the rest into pauses.
         from_the_top = counts.flip(0).cumsum(0)
         loudest = _BUCKETS - 1 - int((from_the_top >= 0.1 * from_the_top[-1]).nonzero()[0])
         loud = slice(max(0, loudest - RANGE_DB // _BUCKET_DB), _BUCKETS)
@@ -205,7 +202,7 @@ class Listener:
 
 
 def in_tenths(frames: Tensor) -> tuple[tuple[int, ...], ...]:
-    """Write levels in whole tenths of a decibel, as style profiles hold them.
+    """Round levels to whole tenths of a decibel, as style profiles hold them.
 
     Shape:
         frames: (n, bands), in dB.
@@ -214,7 +211,7 @@ def in_tenths(frames: Tensor) -> tuple[tuple[int, ...], ...]:
 
 
 def from_tenths(rows: Sequence[Sequence[int]]) -> Tensor:
-    """Read levels that are in tenths of a decibel.
+    """Return levels in dB that are held in tenths of a decibel.
 
     Shape:
         result: (n, bands), in dB; (0, 0) where there are none.

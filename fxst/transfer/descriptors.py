@@ -1,4 +1,4 @@
-"""Traits: how a recording was produced, whatever is said in it, and how differently two recordings were."""
+"""Descriptors: how a recording was produced, whatever its content, and the distance of two recordings by them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,37 +14,37 @@ from fxst.errors import SettingsError
 
 __all__ = [
     "RANGE_DB",
+    "Descriptors",
     "Excerpt",
-    "Traits",
+    "active_level_db",
+    "describe",
     "distance_db",
-    "mixed",
+    "mean_descriptors",
     "noise_floor_db",
     "soft_rise_db",
-    "sounding_level_db",
-    "traits",
 ]
 
 FRAME_SECONDS: Final = 0.05
 FLOOR_PERCENTILE: Final = 10
 LOUD_PERCENTILE: Final = 95
 RANGE_DB: Final = 70.0
-"""Bands further than this below the loudest one are equally silent."""
+"""Bands further than this below the loudest one count as equally silent."""
 
 SILENCE: Final = 1e-10
 
 GATE_DB: Final = 10.0
 RANGE_GATE_DB: Final = 20.0
 FRAME_FLOOR: Final = 1e-7
-"""Moments further than this below the mean of all, or softer than -70 dB, are pauses and no level."""
+"""Frames further than this below the mean, or softer than -70 dB, are pauses: they do not count for the level."""
 
-CREST_COUNTS: Final = 0.25
-RANGE_COUNTS: Final = 0.5
-"""How much a decibel of crest factor and of range count, beside one of the spectrum: a crest is one peak's word."""
+CREST_WEIGHT: Final = 0.25
+RANGE_WEIGHT: Final = 0.5
+"""Weights of a decibel of crest factor and of range beside one of the spectrum. A crest factor rests on one peak."""
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Parts of a recording, one after the other.
+    """Segments of a recording, one after the other.
 
     Args:
         samples: The audio.
@@ -59,18 +59,18 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
-class Traits:
-    """How a recording was produced, whatever is said in it: what two recordings of other contents can be compared by.
+class Descriptors:
+    """How a recording was produced: what recordings of different content can be compared by.
 
     Args:
-        colour_db: The long-term spectrum: the power in each third octave, in dB, by the band's centre in Hz.
-        level_db: The mean power of the moments in which something sounds; pauses would tell of what is said.
-        crest_db: How far the highest peak is above it.
-        range_db: How far the loud moments are above the soft ones.
-        floor_db: The level that a tenth of all moments stay under.
+        spectrum_db: The long-term spectrum: the power in each third octave, in dB, by the band's centre in Hz.
+        level_db: The mean power of the active signal (gated): pauses depend on the content.
+        crest_db: The crest factor: the highest peak above that level.
+        range_db: The level of the loud frames above that of the soft ones.
+        floor_db: The noise floor: the level that a tenth of all frames stay under.
     """
 
-    colour_db: Mapping[float, float]
+    spectrum_db: Mapping[float, float]
     level_db: float
     crest_db: float
     range_db: float
@@ -78,25 +78,25 @@ class Traits:
 
     @property
     def noise_db(self) -> float:
-        """Tell how high the noise floor is against what sounds: negative, and the nearer to 0 the noisier."""
+        """The noise floor relative to the active signal: negative, and noisier the nearer it is to 0."""
         return self.floor_db - self.level_db
 
 
-def traits(x: Excerpt) -> Traits:
-    """Tell how a recording was produced, from parts of it."""
-    centres_hz, bands_db = third_octaves(_sounding(x), sample_rate=x.sample_rate)
+def describe(x: Excerpt) -> Descriptors:
+    """Measure the descriptors of a recording from an excerpt."""
+    centres_hz, bands_db = third_octaves(_active_channels(x), sample_rate=x.sample_rate)
     mean_db = 10 * np.log10(np.mean(10 ** (bands_db / 10), axis=0))
-    return Traits(
-        colour_db=dict(zip(centres_hz.round(3).tolist(), mean_db.tolist(), strict=True)),
-        level_db=sounding_level_db(x),
+    return Descriptors(
+        spectrum_db=dict(zip(centres_hz.round(3).tolist(), mean_db.tolist(), strict=True)),
+        level_db=active_level_db(x),
         crest_db=_crest_db(x),
         range_db=_range_db(x),
         floor_db=noise_floor_db(x),
     )
 
 
-def mixed(several: Sequence[Traits], weights: Sequence[float]) -> Traits:
-    """Give the weighted mean of how several recordings were produced, in the bands that all of them have.
+def mean_descriptors(several: Sequence[Descriptors], weights: Sequence[float]) -> Descriptors:
+    """Return the weighted mean of the descriptors of several recordings, in the bands that all of them have.
 
     Args:
         several: One or more.
@@ -107,9 +107,9 @@ def mixed(several: Sequence[Traits], weights: Sequence[float]) -> Traits:
     def mean(values: Sequence[float]) -> float:
         return float(shares @ np.array(values))
 
-    shared = sorted(set(several[0].colour_db).intersection(*(one.colour_db for one in several)))
-    return Traits(
-        colour_db={hz: mean([one.colour_db[hz] for one in several]) for hz in shared},
+    shared = sorted(set(several[0].spectrum_db).intersection(*(one.spectrum_db for one in several)))
+    return Descriptors(
+        spectrum_db={hz: mean([one.spectrum_db[hz] for one in several]) for hz in shared},
         level_db=mean([one.level_db for one in several]),
         crest_db=mean([one.crest_db for one in several]),
         range_db=mean([one.range_db for one in several]),
@@ -117,34 +117,34 @@ def mixed(several: Sequence[Traits], weights: Sequence[float]) -> Traits:
     )
 
 
-def distance_db(x: Traits, reference: Traits) -> float:
-    """Measure how differently two recordings were produced, whatever is said in them.
+def distance_db(x: Descriptors, reference: Descriptors) -> float:
+    """Measure how differently two recordings were produced.
 
-    The mean difference of their long-term spectra in third octaves, a quarter of that of their crest factors, and half
-    of that of how far their loud moments are above their soft ones, in dB each, added up.
+    The sum of the mean difference of their long-term spectra in third octaves, a quarter of the difference of their
+    crest factors, and half of the difference of their ranges, in dB each.
 
     Raises:
         SettingsError: They have no band in common, as any two recordings have.
     """
-    shared = sorted(x.colour_db.keys() & reference.colour_db.keys())
+    shared = sorted(x.spectrum_db.keys() & reference.spectrum_db.keys())
     if not shared:
         raise SettingsError("The style profile has none of this recording's third octaves: save the style again.")
-    ours, theirs = (np.array([one.colour_db[hz] for hz in shared]) for one in (x, reference))
+    ours, theirs = (np.array([one.spectrum_db[hz] for hz in shared]) for one in (x, reference))
     floor_db = max(ours.max(), theirs.max()) - RANGE_DB
-    colour_db = float(np.abs(np.maximum(ours, floor_db) - np.maximum(theirs, floor_db)).mean())
+    spectrum_db = float(np.abs(np.maximum(ours, floor_db) - np.maximum(theirs, floor_db)).mean())
     crest_db, range_db = abs(x.crest_db - reference.crest_db), abs(x.range_db - reference.range_db)
-    return colour_db + CREST_COUNTS * crest_db + RANGE_COUNTS * range_db
+    return spectrum_db + CREST_WEIGHT * crest_db + RANGE_WEIGHT * range_db
 
 
 def noise_floor_db(x: Excerpt) -> float:
-    """Measure the level that a tenth of a recording's moments stay under, dBFS; digital silence is no moment."""
+    """Measure the level that a tenth of a recording's frames stay under, in dBFS; digital silence does not count."""
     return float(np.percentile(_levels_db(x), FLOOR_PERCENTILE))
 
 
 def soft_rise_db(before: Excerpt, after: Excerpt) -> float:
-    """Measure by how much the softest tenth of a recording's moments rose, as their median.
+    """Measure by how much the softest tenth of a recording's frames rose, as their median.
 
-    The level that a tenth of moments stay under jumps from pauses to sound when a word reaches into one.
+    The noise floor as a percentile jumps from pauses to sound when a word reaches into one more frame.
     """
     ours, theirs = _frame_powers(before), _frame_powers(after)
     ours, theirs = ours[ours > SILENCE], theirs[ours > SILENCE]
@@ -154,53 +154,53 @@ def soft_rise_db(before: Excerpt, after: Excerpt) -> float:
     return float(np.median(10 * np.log10(np.maximum(theirs[soft], SILENCE) / ours[soft])))
 
 
-def sounding_level_db(x: Excerpt) -> float:
-    """Measure how loud it is where something sounds, gated as loudness meters gate."""
+def active_level_db(x: Excerpt) -> float:
+    """Measure the level of the active signal, gated as loudness meters gate."""
     power = _frame_powers(x)
-    sounding = power[power > FRAME_FLOOR]
-    if not len(sounding):
+    active = power[power > FRAME_FLOOR]
+    if not len(active):
         return 10 * math.log10(float(power.mean()) + SILENCE)
-    loud = sounding[sounding > sounding.mean() * 10 ** (-GATE_DB / 10)]
+    loud = active[active > active.mean() * 10 ** (-GATE_DB / 10)]
     return 10 * math.log10(float(loud.mean()))
 
 
 def _range_db(x: Excerpt) -> float:
-    """Measure how far loud moments are above soft ones; gated, for how long pauses are tells of what is said.
+    """Measure how far the loud frames are above the soft ones; gated, for the length of pauses depends on the content.
 
     Source:
         EBU Tech 3342: the range from the 10th to the 95th percentile above a gate 20 dB below the mean.
     """
     power = _frame_powers(x)
-    sounding = power[power > FRAME_FLOOR]
-    if not len(sounding):
+    active = power[power > FRAME_FLOOR]
+    if not len(active):
         return 0.0
-    levels_db = 10 * np.log10(sounding[sounding > sounding.mean() * 10 ** (-RANGE_GATE_DB / 10)])
+    levels_db = 10 * np.log10(active[active > active.mean() * 10 ** (-RANGE_GATE_DB / 10)])
     low, high = np.percentile(levels_db, (FLOOR_PERCENTILE, LOUD_PERCENTILE))
     return float(high - low)
 
 
 def _crest_db(x: Excerpt) -> float:
-    samples = _sounding(x)
+    samples = _active_channels(x)
     power = float(np.square(samples, dtype=np.float64).mean())
     return 20 * math.log10(float(np.abs(samples).max()) + 1e-9) - 10 * math.log10(power + SILENCE)
 
 
 def _levels_db(x: Excerpt) -> npt.NDArray[np.float64]:
     power = _frame_powers(x)
-    sounding = power[power > SILENCE]
-    return np.asarray(10 * np.log10(sounding if len(sounding) else [SILENCE]))
+    active = power[power > SILENCE]
+    return np.asarray(10 * np.log10(active if len(active) else [SILENCE]))
 
 
 def _frame_powers(x: Excerpt) -> npt.NDArray[np.float64]:
-    """Measure the mean power of the channels that sound, moment by moment."""
-    samples = _sounding(x)
+    """Measure the mean power of the active channels, frame by frame."""
+    samples = _active_channels(x)
     length = min(round(FRAME_SECONDS * x.sample_rate), samples.shape[1])
     count = samples.shape[1] // length
     frames = samples[:, : count * length].reshape(len(samples), count, length)
     return np.asarray(np.square(frames, dtype=np.float64).mean(axis=(0, 2)))
 
 
-def _sounding(x: Excerpt) -> Samples:
-    """Leave out channels without sound; they say nothing of how the others were produced."""
-    sounding = np.square(x.samples, dtype=np.float64).mean(axis=1) > SILENCE
-    return x.samples[sounding] if sounding.any() else x.samples
+def _active_channels(x: Excerpt) -> Samples:
+    """Leave out silent channels."""
+    active = np.square(x.samples, dtype=np.float64).mean(axis=1) > SILENCE
+    return x.samples[active] if active.any() else x.samples

@@ -19,8 +19,8 @@ import numpy as np
 
 from fxst import staging
 from fxst.errors import SettingsError
-from fxst.transfer.descriptors import Traits, mixed
-from fxst.transfer.level_matching import softness
+from fxst.transfer.descriptors import Descriptors, mean_descriptors
+from fxst.transfer.level_matching import loudness_key
 from fxst.version import __version__
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "fxst-style-profile"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 SUFFIX: Final = ".json"
 
 _LARGEST_BYTES: Final = 1 << 22
@@ -55,7 +55,7 @@ class StyleProfile:
         model: The model's name.
         model_sha256: Its fingerprint.
         statistics: What it heard, float32 numbers, the mean over all that counts.
-        traits: What caution compares recordings by.
+        descriptors: What level matching and the safety check compare recordings by.
         loudness_lufs: Integrated loudness; None where it is not known.
         recordings: What it was made from, by name.
         frames: Short moments in which something sounds, of each the level in each band, in whole tenths of a dB, so
@@ -65,7 +65,7 @@ class StyleProfile:
     model: str
     model_sha256: str
     statistics: tuple[float, ...]
-    traits: Traits
+    descriptors: Descriptors
     loudness_lufs: float | None = None
     recordings: tuple[str, ...] = ()
     frames: tuple[tuple[int, ...], ...] = ()
@@ -99,7 +99,7 @@ def mean(profiles: Sequence[StyleProfile], weights: Sequence[float]) -> StylePro
     return replace(
         first,
         statistics=tuple(statistics.tolist()),
-        traits=mixed([profile.traits for profile in profiles], shares.tolist()),
+        descriptors=mean_descriptors([profile.descriptors for profile in profiles], shares.tolist()),
         loudness_lufs=None if None in levels else float(shares @ np.array(levels, np.float64)),
         recordings=tuple(name for profile in profiles for name in profile.recordings),
         frames=_shared_out([profile.frames for profile in profiles], shares),
@@ -119,7 +119,7 @@ def _shared_out(
     if not weights:
         return ()
     frames = [frame for of_one in several for frame in of_one]
-    order = np.array(sorted(range(len(frames)), key=lambda index: softness(frames[index])))
+    order = np.array(sorted(range(len(frames)), key=lambda index: loudness_key(frames[index])))
     total = max(len(of_one) for of_one in several)
     reached = np.cumsum(np.concatenate(weights)[order])
     places = np.searchsorted(reached, reached[-1] * (np.arange(total) + 0.5) / total)
@@ -180,7 +180,7 @@ def to_json(profile: StyleProfile) -> str:
         "model_sha256": profile.model_sha256,
         "recordings": list(profile.recordings),
         "loudness_lufs": profile.loudness_lufs,
-        "traits": asdict(profile.traits),
+        "descriptors": asdict(profile.descriptors),
         # The shortest decimals that read back as the same float32 numbers.
         "statistics": [float(str(np.float32(number))) for number in profile.statistics],
         "frames": profile.frames,
@@ -264,11 +264,11 @@ def from_json(text: str) -> StyleProfile:
         statistics = _numbers(document["statistics"])
         if not 0 < len(statistics) <= _MOST_STATISTICS:
             raise ValueError(f"{len(statistics):,} statistics")
-        told = dict(document["traits"])
-        colour_db = {_number(float(hz)): _level(db) for hz, db in dict(told.pop("colour_db")).items()}
-        if not colour_db or min(colour_db) <= 0:
+        told = dict(document["descriptors"])
+        spectrum_db = {_number(float(hz)): _level(db) for hz, db in dict(told.pop("spectrum_db")).items()}
+        if not spectrum_db or min(spectrum_db) <= 0:
             raise ValueError("no spectrum")
-        traits = Traits(colour_db=colour_db, **{str(key): _level(value) for key, value in told.items()})
+        descriptors = Descriptors(spectrum_db=spectrum_db, **{str(key): _level(value) for key, value in told.items()})
         loudness = document["loudness_lufs"]
         recordings = document["recordings"]
         if not isinstance(recordings, list):
@@ -277,7 +277,7 @@ def from_json(text: str) -> StyleProfile:
             model=_text(document["model"]),
             model_sha256=_text(document["model_sha256"]),
             statistics=statistics,
-            traits=traits,
+            descriptors=descriptors,
             loudness_lufs=None if loudness is None else _level(loudness),
             recordings=tuple(_text(name) for name in recordings),
             frames=_frames(document["frames"]),

@@ -77,7 +77,7 @@ def refined(
 ) -> Refined:
     """Move settings by gradient until an excerpt is heard as it is expected to be.
 
-    Effects that are out of the way stay so.
+    Effects that are bypassed stay so.
 
     Args:
         model: Expects, and listens.
@@ -96,16 +96,12 @@ def refined(
     part = _sounding(heard.samples, most=round(ANALYSIS_SECONDS * rate) // window * window)
     x = torch.from_numpy(part)[:, None].to(reference.device)
     windows = _windows(x, window)
-    begins = model.hear(windows, sample_rate=rate).mean(0)
+    begins = model.analyse(windows, sample_rate=rate).mean(0)
     matched = model.match(begins, model.frames(windows, sample_rate=rate), reference, reference_frames)
     expected = model.expect(begins[None], reference[None], matched[None])
     present = expected.shared[0].bool()
-    away = [
-        label
-        for label, effect, values in zip(chain.labels, chain.effects, chain.values(settings), strict=True)
-        if effect.is_transparent(values)
-    ]
-    begun = _knobs(chain, settings).to(reference.device)
+    bypassed = [stage.label for stage in chain.stages(settings) if not stage.active]
+    begun = chain.knobs_of(settings).to(reference.device)
     logits = torch.logit(begun.clamp(INSIDE, 1 - INSIDE)).requires_grad_(True)
     optimizer = torch.optim.Adam([logits], lr=RATE)
     losses: list[float] = []
@@ -113,7 +109,7 @@ def refined(
     best, best_knobs = 0, begun
     for step in range(steps + 1):
         knobs = torch.sigmoid(logits)
-        y = _render(chain, x, knobs, away, sample_rate=rate)
+        y = _render(chain, x, knobs, bypassed, sample_rate=rate)
         spectrum, levels = model.ear.meters(_windows(y, window), sample_rate=rate)
         colour = (spectrum - expected.spectrum[0]).abs()[present].mean()
         distance = colour + LEVELS_WEIGHT * (levels - expected.levels[0]).abs().mean()
@@ -127,30 +123,17 @@ def refined(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    table = chain.settings(best_knobs.cpu(), out_of_the_way=away) if best else tuple(settings)
+    table = chain.settings(best_knobs.cpu(), bypassed=bypassed) if best else tuple(settings)
     return Refined(table, colours_db[0], colours_db[best], len(losses) - 1)
 
 
-def _knobs(chain: Chain, settings: Sequence[Setting]) -> torch.Tensor:
-    """Turn a table into a knob vector: (P,); what lies beyond the chain's ranges comes to their ends."""
-    values = chain.values(settings)
-    return torch.tensor(
-        [
-            min(1.0, max(0.0, p.to_knob(of_effect[p.name])))
-            for effect, of_effect in zip(chain.effects, values, strict=True)
-            for p in effect.parameters
-            if not p.constant
-        ]
-    )
-
-
 def _render(
-    chain: Chain, x: torch.Tensor, knobs: torch.Tensor, away: Collection[str], *, sample_rate: int
+    chain: Chain, x: torch.Tensor, knobs: torch.Tensor, bypassed: Collection[str], *, sample_rate: int
 ) -> torch.Tensor:
-    """Render all channels alike, past the effects that are out of the way."""
+    """Render all channels alike, past the effects that are bypassed."""
     values = chain.split(knobs.expand(len(x), -1))
     for label, effect, of_effect in zip(chain.labels, chain.effects, values, strict=True):
-        if label not in away:
+        if label not in bypassed:
             x = effect.autodiff(x, of_effect, sample_rate=sample_rate)
     return x
 

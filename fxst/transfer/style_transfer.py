@@ -1,7 +1,7 @@
-"""`apply`: listen to a recording and to a reference, choose the settings, render.
+"""Style transfer: analyse a recording and a reference, choose the settings of a chain, render.
 
-Both recordings are heard whole and rendered in blocks, so memory does not grow with their length. What is
-rendered is the parameter table's values as they are printed: the table is the whole of what was decided.
+Both recordings are analysed whole and rendered in blocks, so memory does not grow with their length. The effects are
+rendered with the values as the parameter table prints them, so the table is all that was decided.
 """
 
 import math
@@ -14,51 +14,47 @@ import numpy as np
 
 from fxst.audio import Samples
 from fxst.chains.chain import Chain
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.effects import Effect, ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
-from fxst.transfer.descriptors import Excerpt
-from fxst.transfer.level_matching import Moments, belief, levelled
+from fxst.transfer.level_matching import FrameLevels, confidence, match_level
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
-from fxst.transfer.safety import cautious
+from fxst.transfer.safety import limit_amount
 from fxst.version import __version__
 
 if TYPE_CHECKING:
     # Torch takes longer to load than a table takes to apply.
-    from torch import Tensor
-
     from fxst.checkpoints.checkpoint import Checkpoint
-    from fxst.models.studio import StudioModel
-    from fxst.models.style import Decision
-    from fxst.transfer.analysis import Heard
+    from fxst.models.protocol import Decision
+    from fxst.transfer.analysis import Analysis
 
-__all__ = ["BLOCK_FRAMES", "Result", "StyleTransfer", "caution_of", "load", "remarks_on", "render"]
+__all__ = ["BLOCK_SAMPLES", "Result", "StyleTransfer", "load", "remarks_on", "render", "safety_remarks"]
 
-LEVEL_SHARE: Final = 0.6
-"""How far a model's gain is turned to what an excerpt tells of levels: what the model heard says the rest."""
+GAIN_SHARE: Final = 0.6
+"""How far the model's gain is moved to the level that an excerpt calls for; the model's own choice is the rest."""
 
 FLAT_DB: Final = 1.5
-"""An equaliser's curve that is this far from 0 on average, or less, may be none at all."""
+"""An equaliser whose curve is no further than this from 0 dB on average may be bypassed."""
 
 # Larger blocks leave a processor's cache, and smaller ones spend their time on calls.
-BLOCK_FRAMES: Final = 1 << 15
+BLOCK_SAMPLES: Final = 1 << 15
 _MOST_CHANNELS: Final = 1024
-CAUTION: Final = "caution"
-"""Where a table says that less was done than a model chose."""
+SAFETY_CHECK: Final = "safety_check"
+"""The key of a table's provenance under which the safety check says why less was applied than the model chose."""
 
 REFINED: Final = "refined"
-"""Where a table says what refining gained."""
+"""The key under which a table says what refining gained."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a recording in memory.
+    """A rendered recording, and how it was made.
 
     Args:
-        audio: The rendered recording, of the same shape and rate as the one that came in.
+        audio: The rendered recording, of the shape and sample rate of the input.
         settings: The parameter table that it was rendered with.
-        warnings: What a person should know, a sentence each.
+        warnings: Remarks, a sentence each.
     """
 
     audio: Samples
@@ -67,7 +63,7 @@ class Result:
 
 
 def load(model: str | Path, *, device: str = "auto") -> "StyleTransfer":
-    """Load a style-transfer model: a shipped one by its name, or any by its folder.
+    """Load a style model: a shipped one by its name, or any by its folder.
 
     Args:
         model: `eq-comp`, or a model's folder.
@@ -90,51 +86,50 @@ def load(model: str | Path, *, device: str = "auto") -> "StyleTransfer":
 
 
 class StyleTransfer:
-    """A model ready to use: it hears an input and a reference, sets a chain's knobs, and renders.
+    """A model ready to use: it analyses an input and a reference, sets a chain's knobs, and renders.
 
     Args:
-        checkpoint: The model, its chain, and the sample rate that it listens at.
+        checkpoint: The model, its chain and its card.
     """
 
     def __init__(self, checkpoint: "Checkpoint") -> None:
         self._checkpoint = checkpoint
+        self._model = checkpoint.model
 
     @property
     def name(self) -> str:
-        """What the model is called: the name of its folder."""
+        """The model's name: that of its folder."""
         return self._checkpoint.folder.resolve().name
 
     @property
     def sha256(self) -> str:
-        """Fingerprint of the model's weights and card."""
+        """Hash of the model's weights and card."""
         return str(self._checkpoint.card.get("sha256", ""))
 
     @property
     def training(self) -> Mapping[str, Any]:
-        """How it was trained, as its card tells; empty where that says nothing."""
-        told = self._checkpoint.card.get("training")
-        return told if isinstance(told, dict) else {}
-
-    def check_refines(self) -> None:
-        """See that it can refine what it chose.
-
-        Raises:
-            SettingsError: It cannot.
-        """
-        if not self.refines:
-            raise SettingsError(f"The model {self.name} does not know what to expect, and cannot refine: use studio.")
-
-    @property
-    def refines(self) -> bool:
-        """Whether it can refine what it chose."""
-        from fxst.models.studio import StudioModel
-
-        return isinstance(self._checkpoint.model, StudioModel) and self.chain.differentiable
+        """How the model was trained, from its card; empty where the card does not say."""
+        training = self._checkpoint.card.get("training")
+        return training if isinstance(training, dict) else {}
 
     @property
     def chain(self) -> Chain:
         """The effects that the model sets."""
         return self._checkpoint.chain
+
+    @property
+    def refines(self) -> bool:
+        """Whether the model can refine the settings that it chose."""
+        return self._model.refines and self.chain.differentiable
+
+    def check_refines(self) -> None:
+        """Check that the model can refine the settings that it chose.
+
+        Raises:
+            SettingsError: It cannot.
+        """
+        if not self.refines:
+            raise SettingsError(f"The model {self.name} cannot refine its settings: use studio.")
 
     def apply(
         self,
@@ -155,9 +150,9 @@ class StyleTransfer:
             sample_rate: The recording's sample rate, which the result keeps.
             reference_sample_rate: The reference's, where it is another.
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
-            linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
-                the model's chain says, which is alike unless you made it otherwise.
-            refine: In how many steps at most the settings are refined; 0 for none. Takes seconds.
+            linked: Whether a compressor applies one gain to all channels, or compresses each by itself; None for what
+                the model's chain does, which is one gain unless you made it otherwise.
+            refine: The largest number of steps in which the settings are refined; 0 for none. Takes seconds.
 
         Shape:
             audio, reference: `(channels, time)` or `(time,)`, each on its own; result: as audio.
@@ -166,11 +161,10 @@ class StyleTransfer:
             AudioError: One of the two is empty, not finite or of another shape, or the reference is silent.
             SettingsError: An amount is out of range, or its effect is not in the chain.
         """
-        heard, settings = self._hear_and_choose(
-            audio, reference, sample_rate, reference_sample_rate, amount=amount, linked=linked, refine=refine
-        )
-        remarks = remarks_on(heard, "audio") + caution_of(settings)
-        return Result(render(audio, settings, sample_rate=sample_rate), settings, remarks)
+        analysis, profile, remarks = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
+        table = self.choose(analysis, profile, amount=amount, linked=linked, refine=refine)
+        rendered = render(audio, table, sample_rate=sample_rate)
+        return Result(rendered, table, remarks + safety_remarks(table))
 
     def predict(
         self,
@@ -183,28 +177,9 @@ class StyleTransfer:
         linked: bool | None = None,
         refine: int = 0,
     ) -> Table:
-        """Choose the settings that `apply` would, and render nothing.
-
-        Args:
-            audio: The recording, as floats with full scale at ±1.
-            reference: The recording to sound like, or a style profile that this model made.
-            sample_rate: The recording's sample rate.
-            reference_sample_rate: The reference's, where it is another.
-            amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
-            linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
-                the model's chain says, which is alike unless you made it otherwise.
-            refine: In how many steps at most the settings are refined; 0 for none. Takes seconds.
-
-        Shape:
-            audio, reference: `(channels, time)` or `(time,)`, each on its own.
-
-        Raises:
-            AudioError: One of the two is empty, not finite or of another shape, or the reference is silent.
-            SettingsError: An amount is out of range, or its effect is not in the chain.
-        """
-        return self._hear_and_choose(
-            audio, reference, sample_rate, reference_sample_rate, amount=amount, linked=linked, refine=refine
-        )[1]
+        """Choose the settings that `apply` would, and render nothing; arguments and errors are those of `apply`."""
+        analysis, profile, _ = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
+        return self.choose(analysis, profile, amount=amount, linked=linked, refine=refine)
 
     def render(self, audio: Any, settings: Sequence[Setting], *, sample_rate: int) -> Samples:
         """Render a recording with settings of this model's chain, edited or not.
@@ -224,8 +199,8 @@ class StyleTransfer:
         table = settings if isinstance(settings, Table) else Table(self.chain, tuple(settings))
         return render(audio, table, sample_rate=sample_rate)
 
-    def hear(self, blocks: Iterable[Samples], *, sample_rate: int) -> "Heard":
-        """Listen to a whole recording.
+    def analyse(self, blocks: Iterable[Samples], *, sample_rate: int) -> "Analysis":
+        """Analyse a whole recording.
 
         Args:
             blocks: The recording, in pieces of any length.
@@ -234,159 +209,190 @@ class StyleTransfer:
         Shape:
             Each block: `(channels, time)`.
         """
-        from fxst.transfer.analysis import Listener
+        from fxst.transfer.analysis import Analyser
 
-        listener = Listener(self._checkpoint.model, sample_rate=sample_rate)
+        analyser = Analyser(self._model, sample_rate=sample_rate)
         for block in blocks:
-            listener.hear(block)
-        return listener.finish()
-
-    def choose(
-        self,
-        heard: "Heard",
-        reference: "Heard | StyleProfile",
-        names: Mapping[str, str] | None = None,
-        *,
-        amount: float | Mapping[str, float] = 1.0,
-        linked: bool | None = None,
-        refine: int = 0,
-    ) -> Table:
-        """Choose the settings that bring one recording to another, from what was heard of both.
-
-        In a silent recording there is nothing to go by: it gets the chain's defaults, or is left as it is by a model
-        that can do so.
-
-        Args:
-            heard: What was heard of the recording to change.
-            reference: What was heard of the one to sound like, or a profile that this model made.
-            names: What the two are called, to be noted in the table.
-            amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
-            linked: Whether compressors turn all channels down alike, by the loudest, or each on its own; None for what
-                the model's chain says, which is alike unless you made it otherwise.
-            refine: In how many steps at most the settings are refined; 0 for none. Takes seconds.
-
-        Raises:
-            AudioError: The reference is silent.
-            SettingsError: An amount is out of range, its effect is not in the chain, or the profile is another model's
-                or damaged.
-        """
-        import torch
-
-        from fxst.models.studio import StudioModel
-        from fxst.threads import one_thread
-        from fxst.transfer.analysis import from_tenths
-        from fxst.transfer.refinement import refined
-
-        if isinstance(reference, StyleProfile):
-            check_model(reference, self.name, self.sha256)
-            if heard.statistics is not None:
-                check_statistics(reference, len(heard.statistics), heard.frames.shape[1])
-            device = next(self._checkpoint.model.parameters()).device
-            goal: torch.Tensor | None = torch.tensor(reference.statistics, device=device)
-            goal_frames = from_tenths(reference.frames).to(device)
-        else:
-            goal, goal_frames = reference.statistics, reference.frames
-        for what, statistics in (("recording", heard.statistics), ("reference", goal)):
-            if statistics is not None and not statistics.isfinite().all():
-                raise AudioError(f"The {what} holds samples far beyond full scale: normalise it.")
-        if goal is None:
-            raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
-        chain = self.chain if linked is None else self.chain.linked(linked)
-        model = self._checkpoint.model
-        if refine:
-            self.check_refines()
-        made_by = {"fxst": __version__, "model": self.name, "model_sha256": self.sha256}
-        confidence: dict[str, float] = {}
-        if heard.statistics is None:
-            rows = chain.defaults()
-            if isinstance(model, StudioModel):  # it can leave a recording as it is
-                rows = chain.at_amount(rows, 0.0)
-        else:
-            with torch.inference_mode(), one_thread():
-                if isinstance(model, StudioModel):
-                    matched = model.match(heard.statistics, heard.frames, goal, goal_frames)
-                    decision = model.decide(heard.statistics[None], goal[None], matched[None])
-                else:
-                    decision = model.decide(heard.statistics[None], goal[None])
-                if not decision.knobs.isfinite().all():
-                    what = "style profile" if isinstance(reference, StyleProfile) else "reference"
-                    raise AudioError(f"The recording or the {what} is far beyond full scale: normalise it.")
-                if isinstance(model, StudioModel):
-                    knobs = _fitted(model, chain, decision, sample_rate=heard.excerpt.sample_rate)
-                else:
-                    knobs = decision.knobs[0].cpu()
-            if decision.wanted is None:
-                rows = chain.settings(knobs)
-            else:
-                sure = dict(zip(chain.labels, decision.wanted[0].sigmoid().tolist(), strict=True))
-                effects = zip(chain.labels, chain.effects, strict=True)
-                away = [label for label, effect in effects if sure[label] < 0.5 and _can_go(effect, decision)]
-                rows = chain.settings(knobs, out_of_the_way=away)
-                moments = _moments(model, goal_frames) if isinstance(model, StudioModel) else None
-                rows = levelled(chain, rows, heard.excerpt, reference.traits, moments, share=LEVEL_SHARE)
-                if refine:
-                    assert isinstance(model, StudioModel), "none other refines"
-                    with one_thread():
-                        better = refined(model, chain, rows, heard.excerpt, goal, goal_frames, steps=refine)
-                    rows, made_by[REFINED] = better.settings, better.remark
-                    # How loud it is where something sounds, the reference tells better than what is expected.
-                    rows = levelled(chain, rows, heard.excerpt, reference.traits, moments, share=LEVEL_SHARE)
-                trial = cautious(chain, rows, heard.excerpt, reference.traits, moments)
-                rows, confidence = trial.settings, {label: round(share, 3) for label, share in sure.items()}
-                if trial.remark:
-                    made_by[CAUTION] = trial.remark
-        table = Table(chain, rows, made_by | dict(names or {}), confidence)
-        return table if amount in (1, {}) else table.at_amount(amount)  # all of it is nothing to note
+            analyser.process(block)
+        return analyser.finish()
 
     def profile(
-        self, heard: "Heard", *, loudness_lufs: float | None = None, recordings: Sequence[str] = ()
+        self, analysis: "Analysis", *, loudness_lufs: float | None = None, recordings: Sequence[str] = ()
     ) -> StyleProfile:
-        """Make a style profile of what was heard of a reference: all that `choose` needs of it, and no sound.
+        """Make a style profile from the analysis of a reference: all that `choose` needs of it, and no sound.
 
         Args:
-            heard: What was heard.
-            loudness_lufs: How loud the reference is; None where that is not known.
-            recordings: What it is called.
+            analysis: The analysis.
+            loudness_lufs: The reference's integrated loudness; None where it is not known.
+            recordings: The reference's name.
 
         Raises:
             AudioError: The reference is silent, or far beyond full scale.
         """
         from fxst.transfer.analysis import in_tenths
 
-        if heard.statistics is None:
-            raise AudioError("The reference is silent, or too short to hear: choose one with sound in it.")
-        if not heard.statistics.isfinite().all():
-            raise AudioError("The reference holds samples far beyond full scale: normalise it.")
+        if analysis.statistics is None:
+            raise AudioError("The reference is silent, or too short to analyse: choose one with sound in it.")
+        _check_level(analysis, "reference")
         return StyleProfile(
             model=self.name,
             model_sha256=self.sha256,
-            statistics=tuple(heard.statistics.tolist()),
-            traits=heard.traits,
+            statistics=tuple(analysis.statistics.tolist()),
+            descriptors=analysis.descriptors,
             loudness_lufs=loudness_lufs,
             recordings=tuple(recordings),
-            frames=in_tenths(heard.frames),
+            frames=in_tenths(analysis.frames),
         )
 
-    def _hear_and_choose(
+    def choose(
         self,
-        audio: Any,
-        reference: Any,
-        sample_rate: int,
-        reference_sample_rate: int | None,
+        analysis: "Analysis",
+        profile: StyleProfile,
+        names: Mapping[str, str] | None = None,
         *,
-        amount: float | Mapping[str, float],
-        linked: bool | None,
-        refine: int,
-    ) -> "tuple[Heard, Table]":
-        blocks = _blocks(_samples(audio, "audio"))
-        goal: Heard | StyleProfile
-        if isinstance(reference, StyleProfile):
-            heard, goal = self.hear(blocks, sample_rate=sample_rate), reference
-        else:
-            reference_blocks = _blocks(_samples(reference, "reference"))
-            heard = self.hear(blocks, sample_rate=sample_rate)
-            goal = self.hear(reference_blocks, sample_rate=reference_sample_rate or sample_rate)
-        return heard, self.choose(heard, goal, amount=amount, linked=linked, refine=refine)
+        amount: float | Mapping[str, float] = 1.0,
+        linked: bool | None = None,
+        refine: int = 0,
+    ) -> Table:
+        """Choose the settings that bring a recording to a reference.
+
+        A silent recording gives a model nothing to go by. It is left as it is where the chain's effects can be
+        bypassed, and gets the chain's defaults otherwise.
+
+        Args:
+            analysis: The analysis of the recording to change.
+            profile: The style profile of the reference, which this model made.
+            names: What the two are called, to be noted in the table.
+            amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
+            linked: Whether a compressor applies one gain to all channels, or compresses each by itself; None for what
+                the model's chain does.
+            refine: The largest number of steps in which the settings are refined; 0 for none. Takes seconds.
+
+        Raises:
+            AudioError: The recording is far beyond full scale.
+            SettingsError: An amount is out of range, its effect is not in the chain, or the profile is another model's
+                or damaged.
+        """
+        chain = self.chain if linked is None else self.chain.linked(linked)
+        choice = _Choice(self, chain, analysis, profile)
+        settings = choice.silent() if analysis.statistics is None else choice.settings(refine=refine)
+        table = Table(chain, settings, choice.provenance | dict(names or {}), choice.probabilities)
+        return table if amount in (1, {}) else table.at_amount(amount)  # the whole amount needs no note
+
+    def _analyse_both(
+        self, audio: Any, reference: Any, sample_rate: int, reference_sample_rate: int | None
+    ) -> "tuple[Analysis, StyleProfile, tuple[str, ...]]":
+        """Analyse an input and a reference; return the remarks on both as well."""
+        x = _samples(audio, "audio")
+        remarks: tuple[str, ...] = ()
+        profile = reference
+        if not isinstance(reference, StyleProfile):
+            blocks = _blocks(_samples(reference, "reference"))
+            analysed = self.analyse(blocks, sample_rate=reference_sample_rate or sample_rate)
+            profile, remarks = self.profile(analysed), remarks_on(analysed, "reference")
+        analysis = self.analyse(_blocks(x), sample_rate=sample_rate)
+        return analysis, profile, remarks_on(analysis, "audio") + remarks
+
+
+class _Choice:
+    """Choosing the settings for one recording.
+
+    Args:
+        style: The model.
+        chain: Its chain, linked or not.
+        analysis: The analysis of the recording.
+        profile: The style profile of the reference.
+
+    Raises:
+        AudioError: The recording is far beyond full scale.
+        SettingsError: The profile is another model's, or damaged.
+    """
+
+    def __init__(self, style: StyleTransfer, chain: Chain, analysis: "Analysis", profile: StyleProfile) -> None:
+        import torch
+
+        from fxst.transfer.analysis import from_tenths
+
+        check_model(profile, style.name, style.sha256)
+        if analysis.statistics is not None:
+            check_statistics(profile, len(analysis.statistics), analysis.frames.shape[1])
+            _check_level(analysis, "recording")
+        self._style, self._chain, self._analysis, self._profile = style, chain, analysis, profile
+        self._model = style._model
+        device = next(self._model.parameters()).device
+        self._statistics = torch.tensor(profile.statistics, device=device)
+        self._frames = from_tenths(profile.frames).to(device)
+        self._levels = _frame_levels(style, self._frames)
+        self.provenance = {"fxst": __version__, "model": style.name, "model_sha256": style.sha256}
+        self.probabilities: dict[str, float] = {}
+
+    def silent(self) -> tuple[Setting, ...]:
+        """Return the settings for a silent recording."""
+        defaults = self._chain.defaults()
+        return self._chain.bypassed(defaults) if self._chain.can_be_bypassed else defaults
+
+    def settings(self, *, refine: int) -> tuple[Setting, ...]:
+        """Return the settings: decided, fitted, matched in level, refined where asked for, and checked."""
+        decision = self._decide()
+        knobs = _fit_curve(self._style, self._chain, decision, self._analysis.excerpt.sample_rate)
+        if decision.activation is None:
+            return self._chain.settings(knobs)
+        settings = self._chain.settings(knobs, bypassed=self._bypassed(decision))
+        settings = self._match_level(settings)
+        if refine:
+            settings = self._match_level(self._refine(settings, steps=refine))
+        return self._check(settings)
+
+    def _decide(self) -> "Decision":
+        import torch
+
+        from fxst.threads import one_thread
+
+        statistics = self._analysis.statistics
+        assert statistics is not None, "a silent recording is not decided on"
+        with torch.inference_mode(), one_thread():
+            matched = self._model.match(statistics, self._analysis.frames, self._statistics, self._frames)
+            decision = self._model.decide(statistics[None], self._statistics[None], matched[None])
+        if not decision.knobs.isfinite().all():
+            raise AudioError("The recording or the style profile is far beyond full scale: normalise it.")
+        return decision
+
+    def _bypassed(self, decision: "Decision") -> list[str]:
+        """Return the effects to bypass: those that the model holds for inactive, where that does no harm.
+
+        A compressor stays, for its gain sets the level. An equaliser goes where its curve is nearly flat: what is left
+        of it is more often in what was said than in how it was produced.
+        """
+        assert decision.activation is not None
+        probabilities = decision.activation[0].sigmoid().tolist()
+        self.probabilities = {
+            label: round(share, 3) for label, share in zip(self._chain.labels, probabilities, strict=True)
+        }
+        stages = zip(self._chain.labels, self._chain.effects, probabilities, strict=True)
+        return [label for label, effect, share in stages if share < 0.5 and _may_be_bypassed(effect, decision)]
+
+    def _match_level(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+        excerpt, reference = self._analysis.excerpt, self._profile.descriptors
+        return match_level(self._chain, settings, excerpt, reference, self._levels, share=GAIN_SHARE)
+
+    def _refine(self, settings: tuple[Setting, ...], *, steps: int) -> tuple[Setting, ...]:
+        from fxst.threads import one_thread
+        from fxst.transfer.refinement import refined
+
+        self._style.check_refines()
+        model: Any = self._model
+        with one_thread():
+            better = refined(
+                model, self._chain, settings, self._analysis.excerpt, self._statistics, self._frames, steps=steps
+            )
+        self.provenance[REFINED] = better.remark
+        return better.settings
+
+    def _check(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+        checked = limit_amount(self._chain, settings, self._analysis.excerpt, self._profile.descriptors, self._levels)
+        if checked.remark:
+            self.provenance[SAFETY_CHECK] = checked.remark
+        return checked.settings
 
 
 def render(audio: Any, table: Table, *, sample_rate: int) -> Samples:
@@ -409,82 +415,87 @@ def render(audio: Any, table: Table, *, sample_rate: int) -> Samples:
     return y.reshape(np.shape(audio))
 
 
+def safety_remarks(table: Table) -> tuple[str, ...]:
+    """Return why less was applied than the model chose; empty where all of it was."""
+    return (table.provenance[SAFETY_CHECK],) if SAFETY_CHECK in table.provenance else ()
+
+
+def remarks_on(analysis: "Analysis", what: str) -> tuple[str, ...]:
+    """Return what makes a recording hard to judge, a sentence each."""
+    if analysis.statistics is None:
+        return (f"the {what} is silent, or too short to analyse, so the model could not choose settings for it",)
+    if analysis.short:
+        return (f"the {what} lasts {analysis.seconds:.3g} s, too short to judge it well: it was analysed in a loop",)
+    if len(analysis.frames) and confidence(analysis.frames.cpu().numpy(), "level") < 1:
+        return (f"the {what} holds hardly a moment of sound, too little to judge it well",)
+    return ()
+
+
+def _check_level(analysis: "Analysis", what: str) -> None:
+    if analysis.statistics is not None and not analysis.statistics.isfinite().all():
+        raise AudioError(f"The {what} holds samples far beyond full scale: normalise it.")
+
+
 def _blocks(x: Samples) -> Iterator[Samples]:
-    return (x[:, first : first + BLOCK_FRAMES] for first in range(0, x.shape[1], BLOCK_FRAMES))
+    return (x[:, first : first + BLOCK_SAMPLES] for first in range(0, x.shape[1], BLOCK_SAMPLES))
 
 
 def _samples(given: Any, what: str) -> Samples:
-    """Take audio from a caller as `(channels, time)`, without changing it."""
+    """Return a caller's audio as `(channels, time)`, without changing it."""
     array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
     if array.dtype.kind != "f":
         raise AudioError(f"The {what} is of type {array.dtype}: give floats with full scale at ±1.")
+    if not 1 <= array.ndim <= 2 or not array.size:
+        raise AudioError(f"The {what} has the shape {array.shape}: give (channels, time), with time above 0.")
     with np.errstate(over="ignore"):
         x: Samples = np.atleast_2d(array).astype(np.float32, copy=False)
-    if x.ndim != 2 or not x.size:
-        raise AudioError(f"The {what} has the shape {array.shape}: give (channels, time), with time above 0.")
     if x.shape[0] > _MOST_CHANNELS:
         raise AudioError(f"The {what} would have {x.shape[0]} channels: give (channels, time); transpose it.")
     if not (math.isfinite(x.min()) and math.isfinite(x.max())):
-        raise AudioError(f"The {what} holds samples that are not finite numbers: make it again.")
+        raise AudioError(f"The {what} holds samples that are not finite numbers: export it again.")
     return x
 
 
-def _moments(model: "StudioModel", reference_frames: "Tensor") -> Moments:
-    """Let caution hear moments as the model hears them."""
+def _frame_levels(style: StyleTransfer, reference_frames: Any) -> FrameLevels | None:
+    """Return how frames are measured for level matching, and the reference's; None where a model uses no frames."""
     import torch
 
     from fxst.threads import one_thread
+    from fxst.transfer.descriptors import Excerpt
 
-    def hear(x: Excerpt) -> "np.typing.NDArray[np.float32]":
+    model = style._model
+    if not model.uses_frames:
+        return None
+
+    def measure(x: Excerpt) -> "np.typing.NDArray[np.float32]":
         windows = torch.from_numpy(x.samples.reshape(-1, model.window_at(x.sample_rate)))
         with torch.inference_mode(), one_thread():
             frames = model.frames(windows.to(reference_frames.device), sample_rate=x.sample_rate)
         return np.asarray(frames.cpu().numpy())
 
-    return Moments(hear, reference_frames.cpu().numpy())
+    return FrameLevels(measure, reference_frames.cpu().numpy())
 
 
-def _can_go(effect: Effect, decision: "Decision") -> bool:
-    """Tell whether an effect that a model thinks is not wanted can be put out of the way without doubt.
-
-    A compressor cannot: its gain sets the level. An equaliser can where its curve is nearly flat, for what is left is
-    more often in what is said than in how it was produced.
-    """
+def _may_be_bypassed(effect: Effect, decision: "Decision") -> bool:
     if isinstance(effect, ParametricEQ) and decision.curve is not None:
         return 20 * float(decision.curve[0].abs().mean()) < FLAT_DB
-    return effect.switched
+    return effect.needs_bypass
 
 
-def _fitted(model: "StudioModel", chain: Chain, decision: "Decision", *, sample_rate: int) -> "Tensor":
-    """Give the knobs of a decision, those of the equaliser moved to what its curve asks for.
+def _fit_curve(style: StyleTransfer, chain: Chain, decision: "Decision", sample_rate: int) -> Any:
+    """Return a decision's knobs, with those of the equaliser fitted to its curve.
 
-    In bands that the reference lacks the curve is 0, and counts: else a shelf could do anything there.
+    In bands that the reference does not hold, the curve is 0 and counts: else a shelf could do anything there.
     """
     from fxst.transfer.eq_fitting import fitted
 
     knobs = decision.knobs[0].cpu()
-    bands = model.config.curve_knobs
-    label = {label for label, _ in chain.knobs[bands]}
-    eq = chain.effects[chain.labels.index(label.pop())] if len(label) == 1 else None
-    if decision.curve is None or not isinstance(eq, ParametricEQ) or len(eq.parameters) != model.config.n_curve_knobs:
+    bands = style._model.curve_knobs
+    labels = {label for label, _ in chain.knobs[bands]}
+    eq = chain.effects[chain.labels.index(labels.pop())] if len(labels) == 1 else None
+    if decision.curve is None or not isinstance(eq, ParametricEQ) or len(eq.parameters) != bands.stop - bands.start:
         return knobs  # a card may name a chain without such an equaliser
-    there = model.ear.shared(float(sample_rate)).bool().cpu()
-    curve_db, hz = 20 * decision.curve[0].cpu()[there], model.ear.octave_centres[there]
-    knobs[bands] = fitted(eq, knobs[bands], curve_db, hz, sample_rate=sample_rate)
+    hz = style._model.curve_frequencies(sample_rate)
+    held = hz.isfinite()
+    knobs[bands] = fitted(eq, knobs[bands], 20 * decision.curve[0].cpu()[held], hz[held], sample_rate=sample_rate)
     return knobs
-
-
-def caution_of(table: Table) -> tuple[str, ...]:
-    """Tell why less was done than a model chose; nothing where all of it was."""
-    return (table.provenance[CAUTION],) if CAUTION in table.provenance else ()
-
-
-def remarks_on(heard: "Heard", what: str) -> tuple[str, ...]:
-    """Tell what makes a recording hard to judge, a sentence each."""
-    if heard.statistics is None:
-        return (f"the {what} is silent, or too short to hear: its settings are no model's choice",)
-    if heard.short:
-        return (f"the {what} lasts {heard.seconds:.3g} s, too short to judge it well: it was repeated to be heard",)
-    if len(heard.frames) and belief(heard.frames.cpu().numpy(), "level") < 1:
-        return (f"the {what} has hardly a moment of sound in it, too little to judge it well",)
-    return ()

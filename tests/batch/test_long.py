@@ -16,7 +16,7 @@ import soundfile
 from fxst import audio
 from fxst.chains import table_files
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 
 pytestmark = pytest.mark.skipif(not os.environ.get("FXST_SLOW"), reason="takes minutes: FXST_SLOW=1 does it")
 
@@ -45,7 +45,7 @@ def here(tmp_path, monkeypatch):
     """A folder to work in, with a table of which every effect does something; its large files go afterwards."""
     monkeypatch.chdir(tmp_path)
     table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values(ALL_FOUR)
-    assert not table.out_of_the_way
+    assert not table.bypassed
     table_files.write(table, Path("table.json"))
     yield table
     for path in tmp_path.glob("*.wav"):

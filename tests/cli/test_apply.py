@@ -14,7 +14,7 @@ import torch
 
 from fxst.chains import table_files
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table, short
 from fxst.checkpoints import checkpoint
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
@@ -58,7 +58,7 @@ def test_one_file_to_another(fxst, model):
     table = table_files.read(Path("out.params.json"))
     assert len(lines) == 1 + len(table) + 1
     ratio = next(line.split() for line in lines if " ratio " in line)
-    assert ratio == ["ratio", table_files.short(table.to_dict()["compressor"]["ratio"]), ":1", "2", "to", "6"]
+    assert ratio == ["ratio", short(table.to_dict()["compressor"]["ratio"]), ":1", "2", "to", "6"]
     assert max(map(len, lines)) <= 80
     assert gc.isenabled()
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import fxst.cli.chains  # noqa: F401  (registers the command)
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import short
+from fxst.chains.table import short
 from fxst.cli.app import app
 
 

@@ -9,7 +9,7 @@ import soundfile
 
 from fxst.chains import table_files
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 
 RATE = 24_000
 

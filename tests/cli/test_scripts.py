@@ -16,7 +16,7 @@ import soundfile
 from fxst.audio import Reader
 from fxst.chains import table_files
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.cli.app import EXIT_CODES
 from fxst.errors import FxstError, ModelError, NothingMatchedError, OutputError, SettingsError
 

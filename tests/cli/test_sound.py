@@ -11,7 +11,7 @@ import soundfile
 from fxst import audio
 from fxst.chains import table_files
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.dsp.loudness import loudness, true_peak
 
 STUDIO = CHAINS["studio"]

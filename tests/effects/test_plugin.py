@@ -11,7 +11,7 @@ import torch
 
 from fxst.chains.chain import Chain
 from fxst.chains.rendering import render_exact
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.effects import EFFECTS, ParametricEQ, Reverb, declare_plugin
 from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError, UndeclaredError

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.errors import AudioError
 from fxst.evaluation import baselines
 from fxst.evaluation.baselines import BASELINES, MATCHERING, ORACLE_EQ

@@ -6,7 +6,7 @@ import torch
 
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb
 from fxst.evaluation.detection import change_db, heard
 
@@ -31,7 +31,7 @@ def verdict(x, effect, **values):
 @pytest.mark.parametrize("away", [(), ("reverb",), ("parametric_eq", "compressor"), STUDIO.labels])
 def test_what_is_out_of_the_way_is_not_heard(voice, away):
     knobs = torch.full((len(STUDIO.knobs),), 0.6)
-    found = heard(Table(STUDIO, STUDIO.settings(knobs, out_of_the_way=away)), voice, sample_rate=RATE)
+    found = heard(Table(STUDIO, STUDIO.settings(knobs, bypassed=away)), voice, sample_rate=RATE)
     assert found == {label: label not in away for label in STUDIO.labels}
 
 

@@ -6,7 +6,7 @@ import torch
 
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.effects import Compressor, ParametricEQ
 from fxst.evaluation import metrics, oracle
 from fxst.evaluation.oracle import optimise

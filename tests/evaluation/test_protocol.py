@@ -125,7 +125,7 @@ STUDIO = CHAINS["studio"]
 
 def heard(item):
     """Which effects made an item, as its table tells."""
-    tables = zip(STUDIO.labels, STUDIO.effects, STUDIO.values(item.settings), strict=True)
+    tables = zip(STUDIO.labels, STUDIO.effects, [stage.values for stage in STUDIO.stages(item.settings)], strict=True)
     return [label for label, effect, values in tables if not effect.is_transparent(values)]
 
 
@@ -151,7 +151,7 @@ def test_every_effect_has_the_same_chance(voices):
     drawn = items(voices, STUDIO, effects=2)
     rng = np.random.default_rng(0)
     tables = [drawn._settings(STUDIO, rng) for _ in range(400)]
-    values = [STUDIO.values(table) for table in tables]
+    values = [[stage.values for stage in STUDIO.stages(table)] for table in tables]
     for place, effect in enumerate(STUDIO.effects):
         share = np.mean([not effect.is_transparent(one[place]) for one in values])
         assert share == pytest.approx(0.4, abs=4 * (0.4 * 0.6 / 400) ** 0.5)

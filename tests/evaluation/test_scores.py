@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.errors import AudioError
 from fxst.evaluation.items import Item
 from fxst.evaluation.scores import SETTINGS, score_item, settings_error
@@ -125,32 +125,32 @@ def test_settings_of_another_chain_have_no_error():
     assert settings_error(Table(other, other.defaults()), TRUE) is None
 
 
-def out_of_the_way(*labels, chain=CHAINS["studio"]):
+def bypassed(*labels, chain=CHAINS["studio"]):
     """A table with every knob in the middle, and these effects out of the way."""
-    return Table(chain, chain.settings(torch.full((len(chain.knobs),), 0.6), out_of_the_way=labels))
+    return Table(chain, chain.settings(torch.full((len(chain.knobs),), 0.6), bypassed=labels))
 
 
 def test_the_knobs_of_what_is_not_heard_are_not_asked_for():
-    true = out_of_the_way("reverb", "distortion")
+    true = bypassed("reverb", "distortion")
     found = Table(
         true.chain,
         tuple(replace(row, value=row.minimum) if row.parameter in ("room_size", "drive_db") else row for row in true),
     )
     assert settings_error(found, true) == 0
-    assert settings_error(found, out_of_the_way("distortion")) > 0
-    assert settings_error(true, out_of_the_way(*true.chain.labels)) is None
+    assert settings_error(found, bypassed("distortion")) > 0
+    assert settings_error(true, bypassed(*true.chain.labels)) is None
 
 
 def test_what_is_heard_is_told_where_the_true_settings_are_known():
     bass = {"parametric_eq": {"low_shelf_gain_db": 24.0, "high_shelf_gain_db": -24.0}}  # all bands alike are a gain
-    told = out_of_the_way("upward_compressor", "distortion", "compressor").with_values(bass)
+    told = bypassed("upward_compressor", "distortion", "compressor").with_values(bass)
     systems = {
         "told": lambda item: Output(item.input, told),
         "equaliser": lambda item: Output(item.input, TRUE),
         "silent": unchanged,
         "broken": crash,
     }
-    true = out_of_the_way("upward_compressor", "reverb", "compressor").with_values(bass)
+    true = bypassed("upward_compressor", "reverb", "compressor").with_values(bass)
     nothing = dict.fromkeys(true.chain.labels, False)
     scored = score_item(Items(settings=true), 0, systems, pesq=False)
     assert scored.heard == nothing | {"parametric_eq": True, "distortion": True}

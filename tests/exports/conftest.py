@@ -11,7 +11,7 @@ from scipy.io import wavfile
 
 from fxst import exports
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.transfer import style_transfer
 
 

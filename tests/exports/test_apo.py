@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import sosfreqz
 
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.effects.parametric_eq import HIGHEST_F0
 
 FILTER = re.compile(r"Filter (\d+): ON (LSC|PK|HSC) Fc (\d+(?:\.\d+)?) Hz Gain (-?\d+(?:\.\d+)?) dB Q (\d+(?:\.\d+)?)")
@@ -43,7 +43,7 @@ def test_its_filters_are_our_bands(exported, draw, chain, seed, sample_rate):
     assert all(float(f0_hz) <= HIGHEST_F0 * sample_rate for _, _, f0_hz, *_ in found)
     sections = [cookbook(kind, *map(float, numbers), sample_rate) for _, kind, *numbers in found]
     place = table.chain.labels.index("parametric_eq")
-    effect, values = table.chain.effects[place], table.chain.values(table)[place]
+    effect, values = table.chain.effects[place], [stage.values for stage in table.chain.stages(table)][place]
     theirs, ours = (
         sosfreqz(np.array(sos) / np.array(sos)[:, 3:4], worN=2048)[1]
         for sos in (sections, effect.sections(values, sample_rate=sample_rate))

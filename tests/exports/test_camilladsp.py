@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import yaml
 
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.effects.parametric_eq import ParametricEQ
 
 KINDS = {"Lowshelf": "low_shelf", "Peaking": "peak", "Highshelf": "high_shelf"}
@@ -64,7 +64,7 @@ def test_its_filters_are_our_bands(written, draw, seed):
             zip((p.name for p in band.parameters), (parameters[n] for n in ("gain", "freq", "q")), strict=True)
         )
         sections.append(band.sections(values, sample_rate=48_000)[0])
-    ours = table.chain.effects[1].sections(table.chain.values(table)[1], sample_rate=48_000)
+    ours = table.chain.effects[1].sections([stage.values for stage in table.chain.stages(table)][1], sample_rate=48_000)
     np.testing.assert_array_equal(sections, ours)
 
 

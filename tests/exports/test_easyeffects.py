@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.exports.easyeffects import LSP_TIME, NULL_DB
 
 LSP = next(iter(sorted(Path("/usr/lib/ladspa").glob("lsp-plugins-ladspa*.so"))), None)

@@ -1,6 +1,6 @@
 import pytest
 
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.exports.ffmpeg import NULL_DB
 
 

@@ -5,7 +5,7 @@ from scipy.signal import oaconvolve
 
 from fxst import exports
 from fxst.chains.chain import Chain
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.effects import Reverb
 from fxst.errors import SettingsError
 from fxst.exports import impulse_response

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.exports.sox import NULL_DB, SHORT_ATTACK_DB
 
 

@@ -31,7 +31,7 @@ def windows_of(model, x, sample_rate):
 
 
 def heard(model, x, sample_rate):
-    return model.hear(windows_of(model, x, sample_rate), sample_rate=sample_rate).mean(0, keepdim=True)
+    return model.analyse(windows_of(model, x, sample_rate), sample_rate=sample_rate).mean(0, keepdim=True)
 
 
 def decide(model, x, y, sample_rate=24_000):
@@ -82,13 +82,13 @@ def test_it_decides_on_every_knob_and_effect_in_silence_and_at_full_scale(model)
         x = np.full((1, model.window_at(24_000)), level, np.float32)
         decision = decide(model, x, x)
         assert decision.knobs.shape == (1, len(STUDIO.knobs))
-        assert decision.wanted.shape == (1, len(STUDIO.effects))
+        assert decision.activation.shape == (1, len(STUDIO.effects))
         assert torch.isfinite(decision.knobs).all()
-        assert torch.isfinite(decision.wanted).all()
+        assert torch.isfinite(decision.activation).all()
 
 
 def test_a_recording_is_heard_at_its_own_rate_up_to_48_khz(model):
-    assert [model.listening_rate(rate) for rate in (8000, 24_000, 44_100, 48_000, 96_000)] == [
+    assert [model.analysis_rate(rate) for rate in (8000, 24_000, 44_100, 48_000, 96_000)] == [
         8000, 24_000, 44_100, 48_000, 48_000,
     ]  # fmt: skip
 

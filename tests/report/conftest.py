@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.report import Entry, Grid, InMemory, Page, Track, write_report
 
 SAMPLE_RATE = 24_000

@@ -11,7 +11,7 @@ import torch
 from fxst.batch.report import TransferReport
 from fxst.batch.run import FileResult
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.report import Entry, InMemory, Page, Track, write_report
 from fxst.transfer.style_transfer import render
 
@@ -359,7 +359,7 @@ def transferred(tmp_path_factory, speech):
     """The page of `apply` for a folder: two recordings that can be heard, and one that failed."""
     folder = tmp_path_factory.mktemp("apply")
     knobs = torch.linspace(0.2, 0.8, len(CHAINS["studio"].knobs))
-    rows = CHAINS["studio"].settings(knobs, out_of_the_way=("distortion",))
+    rows = CHAINS["studio"].settings(knobs, bypassed=("distortion",))
     table = Table(CHAINS["studio"], rows, {}, {"parametric_eq": 0.9, "distortion": 0.1})
     reference = folder / "reference.wav"
     soundfile.write(reference, speech(24_000, seconds=2).T, 24_000)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.effects import Compressor
 from fxst.report import Entry, InMemory, Track, curves
 from fxst.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH

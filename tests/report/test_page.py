@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.errors import FxstError
 from fxst.report import Entry, Grid, InMemory, Page, Track, page, write_report
 
@@ -231,8 +231,8 @@ def test_of_a_long_recording_the_loudest_passage_is_heard_from_all_at_the_same_t
     assert int(np.abs(mark[:, 0]).argmax()) == 4 * RATE
     assert np.std(heard) == pytest.approx(0.1, rel=0.1)  # less the encoder's room, and the top of its band
     text = path.read_text(encoding="utf-8")
-    assert "Heard of Input: its loudest 10 s of 0:40.0, from 0:21.0." in text
-    assert "Heard of Reference: its loudest 10 s of 0:15.0" in text
+    assert "Analysis of Input: its loudest 10 s of 0:40.0, from 0:21.0." in text
+    assert "Analysis of Reference: its loudest 10 s of 0:15.0" in text
 
 
 def test_where_there_is_too_much_to_hear_excerpts_shorten_then_entries_go_and_the_page_says_so(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from fxst.batch import report as batch_report
 from fxst.batch.report import TransferReport
 from fxst.batch.run import FileResult
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.dsp.loudness import loudness, loudness_range, true_peak
 from fxst.transfer.style_transfer import render
 
@@ -95,7 +95,7 @@ def test_the_figures_are_those_that_the_meters_give_for_the_whole_files(speech, 
         ["output", *levels(result.output)],
         ["reference", *levels(reference)],
     ]
-    assert "Heard of input: its loudest 10 s of 0:15.0" in html
+    assert "Analysis of input: its loudest 10 s of 0:15.0" in html
     assert "<h1>fxst apply: voice.wav</h1>" in html
     assert "Made to sound like radio.wav:2, house, by the model studio." in html
 
@@ -263,7 +263,7 @@ from pathlib import Path
 from fxst.batch.report import TransferReport
 from fxst.batch.run import FileResult
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values({"upward_compressor": {"ratio": 1.0}})
 report = TransferReport(Path("page.html"), references=[Path("in.wav")], items=1)
 report.add(FileResult(Path("in.wav"), Path("out/in.wav"), None, table))
@@ -281,7 +281,7 @@ from pathlib import Path
 from fxst.batch.report import TransferReport
 from fxst.batch.run import FileResult
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values({"upward_compressor": {"ratio": 1.0}})
 report = TransferReport(Path("page.html"), references=(), items=1)
 report.add(FileResult(Path(sys.argv[1]), Path("short.wav"), None, table))

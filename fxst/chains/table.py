@@ -1,0 +1,146 @@
+"""Parameter tables in memory: the value of every parameter of a chain."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxst.chains.amounts import written
+from fxst.chains.chain import Chain
+from fxst.effects import ParametricEQ
+from fxst.effects.parameters import Setting
+from fxst.errors import SettingsError
+
+__all__ = ["AMOUNT", "LOUDNESS", "Table", "equaliser_response", "short"]
+
+AMOUNT: Final = "amount"
+"""The key of a table's provenance that says how much of the chosen settings is in it."""
+LOUDNESS: Final = "loudness"
+"""The key that says which gain followed the chain when it was rendered."""
+
+
+@dataclass(frozen=True)
+class Table(Sequence[Setting]):
+    """A parameter table: a chain and a row for each of its parameters.
+
+    It is a sequence of its rows. Two tables are equal when they render alike, wherever they come from.
+
+    Args:
+        chain: The effects that it sets.
+        settings: The rows.
+        provenance: What it was made from: the version of fxst, the model, the names of input and reference.
+        probabilities: A model's probability that each effect is active, by label, from 0 to 1; empty where it has none.
+
+    Raises:
+        SettingsError: A row is missing, unknown, twice there, or out of the effect's range.
+    """
+
+    chain: Chain
+    settings: tuple[Setting, ...]
+    provenance: Mapping[str, str] = field(default_factory=dict, compare=False)
+    probabilities: Mapping[str, float] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        self.chain.stages(self.settings)
+
+    @overload
+    def __getitem__(self, index: int) -> Setting: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Setting, ...]: ...
+    def __getitem__(self, index: int | slice) -> Setting | tuple[Setting, ...]:
+        return self.settings[index]
+
+    def __len__(self) -> int:
+        return len(self.settings)
+
+    def __str__(self) -> str:
+        """Return the table as text, one parameter a line."""
+        cells = [(row.effect, row.parameter, short(row.value), row.unit) for row in self.settings]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = (
+            f"{e:{widths[0]}}  {p:{widths[1]}}  {value:>{widths[2]}} {unit}".rstrip() for e, p, value, unit in cells
+        )
+        return "\n".join(lines)
+
+    @property
+    def bypassed(self) -> tuple[str, ...]:
+        """The effects that leave the sound unchanged: bypassed, or transparent at their values."""
+        return tuple(stage.label for stage in self.chain.stages(self.settings) if not stage.active)
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """Return the values as `{effect: {parameter: value}}`."""
+        return {
+            label: {row.parameter: row.value for row in self.settings if row.effect == label}
+            for label in self.chain.labels
+        }
+
+    def with_values(self, changes: Mapping[str, Mapping[str, float]]) -> "Table":
+        """Return this table with some values changed; a bypassed effect whose values change becomes active.
+
+        Args:
+            changes: What to change, as `{effect: {parameter: value}}`.
+
+        Raises:
+            SettingsError: There is no such row, or a value is out of the effect's range.
+        """
+        left = {(effect, name): value for effect, values in changes.items() for name, value in values.items()}
+        rows = [
+            replace(
+                row,
+                value=float(left.pop((row.effect, row.parameter), row.value)),
+                bypass=row.bypass and row.effect not in changes,
+            )
+            for row in self.settings
+        ]
+        if left:
+            unknown = ", ".join(f"{effect} {name}" for effect, name in left)
+            raise SettingsError(f"Chain {self.chain.name} has no {unknown}; look at the table for the names it has.")
+        return replace(self, settings=tuple(rows))
+
+    def at_amount(self, amount: float | Mapping[str, float]) -> "Table":
+        """Return this table at another amount, with a note of it; see `Chain.at_amount`.
+
+        Args:
+            amount: 0 leaves the sound unchanged, 1 is this table; in a mapping, by effect.
+
+        Raises:
+            SettingsError: An amount is out of range, or its effect is not in the chain, or it cannot be scaled.
+        """
+        note = written(self.chain.amounts(amount))
+        if AMOUNT in self.provenance:
+            note = f"{self.provenance[AMOUNT]}, and of that {note}"
+        provenance = {**self.provenance, AMOUNT: note}
+        return replace(self, settings=self.chain.at_amount(self.settings, amount), provenance=provenance)
+
+    def linked(self, linked: bool) -> "Table":
+        """Return this table with compressors that apply one gain to all channels, or that compress each by itself."""
+        return replace(self, chain=self.chain.linked(linked))
+
+
+def short(value: float) -> str:
+    """Return a value for people to read, to four digits; a file has them all.
+
+    >>> short(-3.14159), short(12345.6), short(0.00004)
+    ('-3.142', '12350', '0')
+    """
+    # Through a number again: of 12350 the format alone would make 1.235e+04.
+    return f"{float(f'{round(value, 3) + 0.0:.4g}'):.15g}"
+
+
+def equaliser_response(table: Table, frequencies: NDArray[np.float64], *, sample_rate: int) -> NDArray[np.float64]:
+    """Compute the magnitude response of all active equalisers of a table together, in dB.
+
+    Shape:
+        frequencies, result: (F,).
+    """
+    from scipy.signal import sosfreqz
+
+    total = np.zeros_like(frequencies)
+    for stage in table.chain.stages(table):
+        if isinstance(stage.effect, ParametricEQ) and stage.active:
+            sections = stage.effect.sections(stage.values, sample_rate=sample_rate)
+            _, response = sosfreqz(sections, worN=frequencies, fs=sample_rate)
+            total += 20 * np.log10(np.abs(response))
+    return total
