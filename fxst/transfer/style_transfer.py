@@ -489,7 +489,7 @@ def _fit_curve(style: StyleTransfer, chain: Chain, decision: "Decision", sample_
     """
     from fxst.transfer.eq_fitting import fitted
 
-    knobs = decision.knobs[0].cpu()
+    knobs = decision.knobs[0].cpu().clone()
     bands = style._model.curve_knobs
     labels = {label for label, _ in chain.knobs[bands]}
     eq = chain.effects[chain.labels.index(labels.pop())] if len(labels) == 1 else None
