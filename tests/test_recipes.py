@@ -140,13 +140,3 @@ def test_the_page_claims_no_more_of_exports_than_they_declare():
     for name, module in {"ffmpeg": ffmpeg, "sox": sox, "pedalboard": pedalboard, "easyeffects": easyeffects}.items():
         assert claimed[name] >= max(module.NULL_DB.values())
     assert str(round(sox.SHORT_ATTACK_DB)) in rows["sox"]
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/own-effects.md"])
-def test_whatever_a_page_points_at_is_there(page):
-    for target, section in re.findall(r"\]\(([^)#:]*)(#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8")):
-        path = (ROOT / page).parent / target if target else ROOT / page
-        assert path.exists(), target
-        if section:
-            titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-            assert section[1:] in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, section
