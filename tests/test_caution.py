@@ -7,8 +7,8 @@ import torch
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.errors import SettingsError
-from fxst.models.ear import Ear
-from fxst.models.matching import sounding
+from fxst.models.feature_extractor import FeatureExtractor
+from fxst.models.matching import active_frames
 from fxst.transfer import safety
 from fxst.transfer.descriptors import Excerpt, describe, distance_db, mean_descriptors, noise_floor_db
 from fxst.transfer.level_matching import FrameLevels, confidence, level_offset_db, match_level
@@ -140,8 +140,8 @@ def test_what_sounds_becomes_as_loud_as_what_sounds_in_the_reference(halves):
 def moments(x):
     """Hear the moments of an excerpt as a studio model does."""
     torch.manual_seed(0)
-    ear = Ear(16, 96, (4,))
-    return sounding(ear.frames(torch.from_numpy(x.samples), sample_rate=x.sample_rate).flatten(0, 1)).numpy()
+    extractor = FeatureExtractor(16, 96, (4,))
+    return active_frames(extractor.frames(torch.from_numpy(x.samples), sample_rate=x.sample_rate).flatten(0, 1)).numpy()
 
 
 def makeup_db(x, reference, *, by_moments=True):

@@ -165,7 +165,7 @@ def test_moments_are_in_tenths_of_a_decibel_and_come_back_from_them(studio, spee
 def test_a_gain_moves_every_moment_by_as_much_and_an_offset_none(studio, noise):
     x = noise(RATE, 2, 3)
     frames = heard(studio, x).frames
-    below = studio.ear.octave_centres <= 0.95 * RATE / 2
+    below = studio.extractor.octave_centres <= 0.95 * RATE / 2
     change = (heard(studio, 0.1 * x).frames - frames)[:, below]
     assert (change.mean(1) + 20).abs().max() < 0.1
     assert (heard(studio, x + 0.05).frames - frames).mean(1).abs().max() < 0.1

@@ -36,8 +36,8 @@ class Oracle(StudioModel):
     def expect(self, input, reference, matched):  # noqa: A002
         self.matched = matched
         windows = self.target.unfold(-1, 12_000, 12_000).flatten(0, 1)
-        spectrum, levels = self.ear.meters(windows - windows.mean(-1, keepdim=True), sample_rate=RATE)
-        shared = (self.ear.octave_centres <= 0.95 * RATE / 2).float()
+        spectrum, levels = self.extractor.meters(windows - windows.mean(-1, keepdim=True), sample_rate=RATE)
+        shared = (self.extractor.octave_centres <= 0.95 * RATE / 2).float()
         return Expected(spectrum[None], levels[None], shared[None])
 
 
@@ -101,7 +101,7 @@ def test_what_is_expected_is_told_what_alike_moments_differ_by(excerpt):
     refined(model, STUDIO, table.settings, excerpt, torch.zeros(1), frames, steps=0)
     assert model.matched.shape[0] == 1
     assert model.matched[0, : 2 * frames.shape[1]].abs().max() < 1e-3  # it is alike to itself
-    bass = (model.ear.octave_centres < 200).float() * 6
+    bass = (model.extractor.octave_centres < 200).float() * 6
     refined(model, STUDIO, table.settings, excerpt, torch.zeros(1), frames + bass, steps=0)
     assert torch.corrcoef(torch.stack((model.matched[0, : len(bass)], bass)))[0, 1] > 0.9
     refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=0)

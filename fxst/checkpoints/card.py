@@ -1,6 +1,6 @@
 """A model's two files, sealed by one hash over both: found, read and written here, and nothing in them can execute.
 
-Format version 2, a folder with two files:
+Format version 3, a folder with two files:
 
 - `model.safetensors`: every weight, and of a style model the encoder's mel filters;
 - `card.json`: `format`, `format_version`, `sha256`, the sample rate, the chain's full specification (of a proxy, a
@@ -39,7 +39,7 @@ STYLE_FORMAT: Final = "fxst-style"
 STUDIO_FORMAT: Final = "fxst-studio"
 PROXY_FORMAT: Final = "fxst-proxy"
 STYLE_FORMATS: Final = (STYLE_FORMAT, STUDIO_FORMAT)
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 
 CALLED: Final = {STYLE_FORMAT: "style model", STUDIO_FORMAT: "style model", PROXY_FORMAT: "proxy"}
 """What a person calls a model of each format."""

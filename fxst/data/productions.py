@@ -17,7 +17,7 @@ from fxst.data.manifest import Dataset
 from fxst.effects import ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import SettingsError
-from fxst.models.ear import BANDWIDTH, octave_centres
+from fxst.models.feature_extractor import BANDWIDTH, octave_centres
 from fxst.models.studio import CENTRE_HZ, StudioModelConfig
 
 __all__ = ["CURVE_HZ", "WAYS", "Productions", "draw_productions", "draw_settings", "drawn_rates", "random_curve"]

@@ -1,4 +1,4 @@
-"""What differs between alike moments of two recordings: most of what is said in them drops out."""
+"""The difference of alike short-time frames of two recordings, which depends little on their content."""
 
 from typing import Final
 
@@ -6,40 +6,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["LEVEL_BINS_DB", "MOST_FRAMES", "match", "matched_size", "sounding"]
+__all__ = ["LEVEL_BINS_DB", "MOST_FRAMES", "active_frames", "match", "matched_size"]
 
 MOST_FRAMES: Final = 256
-"""So many moments are kept of a recording."""
+"""The largest number of frames that are kept of a recording."""
 
 RANGE_DB: Final = 35.0
-"""Moments further than this below the loud ones are pauses."""
+"""Frames further than this below the loud ones are pauses."""
 
 LOUD: Final = 0.95
-"""The quantile of levels that tells how loud the loud moments are."""
+"""The quantile of frame levels that stands for the loud frames."""
 
 ALIKE_DB: Final = 2.0
-"""How far apart, root mean square over bands, two alike moments are."""
+"""The distance of two alike frames, root mean square over bands."""
 
 ROUNDS: Final = 8
-"""So often moments are paired, each time under the curve that the time before told."""
+"""Rounds of pairing, each under the curve of the round before."""
 
 LEVEL_BINS_DB: Final = (-30.0, -24.0, -18.0, -12.0, -6.0, 0.0)
-"""Levels of the input, below its loud moments, at which the reference's is read off."""
+"""Levels of the input's frames, relative to its loud ones, at which the reference's are read off."""
 
 LEAST_SHARE: Final = 0.01
-"""A level that fewer pairs have than this share tells little."""
+"""A level that fewer pairs have than this share counts little."""
 
 MOST_APART_DB: Final = 40.0
-"""What differs by more is told as this."""
+"""The limit of every difference."""
 
 
 def matched_size(bands: int) -> int:
-    """Tell how many numbers matching gives."""
+    """Return how many numbers `match` gives."""
     return 3 * bands + 1 + len(LEVEL_BINS_DB)
 
 
-def sounding(frames: Tensor) -> Tensor:
-    """Leave out pauses, and keep so many moments, evenly spread.
+def active_frames(frames: Tensor) -> Tensor:
+    """Drop pauses, and keep at most `MOST_FRAMES` frames, evenly spread.
 
     Args:
         frames: Levels in dB.
@@ -57,21 +57,22 @@ def sounding(frames: Tensor) -> Tensor:
 
 
 def match(frames: Tensor, reference: Tensor, shared: Tensor) -> Tensor:
-    """Pair moments of two recordings by the shapes of their spectra, and tell what pairs differ by.
+    """Pair frames of two recordings by the shapes of their spectra, and measure the difference of the pairs.
 
-    As points are registered: from what the means differ by, each moment of one recording finds those of the other that
-    would be alike if that were undone; what they differ by is better; and so on. A pair counts for as much as each of
-    the two takes the other for its own. How loud a moment is does not count, for that is what compressors change.
+    This is a point registration: under the difference of the means, each frame of one recording finds alike frames of
+    the other; the difference of these pairs is a better estimate, under which frames are paired again. Pairs are soft
+    and mutual: the weight of a pair is the product of both assignments. Levels of frames do not count, because
+    compressors change them.
 
     Args:
-        frames: Of the input, levels in dB.
-        reference: Of the reference.
+        frames: The frames of the input, levels in dB.
+        reference: The frames of the reference.
         shared: 1 for the bands that both recordings have, 0 for the others.
 
     Returns:
-        In units of 20 dB: what the means differ by, what pairs differ by, and how widely pairs differ from that, by
-        band; how much louder the loud moments of the reference are; and how much louder a moment of the reference is
-        than the input's, both below their loud moments, by the input's level. Zeros where there is nothing to pair.
+        In units of 20 dB: by band, the difference of the means, the difference of the pairs, and its spread; the level
+        of the reference's loud frames above the input's; and by level of the input's frames, the difference of the
+        pairs' levels, each relative to the loud frames. Zeros where there is nothing to pair.
 
     Shape:
         frames: (n, bands); reference: (m, bands); shared: (bands,); result: (matched_size(bands),).
@@ -114,7 +115,7 @@ def _levels(frames: Tensor, reference: Tensor, pairs: Tensor) -> tuple[Tensor, T
 
 
 def _power_db(frames: Tensor) -> Tensor:
-    """Add up the bands of each moment: (n, bands) to (n,)."""
+    """Sum the bands of each frame: (n, bands) to (n,)."""
     return 10 * (10 ** (frames / 10)).sum(1).clamp_min(1e-10).log10()
 
 

@@ -1,4 +1,4 @@
-"""The studio's model: hears recordings of any sample rate, compares them, and sets a whole chain of effects."""
+"""The studio model: it compares recordings of any sample rate, and sets a whole chain of effects."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -11,28 +11,28 @@ from torch.nn import functional as F
 from fxst.chains.chain import Chain
 from fxst.effects import ParametricEQ
 from fxst.errors import SettingsError
-from fxst.models.bands import Bands
-from fxst.models.ear import FLOOR, Ear, octave_centres
-from fxst.models.matching import match, matched_size, sounding
+from fxst.models.feature_extractor import FLOOR, FeatureExtractor, octave_centres
+from fxst.models.frequency_conv_net import FrequencyConvNet
+from fxst.models.matching import active_frames, match, matched_size
 from fxst.models.protocol import Decision
 from fxst.models.sizes import from_plain
 
 __all__ = ["CENTRE_HZ", "Expected", "Fitter", "StudioModel", "StudioModelConfig", "centred"]
 
 DROPPED: Final = 0.05
-"""Which share of features a controller does without, at random, while it learns."""
+"""Dropout of the controller's features in training."""
 
 CENTRE_HZ: Final = (80.0, 10_000.0)
-"""Over these frequencies an equaliser's curve leaves the level as it is on average."""
+"""The mean of an equaliser's curve over these frequencies is 0 dB."""
 
 SOFTEST: Final = 10 ** (-12 / 20)
-"""Recordings whose peaks are lower are heard, moment by moment, as if they were as high: as those that taught it."""
+"""Frames of recordings with lower peaks are measured as if their peaks were as high, as in training."""
 
 WINDOW_SECONDS: Final = (0.25, 60.0)
-"""How short and how long an analysis window may be."""
+"""The shortest and the longest analysis window."""
 
 MOST_BANDS: Final = 1024
-"""How many bands a recording may be heard in: tables between bands are as large as their square."""
+"""The largest number of bands: tables between bands are as large as their square."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class StudioModelConfig:
     """Sizes of a studio model; written into every model file.
 
     Args:
-        n_knobs: Knobs that it sets: those of the chain that it was made for.
-        n_effects: Effects of that chain, of each of which it says whether it is wanted.
-        n_curve_knobs: How many knobs, one after the other, are those of an equaliser.
-        gain_knob: Which knob is a gain behind the equaliser.
-        gain_db: By how much it turns the level at most, up or down.
+        n_knobs: The knobs of its chain.
+        n_effects: The effects of its chain; it estimates for each whether it is active.
+        n_curve_knobs: The number of consecutive knobs that are those of the equaliser.
+        gain_knob: The index of the gain behind the equaliser.
+        gain_db: The largest gain, up or down.
         window_seconds: Length of one analysis window.
-        picture_bands: Bands of the picture that the CNN sees.
+        mel_bands: Bands of the log-mel spectrogram.
         spectrum_bands: Bands of the long-term spectrum, equally wide in octaves.
         channels: Channels of the CNN's layers.
-        hidden: Widths of the controller's hidden layers that judge what an equaliser should do.
-        rest_hidden: Widths of those that judge all else.
+        hidden: Widths of the controller's hidden layers for the equaliser's curve.
+        rest_hidden: Widths of those for all else.
         fitter_width: Width of the layers that fit an equaliser to a curve.
-        band_channels: Channels of the layers that judge what an equaliser should do, band by band.
-        first_curve_knob: Which knob is the equaliser's first.
+        band_channels: Channels of the convolutions along frequency.
+        first_curve_knob: The index of the equaliser's first knob.
     """
 
     n_knobs: int
@@ -62,7 +62,7 @@ class StudioModelConfig:
     gain_knob: int
     gain_db: float
     window_seconds: float
-    picture_bands: int = 80
+    mel_bands: int = 80
     spectrum_bands: int = 96
     channels: tuple[int, ...] = (8, 16, 24, 32)
     hidden: tuple[int, ...] = (256, 256)
@@ -73,7 +73,7 @@ class StudioModelConfig:
 
     @property
     def curve_knobs(self) -> slice:
-        """Which knobs are those of the equaliser."""
+        """The knobs of the equaliser."""
         return slice(self.first_curve_knob, self.first_curve_knob + self.n_curve_knobs)
 
     @staticmethod
@@ -129,7 +129,7 @@ class StudioModelConfig:
             raise ValueError("its gain is no knob behind the equaliser's")
         if not config.gain_db:
             raise ValueError("its gain is no knob behind the equaliser's")
-        if max(config.picture_bands, config.spectrum_bands) > MOST_BANDS:
+        if max(config.mel_bands, config.spectrum_bands) > MOST_BANDS:
             raise ValueError(f"it has more than {MOST_BANDS} bands")
         if not WINDOW_SECONDS[0] <= config.window_seconds <= WINDOW_SECONDS[1]:
             raise ValueError("window_seconds is not between {} and {}".format(*WINDOW_SECONDS))
@@ -137,10 +137,10 @@ class StudioModelConfig:
 
 
 class Expected(NamedTuple):
-    """What a target is expected to be heard as.
+    """The expected features of a target.
 
     Shape:
-        spectrum, shared: (B, bands), in units of 20 dB, and which bands both recordings have; levels: (B, levels).
+        spectrum: (B, bands), in units of 20 dB; levels: (B, levels); shared: (B, bands), 1 for the bands of both.
     """
 
     spectrum: Tensor
@@ -149,10 +149,10 @@ class Expected(NamedTuple):
 
 
 class StudioModel(nn.Module):
-    """An ear that hears a recording as statistics, and a controller that compares two of them.
+    """A feature extractor for both recordings, and a controller that compares them.
 
-    All that is heard is a mean over time, so the statistics of a long recording are the mean of its windows'. Times are
-    in seconds and bands in Hz: recordings of different sample rates are compared where both reach to.
+    All statistics are means over time, so those of a long recording are the mean of its windows'. Times are in seconds
+    and bands in Hz: recordings of different sample rates are compared in the bands that both hold.
 
     Args:
         config: The sizes.
@@ -161,9 +161,9 @@ class StudioModel(nn.Module):
     def __init__(self, config: StudioModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.ear = Ear(config.picture_bands, config.spectrum_bands, config.channels)
-        self.controller = _Controller(self.ear, config)
-        self.expectation = _Expectation(self.ear, config.band_channels)
+        self.extractor = FeatureExtractor(config.mel_bands, config.spectrum_bands, config.channels)
+        self.controller = _Controller(self.extractor, config)
+        self.expectation = _Expectation(self.extractor, config.band_channels)
 
     @property
     def refines(self) -> bool:
@@ -194,7 +194,7 @@ class StudioModel(nn.Module):
         Shape:
             windows: (N, T), T samples at least a quarter second long; result: (N, D).
         """
-        result: Tensor = self.ear(windows, sample_rate=sample_rate)
+        result: Tensor = self.extractor(windows, sample_rate=sample_rate)
         return result
 
     def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
@@ -204,10 +204,10 @@ class StudioModel(nn.Module):
             windows: (N, T), as `analyse` takes them; result: (n, bands), n at most `fxst.models.matching.MOST_FRAMES`.
         """
         peak = float(windows.abs().amax()) if windows.numel() else 0.0
-        # What is soft would sink below the level under which all is silent, treble first, and that is no curve.
+        # Soft recordings would sink below the floor, treble first, and that would pass for a curve.
         gain = SOFTEST / peak if 0 < peak < SOFTEST else 1.0
-        frames = self.ear.frames(gain * windows, sample_rate=sample_rate).flatten(0, 1)
-        return sounding(frames - 20 * math.log10(gain))
+        frames = self.extractor.frames(gain * windows, sample_rate=sample_rate).flatten(0, 1)
+        return active_frames(frames - 20 * math.log10(gain))
 
     def match(self, input: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:  # noqa: A002
         """Measure the difference of alike frames of two recordings; see `fxst.models.matching.match`.
@@ -223,7 +223,7 @@ class StudioModel(nn.Module):
         Shape:
             result: (bands,).
         """
-        return self.ear.octave_centres.where(self.ear.shared(float(sample_rate)).bool().cpu(), torch.nan)
+        return self.extractor.octave_centres.where(self.extractor.shared(float(sample_rate)).bool().cpu(), torch.nan)
 
     def shared(self, input: Tensor, reference: Tensor) -> Tensor:  # noqa: A002
         """Return 1 for the bands of the long-term spectrum that both recordings have, 0 for the others.
@@ -231,42 +231,41 @@ class StudioModel(nn.Module):
         Shape:
             input, reference: (D,), their statistics; result: (bands,).
         """
-        return self.ear.shared(24_000 * 2 ** min(float(input[-1]), float(reference[-1])))
+        return self.extractor.shared(24_000 * 2 ** min(float(input[-1]), float(reference[-1])))
 
     def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
-        """Set the knobs that bring an input to a reference.
+        """Decide on the knobs that bring an input to a reference.
 
         Args:
-            input: The statistics of the one.
-            reference: And of the other.
-            matched: What alike moments of both differ by.
+            input: The statistics of the input.
+            reference: The statistics of the reference.
+            matched: The difference of alike frames of both.
 
         Shape:
             input, reference: (B, D); matched: (B, M).
         """
-        result: Decision = self.controller(*self.ear.compare(input, reference), matched)
+        result: Decision = self.controller(*self.extractor.compare(input, reference), matched)
         return result
 
     def expect(self, input: Tensor, reference: Tensor, matched: Tensor) -> Expected:  # noqa: A002
-        """Tell what an input is expected to be heard as, once it is produced like a reference.
+        """Estimate the features of an input once it is produced like a reference.
 
         Args:
-            input: The statistics of the one.
-            reference: And of the other.
-            matched: What alike moments of both differ by.
+            input: The statistics of the input.
+            reference: The statistics of the reference.
+            matched: The difference of alike frames of both.
 
         Shape:
             input, reference: (B, D); matched: (B, M).
         """
-        result: Expected = self.expectation(*self.ear.compare(input, reference), matched)
+        result: Expected = self.expectation(*self.extractor.compare(input, reference), matched)
         return result
 
 
 class Fitter(nn.Module):
-    """An equaliser's knobs for a curve that it should have.
+    """Sets an equaliser's knobs for a curve.
 
-    It learns from curves alone, of which there are as many as one likes, before anything is listened to. So no
-    recording has to teach it which frequency, gain and width make a bell.
+    It is trained on curves alone, of which any number can be drawn, before any recording is analysed.
     """
 
     def __init__(self, bands: int, n_knobs: int, width: int) -> None:
@@ -276,11 +275,11 @@ class Fitter(nn.Module):
         )
 
     def forward(self, curve: Tensor, rate: Tensor) -> Tensor:
-        """Set the knobs, as logits.
+        """Return the knobs, as logits.
 
         Args:
-            curve: The response wanted, in units of 20 dB; 0 where the sample rate has nothing.
-            rate: Octaves of the sample rate above 24 kHz.
+            curve: The response, in units of 20 dB; 0 above the range of the sample rate.
+            rate: The sample rate in octaves above 24 kHz.
 
         Shape:
             curve: (B, bands); rate: (B, 1); result: (B, n_knobs).
@@ -290,67 +289,71 @@ class Fitter(nn.Module):
 
 
 class _Expectation(nn.Module):
-    """Expects what an input would be heard as, were it produced like a reference: of its own content, in their style.
+    """Estimates the features of an input once it is produced like a reference: its own content in that style.
 
-    It sees what meters show, and nothing that a CNN learned; so it is good for an ear that learns on.
+    It uses only features that are not learned, so it stays valid while the CNN is trained further.
     """
 
     HIDDEN = 128
 
-    def __init__(self, ear: Ear, channels: int) -> None:
+    def __init__(self, extractor: FeatureExtractor, channels: int) -> None:
         super().__init__()
-        self.spectrum = ear.spectrum_features
-        self.moves = slice(self.spectrum.stop, ear.n_features)
-        self.levels = ear.level_features
-        width = 2 * (ear.n_features - self.spectrum.stop) + matched_size(ear.spectrum_bands)
+        self.spectrum = extractor.spectrum_features
+        self.moves = slice(self.spectrum.stop, extractor.n_features)
+        self.levels = extractor.level_features
+        width = 2 * (extractor.n_features - self.spectrum.stop) + matched_size(extractor.spectrum_bands)
         self.hidden = nn.Sequential(
             nn.Linear(width, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU()
         )
-        self.bands = Bands(ear, self.HIDDEN, channels)
-        self.heeded = nn.Parameter(torch.full((ear.spectrum_bands,), 0.6))
-        self.louder = nn.Parameter(torch.ones(ear.spectrum_bands))
-        self.followed = nn.Parameter(torch.full((self.levels.stop - self.levels.start,), 0.7))
+        self.frequency_net = FrequencyConvNet(extractor, self.HIDDEN, channels)
+        self.shape_weight = nn.Parameter(torch.full((extractor.spectrum_bands,), 0.6))
+        self.offset_weight = nn.Parameter(torch.ones(extractor.spectrum_bands))
+        self.levels_weight = nn.Parameter(torch.full((self.levels.stop - self.levels.start,), 0.7))
         self.correction = nn.Linear(self.HIDDEN, self.levels.stop - self.levels.start)
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
 
-    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Expected:
-        hidden = self.hidden(torch.cat((heard[:, self.moves], difference[:, self.moves], matched), 1))
+    def forward(self, features: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Expected:
+        hidden = self.hidden(torch.cat((features[:, self.moves], difference[:, self.moves], matched), 1))
         both = shared[:, self.spectrum]
-        # How loud the one is beside the other is known as a whole: the layers along frequency are not told.
+        # The level offset is known as a whole: the convolutions along frequency do not see it.
         shape = centred(difference[:, self.spectrum], both)
         louder = (difference[:, self.spectrum] - shape) * both
-        change = self.heeded * shape + self.louder * louder + self.bands(heard, difference, shared, matched, hidden)
-        levels = heard[:, self.levels] + self.followed * difference[:, self.levels] + self.correction(hidden)
-        return Expected(heard[:, self.spectrum] + change * both, levels, both)
+        change = (
+            self.shape_weight * shape
+            + self.offset_weight * louder
+            + self.frequency_net(features, difference, shared, matched, hidden)
+        )
+        levels = features[:, self.levels] + self.levels_weight * difference[:, self.levels] + self.correction(hidden)
+        return Expected(features[:, self.spectrum] + change * both, levels, both)
 
 
 class _Controller(nn.Module):
-    """An MLP with ReLU from what was heard, and what differs, to knobs by a sigmoid.
+    """An MLP with ReLU from the features of the input, and their difference to the reference's, to knobs by a sigmoid.
 
-    What an equaliser should do is said as a curve: what the long-term spectra differ by, corrected for what the two
-    recordings contain, and for what other effects do. A fitter sets the bands for it. The curve leaves the level alone;
-    what level is missing behind it is known from the two spectra, and a gain begins there.
+    The equaliser is decided on as a curve: the difference of the long-term spectra, corrected for the content of the
+    two recordings and for other effects. A fitter sets the bands for it. The mean of the curve is 0 dB; the remaining
+    level difference follows from the two spectra, and the gain begins there.
 
-    All other knobs are judged by layers of their own, which heed all that was heard: how loud which band is tells of
-    compressors. Where curves are judged it is left out.
+    All other knobs have layers of their own, which see every feature. The layers for the curve do not see the levels of
+    the input's bands: those depend on the voice.
     """
 
-    def __init__(self, ear: Ear, config: StudioModelConfig) -> None:
+    def __init__(self, extractor: FeatureExtractor, config: StudioModelConfig) -> None:
         super().__init__()
-        self.spectrum = ear.spectrum_features
-        self.heeded_features = _heeded(ear)
+        self.spectrum = extractor.spectrum_features
+        self.curve_features = _curve_features(extractor)
         self.gain_knob, self.gain_db = config.gain_knob - config.n_curve_knobs, config.gain_db
         self.first_curve_knob = config.first_curve_knob
-        width = sum(part.stop - (part.start or 0) for part in self.heeded_features)
-        width += ear.n_features + matched_size(config.spectrum_bands)
+        width = sum(part.stop - (part.start or 0) for part in self.curve_features)
+        width += extractor.n_features + matched_size(config.spectrum_bands)
         self.scale = _Scale(width)
         self.hidden = _layers(width, config.hidden)
-        self.heeded = nn.Parameter(torch.full((config.spectrum_bands,), 0.1))
-        self.followed = nn.Parameter(torch.full((config.spectrum_bands,), 0.7))
-        self.bands = Bands(ear, config.hidden[-1], config.band_channels)
+        self.spectrum_weight = nn.Parameter(torch.full((config.spectrum_bands,), 0.1))
+        self.pairs_weight = nn.Parameter(torch.full((config.spectrum_bands,), 0.7))
+        self.frequency_net = FrequencyConvNet(extractor, config.hidden[-1], config.band_channels)
         self.fitter = Fitter(config.spectrum_bands, config.n_curve_knobs, config.fitter_width)
-        everything, width = 2 * ear.n_features + matched_size(config.spectrum_bands), config.rest_hidden[-1]
+        everything, width = 2 * extractor.n_features + matched_size(config.spectrum_bands), config.rest_hidden[-1]
         self.rest_scale = _Scale(everything)
         self.rest_hidden = _layers(everything, config.rest_hidden)
         self.rest = nn.Sequential(nn.Linear(width + config.spectrum_bands + 2, width), nn.ReLU())
@@ -360,10 +363,10 @@ class _Controller(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def begin(self, knobs: Tensor) -> None:
-        """Set where training begins.
+        """Set the knobs at which training begins.
 
         Args:
-            knobs: Where the knobs are that no curve sets.
+            knobs: The knobs that no curve sets.
 
         Shape:
             knobs: (n_knobs - n_curve_knobs,), on [0, 1].
@@ -371,27 +374,27 @@ class _Controller(nn.Module):
         with torch.no_grad():
             self.out.bias[: len(knobs)] = torch.logit(knobs, eps=0.1)
 
-    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Decision:
-        seen = torch.cat((*(heard[:, part] for part in self.heeded_features), difference, matched), 1)
-        hidden = self._judged(seen, self.scale, self.hidden)
+    def forward(self, features: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Decision:
+        seen = torch.cat((*(features[:, part] for part in self.curve_features), difference, matched), 1)
+        hidden = self._hidden(seen, self.scale, self.hidden)
         both = shared[:, self.spectrum]
-        spectrum, more = heard[:, self.spectrum], difference[:, self.spectrum]
+        spectrum, more = features[:, self.spectrum], difference[:, self.spectrum]
         pairs = matched[:, both.shape[1] : 2 * both.shape[1]]
-        followed = self.heeded * more + self.followed * pairs
-        curve = centred(followed + self.bands(heard, difference, shared, matched, hidden), both)
+        followed = self.spectrum_weight * more + self.pairs_weight * pairs
+        curve = centred(followed + self.frequency_net(features, difference, shared, matched, hidden), both)
         level = _level(spectrum + curve, both)
         missing = _level(spectrum + more, both) - level
-        judged = self._judged(torch.cat((heard, difference, matched), 1), self.rest_scale, self.rest_hidden)
-        out = self.out(self.rest(torch.cat((judged, curve, level, missing), 1)))
-        rest, wanted = out.split([out.shape[1] - self.n_effects, self.n_effects], 1)
-        # At the middle of its range a knob turns by a quarter of it for each logit.
+        hidden_rest = self._hidden(torch.cat((features, difference, matched), 1), self.rest_scale, self.rest_hidden)
+        out = self.out(self.rest(torch.cat((hidden_rest, curve, level, missing), 1)))
+        rest, activation = out.split([out.shape[1] - self.n_effects, self.n_effects], 1)
+        # In the middle of its range a knob moves by a quarter of it for each logit.
         gain = F.one_hot(torch.tensor(self.gain_knob), rest.shape[1]).to(rest) * (missing * 20 / (self.gain_db / 2))
         before, behind = (rest + gain).tensor_split((self.first_curve_knob,), 1)
-        return Decision(torch.sigmoid(torch.cat((before, self.fitter(curve, rate), behind), 1)), wanted, curve)
+        return Decision(torch.sigmoid(torch.cat((before, self.fitter(curve, rate), behind), 1)), activation, curve)
 
-    def _judged(self, seen: Tensor, scale: nn.Module, layers: nn.Module) -> Tensor:
-        features = F.dropout(scale(seen), DROPPED, self.training)
-        return F.dropout(layers(features), DROPPED, self.training)
+    def _hidden(self, features: Tensor, scale: nn.Module, layers: nn.Module) -> Tensor:
+        scaled = F.dropout(scale(features), DROPPED, self.training)
+        return F.dropout(layers(scaled), DROPPED, self.training)
 
 
 def _layers(width: int, sizes: tuple[int, ...]) -> nn.Sequential:
@@ -403,22 +406,22 @@ def _layers(width: int, sizes: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _heeded(ear: Ear) -> tuple[slice, ...]:
-    """Tell which features of one recording are heeded where a curve is judged: all but what its level is in each band.
+def _curve_features(extractor: FeatureExtractor) -> tuple[slice, ...]:
+    """Return the features of the input that the layers for the curve see: all but the level in each band.
 
-    That is for the most part whose voice it is. Of few voices a controller would learn what each sounds like, and of
-    another one it would think that it is one of those, equalised; what two recordings differ by is all that it needs.
+    Those levels identify the voice. From few voices a controller would learn each of them, and take another voice for
+    one of these, equalised.
     """
-    deviation = 2 * ear.learned + ear.picture_bands
+    deviation = 2 * extractor.learned + extractor.mel_bands
     return (
-        slice(2 * ear.learned),
-        slice(deviation, deviation + ear.picture_bands),
-        slice(ear.spectrum_features.stop, ear.n_features),
+        slice(2 * extractor.learned),
+        slice(deviation, deviation + extractor.mel_bands),
+        slice(extractor.spectrum_features.stop, extractor.n_features),
     )
 
 
 def centred(curve: Tensor, shared: Tensor) -> Tensor:
-    """Move a curve so that its mean over the middle of hearing is 0; where a recording has nothing, it is 0 too.
+    """Shift a curve so that its mean over `CENTRE_HZ` is 0; it is 0 in bands that a recording does not hold.
 
     Shape:
         curve, shared: (B, bands); result: (B, bands).
@@ -430,16 +433,16 @@ def centred(curve: Tensor, shared: Tensor) -> Tensor:
 
 
 def _level(spectrum: Tensor, shared: Tensor) -> Tensor:
-    """Add up a long-term spectrum: (B, bands) to (B, 1), both in units of 20 dB."""
-    # Bands as wide as these in octaves are the wider in Hz the higher they are.
+    """Sum a long-term spectrum to a level: (B, bands) to (B, 1), both in units of 20 dB."""
+    # Bands of equal width in octaves are wider in Hz the higher they are.
     width = octave_centres(spectrum.shape[1]).to(spectrum)
     return ((10 ** (2 * spectrum) * width * shared).sum(1, keepdim=True) + FLOOR).log10() / 2
 
 
 class _Scale(nn.Module):
-    """Puts features of many units on one scale: that of all batches so far, in training too.
+    """Standardises features by the mean and deviation of all batches so far, in training too.
 
-    A batch's own scale would not do: batches of speech and of music differ, and each would get a scale of its own.
+    A batch's own statistics would not do: batches of speech and of music differ.
     """
 
     MEMORY = 500

@@ -110,7 +110,7 @@ def refined(
     for step in range(steps + 1):
         knobs = torch.sigmoid(logits)
         y = _render(chain, x, knobs, bypassed, sample_rate=rate)
-        spectrum, levels = model.ear.meters(_windows(y, window), sample_rate=rate)
+        spectrum, levels = model.extractor.meters(_windows(y, window), sample_rate=rate)
         colour = (spectrum - expected.spectrum[0]).abs()[present].mean()
         distance = colour + LEVELS_WEIGHT * (levels - expected.levels[0]).abs().mean()
         loss = distance + HELD * (knobs - begun).abs().sum()

@@ -30,7 +30,7 @@ def save_style(folder):
 
 def save_studio(folder):
     sizes = {
-        "picture_bands": 16,
+        "mel_bands": 16,
         "spectrum_bands": 24,
         "channels": (4,),
         "hidden": (8,),
@@ -255,7 +255,7 @@ def test_layers_that_are_not_there_are_refused(kind, hidden, tmp_path):
         ("studio", {"window_seconds": 0.1}),
         ("studio", {"window_seconds": 1e6}),
         ("studio", {"n_effects": 4}),
-        ("studio", {"picture_bands": 1 << 20}),
+        ("studio", {"mel_bands": 1 << 20}),
         ("studio", {"spectrum_bands": 1 << 20}),
         ("style", {"encoder": {}}),
         ("style", {"encoder": None}),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.models.matching import LEVEL_BINS_DB, MOST_APART_DB, MOST_FRAMES, match, matched_size, sounding
+from fxst.models.matching import LEVEL_BINS_DB, MOST_APART_DB, MOST_FRAMES, active_frames, match, matched_size
 
 BANDS = 48
 ALL = torch.ones(BANDS)
@@ -100,9 +100,9 @@ def test_nothing_to_pair_is_told_as_nothing(moments):
 def test_pauses_are_left_out_and_what_is_kept_is_spread_evenly(moments):
     x = moments(100, 100, 100, 100, 100, 100)
     with_pauses = torch.cat((x, x[:300] - 60))
-    kept = sounding(with_pauses)
+    kept = active_frames(with_pauses)
     assert len(kept) == MOST_FRAMES
     where = [int((x == row).all(1).nonzero()[0]) for row in kept]  # every one of them is no pause
     assert np.diff(where).max() <= 3
-    assert torch.equal(sounding(x[:100]), x[:100])
-    assert not len(sounding(torch.zeros(0, BANDS)))
+    assert torch.equal(active_frames(x[:100]), x[:100])
+    assert not len(active_frames(torch.zeros(0, BANDS)))

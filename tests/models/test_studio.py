@@ -9,8 +9,15 @@ from fxst import audio
 from fxst.chains.named import CHAINS
 from fxst.checkpoints import checkpoint
 from fxst.data import sox
-from fxst.models.bands import SHAPE_LIMIT_DB, _interpolation
-from fxst.models.ear import BAND_LEVELS_DB, QUANTILES, _distribution, _quantiles, mel_centres, octave_centres
+from fxst.models.feature_extractor import (
+    BAND_LEVELS_DB,
+    QUANTILES,
+    _distribution,
+    _quantiles,
+    mel_centres,
+    octave_centres,
+)
+from fxst.models.frequency_conv_net import SHAPE_LIMIT_DB, _interpolation
 from fxst.models.matching import matched_size
 from fxst.models.studio import StudioModel, StudioModelConfig, centred
 
@@ -61,17 +68,17 @@ def test_lines_are_read_off_as_numpy_reads_them():
 def test_a_recording_sounds_alike_at_every_sample_rate_where_all_reach_to(model, rate, speech):
     x = speech(24_000, 1, 3)
     same = audio.resample(x, source_rate=24_000, target_rate=rate)
-    _, difference, _, _ = model.ear.compare(heard(model, x, 24_000), heard(model, same, rate))
-    spectrum = difference[0, model.ear.spectrum_features]
-    below = model.ear.octave_centres < 10_000
+    _, difference, _, _ = model.extractor.compare(heard(model, x, 24_000), heard(model, same, rate))
+    spectrum = difference[0, model.extractor.spectrum_features]
+    below = model.extractor.octave_centres < 10_000
     assert spectrum[below].abs().max() < 0.06  # in units of 20 dB
-    assert spectrum[~below & (model.ear.octave_centres > 11_400)].abs().max() == 0
+    assert spectrum[~below & (model.extractor.octave_centres > 11_400)].abs().max() == 0
 
 
 def test_an_octave_band_follows_a_gain_exactly(model, noise):
     x = noise(24_000, 1, 3)
-    _, difference, _, _ = model.ear.compare(heard(model, x, 24_000), heard(model, 0.1 * x, 24_000))
-    spectrum = difference[0, model.ear.spectrum_features]
+    _, difference, _, _ = model.extractor.compare(heard(model, x, 24_000), heard(model, 0.1 * x, 24_000))
+    spectrum = difference[0, model.extractor.spectrum_features]
     shared = spectrum != 0
     assert shared.sum() > 60
     np.testing.assert_allclose(spectrum[shared].median(), -1, atol=1e-3)
@@ -104,7 +111,7 @@ def test_it_comes_back_from_disk_as_it_was(model, tmp_path, noise):
 def test_a_curve_leaves_the_level_and_a_gain_makes_up_for_what_is_missing(model, noise):
     x, y = 0.1 * noise(24_000, 1, 3), 0.2 * noise(24_000, 1, 3)
     same, louder = decide(model, x, x), decide(model, x, y)
-    hz = model.ear.octave_centres
+    hz = model.extractor.octave_centres
     assert louder.curve[0, (hz >= 80) & (hz <= 10_000)].mean().abs() < 1e-5
     assert not louder.curve[0, hz > 11_400].any()
     logits = torch.logit(torch.stack((same.knobs, louder.knobs))[:, 0, model.config.gain_knob])
@@ -134,9 +141,9 @@ def test_moments_are_paired_alike_at_every_sample_rate_where_both_reach_to(model
     other = audio.resample(x, source_rate=24_000, target_rate=rate)
     b, theirs = heard(model, other, rate)[0], model.frames(windows_of(model, other, rate), sample_rate=rate)
     curve = 20 * model.match(a, ours, b, theirs)[96:192]
-    below = model.ear.octave_centres < 10_000
+    below = model.extractor.octave_centres < 10_000
     assert curve[below].abs().mean() < 0.3
-    assert not curve[model.ear.octave_centres > 11_400].any()
+    assert not curve[model.extractor.octave_centres > 11_400].any()
 
 
 def test_an_equaliser_shows_in_what_alike_moments_differ_by(model, speech):
@@ -150,7 +157,7 @@ def test_an_equaliser_shows_in_what_alike_moments_differ_by(model, speech):
         return 20 * model.match(a, frames[0], b, frames[1])[96:192]
 
     more = curve(sox.filtered(x[:, half:], band)) - curve(x[:, half:])
-    hz = model.ear.octave_centres
+    hz = model.extractor.octave_centres
     near, far = (hz > 850) & (hz < 1180), ((hz > 100) & (hz < 300)) | ((hz > 4000) & (hz < 10_000))
     assert (more[near].mean() - more[far].mean()).item() == pytest.approx(11, abs=1.5)
 
@@ -163,7 +170,7 @@ def test_an_equaliser_shows_in_treble_as_soft_as_the_noise_of_16_bits(model, spe
     frames = [model.frames(windows_of(model, y, 44_100), sample_rate=44_100) for y in (ours, theirs)]
     a, b = (heard(model, y, 44_100)[0] for y in (ours, theirs))
     curve = 20 * model.match(a, frames[0], b, frames[1])[96:192]
-    hz = model.ear.octave_centres
+    hz = model.extractor.octave_centres
     fall = curve[(hz > 18_500) & (hz < 20_900)].mean() - curve[(hz > 12_500) & (hz < 13_500)].mean()
     response = 20 * np.log10(
         np.abs(sosfreqz(sox.treble(15_000, -12.0, sample_rate=44_100), [13_000, 19_500], fs=44_100)[1])
@@ -191,9 +198,9 @@ def opinionated(model):
     return made
 
 
-def coloured(ear, statistics, steps):
+def coloured(extractor, statistics, steps):
     """Move what was heard in each pair of bands by so many steps of 4 dB, and not what a CNN makes of it."""
-    parts = list(torch.split(statistics.clone(), ear.sizes, 1))
+    parts = list(torch.split(statistics.clone(), extractor.sizes, 1))
     by_band = 4 * steps.repeat_interleave(2) / 20
     parts[3] = parts[3] + 2 * by_band * parts[2] + by_band.square()
     parts[2] = parts[2] + by_band
@@ -201,7 +208,7 @@ def coloured(ear, statistics, steps):
     rows = zip(distribution, steps, strict=True)
     moved = [torch.cat((torch.ones(step), row[: len(row) - step])) for row, step in rows]
     parts[4] = torch.cat(moved)[None]
-    db = np.interp(ear.octave_centres, mel_centres(ear.picture_bands)[::2], 4 * steps)
+    db = np.interp(extractor.octave_centres, mel_centres(extractor.mel_bands)[::2], 4 * steps)
     parts[5] = parts[5] * 10 ** (torch.from_numpy(db).float() / 10)
     return torch.cat(parts, 1)
 
@@ -209,8 +216,8 @@ def coloured(ear, statistics, steps):
 def test_a_curve_heeds_what_recordings_differ_by_and_not_whose_voice_both_have(model, speech, noise):
     model = opinionated(model)
     a, b = heard(model, 0.05 * speech(24_000, 1, 3), 24_000), heard(model, 0.02 * noise(24_000, 1, 3), 24_000)
-    steps = torch.randint(0, 4, (model.ear.picture_bands // 2,), generator=torch.manual_seed(0))
-    both = [coloured(model.ear, x, steps) for x in (a, b)]
+    steps = torch.randint(0, 4, (model.extractor.mel_bands // 2,), generator=torch.manual_seed(0))
+    both = [coloured(model.extractor, x, steps) for x in (a, b)]
     matched = 0.1 * torch.randn(1, matched_size(96), generator=torch.manual_seed(2))
     curve = model.decide(a, b, matched).curve
     torch.testing.assert_close(model.decide(*both, matched).curve, curve, rtol=0, atol=1e-4)
@@ -232,7 +239,7 @@ def test_what_pauses_without_any_sound_differ_by_counts_no_more_than_an_equalise
     model.controller.bands.inp.register_forward_hook(lambda _, given, __: planes.append(given[0]))
     decide(model, gated, x)
     a, b = heard(model, gated, 24_000), heard(model, x, 24_000)
-    assert model.ear.compare(a, b)[1].abs().max() > 2 * SHAPE_LIMIT_DB / 20
+    assert model.extractor.compare(a, b)[1].abs().max() > 2 * SHAPE_LIMIT_DB / 20
     assert planes[0][:, : 4 + len(QUANTILES)].abs().max() <= SHAPE_LIMIT_DB / 20
 
 
@@ -240,6 +247,6 @@ def test_an_untrained_model_expects_an_input_to_become_as_loud_as_the_reference_
     x, y = 0.3 * noise(24_000, 1, 3), 0.003 * noise(24_000, 1, 3)
     a, b = heard(model, x, 24_000), heard(model, y, 24_000)
     expected = model.expect(a, b, torch.zeros(1, matched_size(96)))
-    spectrum = model.ear.features(a)[:, model.ear.spectrum_features]
+    spectrum = model.extractor.features(a)[:, model.extractor.spectrum_features]
     change = 20 * (expected.spectrum - spectrum)[expected.shared > 0]
     assert change.mean().item() == pytest.approx(-40, abs=0.5)

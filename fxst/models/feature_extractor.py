@@ -1,4 +1,4 @@
-"""The studio model's ear: what a recording of any sample rate sounds like, as statistics that can be averaged."""
+"""The feature extractor of the studio model: statistics of a recording of any sample rate that can be averaged."""
 
 import math
 from functools import lru_cache
@@ -7,39 +7,39 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "Ear", "mel_centres", "octave_centres"]
+__all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "FeatureExtractor", "mel_centres", "octave_centres"]
 
 FLOOR: Final = 1e-15
-"""Power under which everything is equally silent: -150 dB in a band, below the noise of 16 bits. Soft treble lies that
-far below what is loud, and shows what an equaliser did to it."""
+"""Power floor: -150 dB in a band, below the noise of 16 bits. Soft treble lies that far below the loudest band, and
+shows what an equaliser did to it."""
 
 LOWEST_HZ: Final = 30.0
 HIGHEST_HZ: Final = 20_000.0
-"""Where the bands begin and end."""
+"""The range of the bands."""
 
 BANDWIDTH: Final = 0.95
-"""Of half the sample rate: what is above this is not there to be heard, whatever it may have been."""
+"""The usable share of half the sample rate; bands above it are left out."""
 
 QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
 
 BAND_LEVELS_DB: Final = tuple(range(-138, 2, 4))
-"""Levels at which a band's distribution is sampled."""
+"""Thresholds at which the level distribution of a band is sampled."""
 
 LEVELS_DB: Final = tuple(range(-98, 2, 4))
-"""And that of all bands together."""
+"""Thresholds for the level of all bands together."""
 
 CHANGES_DB: Final = tuple(range(-30, 34, 4))
-"""Changes of level at which their distribution is sampled."""
+"""Thresholds for changes of level."""
 
 
-class Ear(nn.Module):
+class FeatureExtractor(nn.Module):
     """Turns windows into statistics, and statistics into features.
 
-    A CNN on a picture of levels gives learned features and their squares. Beside it stands what an engineer's meters
-    show: the long-term spectrum, how the levels of each band are distributed, and how fast they rise and fall.
+    A CNN on the log-mel spectrogram gives learned features and their squares. Beside it stand an engineer's meters: the
+    long-term spectrum, the level distribution of each band, and how fast levels rise and fall.
 
     Args:
-        picture_bands: Bands of the picture, a multiple of 8.
+        mel_bands: Bands of the log-mel spectrogram, a multiple of 8.
         spectrum_bands: Bands of the long-term spectrum, equally wide in octaves.
         channels: Channels of the CNN's layers.
     """
@@ -47,19 +47,19 @@ class Ear(nn.Module):
     FRAME_SECONDS = 1024 / 24_000
     SPECTRUM_SECONDS = 4096 / 24_000
     LEVEL_SECONDS = 0.005
-    LAGS = (1, 4, 16)  # in level frames: what an attack, a syllable and a reverb's tail do
+    LAGS = (1, 4, 16)  # in level frames: about an attack, a syllable and the tail of a reverb
 
-    def __init__(self, picture_bands: int, spectrum_bands: int, channels: tuple[int, ...]) -> None:
+    def __init__(self, mel_bands: int, spectrum_bands: int, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.picture_bands, self.spectrum_bands = picture_bands, spectrum_bands
+        self.mel_bands, self.spectrum_bands = mel_bands, spectrum_bands
         layers: list[nn.Module] = []
         width = 1
         for index, size in enumerate(channels):
             layers += [nn.Conv2d(width, size, 3, stride=2 if index < 3 else (2, 1), padding=1), nn.ReLU()]
             width = size
         self.cnn = nn.Sequential(*layers)
-        self.learned = width * math.ceil(picture_bands / 2 ** len(channels))
-        bands, half = picture_bands, picture_bands // 2
+        self.learned = width * math.ceil(mel_bands / 2 ** len(channels))
+        bands, half = mel_bands, mel_bands // 2
         self.sizes = [
             self.learned,
             self.learned,
@@ -75,23 +75,23 @@ class Ear(nn.Module):
 
     @property
     def octave_centres(self) -> Tensor:
-        """Where the bands of the long-term spectrum lie, in Hz: (spectrum_bands,)."""
+        """The centres of the bands of the long-term spectrum, in Hz: (spectrum_bands,)."""
         return octave_centres(self.spectrum_bands)
 
     @property
     def spectrum_features(self) -> slice:
-        """Which features the long-term spectrum is, in units of 20 dB."""
-        first = 2 * self.learned + 2 * self.picture_bands + self.picture_bands // 2 * len(QUANTILES)
+        """The features of the long-term spectrum, in units of 20 dB."""
+        first = 2 * self.learned + 2 * self.mel_bands + self.mel_bands // 2 * len(QUANTILES)
         return slice(first, first + self.spectrum_bands)
 
     @property
     def level_features(self) -> slice:
-        """Which features tell how often it is how loud, by power and by peaks."""
+        """The features of the level distributions, by power and by peaks."""
         first = self.spectrum_features.stop
         return slice(first, first + 2 * len(LEVELS_DB))
 
     def meters(self, windows: Tensor, *, sample_rate: int) -> tuple[Tensor, Tensor]:
-        """Read those meters that gradients pass through: the features that are the spectrum, and the levels.
+        """Measure the features that gradients pass through: the long-term spectrum, and the level distributions.
 
         Shape:
             windows: (N, T), parts of one recording; results: (bands,), (levels,).
@@ -103,7 +103,7 @@ class Ear(nn.Module):
         return (spectrum + FLOOR).log10() / 2, 4 * levels
 
     def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
-        """Measure the levels of short moments in the bands of the long-term spectrum, in dB.
+        """Measure the levels of short-time frames in the bands of the long-term spectrum, in dB.
 
         Shape:
             windows: (N, T); result: (N, frames, bands).
@@ -112,7 +112,7 @@ class Ear(nn.Module):
         return 10 * (_powers(windows, self.FRAME_SECONDS, sample_rate) @ bands + FLOOR).log10()
 
     def shared(self, sample_rate: float) -> Tensor:
-        """Tell which bands of the long-term spectrum a recording of a sample rate has: (bands,) of 0 and 1."""
+        """Return 1 for the bands of the long-term spectrum that a sample rate holds, else 0: (bands,)."""
         rate = torch.tensor([[float(sample_rate)]], device=next(self.cnn.parameters()).device)
         return self._shared(rate)[0, self.spectrum_features]
 
@@ -125,14 +125,14 @@ class Ear(nn.Module):
         return rms, 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
 
     def forward(self, windows: Tensor, *, sample_rate: int) -> Tensor:
-        """Listen: (N, T) to (N, D)."""
-        with torch.no_grad():  # nobody trains what is heard
+        """Measure windows: (N, T) to (N, D)."""
+        with torch.no_grad():  # the input is not trained
             level, fixed = self._meters(windows, sample_rate)
         learned = self.cnn((level / 40 + 1).mT.unsqueeze(1)).flatten(1, 2)
         return torch.cat((learned.mean(-1), learned.square().mean(-1), *fixed), 1)
 
     def _meters(self, windows: Tensor, sample_rate: int) -> tuple[Tensor, list[Tensor]]:
-        filters = _mel_bands(self.picture_bands, sample_rate, self.FRAME_SECONDS, windows.device)
+        filters = _mel_bands(self.mel_bands, sample_rate, self.FRAME_SECONDS, windows.device)
         level = 10 * (_powers(windows, self.FRAME_SECONDS, sample_rate) @ filters + FLOOR).log10()  # (N, frames, bands)
         pairs = level.view(*level.shape[:2], -1, 2).mean(-1)
         bands = _octave_bands(self.spectrum_bands, sample_rate, self.SPECTRUM_SECONDS, windows.device)
@@ -157,16 +157,16 @@ class Ear(nn.Module):
         """Turn two recordings' statistics into features.
 
         Returns:
-            The input's features, what the reference's differ by, which of them both have, and the input's sample rate,
-            in octaves above 24 kHz.
+            The input's features, their difference to the reference's, 1 for the features that both have, and the
+            input's sample rate in octaves above 24 kHz.
 
         Shape:
             input, reference: (B, D); results: (B, n_features), and the last (B, 1).
         """
-        heard, wanted = self.features(input), self.features(reference)
-        # A band that one of the two cannot hold says nothing of how it was produced.
+        ours, theirs = self.features(input), self.features(reference)
+        # Bands that one of the two sample rates does not hold do not count.
         shared = self._shared(24_000 * 2 ** torch.minimum(input[:, -1:], reference[:, -1:]))
-        return heard, (wanted - heard) * shared, shared, input[:, -1:]
+        return ours, (theirs - ours) * shared, shared, input[:, -1:]
 
     def features(self, statistics: Tensor) -> Tensor:
         """Turn statistics into features, in the units in which they are compared: (B, D) to (B, n_features)."""
@@ -189,9 +189,9 @@ class Ear(nn.Module):
         )
 
     def _shared(self, sample_rate: Tensor) -> Tensor:
-        """Tell which features a recording of this sample rate has: (B, 1) to (B, n_features) of 0 and 1."""
+        """Return 1 for the features that a sample rate holds, else 0: (B, 1) to (B, n_features)."""
         edge = BANDWIDTH * sample_rate / 2
-        mel = mel_centres(self.picture_bands).to(sample_rate)
+        mel = mel_centres(self.mel_bands).to(sample_rate)
         pairs, octaves = mel.view(-1, 2).amax(1), octave_centres(self.spectrum_bands).to(sample_rate)
 
         def within(hz: Tensor) -> Tensor:
@@ -213,17 +213,17 @@ def _powers(x: Tensor, seconds: float, sample_rate: int) -> Tensor:
 
 
 def _distribution(x: Tensor, thresholds: tuple[int, ...]) -> Tensor:
-    """Tell how often the last axis is above each threshold, softly by half a step to either side: (..., thresholds)."""
+    """Measure how often the last axis is above each threshold, softened by half a step: (..., thresholds)."""
     step = thresholds[1] - thresholds[0]
     centres = torch.tensor(thresholds, dtype=x.dtype, device=x.device)
     return ((x.unsqueeze(-1) - centres) / step + 0.5).clamp_(0, 1).mean(-2)
 
 
 def _quantiles(distribution: Tensor) -> Tensor:
-    """Read quantiles, in dB, off distributions of levels: (..., levels) to (..., quantiles)."""
+    """Return quantiles, in dB, of level distributions: (..., levels) to (..., quantiles)."""
     step = BAND_LEVELS_DB[1] - BAND_LEVELS_DB[0]
     wanted = 1 - torch.tensor(QUANTILES, dtype=distribution.dtype, device=distribution.device)
-    # The share that is louder falls from level to level; between two of them it is taken for a line.
+    # The share above falls from threshold to threshold; between two of them it is interpolated linearly.
     after = (distribution.unsqueeze(-1) > wanted).sum(-2).clamp(1, len(BAND_LEVELS_DB) - 1)
     before = distribution.gather(-1, after - 1)
     fall = (before - distribution.gather(-1, after)).clamp_min(1e-4)
@@ -236,14 +236,14 @@ def _deviation(mean: Tensor, mean_square: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def mel_centres(bands: int) -> Tensor:
-    """Return frequencies that are equally far from each other on the mel scale: (bands,), in Hz."""
+    """Return frequencies equally spaced on the mel scale: (bands,), in Hz."""
     low, high = (2595 * math.log10(1 + hz / 700) for hz in (LOWEST_HZ, HIGHEST_HZ))
     return 700 * (10 ** (torch.linspace(low, high, bands, dtype=torch.float64, device="cpu") / 2595) - 1)
 
 
 @lru_cache(maxsize=8)
 def octave_centres(bands: int) -> Tensor:
-    """Return where the bands of a long-term spectrum lie, equally far from each other in octaves: (bands,), in Hz."""
+    """Return frequencies equally spaced in octaves, the bands of a long-term spectrum: (bands,), in Hz."""
     return torch.logspace(math.log10(LOWEST_HZ), math.log10(HIGHEST_HZ), bands, dtype=torch.float64, device="cpu")
 
 
@@ -259,12 +259,12 @@ def _octave_bands(bands: int, sample_rate: int, seconds: float, device: torch.de
 
 
 def _triangles(centres: Tensor, sample_rate: int, seconds: float) -> Tensor:
-    """Make bands that weigh the bins around each centre, zero above what the sample rate holds: (F, bands)."""
+    """Return triangular filters around each centre, zero above what the sample rate holds: (F, bands)."""
     length = round(seconds * sample_rate)
     n_fft = 1 << math.ceil(math.log2(length))
     frequencies = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
     spacing = torch.diff(centres, prepend=2 * centres[:1] - centres[1:2])
-    # Where bands are closer together than bins, a band takes the nearest ones.
+    # Where bands are closer together than bins, a band takes the nearest bins.
     filters = (1 - (frequencies - centres).abs() / spacing.clamp_min(1 / seconds)).clamp_min(0)
     filters = filters / filters.sum(0).clamp_min(1e-9) * (centres <= BANDWIDTH * sample_rate / 2)
     return filters.float()
