@@ -24,6 +24,7 @@ from fxst.effects import (
 from fxst.effects.parametric_eq import Kind
 from fxst.errors import SettingsError, UndeclaredError
 from fxst.parameters import Parameter, Setting
+from fxst.untrusted import shell_word
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -176,7 +177,7 @@ class Chain:
             if amounts[label] != 1 and not effect.transparent():
                 raise SettingsError(
                     f"The effect {label!r} cannot be turned down or up, for no setting takes it out of the way: leave "
-                    f"it at 100 percent, as --amount {label}=100 does."
+                    f"it at 100 percent, as --amount {shell_word(label)}=100 does."
                 )
         return amounts
 

@@ -1,6 +1,6 @@
 """What an export is written from: the effects that do something, for recordings of one rate and width."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,8 +11,9 @@ from fxst import __version__
 from fxst.effects import Effect, ParametricEQ
 from fxst.effects.parametric_eq import HIGHEST_F0, Kind
 from fxst.tables import Table
+from fxst.untrusted import printable
 
-__all__ = ["Band", "Export", "Format", "Stage", "bands", "comments", "number"]
+__all__ = ["Band", "Export", "Format", "Stage", "bands", "commented", "comments", "number"]
 
 
 class Stage(NamedTuple):
@@ -102,6 +103,11 @@ def comments(export: Export, program: str) -> list[str]:
     if away := export.table.out_of_the_way:
         lines.append(f"Out of the way, so not here: {', '.join(away)}.")
     return lines
+
+
+def commented(lines: Iterable[str]) -> str:
+    """Write lines as comments, which nothing in them can end: what stands behind a comment would be run, or played."""
+    return "".join(f"# {printable(line)}\n" for line in lines)
 
 
 def number(value: float) -> str:

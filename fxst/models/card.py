@@ -13,12 +13,11 @@ Reading a card needs no torch.
 """
 
 import hashlib
-import json
-import math
 import stat
 from pathlib import Path
 from typing import Any, Final
 
+from fxst import untrusted
 from fxst.errors import ModelError
 
 __all__ = [
@@ -145,7 +144,7 @@ def write_files(folder: Path, kind: str, head: dict[str, Any], card: dict[str, A
     """
     folder.mkdir(parents=True, exist_ok=True)
     first: dict[str, Any] = {"format": kind, "format_version": FORMAT_VERSION, "sha256": "", **head}
-    text = (json.dumps(_plain(first | card | first), indent=1, allow_nan=False) + "\n").encode("ascii")
+    text = (untrusted.to_json(first | card | first, indent=1) + "\n").encode("ascii")
     weights_file(folder).write_bytes(weights)
     (folder / "card.json").write_bytes(text.replace(_line(""), _line(_seal(text, weights)), 1))
 
@@ -156,15 +155,6 @@ def _line(seal: str) -> bytes:
 
 def _seal(text: bytes, weights: bytes) -> str:
     return hashlib.sha256(weights + text).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Write data as JSON has it, which knows no NaN: a loss that was none is null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _bytes(folder: Path, path: Path, largest: int) -> bytes:
@@ -186,7 +176,7 @@ def _bytes(folder: Path, path: Path, largest: int) -> bytes:
 
 def _parse(text: bytes, folder: Path, formats: tuple[str, ...]) -> dict[str, Any]:
     try:
-        card: Any = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+        card: Any = untrusted.from_json(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ModelError(
             f"The model {str(folder)!r} cannot be read (card.json: {' '.join(str(error).split())}); restore its files."
@@ -210,7 +200,3 @@ def _parse(text: bytes, folder: Path, formats: tuple[str, ...]) -> dict[str, Any
             "Hz); restore its files."
         )
     return card
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")
