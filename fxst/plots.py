@@ -13,6 +13,7 @@ from fxst.chain import Chain
 from fxst.effects import ParametricEQ
 from fxst.spectra import LongTermSpectrum
 from fxst.tables import Table
+from fxst.untrusted import printable
 
 __all__ = ["long_term_spectrum", "plot_transfer"]
 
@@ -99,5 +100,5 @@ def plot_transfer(
 
 
 def _plain(name: str) -> str:
-    """Write a file's name so that matplotlib takes nothing in it for a formula, and no font lacks it."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name).replace("$", r"\$")
+    """Write a file's name so that matplotlib takes nothing in it for a formula."""
+    return printable(name).replace("$", r"\$")

@@ -49,7 +49,8 @@ def brief(given: object) -> str:
 def shell_word(given: "str | os.PathLike[str]") -> str:
     r"""Quote a word for any POSIX shell, in one line, so that a command with it can be pasted.
 
-    A word with line ends, other control characters or undecodable bytes is made by `printf`, which all shells have.
+    A word with line ends, other control characters or undecodable bytes is made by `printf`, which all shells have; a
+    shell drops line ends at its end.
 
     >>> print(shell_word("it's $(true).wav"), shell_word("two\nlines"))
     'it'"'"'s $(true).wav' "$(printf 'two\012lines')"
@@ -96,7 +97,7 @@ def from_json(text: str | bytes) -> Any:
         ValueError: It is no such JSON.
         RecursionError: It is nested too deeply.
     """
-    return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
 
 
 def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
@@ -129,6 +130,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"the number {brief(text)} is too large")
     return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)  # a program that reads it along would take it for a number like any other
+    return int(text)
 
 
 def _without_nan(value: Any) -> Any:
