@@ -64,7 +64,7 @@ def weights_file(folder: Path) -> Path:
 
 
 def find(name_or_path: str | Path, *kinds: str) -> Path:
-    """Find a model's folder: a shipped model's by its name, or any that exists.
+    """Find a model's folder: a shipped one by its name, or any that exists; `./studio` is a folder.
 
     Args:
         name_or_path: The name, or the folder's path.
@@ -74,7 +74,9 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
         ModelError: There is no such model.
     """
     folder = Path(name_or_path)
-    if _has_card(folder):
+    # A plain name is a shipped model's first: a folder of that name among somebody's recordings is not what was meant.
+    plain = isinstance(name_or_path, str) and name_or_path == folder.name
+    if not plain and _has_card(folder):
         return folder
     names: list[str] = []
     for kind in kinds:
@@ -82,6 +84,8 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
         if len(folder.parts) == 1 and _has_card(shipped / folder):
             return shipped / folder
         names += sorted(path.parent.name for path in shipped.glob("*/card.json"))
+    if plain and _has_card(folder):
+        return folder
     what = "proxy" if kinds == ("proxy",) else "model"
     raise ModelError(
         f"There is no {what} {str(name_or_path)!r}: shipped are {', '.join(names) or 'none'}; or name a folder with a "
