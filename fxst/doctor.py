@@ -16,6 +16,7 @@ from typing import Final, Literal
 from fxst.checkpoints import catalogue
 from fxst.errors import FxstError
 from fxst.threads import processors
+from fxst.untrusted import shell_word
 from fxst.version import __version__
 
 __all__ = ["Check", "examine", "is_well"]
@@ -151,7 +152,7 @@ def _requirement(distribution: str) -> str:
     except metadata.PackageNotFoundError:
         wanted = []
     plain = [text.split(";")[0].strip() for text in wanted]
-    return next((f'"{text}"' for text in plain if text.rstrip("0123456789.,<>=!~ ") == distribution), distribution)
+    return next((shell_word(text) for text in plain if text.rstrip("0123456789.,<>=!~ ") == distribution), distribution)
 
 
 def _load(modules: Sequence[str]) -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from fxst.untrusted import printable
+
 __all__ = [
     "AudioError",
     "FxstError",
@@ -14,9 +16,16 @@ __all__ = [
 
 
 class FxstError(Exception):
-    """A problem that the user can mend; the message is one sentence naming the file and the remedy."""
+    """A problem that the user can mend; the message is one sentence naming the file and the remedy.
+
+    Args:
+        message: The sentence. What a library or a file has put into it cannot break its line.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class AudioError(FxstError):

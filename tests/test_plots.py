@@ -68,7 +68,7 @@ def test_every_chain_is_drawn_with_whatever_references_and_names(tmp_path, chain
     assert written.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix])
     if suffix == ".svg":
         # matplotlib notes every text that it draws beside the outlines of its letters.
-        for words in ("input: a.wav", "output: $x_{$ &amp; &lt;b&gt;.wav", "reference: new\ufffdline.wav"):
+        for words in ("input: a.wav", "output: $x_{$ &amp; &lt;b&gt;.wav", "reference: new\\nline.wav"):
             assert f"<!-- {words} -->".encode() in written
         assert (b"<!-- equaliser (dB) -->" in written) == (chain.name == "studio")
 

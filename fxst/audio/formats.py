@@ -1,6 +1,5 @@
 """What kinds of sound files there are, and how to speak of one to the person at the keyboard."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -10,6 +9,7 @@ import numpy.typing as npt
 import soundfile
 
 from fxst.errors import AudioError
+from fxst.untrusted import quoted
 
 __all__ = [
     "FLOAT_SUBTYPES",
@@ -103,11 +103,6 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
         if soundfile.check_format(container, subtype):
             return container, subtype
     return container, str(soundfile.default_subtype(container))
-
-
-def quoted(path: Path) -> str:
-    """Write a file's name for a message; repr keeps it to one line whatever the name holds."""
-    return repr(os.fspath(path))
 
 
 def reason(error: BaseException) -> str:

@@ -18,6 +18,8 @@ from fxst.errors import AudioError
 __all__ = ["HIGHEST_SAMPLE_RATE", "Reader", "probe", "read", "stream"]
 
 HIGHEST_SAMPLE_RATE: Final = 768_000
+LOUDEST: Final = 1e12
+"""Of a sample, full scale being 1: 24 dB from each of ten bands and more still are numbers of float32."""
 
 _BLOCK_SAMPLES: Final = 1 << 23
 
@@ -166,6 +168,11 @@ class Reader:
                     raise AudioError(
                         f"{quoted(self.info.path)} holds samples that are not finite numbers, near "
                         f"{position / self.info.sample_rate:.2f} s: export it again."
+                    )
+                if max(block.max(), -block.min()) > LOUDEST:
+                    raise AudioError(
+                        f"{quoted(self.info.path)} holds samples far beyond full scale, near "
+                        f"{position / self.info.sample_rate:.2f} s: normalise it."
                     )
                 position += len(block)
                 yield np.ascontiguousarray(block.T)

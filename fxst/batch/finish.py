@@ -14,6 +14,7 @@ from fxst.dsp.limiter import Limiter
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.errors import SettingsError
 from fxst.transfer.style_transfer import BLOCK_SAMPLES
+from fxst.untrusted import number
 
 __all__ = ["KEEP", "LONGEST_HEARD_TAIL_SECONDS", "REFERENCE", "UNTIL_SILENT", "Finish", "Finisher", "rendered"]
 
@@ -244,11 +245,11 @@ class Finisher:
 
 def _number(option: str, given: str, words: str, unit: str, span: tuple[float, float]) -> float:
     try:
-        number = float(given)
+        found = number(given)
     except ValueError:
-        number = math.nan
-    if not span[0] <= number <= span[1]:
+        found = math.nan
+    if not span[0] <= found <= span[1]:
         raise SettingsError(
             f"{option} {given!r:.60} makes no sense: give {words}, or from {span[0]:g} to {span[1]:g} {unit}."
         )
-    return number
+    return found

@@ -1,6 +1,5 @@
 """What recordings are to sound like: references and style profiles, each with its weight."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from fxst.batch.selection import recordings_in
 from fxst.configs import ApplyConfig
 from fxst.errors import NothingMatchedError, SettingsError
+from fxst.untrusted import number, quoted
 
 __all__ = ["Goal", "goals_of", "references_of", "told_of"]
 
@@ -92,13 +92,21 @@ def _of_reference(path: Path, weight: float, outside: Path | None) -> Iterator[G
 
 def _weighted(given: str) -> tuple[Path, float]:
     """Divide a name from the weight behind it, which is 1 where there is none."""
-    name, colon, number = given.rpartition(":")
-    if colon and name and not Path(given).exists():
-        try:
-            weight = float(number)
-        except ValueError:
-            return Path(given), 1.0
-        if not (math.isfinite(weight) and weight >= 0):
-            raise SettingsError(f"{given!r}: a weight is a number from 0 on, such as {name}:2.")
-        return Path(name), weight
-    return Path(given), 1.0
+    name, colon, weight = given.rpartition(":")
+    if not (colon and name and _is_numeric(weight)) or Path(given).exists():
+        return Path(given), 1.0
+    try:
+        if (found := number(weight)) >= 0:
+            return Path(name), found
+    except ValueError:
+        pass
+    raise SettingsError(f"{given!r}: a weight is a number from 0 on, such as {quoted(f'{name}:2')}.")
+
+
+def _is_numeric(text: str) -> bool:
+    """Whether somebody meant a number, in whatever spelling."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from fxst import untrusted
 from fxst.batch.goals import goals_of
 from fxst.batch.plan import MANIFEST, Job, Plan
 from fxst.checkpoints import card
@@ -119,7 +120,7 @@ class Row:
     def from_json(cls, line: bytes) -> "Row | None":
         """Read a line; None where it is no row."""
         try:
-            row = json.loads(line)
+            row = untrusted.from_json(line)
             model = row["model"]
             if model is not None:
                 name, sha256 = model

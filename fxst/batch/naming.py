@@ -11,13 +11,12 @@ from typing import Final
 from fxst import audio
 from fxst.batch.selection import Recording
 from fxst.errors import SettingsError
+from fxst.places import LONGEST_NAME_BYTES
 
 __all__ = ["FIELDS", "check_template", "names_beside", "one_spelling", "output_name", "table_names"]
 
 FIELDS: Final = ("stem", "ref", "model", "relpath", "ext")
 """What may stand between braces in a template of names."""
-
-_LONGEST_NAME_BYTES: Final = 255
 
 
 def check_template(template: str, known: Mapping[str, str]) -> None:
@@ -79,7 +78,7 @@ def output_name(template: str, recording: Recording, known: Mapping[str, str]) -
         longest = 0
     if not longest or "\0" in text:
         raise SettingsError(f"{where}, which no file can be called: use letters, digits and signs.")
-    if longest > _LONGEST_NAME_BYTES:
+    if longest > LONGEST_NAME_BYTES:
         raise SettingsError(f"{where}, which is longer than a file's name can be: shorten it.")
     return made
 

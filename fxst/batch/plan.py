@@ -1,7 +1,7 @@
 """What `apply` is going to read and write, known and checked before anything is touched."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, overload
@@ -14,6 +14,8 @@ from fxst.chains import table_files
 from fxst.configs import ApplyConfig
 from fxst.errors import OutputError, SettingsError
 from fxst.exports import ExportFile, export_files
+from fxst.places import check_inside, check_names
+from fxst.untrusted import quoted
 
 __all__ = ["MANIFEST", "Job", "Plan", "plan"]
 
@@ -85,8 +87,10 @@ def plan(config: ApplyConfig) -> Plan:
         OutputError: There is no place for an output.
         SettingsError: There is neither reference nor table; an output is also an input, the reference or the
             table; two outputs have one name; one table or picture is asked for and there would be several; or a
-            pattern, a template of names or an output's ending makes no sense.
+            pattern, a template of names or an output's ending makes no sense; a name is too long; or a link leads
+            out of the folder for outputs.
     """
+    check_names(path for path in (config.output, config.params, config.plot, config.report) if path is not None)
     if config.output == Path("-"):
         raise SettingsError("Sound is not written to standard output: name a file or folder with -o.")
     batch = is_batch(config)
@@ -105,7 +109,7 @@ def plan(config: ApplyConfig) -> Plan:
     if not batch and config.output.suffix and not config.output.is_dir():
         if config.name is not None:
             raise SettingsError(
-                f"--name is about files in a folder, and {_name(config.output)} is a file: name a folder."
+                f"--name is about files in a folder, and {quoted(config.output)} is a file: name a folder."
             )
         outputs = [config.output]
         _check_suffix(config.output)
@@ -113,7 +117,7 @@ def plan(config: ApplyConfig) -> Plan:
     else:
         if config.output.suffix.lower() in audio.SUFFIXES and not config.output.exists():
             raise SettingsError(
-                f"{_name(config.output)} would be a folder, for there may be several recordings: name one without a "
+                f"{quoted(config.output)} would be a folder, for there may be several recordings: name one without a "
                 "sound file's ending."
             )
         _check_folder(next(path for path in (config.output, *config.output.parents) if path.exists()))
@@ -126,6 +130,8 @@ def plan(config: ApplyConfig) -> Plan:
         )
     )
     planned = Plan(jobs, config.output if batch else None)
+    check_names(_written(config, planned))
+    check_inside(outputs[0].parent if outputs == [config.output] else config.output, _named_here(config, planned))
     _check_identities(config, planned)
     return planned
 
@@ -160,10 +166,10 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
     params = config.params
     if params is not None and str(params) not in _BARE_SUFFIXES:
         if params.suffix.lower() not in table_files.SUFFIXES:
-            raise SettingsError(f"{_name(params)} has no table's ending: use .json or .csv.")
+            raise SettingsError(f"{quoted(params)} has no table's ending: use .json or .csv.")
         if len(outputs) > 1:
             raise SettingsError(
-                f"{_name(params)} is one table, and {len(outputs)} recordings have one each: "
+                f"{quoted(params)} is one table, and {len(outputs)} recordings have one each: "
                 "say --params json or --params csv, and each goes beside its output."
             )
         _check_folder(params.parent)
@@ -181,7 +187,7 @@ def _check_plot(path: Path, *, possible: bool) -> None:
 
 def _check_report(path: Path, output: Path) -> None:
     if path.suffix.lower() not in _PAGES:
-        raise SettingsError(f"{_name(path)} is no name for a web page: let it end in {' or '.join(_PAGES)}.")
+        raise SettingsError(f"{quoted(path)} is no name for a web page: let it end in {' or '.join(_PAGES)}.")
     if path.parent != output:  # a folder for outputs is made when the first is written
         _check_folder(path.parent)
 
@@ -189,17 +195,17 @@ def _check_report(path: Path, output: Path) -> None:
 def _check_suffix(output: Path) -> None:
     if output.suffix.lower() not in audio.SUFFIXES:
         endings = " ".join(sorted(audio.SUFFIXES))
-        raise SettingsError(f"{_name(output)} has no sound file's ending: use one of {endings}.")
+        raise SettingsError(f"{quoted(output)} has no sound file's ending: use one of {endings}.")
 
 
 def _check_folder(folder: Path) -> None:
     """See that files can be made there, before seconds are spent on what should go there."""
     if not folder.exists():
-        raise OutputError(f"The folder {_name(folder)} does not exist: create it first.")
+        raise OutputError(f"The folder {quoted(folder)} does not exist: create it first.")
     if not folder.is_dir():
-        raise OutputError(f"{_name(folder)} is a file, and a folder is needed there: choose another output.")
+        raise OutputError(f"{quoted(folder)} is a file, and a folder is needed there: choose another output.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder {_name(folder)} cannot be written to: choose another, or mend its permissions.")
+        raise OutputError(f"The folder {quoted(folder)} cannot be written to: choose another, or mend its permissions.")
 
 
 def _check_identities(config: ApplyConfig, planned: Plan) -> None:
@@ -218,12 +224,18 @@ def _check_identities(config: ApplyConfig, planned: Plan) -> None:
         key, inode = one_spelling(path), _inode(path)
         same = by_name.get(key) or (by_inode.get(inode) if inode else None)
         if same is not None:
-            raise SettingsError(f"{_name(path)} would replace {read[same]}, {_name(same)}: choose another output.")
+            raise SettingsError(f"{quoted(path)} would replace {read[same]}, {quoted(same)}: choose another output.")
         if key in written:
             other = written[key]
-            twice = "" if other == path else f", also spelt {_name(other)},"
-            raise SettingsError(f"{_name(path)}{twice} would be written twice: rename one input, or go one by one.")
+            twice = "" if other == path else f", also spelt {quoted(other)},"
+            raise SettingsError(f"{quoted(path)}{twice} would be written twice: rename one input, or go one by one.")
         written[key] = path
+
+
+def _named_here(config: ApplyConfig, planned: Plan) -> Iterator[Path]:
+    """List what has its place from fxst, and not from a person, who may name a link."""
+    named = (config.output, config.params, config.plot, config.report)
+    return (path for path in _written(config, planned) if path not in named)
 
 
 def _written(config: ApplyConfig, planned: Plan) -> list[Path]:
@@ -241,8 +253,3 @@ def _inode(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
-
-
-def _name(path: Path) -> str:
-    # repr keeps the message to one line whatever the name holds.
-    return repr(os.fspath(path))

@@ -12,6 +12,7 @@ from typing import Final
 from fxst import audio
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, NothingMatchedError, SettingsError
+from fxst.untrusted import quoted
 
 __all__ = ["Recording", "is_batch", "is_pattern", "matches", "read_list", "recordings_in", "select"]
 
@@ -67,7 +68,7 @@ def select(config: ApplyConfig) -> tuple[Recording, ...]:
     if not kept:
         # Nothing was found only by a list without names; a folder or a pattern has complained already.
         if not found:
-            raise NothingMatchedError(f"{_name(config.list_file or Path())} lists no files: name some, a line each.")
+            raise NothingMatchedError(f"{quoted(config.list_file or Path())} lists no files: name some, a line each.")
         raise NothingMatchedError(
             f"None of {len(found):,} {'recording' if len(found) == 1 else 'recordings'} is left: mend --include and "
             "--exclude."
@@ -115,12 +116,12 @@ def read_list(path: Path) -> tuple[Path, ...]:
             with open(path, "rb") as file:
                 data = file.read(_LARGEST_LIST_BYTES + 1)
     except FileNotFoundError as error:
-        raise AudioError(f"{_name(path)} does not exist: check the name of the list.") from error
+        raise AudioError(f"{quoted(path)} does not exist: check the name of the list.") from error
     except (OSError, ValueError) as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        raise AudioError(f"{_name(path)} cannot be read ({reason}): name a list of files.") from error
+        raise AudioError(f"{quoted(path)} cannot be read ({reason}): name a list of files.") from error
     if len(data) > _LARGEST_LIST_BYTES:
-        raise AudioError(f"{_name(path)} is larger than any list of files: name one with a name a line.")
+        raise AudioError(f"{quoted(path)} is larger than any list of files: name one with a name a line.")
     # An editor on Windows begins a text with a mark, and ends its lines with two characters.
     names = data.split(b"\0") if b"\0" in data else data.removeprefix(b"\xef\xbb\xbf").splitlines()
     return tuple(Path(os.fsdecode(name)) for name in names if name.strip())
@@ -152,7 +153,7 @@ def _of_folder(folder: Path, root: Path, config: ApplyConfig) -> Iterator[Record
         yield Recording(path, place, place)
     if not found:
         below = "" if config.recursive else ", or leave out --no-recursive"
-        raise NothingMatchedError(f"{_name(folder)} holds no sound files: name another folder{below}.")
+        raise NothingMatchedError(f"{quoted(folder)} holds no sound files: name another folder{below}.")
 
 
 def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[Recording]:
@@ -176,7 +177,7 @@ def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[Recording]:
             place = PurePosixPath(path.relative_to(root))
             yield Recording(path, place, place)
     if not taken:
-        raise NothingMatchedError(f"{_name(pattern)} matches no file: check the pattern.")
+        raise NothingMatchedError(f"{quoted(pattern)} matches no file: check the pattern.")
 
 
 def recordings_in(
@@ -203,7 +204,7 @@ def recordings_in(
         if not (_any(left_out, place) or _any(left_out, place / "file")):
             reason = (error.strerror or str(error)).lower()
             raise AudioError(
-                f"The folder {_name(path)} cannot be searched ({reason}): mend its permissions, or leave it out."
+                f"The folder {quoted(path)} cannot be searched ({reason}): mend its permissions, or leave it out."
             ) from error
 
     for parent, folders, files in os.walk(folder, onerror=unsearchable):
@@ -250,8 +251,3 @@ def _translated(pattern: str) -> Iterable[str]:
             yield f"(?!/)[{'^' + inside[1:] if inside.startswith('!') else inside}]"
         else:
             yield re.escape(sign)
-
-
-def _name(path: Path) -> str:
-    # repr keeps the message to one line whatever the name holds.
-    return repr(os.fspath(path))

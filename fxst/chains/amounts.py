@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fxst.errors import SettingsError
+from fxst.untrusted import number
 
 __all__ = ["HIGHEST_PERCENT", "amount_of_each", "parse_amounts", "written"]
 
@@ -39,9 +40,9 @@ def parse_amounts(given: Sequence[str]) -> dict[str, float]:
     """
     amounts = {}
     for word in given:
-        name, equals, number = word.rpartition("=")
+        name, equals, percents = word.rpartition("=")
         try:
-            percent = float(number.removesuffix("%"))
+            percent = number(percents.removesuffix("%"))
         except ValueError:
             percent = math.nan
         if not 0 <= percent <= HIGHEST_PERCENT or (equals and not name):

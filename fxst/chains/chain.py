@@ -19,6 +19,7 @@ from fxst.effects import (
 )
 from fxst.effects.parameters import Parameter, Setting
 from fxst.errors import SettingsError, UndeclaredError
+from fxst.untrusted import shell_word
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -234,7 +235,7 @@ class Chain:
             if amounts[label] != 1 and not effect.transparent():
                 raise SettingsError(
                     f"The amount of {label!r} cannot be changed, because it has no setting without an effect: leave "
-                    f"it at 100 percent, as --amount {label}=100 does."
+                    f"it at 100 percent, as --amount {shell_word(label)}=100 does."
                 )
         return amounts
 

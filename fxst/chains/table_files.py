@@ -8,8 +8,6 @@ read back as the very same numbers.
 import contextlib
 import csv
 import io
-import json
-import math
 import os
 import re
 import stat
@@ -18,13 +16,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from fxst import staging
+from fxst import staging, untrusted
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.effects import EFFECTS, Dynamics, Effect, ParametricEQ, undeclared
 from fxst.effects.parameters import Parameter, Setting
 from fxst.errors import OutputError, SettingsError
+from fxst.untrusted import brief, quoted
 
 __all__ = ["SUFFIXES", "from_json", "read", "staged", "staged_text", "to_json", "write"]
 
@@ -76,7 +75,7 @@ def staged(table: Table, path: Path) -> contextlib.AbstractContextManager[None]:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise SettingsError(f"{_name(path)} has no table's ending: use .json or .csv.")
+        raise SettingsError(f"{quoted(path)} has no table's ending: use .json or .csv.")
     return staged_text(to_json(table) if suffix == ".json" else _to_csv(table), path)
 
 
@@ -94,7 +93,7 @@ def staged_text(text: str, path: Path) -> Iterator[None]:
     target = Path(os.path.realpath(path))
     try:
         if target.exists() and not target.is_file():
-            raise OutputError(f"{_name(path)} is a folder or a device: name a file.")
+            raise OutputError(f"{quoted(path)} is a folder or a device: name a file.")
         hidden, fd = staging.begin(target)
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
@@ -128,7 +127,7 @@ def read(path: Path) -> Table:
     Raises:
         SettingsError: It is missing, no table, of an unknown version, or sets something that cannot be.
     """
-    name = _name(path)
+    name = quoted(path)
     text = _text(path)
     try:
         return from_json(text) if text.lstrip().startswith("{") else _from_csv(text)
@@ -137,7 +136,7 @@ def read(path: Path) -> Table:
 
 
 def _text(path: Path) -> str:
-    name = _name(path)
+    name = quoted(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise SettingsError(f"{name} is a folder, a pipe or a device: name a parameter table.")
@@ -161,12 +160,12 @@ def _text(path: Path) -> str:
 def to_json(table: Table) -> str:
     """Write a parameter table as the text of a JSON file."""
     # By hand, so that each row is a line: this is a file that people edit.
-    rows = ",\n".join("  " + json.dumps(_plain(row)) for row in table.settings)
+    rows = ",\n".join("  " + untrusted.to_json(_plain(row)) for row in table.settings)
     head: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION, "made_by": dict(table.provenance)}
     if table.probabilities:
         head["effect_probability"] = dict(table.probabilities)
-    parts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
-    parts += [f' "settings": [\n{rows}\n ]', f' "chain": {json.dumps(table.chain.to_spec())}']
+    parts = [f' "{key}": {untrusted.to_json(value)}' for key, value in head.items()]
+    parts += [f' "settings": [\n{rows}\n ]', f' "chain": {untrusted.to_json(table.chain.to_spec())}']
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
@@ -185,22 +184,22 @@ def from_json(text: str) -> Table:
         SettingsError: It is no table, or sets something that cannot be.
     """
     try:
-        document = json.loads(text)
+        document = untrusted.from_json(text)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"not valid JSON ({error}); mend it there, or apply the style again.") from error
     if document.get("format") != FORMAT:
         raise SettingsError(
-            f"not a parameter table: its format is {_cell(document.get('format'))}, not {FORMAT!r}; name one that "
+            f"not a parameter table: its format is {brief(document.get('format'))}, not {FORMAT!r}; name one that "
             "`fxst apply` wrote, or a style profile with --style."
         )
     if document.get("version") in range(1, FORMAT_VERSION):
         raise SettingsError(
-            f"version {_cell(document['version'])} of the table's format, and this fxst reads {FORMAT_VERSION}: apply "
+            f"version {brief(document['version'])} of the table's format, and this fxst reads {FORMAT_VERSION}: apply "
             "the style again."
         )
     if document.get("version") != FORMAT_VERSION:
         raise SettingsError(
-            f"version {_cell(document.get('version'))} of the table's format, and this fxst reads {FORMAT_VERSION}; "
+            f"version {brief(document.get('version'))} of the table's format, and this fxst reads {FORMAT_VERSION}; "
             "update fxst."
         )
     chain, rows, provenance = (document.get(key) for key in ("chain", "settings", "made_by"))
@@ -226,18 +225,18 @@ def _row_of_json(row: Any, where: str, known: Mapping[tuple[str, str], Parameter
     parameter = known.get((str(row["effect"]), str(row["parameter"])))
     if parameter is None:
         raise SettingsError(
-            f"{where}: the chain has no {_cell(row['effect'])} {_cell(row['parameter'])}; correct the names, or "
+            f"{where}: the chain has no {brief(row['effect'])} {brief(row['parameter'])}; correct the names, or "
             "remove the row."
         )
     for key in ("unit", "minimum", "maximum"):
         # Ignoring an edit would be worse than refusing it: a frequency in kHz would be taken for Hz.
         if key in row and row[key] != getattr(parameter, key):
             raise SettingsError(
-                f"{where}: the {key} is {getattr(parameter, key)!r} and cannot be {_cell(row[key])} here."
+                f"{where}: the {key} is {getattr(parameter, key)!r} and cannot be {brief(row[key])} here."
             )
     bypass = row.get("bypass", False)
     if not isinstance(bypass, bool):
-        raise SettingsError(f"{where}: bypass is {_cell(bypass)}, and must be true or false.")
+        raise SettingsError(f"{where}: bypass is {brief(bypass)}, and must be true or false.")
     limits = parameter.minimum, parameter.maximum
     return Setting(str(row["effect"]), parameter.name, value, parameter.unit, *limits, bypass)
 
@@ -280,6 +279,8 @@ def _from_csv(text: str) -> Table:
             f"not a parameter table: the first line must name the columns, and {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing."
         )
+    if twice := [column for column in (*_COLUMNS, _LINKED, _BYPASS) if header.count(column) > 1]:
+        raise SettingsError(f"the first line names the column {twice[0]} twice; keep one of them.")
     places = {column: header.index(column) for column in (*_COLUMNS, _LINKED, _BYPASS) if column in header}
     parsed: dict[tuple[str, str], _CsvRow] = {}
     names = set()
@@ -292,12 +293,12 @@ def _from_csv(text: str) -> Table:
         cell = {column: row[place] for column, place in places.items()}
         key = (cell["effect"], cell["parameter"])
         if key in parsed:
-            raise SettingsError(f"{where} sets {_cell(key[0])} {_cell(key[1])} again; keep one row.")
+            raise SettingsError(f"{where} sets {brief(key[0])} {brief(key[1])} again; keep one row.")
         numbers = [_number(cell[c], where, c, comma=separator != ",") for c in ("value", "minimum", "maximum")]
         linked, bypass = (cell.get(column, "").lower() for column in (_LINKED, _BYPASS))
         for column, word in ((_LINKED, linked), (_BYPASS, bypass)):
             if word not in ("", "yes", "no"):
-                raise SettingsError(f"{where}: {column} is {_cell(word)}, and must be yes, no, or empty.")
+                raise SettingsError(f"{where}: {column} is {brief(word)}, and must be yes, no, or empty.")
         parsed[key] = _CsvRow(where, linked != "no", bypass == "yes", cell["unit"], cell["scale"], *numbers)
         names.add(cell["chain"])
     if len(names) != 1:
@@ -333,13 +334,13 @@ def _chain_of_rows(name: str, rows: Mapping[tuple[str, str], _CsvRow]) -> Chain:
         shapes = dict(zip(named.labels, named.effects, strict=True))
     else:
         raise SettingsError(
-            f"chain {name} consists of {', '.join(named.labels)}, and the rows are of {_cell(', '.join(labels))}; "
-            "put the rows back, or give the chain a name of your own."
+            f"chain {brief(name)} consists of {', '.join(named.labels)}, and the rows are of "
+            f"{brief(', '.join(labels))}; put the rows back, or give the chain a name of your own."
         )
     chain = Chain(name, tuple(_ranged(label, effect, rows) for label, effect in shapes.items()))
     if chain.labels != tuple(shapes):
         raise SettingsError(
-            f"the effects are to be called {', '.join(chain.labels):.200}, not {_cell(', '.join(shapes))}."
+            f"the effects are to be called {', '.join(chain.labels):.200}, not {brief(', '.join(shapes))}."
         )
     return chain
 
@@ -348,7 +349,7 @@ def _shape(label: str, names: Sequence[str]) -> Effect:
     """Make the effect that these rows belong to; an equaliser's bands are told by the names."""
     kind = EFFECTS.get(label) or EFFECTS.get(label.rstrip("0123456789"))
     if kind is None:
-        raise SettingsError(undeclared(_cell(label)))
+        raise SettingsError(undeclared(brief(label)))
     if kind is not ParametricEQ:
         return kind()  # type: ignore[call-arg]  # subclasses give `parameters` a default
     bands = dict.fromkeys(match[1] for name in names if (match := _BAND.fullmatch(name)))
@@ -361,7 +362,7 @@ def _ranged(label: str, effect: Effect, rows: Mapping[tuple[str, str], _CsvRow])
     known = {p.name for p in effect.parameters}
     for key, row in rows.items():
         if key[0] == label and key[1] not in known:
-            raise SettingsError(f"{row.where}: {label} has no {_cell(key[1])}; correct the name, or remove the row.")
+            raise SettingsError(f"{row.where}: {label} has no {brief(key[1])}; correct the name, or remove the row.")
     parameters = []
     for p in effect.parameters:
         if (label, p.name) not in rows:
@@ -392,29 +393,17 @@ def _parameters(chain: Chain) -> Iterator[tuple[str, Parameter]]:
 
 def _number(given: Any, where: str, column: str, *, comma: bool = False) -> float:
     try:
-        if isinstance(given, bool) or not isinstance(given, int | float | str):
-            raise TypeError
-        number = float(given.replace(",", ".") if comma and isinstance(given, str) else given)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise SettingsError(f"{where}: the {column} is {_cell(given)}, and must be a finite number.")
-    return number
-
-
-def _cell(given: Any) -> str:
-    """Quote what a file says, in one short line whatever it is."""
-    quoted = repr(given)
-    return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."
+        if isinstance(given, str):
+            return untrusted.number(given.replace(",", ".") if comma else given)
+        if not isinstance(given, bool) and isinstance(given, int | float):
+            return float(given)  # JSON's, and so finite unless an integer is too large
+    except (ValueError, OverflowError):
+        pass
+    raise SettingsError(f"{where}: the {column} is {brief(given)}, and must be a finite number.")
 
 
 def _unwritable(path: Path, error: BaseException) -> OutputError:
-    return OutputError(f"{_name(path)} cannot be written ({_reason(error)}): choose another place for the table.")
-
-
-def _name(path: Path) -> str:
-    # repr keeps the message to one line whatever the name holds.
-    return repr(os.fspath(path))
+    return OutputError(f"{quoted(path)} cannot be written ({_reason(error)}): choose another place for the table.")
 
 
 def _reason(error: BaseException) -> str:

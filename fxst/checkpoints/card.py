@@ -13,12 +13,11 @@ Reading a card needs no torch.
 """
 
 import hashlib
-import json
-import math
 import stat
 from pathlib import Path
 from typing import Any, Final
 
+from fxst import untrusted
 from fxst.errors import ModelError
 
 __all__ = [
@@ -65,7 +64,7 @@ def weights_file(folder: Path) -> Path:
 
 
 def find(name_or_path: str | Path, *kinds: str) -> Path:
-    """Find a model's folder: a shipped model's by its name, or any that exists.
+    """Find a model's folder: a shipped one by its name, or any that exists; `./studio` is a folder.
 
     Args:
         name_or_path: The name, or the folder's path.
@@ -75,7 +74,9 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
         ModelError: There is no such model.
     """
     folder = Path(name_or_path)
-    if _has_card(folder):
+    # A plain name is a shipped model's first: a folder of that name among somebody's recordings is not what was meant.
+    plain = isinstance(name_or_path, str) and name_or_path == folder.name
+    if not plain and _has_card(folder):
         return folder
     names: list[str] = []
     for kind in kinds:
@@ -83,6 +84,8 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
         if len(folder.parts) == 1 and _has_card(shipped / folder):
             return shipped / folder
         names += sorted(path.parent.name for path in shipped.glob("*/card.json"))
+    if plain and _has_card(folder):
+        return folder
     what = "proxy" if kinds == ("proxy",) else "model"
     raise ModelError(
         f"There is no {what} {str(name_or_path)!r}: shipped are {', '.join(names) or 'none'}; or name a folder with a "
@@ -145,7 +148,7 @@ def write_files(folder: Path, kind: str, head: dict[str, Any], card: dict[str, A
     """
     folder.mkdir(parents=True, exist_ok=True)
     first: dict[str, Any] = {"format": kind, "format_version": FORMAT_VERSION, "sha256": "", **head}
-    text = (json.dumps(_plain(first | card | first), indent=1, allow_nan=False) + "\n").encode("ascii")
+    text = (untrusted.to_json(first | card | first, indent=1) + "\n").encode("ascii")
     weights_file(folder).write_bytes(weights)
     (folder / "card.json").write_bytes(text.replace(_line(""), _line(_seal(text, weights)), 1))
 
@@ -156,15 +159,6 @@ def _line(seal: str) -> bytes:
 
 def _seal(text: bytes, weights: bytes) -> str:
     return hashlib.sha256(weights + text).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Write data as JSON has it, which knows no NaN: a loss that was none is null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _bytes(folder: Path, path: Path, largest: int) -> bytes:
@@ -186,7 +180,7 @@ def _bytes(folder: Path, path: Path, largest: int) -> bytes:
 
 def _parse(text: bytes, folder: Path, formats: tuple[str, ...]) -> dict[str, Any]:
     try:
-        card: Any = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+        card: Any = untrusted.from_json(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ModelError(
             f"The model {str(folder)!r} cannot be read (card.json: {' '.join(str(error).split())}); restore its files."
@@ -210,7 +204,3 @@ def _parse(text: bytes, folder: Path, formats: tuple[str, ...]) -> dict[str, Any
             "Hz); restore its files."
         )
     return card
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from fxst.cli.terminal import complain, say
 from fxst.errors import FxstError, OutputError, SettingsError
+from fxst.untrusted import printable, quoted
 
 __all__ = ["EXIT_CODES", "app", "main"]
 
@@ -30,14 +32,28 @@ _NOT_WRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, er
 class _Program(TyperGroup):
     """The command tree; it tells where `--effects` belongs to whoever puts it elsewhere."""
 
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        try:
+            return super().make_context(*arguments, **more)
+        except Exception as error:
+            _escape(error)
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:
+            _escape(error)
             usage: Any = error
             if getattr(usage, "option_name", None) == "--effects":
                 usage.message = "--effects FILE goes before the command: fxst --effects FILE.py COMMAND ..."
             raise
+
+
+def _escape(error: Any) -> None:
+    """Make a complaint about usage printable, for a pattern of the shell's puts names of files among the options."""
+    if isinstance(getattr(error, "message", None), str):
+        error.message = printable(error.message)
 
 
 app = typer.Typer(
@@ -99,7 +115,7 @@ def _declare(files: list[Path]) -> None:
             run_declarations(path)
         except KeyboardInterrupt as interrupt:
             # Caught here, for Typer would end the program without a word.
-            typer.secho(f"fxst: interrupted while {str(path)!r} ran", err=True)
+            say(f"fxst: interrupted while {quoted(path)} ran", err=True)
             raise typer.Exit(130) from interrupt
         for name, chain in shipped.items():
             if CHAINS.get(name) is not chain:
@@ -121,7 +137,7 @@ def main() -> None:
         # What no part of the program has put in its own words: a full disk under stdout, say.
         code = OutputError.exit_code if error.errno in _NOT_WRITABLE else 1
         message = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "") + "."
-    typer.secho(f"fxst: {message}", fg=typer.colors.RED, err=True)
+    complain(message)
     sys.exit(code)
 
 

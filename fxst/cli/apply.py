@@ -14,7 +14,9 @@ from fxst.cli.interrupts import Interrupts, exit_code, terminable
 from fxst.cli.options import command
 from fxst.cli.results import Results
 from fxst.cli.streams import Spooled, spooled
+from fxst.cli.terminal import warn
 from fxst.configs import ApplyConfig
+from fxst.untrusted import quoted
 
 if TYPE_CHECKING:
     import rich.progress
@@ -48,8 +50,8 @@ def _apply(files: Spooled, interrupts: Interrupts) -> int:
     found = survey(config)
     if found.damaged:
         lines = "1 line is damaged" if found.damaged == 1 else f"{found.damaged:,} lines are damaged"
-        told = f"{lines} in the manifest of {str(config.output)!r}, and passed over"
-        typer.secho(f"fxst: {told}.", fg=typer.colors.YELLOW, err=True)
+        told = f"{lines} in the manifest of {quoted(config.output)}, and passed over"
+        warn(f"{told}.")
     # A table that is applied is the same for all files; of several new ones, each lies beside its output.
     batch = found.planned.folder is not None
     results = Results(files, show_table=not config.by_model or not batch, many=len(found.planned) > 1)
@@ -83,10 +85,10 @@ def _apply(files: Spooled, interrupts: Interrupts) -> int:
                         references=references,
                         settings=result.settings,
                     )
-                    results.wrote(repr(str(config.plot)))
+                    results.wrote(quoted(config.plot))
         if page is not None:
             page.write()
-            results.wrote(repr(str(config.report)))
+            results.wrote(quoted(config.report))
     except KeyboardInterrupt as interrupt:
         _clear_away()
         results.end(interrupted=exit_code(interrupt))
@@ -153,7 +155,7 @@ class _Bars:
 
     def __call__(self, path: Path, done: float) -> None:
         if path not in self._files:
-            self._files[path] = self._bars.add_task(_plain(path), total=1.0)
+            self._files[path] = self._bars.add_task(quoted(path.name), total=1.0)
         # A reference has no result that takes its bar away.
         self._bars.update(self._files[path], completed=done, visible=done < 1 or path in self._inputs)
         self._show_all()
@@ -174,10 +176,11 @@ class _Bars:
 @contextlib.contextmanager
 def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
     """Show how far the work is, on each file and on all, where a person watches."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from fxst.cli.grids import Console
+
+    console = Console(err=True)
     if not console.is_terminal:
         yield None
         return
@@ -185,8 +188,3 @@ def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
     # rich would send what is printed meanwhile to its own console, which is not where a pipe reads.
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
         yield _Bars(bars, jobs)
-
-
-def _plain(path: Path) -> str:
-    """Write a file's name so that nothing in it moves the cursor."""
-    return repr(path.name)

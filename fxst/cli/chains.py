@@ -1,11 +1,8 @@
 """`fxst chains`."""
 
-import json
-
-import typer
-
 from fxst.cli.app import app
 from fxst.cli.options import command
+from fxst.cli.terminal import print_json
 from fxst.configs import ChainsConfig
 
 
@@ -15,21 +12,19 @@ def _chains(config: ChainsConfig) -> None:
 
     if config.format == "json":
         listed = {"format": "fxst-chains", "format_version": 1, "chains": [c.to_spec() for c in CHAINS.values()]}
-        typer.echo(json.dumps(listed, indent=1))
+        print_json(listed)
         return
 
-    from rich.console import Console
-    from rich.table import Table
-
     from fxst.chains.table import short
+    from fxst.cli.grids import Console, Grid
 
-    console = Console(markup=False, highlight=False)
+    console = Console()
     for number, chain in enumerate(CHAINS.values()):
         if number:
             console.print()
         title = f"{chain.name}: {', '.join(chain.labels)}; {len(chain.knobs)} knobs"
         console.print(title, style="bold", soft_wrap=True)
-        grid = Table("effect", "parameter", box=None, pad_edge=False)
+        grid = Grid("effect", "parameter")
         grid.add_column("range", justify="right")
         grid.add_column("unit")
         grid.add_column("scale")

@@ -4,47 +4,45 @@ import typer
 
 from fxst.cli.app import dataset_app
 from fxst.cli.options import command
+from fxst.cli.terminal import complain
 from fxst.configs import DatasetConfig
 
 
 @command(dataset_app, DatasetConfig, "build")
 def build(config: DatasetConfig) -> None:
     """Build, show what came of it, and fail if a recording was damaged."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import Table
 
+    from fxst.cli.grids import Console, Grid
     from fxst.data.build import build as build_dataset
     from fxst.data.manifest import REPORT
 
-    console = Console(stderr=True)
+    console = Console(err=True, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("clips", total=None)
         summary = build_dataset(config, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    table = Table(box=None, pad_edge=False)
+    table = Grid()
     for heading in ("split", "speakers", "clips"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
     for split, clips in summary.clips.items():
         table.add_row(split, f"{summary.speakers[split]:,}", f"{clips:,}")
-    out = Console(soft_wrap=True, highlight=False)
+    out = Console(soft_wrap=True)
     out.print(table)
     total = f"{sum(summary.clips.values()):,} clips of {config.seconds:g} s, {_length(summary.seconds)} in all"
     if summary.was_finished:
-        out.print(f"{total}: finished before, nothing to do.", markup=False)
+        out.print(f"{total}: finished before, nothing to do.")
     else:
         speed = summary.seconds / max(summary.elapsed_seconds, 1e-9)
-        out.print(f"{total}, cut in {_length(summary.elapsed_seconds)} ({speed:,.0f} times real time).", markup=False)
-    out.print(f"Dataset: {summary.folder}", markup=False)
+        out.print(f"{total}, cut in {_length(summary.elapsed_seconds)} ({speed:,.0f} times real time).")
+    out.print(f"Dataset: {summary.folder}")
     for note in summary.notes:
-        console.print(note, style="yellow", markup=False, soft_wrap=True, highlight=False)
+        console.print(note, style="yellow")
     if summary.damaged_files:
         files = "recording is" if summary.damaged_files == 1 else "recordings are"
-        typer.secho(
-            f"fxst: {summary.damaged_files:,} {files} damaged: see {summary.folder / REPORT}; the dataset is made "
-            "from the rest.",
-            fg=typer.colors.RED,
-            err=True,
+        complain(
+            f"{summary.damaged_files:,} {files} damaged: see {summary.folder / REPORT}; the dataset is made "
+            "from the rest."
         )
         raise typer.Exit(1)
 

@@ -1,6 +1,5 @@
 """`fxst doctor`."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -8,6 +7,7 @@ import typer
 
 from fxst.cli.app import app
 from fxst.cli.options import command
+from fxst.cli.terminal import complain, print_json
 from fxst.configs import DoctorConfig
 
 if TYPE_CHECKING:
@@ -30,22 +30,22 @@ def _doctor(config: DoctorConfig) -> None:
             "well": well,
             "checks": [asdict(check) for check in checks],
         }
-        typer.echo(json.dumps(told, indent=1))
+        print_json(told)
     else:
         _show(checks)
     for check in checks:
         if check.required and check.state != "ok":
-            typer.secho(f"fxst: {check.part} is needed: {check.remedy}.", fg=typer.colors.RED, err=True)
+            complain(f"{check.part} is needed: {check.remedy}.")
     if not well:
         raise typer.Exit(1)
 
 
 def _show(checks: "list[Check]") -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, pad_edge=False, show_header=False)
+    from fxst.cli.grids import Console, Grid
+
+    grid = Grid(show_header=False)
     for _ in range(3):
         grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -55,4 +55,4 @@ def _show(checks: "list[Check]") -> None:
         state = Text(check.state, style=COLOURS[check.state])
         grid.add_row("" if check.group == group else check.group, check.part, state, "; ".join(filter(None, words)))
         group = check.group
-    Console(markup=False, highlight=False).print(grid)
+    Console().print(grid)

@@ -10,15 +10,17 @@ import typer
 
 from fxst.cli.app import app
 from fxst.cli.options import command
+from fxst.cli.terminal import complain, warn
 from fxst.configs import EvalConfig
 from fxst.errors import SettingsError
+from fxst.untrusted import printable
 
 MOST_ERRORS: Final = 3
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
+    from fxst.cli.grids import Console
     from fxst.evaluation.evaluate import Evaluation, Progress
     from fxst.evaluation.summary import Figure, Interval
 
@@ -49,9 +51,9 @@ def _evaluate(config: EvalConfig) -> None:
     _tell_of_errors(evaluation)
     empty = [row.system for row in evaluation.rows if row.empty]
     for system in empty:
-        typer.secho(f"fxst: {system} could not be measured on any item.", fg=typer.colors.RED, err=True)
+        complain(f"{system} could not be measured on any item.")
     for sentence in evaluation.shortfalls:
-        typer.secho(f"fxst: {sentence}", fg=typer.colors.RED, err=True)
+        complain(sentence)
     failed = any(score.error for item in evaluation.items for score in item.scores)
     if empty or failed or evaluation.shortfalls:
         raise typer.Exit(1)
@@ -60,10 +62,11 @@ def _evaluate(config: EvalConfig) -> None:
 @contextlib.contextmanager
 def _progress_bar() -> "Iterator[Progress | None]":
     """Show how many items are done, where a person watches."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from fxst.cli.grids import Console
+
+    console = Console(err=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("items", total=None)
@@ -72,8 +75,7 @@ def _progress_bar() -> "Iterator[Progress | None]":
 
 def _show(evaluation: "Evaluation") -> None:
     """Print the published metrics, then the others: a row for each system, and what share of the input's is left."""
-    from rich.console import Console
-
+    from fxst.cli.grids import Console
     from fxst.evaluation.metrics import METRICS, pesq_available
     from fxst.evaluation.scores import SETTINGS
     from fxst.evaluation.summary import groups_of, hears, sure_over
@@ -83,7 +85,7 @@ def _show(evaluation: "Evaluation") -> None:
     others = [(m.name, m.heading, m.unit) for m in METRICS if m.name in measured and not m.published]
     if SETTINGS in measured:
         others.append((SETTINGS, "settings", "% of range"))
-    console = Console(highlight=False)
+    console = Console()
     for columns in (published, others):
         if columns:
             _show_table(console, evaluation, columns)
@@ -93,7 +95,7 @@ def _show(evaluation: "Evaluation") -> None:
 
     sentences = [sentence for row in evaluation.rows if (sentence := hears(row))]
     for sentence in sentences:
-        console.print(sentence, markup=False)
+        console.print(sentence)
     if sentences:
         console.print()
 
@@ -104,28 +106,27 @@ def _show(evaluation: "Evaluation") -> None:
         f"{'target' if evaluation.task.items.has_targets else 'reference'}. Under each figure its 95 % bootstrap "
         f"interval {sure_over(groups)}; under each row its share of the input's. Less is better"
         f"{', except of PESQ' if 'pesq' in measured else ''}.",
-        markup=False,
     )
     if "pesq" in measured and not pesq_available():
-        console.print("PESQ is missing: pip install 'fxst[pesq]' (or leave it out with --no-pesq).", markup=False)
+        console.print("PESQ is missing: pip install 'fxst[pesq]' (or leave it out with --no-pesq).")
     for path in (evaluation.config.output, evaluation.config.audio, evaluation.config.report):
         if path is not None:
-            console.print(f"Written to: {path}", markup=False, soft_wrap=True)
+            console.print(f"Written to: {path}", soft_wrap=True)
 
 
 def _show_table(console: "Console", evaluation: "Evaluation", columns: Sequence[tuple[str, str, str]]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
+    from fxst.cli.grids import Grid
     from fxst.evaluation.summary import INPUT
 
-    table = Table(box=None, pad_edge=False)
+    table = Grid()
     table.add_column()
     for _, heading, unit in columns:
         table.add_column(f"{heading}\n{unit}", justify="right", no_wrap=True)
     for row in evaluation.rows:
         figures = [row.figures.get(name) for name, _, _ in columns]
-        table.add_row(Text(row.system, style="bold"), *(_mean(figure) for figure in figures))
+        table.add_row(Text(printable(row.system), style="bold"), *(_mean(figure) for figure in figures))
         if row.system != INPUT:
             ratios = (Text("") if figure is None else _cell(figure.ratio, missing="") for figure in figures)
             table.add_row(Text("  of input", style="dim"), *ratios)
@@ -138,20 +139,21 @@ def _show_table(console: "Console", evaluation: "Evaluation", columns: Sequence[
 
 def _show_training(console: "Console", evaluation: "Evaluation") -> None:
     """Print how the models were trained, where there are several to compare and their cards tell."""
-    from rich.table import Table
     from rich.text import Text
+
+    from fxst.cli.grids import Grid
 
     training = evaluation.task.training
     if len(training) < 2:
         return
-    table = Table(box=None, pad_edge=False)
+    table = Grid()
     for heading in ("model", "gradient", "steps", "examples", "ms a step", "peak MB"):
         table.add_column(heading, justify="left" if heading in ("model", "gradient") else "right", no_wrap=True)
     for name, told in training.items():
         cells = (
             "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in told.values()
         )
-        table.add_row(Text(name, style="bold"), *map(Text, cells))
+        table.add_row(Text(printable(name), style="bold"), *cells)
     console.print(table)
     console.print()
 
@@ -185,7 +187,7 @@ def _tell_of_errors(evaluation: "Evaluation") -> None:
     left_out = sorted({file for item in evaluation.items for file in item.drawn.get(UNREADABLE, ())})
     if left_out:
         more = f", and {len(left_out) - 1:,} more" if len(left_out) > 1 else ""
-        typer.secho(f"fxst: left out, for it cannot be read as sound: {left_out[0]}{more}.", fg="yellow", err=True)
+        warn(f"left out, for it cannot be read as sound: {left_out[0]}{more}.")
 
     told: Counter[str] = Counter()
     for item in evaluation.items:
@@ -198,7 +200,7 @@ def _tell_of_errors(evaluation: "Evaluation") -> None:
             who = ", ".join(systems) if len(systems) < len(item.scores) else "item"
             told[who] += 1
             if told[who] <= MOST_ERRORS:
-                typer.secho(f"fxst: {item.name}, {who}: {error}", fg=typer.colors.YELLOW, err=True)
+                warn(f"{item.name}, {who}: {error}")
     for who, count in told.items():
         if count > MOST_ERRORS:
-            typer.secho(f"fxst: {who}: {count - MOST_ERRORS:,} more.", fg=typer.colors.YELLOW, err=True)
+            warn(f"{who}: {count - MOST_ERRORS:,} more.")

@@ -1,6 +1,5 @@
 """`fxst models list`, `info` and `verify`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +7,10 @@ import typer
 
 from fxst.cli.app import app
 from fxst.cli.options import command
+from fxst.cli.terminal import complain, print_json, say
 from fxst.configs import ModelsInfoConfig, ModelsListConfig, ModelsVerifyConfig
 from fxst.errors import ModelError
+from fxst.untrusted import printable
 
 if TYPE_CHECKING:
     from fxst.checkpoints.catalogue import Entry
@@ -34,7 +35,7 @@ def _list(config: ModelsListConfig) -> None:
     else:
         _show_list(entries)
     for problem in problems:
-        _complain(problem)
+        complain(problem)
     if problems:
         raise typer.Exit(ModelError.exit_code)
 
@@ -69,9 +70,9 @@ def _verify(config: ModelsVerifyConfig) -> None:
         checked.append(result)
         if config.format == "table":
             if result["whole"]:
-                typer.echo(f"{_visible(result['name'])} is whole: {_visible(result['folder'])}")
+                say(f"{result['name']} is whole: {result['folder']}")
             else:
-                _complain(result["error"])
+                complain(result["error"])
     if config.format == "json":
         _print_json("fxst-models-verified", models=checked)
     if not all(result["whole"] for result in checked):
@@ -79,23 +80,13 @@ def _verify(config: ModelsVerifyConfig) -> None:
 
 
 def _print_json(format: str, **parts: Any) -> None:  # noqa: A002  (as the field is called)
-    typer.echo(json.dumps({"format": format, "format_version": 1, **parts}, indent=1))
-
-
-def _complain(problem: str) -> None:
-    typer.secho(f"fxst: {_visible(problem)}", fg=typer.colors.RED, err=True)
-
-
-def _visible(text: object) -> str:
-    """Write what a file says so that nothing in it moves the cursor."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(text))
+    print_json({"format": format, "format_version": 1, **parts})
 
 
 def _show_list(entries: "list[Entry]") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from fxst.cli.grids import Console, Grid
 
-    grid = Table("model", "kind", "chain", box=None, pad_edge=False)
+    grid = Grid("model", "kind", "chain")
     grid.add_column("knobs", justify="right")
     grid.add_column("size", justify="right", no_wrap=True)
     grid.add_column("on held-out recordings")
@@ -103,22 +94,23 @@ def _show_list(entries: "list[Entry]") -> None:
         name = f"{entry.name} (default)" if entry.is_default else entry.name
         figure = entry.figure.text if entry.figure else ""
         knobs = str(len(entry.chain.knobs))
-        grid.add_row(_visible(name), entry.kind, _visible(entry.chain.name), knobs, _size(entry), figure)
-    Console(markup=False, highlight=False).print(grid)
+        grid.add_row(name, entry.kind, entry.chain.name, knobs, _size(entry), figure)
+    Console().print(grid)
 
 
 def _show_entry(entry: "Entry") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    grid = Table(box=None, pad_edge=False, show_header=False)
+    from fxst.cli.grids import Console, Grid
+
+    grid = Grid(show_header=False)
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
 
     def add(title: str, *lines: object) -> None:
-        told = [_visible(line) for line in lines if line not in (None, "")]
+        told = [printable(str(line)) for line in lines if line not in (None, "")]
         if told:
-            grid.add_row(title, "\n".join(told))
+            grid.add_row(title, Text("\n".join(told)))
 
     called = {"style": "style model", "proxy": "proxy"}[entry.kind]
     add("model", f"{entry.name}, a {called}" + (", which fxst apply uses by default" if entry.is_default else ""))
@@ -136,7 +128,7 @@ def _show_entry(entry: "Entry") -> None:
     add("made by", f"fxst {entry.told('fxst_version')}" if entry.told("fxst_version") else "")
     add("chain", f"{entry.chain.name}: {', '.join(entry.chain.labels)}; {len(entry.chain.knobs)} knobs")
     add("knobs", *(f"{label} {p.name}: {p.minimum:g} to {p.maximum:g} {p.unit}" for label, p in entry.chain.knobs))
-    Console(markup=False, highlight=False).print(grid)
+    Console().print(grid)
 
 
 def _size(entry: "Entry") -> str:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from fxst.cli.interrupts import exit_code
+from fxst.cli.terminal import say
+from fxst.untrusted import brief, number, whole_number
 
 __all__ = ["command"]
 
@@ -26,7 +28,7 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
                 run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
             except KeyboardInterrupt as interrupt:
                 # Caught here, for Typer would end the program without a word.
-                typer.secho(f"fxst: {str(interrupt) or 'interrupted'}", err=True)
+                say(f"fxst: {str(interrupt) or 'interrupted'}", err=True)
                 raise typer.Exit(exit_code(interrupt)) from interrupt
 
         hints = get_type_hints(config_type)
@@ -53,6 +55,7 @@ def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
             min=meta["min"],
             max=meta["max"],
             metavar=meta["metavar"],
+            parser=_number_parser(hint, flags[0], meta["min"], meta["max"]),
             readable=False,
             show_default=item.default not in (None, (), ""),
         )
@@ -64,6 +67,29 @@ def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
     return inspect.Parameter(
         item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[_plain(hint), info]
     )
+
+
+def _number_parser(
+    hint: Any, flag: str, minimum: float | None, maximum: float | None
+) -> Callable[[Any], int | float] | None:
+    """Give what reads an option's number, for Typer takes `1_0` for 10 and knows `nan`; None where it is no number."""
+    kinds = {hint, *get_args(hint)} & {int, float}
+    if not kinds:
+        return None
+    read = whole_number if int in kinds else number
+
+    def parse(given: Any) -> int | float:
+        try:
+            found: int | float = read(given) if isinstance(given, str) else given
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}.", param_hint=flag) from error
+        if (minimum is not None and found < minimum) or (maximum is not None and found > maximum):
+            least = "" if minimum is None else f" from {minimum:g}"
+            most = "" if maximum is None else f" to {maximum:g}"
+            raise typer.BadParameter(f"{brief(given)} is not in the range{least}{most}.", param_hint=flag)
+        return found
+
+    return parse
 
 
 def _plain(hint: Any) -> Any:

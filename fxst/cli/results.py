@@ -1,14 +1,12 @@
 """What `fxst apply` tells of files: data to standard output, in the form that was asked for, and words to stderr."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
 from fxst.cli.streams import Spooled
+from fxst.cli.terminal import complain, print_json, say, warn
 from fxst.errors import OutputError
 from fxst.version import __version__
 
@@ -59,7 +57,7 @@ class Results:
         output = None if result.error else result.output
         self._row(state, result.input, output, result.table, result.exports, result.settings, warnings, error)
         if error:
-            typer.secho(f"fxst: {error}", fg=typer.colors.RED, err=True)
+            complain(error)
         elif self._format == "table" and state == "written":
             if self._show_table and result.settings is not None:
                 show(result.settings, err=self._files.sound_to_stdout)
@@ -86,9 +84,9 @@ class Results:
         code = interrupted or (OutputError.exit_code if writing else 1 if failed else 0)
         if self._format == "json":
             head = {"format": FORMAT, "format_version": FORMAT_VERSION, "fxst": __version__, "exit_code": code}
-            typer.echo(json.dumps({**head, "counts": self.counts, "files": self._rows}, indent=1))
+            print_json({**head, "counts": self.counts, "files": self._rows})
         if self._many and not interrupted and (self.counts["failed"] or self.counts["finished"]):
-            typer.secho(f"fxst: {self.summary()}", err=True)
+            say(f"fxst: {self.summary()}", err=True)
         return code
 
     def summary(self) -> str:
@@ -130,17 +128,17 @@ class Results:
             "error": error or None,
         }
         if self._format == "jsonl":
-            typer.echo(json.dumps(row))
+            print_json(row, indent=None)
             sys.stdout.flush()  # a program that reads along is told at once
         else:
             self._rows.append(row)
 
     def _warn(self, path: Path, warnings: tuple[str, ...]) -> None:
         for warning in warnings:
-            typer.secho(f"fxst: {self._shown(path)}: {warning}", fg=typer.colors.YELLOW, err=True)
+            warn(f"{self._shown(path)}: {warning}")
 
     def _say(self, text: str) -> None:
-        typer.echo(text, err=self._files.sound_to_stdout)
+        say(text, err=self._files.sound_to_stdout)
 
     def _shown(self, path: Path) -> str:
         return self._files.shown(path)
@@ -158,12 +156,10 @@ def show(table: "Table", *, err: bool) -> None:
         table: The table.
         err: Whether it goes to stderr.
     """
-    from rich.console import Console
-    from rich.table import Table as Grid
-
     from fxst.chains.table import short
+    from fxst.cli.grids import Console, Grid
 
-    grid = Grid("effect", "parameter", box=None, pad_edge=False)
+    grid = Grid("effect", "parameter")
     grid.add_column("value", justify="right")
     grid.add_column("unit")
     grid.add_column("range", justify="right")
@@ -176,7 +172,7 @@ def show(table: "Table", *, err: bool) -> None:
         elif row.effect not in away:
             grid.add_row(row.effect if row.effect != shown else "", row.parameter, short(row.value), row.unit, span)
         shown = row.effect
-    console = Console(markup=False, highlight=False, stderr=err)
+    console = Console(err=err)
     console.print(grid)
     if table.probabilities:
         shares = ", ".join(f"{label} {share:.0%}" for label, share in table.probabilities.items())

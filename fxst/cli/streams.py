@@ -13,6 +13,7 @@ import typer
 
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, OutputError
+from fxst.untrusted import quoted
 
 __all__ = ["Spooled", "spooled"]
 
@@ -34,13 +35,13 @@ class Spooled:
     names: dict[Path, str]
 
     def shown(self, path: Path) -> str:
-        """Write a file's name for a message; repr keeps it to one line whatever the name holds."""
-        return self.names.get(path, repr(str(path)))
+        """Write a file's name for a message."""
+        return self.names.get(path, quoted(path))
 
     def spoken(self, message: str) -> str:
         """Put into a message what a person calls the files in it."""
         for path, name in self.names.items():
-            message = message.replace(repr(str(path)), name)
+            message = message.replace(quoted(path), name)
         return message
 
 

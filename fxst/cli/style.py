@@ -6,6 +6,7 @@ import typer
 
 from fxst.cli.app import app
 from fxst.cli.options import command
+from fxst.cli.terminal import say, warn
 from fxst.cli.training import tell_result
 from fxst.configs import ProfileConfig, StyleConfig
 
@@ -41,7 +42,7 @@ def _save(config: ProfileConfig) -> None:
 
     profile, remarks = save_profile(config)
     for remark in remarks:
-        typer.secho(f"fxst: {remark}", fg=typer.colors.YELLOW, err=True)
+        warn(remark)
     count = len(profile.recordings)
     made_of = "1 recording" if count == 1 else f"{count:,} recordings"
-    typer.echo(f"wrote {str(config.output)!r}, the style of {made_of} as {profile.model} hears it")
+    say(f"wrote {str(config.output)!r}, the style of {made_of} as {profile.model} hears it")

@@ -5,6 +5,8 @@ from typing import Protocol
 
 import typer
 
+from fxst.cli.terminal import say
+
 __all__ = ["tell_result"]
 
 
@@ -26,13 +28,13 @@ def tell_result(result: Result, findings: str) -> None:
         result: Of the training.
         findings: How good the model is.
     """
-    from rich.console import Console
+    from fxst.cli.grids import Console
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(err=True, soft_wrap=True)
     state = "interrupted" if result.interrupted else "finished"
     console.print(f"Training {state} after {result.steps} steps. {findings}")
     if result.interrupted:
         console.print("Continue it with the same command and --resume.")
-    typer.echo(result.folder)
+    say(str(result.folder))
     if result.interrupted:
         raise typer.Exit(130)

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import io
 import itertools
-import json
 import math
 import os
 import shutil
@@ -31,6 +30,8 @@ from fxst.data.selection import Candidates
 from fxst.data.shards import Position, Shards, write_atomically
 from fxst.data.sources import SPLITS, Problem, Recording, assign_splits, find_recordings, located, root_folder
 from fxst.errors import AudioError, FxstError, NothingMatchedError, SettingsError
+from fxst.places import check_inside
+from fxst.untrusted import from_json, quoted, to_json
 from fxst.workers import Workers, processors
 
 __all__ = ["DatasetSummary", "Progress", "build"]
@@ -131,15 +132,32 @@ def _check_folder(folder: Path, settings: dict[str, Any]) -> bool:
     if (folder / CARD).exists():
         found = read_card(folder)["settings"]
     elif begun.exists():
-        found = json.loads(begun.read_text(encoding="utf-8"))["settings"]
+        found = _begun_with(begun)
     elif folder.exists() and (not folder.is_dir() or {item.name for item in folder.iterdir()} - {NOTES}):
         raise SettingsError(f"{str(folder)!r} is not empty and not a dataset: choose another --output.")
+    if not (folder / CARD).exists():
+        # What is laid there as a link would have its target emptied, or written to.
+        check_inside(folder, (path for part in (folder, folder / NOTES) for path in _entries(part)))
     if found is not None and found != settings:
         other = ", ".join(key for key in settings if found.get(key) != settings[key])
         raise SettingsError(
             f"{str(folder)!r} holds a dataset with other settings ({other}): choose another --output, or remove it."
         )
     return (folder / CARD).exists()
+
+
+def _begun_with(path: Path) -> dict[str, Any]:
+    try:
+        settings = from_json(path.read_text(encoding="utf-8"))["settings"]
+        if isinstance(settings, dict):
+            return settings
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise SettingsError(f"{quoted(path)} is damaged: choose another --output, or remove the folder.")
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 class _Build:
@@ -197,7 +215,7 @@ class _Build:
         digest = hashlib.sha256()
         for recording, length in zip(recordings, lengths, strict=True):
             digest.update(repr((recording, length)).encode("utf-8", "surrogateescape"))
-        note = json.dumps({"settings": self.settings, "recordings": digest.hexdigest()})
+        note = to_json({"settings": self.settings, "recordings": digest.hexdigest()})
         path = self.notes_folder / "settings.json"
         if path.exists() and path.read_text(encoding="utf-8") != note:
             raise SettingsError(
@@ -324,7 +342,7 @@ class _Build:
             "damaged_files": len(problems),
             "notes": notes,
         }
-        write_atomically(self.config.output / CARD, json.dumps(card, indent=2) + "\n")
+        write_atomically(self.config.output / CARD, to_json(card, indent=2) + "\n")
 
     def _splits(
         self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length]

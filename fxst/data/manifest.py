@@ -15,7 +15,6 @@ A dataset is a folder:
 """
 
 import csv
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ import numpy.typing as npt
 
 from fxst.data.cutting import FULL_SCALE
 from fxst.errors import ModelError
+from fxst.untrusted import from_json, number, quoted, shell_word, whole_number
 
 __all__ = [
     "CARD",
@@ -80,18 +80,35 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     path = folder / CARD
     try:
-        card = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        card = from_json(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError as error:
         raise ModelError(
-            f"{str(folder)!r} holds no finished dataset: make one with `fxst dataset build SOURCE -o {folder}`."
+            f"{quoted(folder)} holds no finished dataset: make one with `fxst dataset build SOURCE -o "
+            f"{shell_word(folder)}`."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{str(path)!r} cannot be read: build the dataset again.") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"{str(path)!r} does not describe a dataset: name a folder made by `fxst dataset build`.")
     if card.get("format_version") != FORMAT_VERSION:
         raise ModelError(f"{str(folder)!r} was made by another version of fxst: build the dataset again.")
+    if not _is_whole(card):
+        raise ModelError(f"{str(path)!r} is damaged: build the dataset again.")
     return card
+
+
+def _is_whole(card: dict[str, Any]) -> bool:
+    clips, speakers, notes = card.get("clips"), card.get("speakers"), card.get("notes")
+    if not (isinstance(clips, dict) and isinstance(speakers, dict) and clips.keys() == speakers.keys()):
+        return False
+    counts = [card.get("damaged_files"), *clips.values(), *speakers.values()]
+    return (
+        all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
+        and isinstance(card.get("seconds"), int | float)
+        and isinstance(card.get("settings"), dict)
+        and isinstance(notes, list)
+        and all(isinstance(note, str) for note in notes)
+    )
 
 
 class Dataset:
@@ -174,7 +191,7 @@ class Dataset:
             with open(self.folder / MANIFEST, encoding="utf-8", errors="surrogateescape", newline="") as file:
                 for row in csv.DictReader(file):
                     if split in ("all", row["split"]):
-                        found.setdefault(row["speaker"], set()).add((int(row["root"]), row["source"]))
+                        found.setdefault(row["speaker"], set()).add((whole_number(row["root"]), row["source"]))
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise self._damaged(MANIFEST) from error
         return {speaker: sorted(names) for speaker, names in sorted(found.items())}
@@ -235,11 +252,11 @@ class Dataset:
             raise ValueError("other columns")
         count = 0
         for clip, split, speaker, _, _, _, _, _, scale in rows:
-            if int(clip) != count:
+            if whole_number(clip) != count:
                 raise ValueError("a row is missing")
             self._split[count] = splits.setdefault(split, len(splits))
             self._speaker[count] = speakers.setdefault(speaker, len(speakers))
-            self._scale[count] = scale
+            self._scale[count] = number(scale)
             count += 1
         if count != clips:
             raise ValueError("rows are missing")

@@ -20,6 +20,8 @@ _LOWEST_BAND, _HIGHEST_BAND = -17, 13  # in third octaves from 1 kHz: the bands 
 _EDGE: Final = 2 ** (1 / 6)
 _HANN_NOISE_BINS: Final = 1.5
 _BLOCK_SAMPLES: Final = 1 << 18
+_LARGEST: Final = 1e12
+"""Of a sample, by far: the sum of such ones over a window can be squared in float32."""
 
 Samples = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
@@ -88,6 +90,8 @@ class LongTermSpectrum:
         """
         # Squared Hann windows so close together add up to a constant: no moment counts for more than another.
         hop = self._window // 4
+        if block.size and max(float(block.max()), -float(block.min())) > _LARGEST:
+            block = block.astype(np.float64)
         x = block if self._held is None else np.concatenate([self._held, block], axis=-1)
         first = hop if self._frames else 0
         if x.shape[-1] - first >= self._window:

@@ -150,7 +150,8 @@ class ParametricEQ(Effect):
             if not block.size:
                 return block  # which sosfilt refuses
             y, state = sosfilt(sos, block.astype(np.float64), axis=-1, zi=state)
-            return y.astype(np.float32)
+            with np.errstate(over="ignore"):  # beyond float32 it is infinite, which whoever writes it refuses in words
+                return y.astype(np.float32)
 
         return process
 

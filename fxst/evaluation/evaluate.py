@@ -20,13 +20,13 @@ from fxst.evaluation.baselines import BASELINES, CLOSED_FORM_IN_CHAIN, MATCHERIN
 from fxst.evaluation.items import Items, PairedItems
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.protocol import DrawnItems
-from fxst.evaluation.results import FORMAT_VERSION, Journal, KeptAudio, make_folder, write_results
+from fxst.evaluation.results import FILES, FORMAT_VERSION, Journal, KeptAudio, make_folder, write_results
 from fxst.evaluation.scores import SETTINGS, Scored, score_item
 from fxst.evaluation.summary import INPUT, Requirement, Row, summarise
 from fxst.evaluation.systems import Output, System, applied, given, renders_in, through_proxies
 from fxst.evaluation.voices import Voices
-from fxst.transfer import style_transfer
-from fxst.transfer.style_transfer import StyleTransfer
+from fxst.places import check_inside
+from fxst.transfer.style_transfer import StyleTransfer, style_transfer
 from fxst.workers import Workers, processors
 
 __all__ = ["Evaluation", "Progress", "Task", "evaluate"]
@@ -116,6 +116,10 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
     task = _task(config)
     for requirement in requirements:
         _check(requirement, task, config)
+    if config.output is not None:
+        check_inside(config.output, (config.output / name for name in FILES))
+    if config.audio is not None:
+        KeptAudio(config.audio).check(task.systems, task.items)
     for folder in (config.output, config.audio, config.report and config.report.parent):
         if folder is not None:
             make_folder(folder)

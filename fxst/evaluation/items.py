@@ -193,9 +193,11 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
             f"{str(path)!r} has no column {', '.join(missing)}: its first line must name the columns input, reference "
             "and, where they are known, target, output (to be scored) and group (whose voice it is)."
         )
+    known = [column for column in (*FILE_COLUMNS, GROUP_COLUMN) if column in columns]
+    if twice := [column for column in known if columns.count(column) > 1]:
+        raise SettingsError(f"{str(path)!r} names the column {twice[0]} twice: keep one of them.")
     if not given:
         raise SettingsError(f"{str(path)!r} has no lines under its first: there is nothing to score.")
-    known = [column for column in (*FILE_COLUMNS, GROUP_COLUMN) if column in columns]
     rows = [(line, {column: (row[column] or "").strip() for column in known}) for line, row in given]
     for column in (*REQUIRED_COLUMNS, TARGET_COLUMN):
         empty = [line for line, row in rows if not row.get(column, "-")]

@@ -2,9 +2,8 @@
 
 import csv
 import io
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -15,16 +14,28 @@ from fxst import audio
 from fxst.audio import Samples
 from fxst.data.shards import write_atomically
 from fxst.errors import FxstError
-from fxst.evaluation.items import Item
+from fxst.evaluation.items import Item, Items
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Score, Scored
 from fxst.evaluation.summary import CONFIDENCE, DRAWS, Interval, groups_of
 from fxst.evaluation.systems import Output
+from fxst.places import check_inside, check_names
+from fxst.untrusted import from_json, to_json
 
 if TYPE_CHECKING:
     from fxst.evaluation.evaluate import Evaluation
 
-__all__ = ["FORMAT_VERSION", "ITEMS", "ITEM_LIST", "SUMMARY", "Journal", "KeptAudio", "make_folder", "write_results"]
+__all__ = [
+    "FILES",
+    "FORMAT_VERSION",
+    "ITEMS",
+    "ITEM_LIST",
+    "SUMMARY",
+    "Journal",
+    "KeptAudio",
+    "make_folder",
+    "write_results",
+]
 
 ITEMS: Final = "items.csv"
 ITEM_LIST: Final = "items.jsonl"
@@ -32,6 +43,9 @@ SUMMARY: Final = "summary.json"
 FORMAT: Final = "fxst-evaluation"
 FORMAT_VERSION: Final = 3
 UNFINISHED: Final = "unfinished.jsonl"
+PAIRS: Final = "pairs.csv"
+FILES: Final = (ITEMS, ITEM_LIST, SUMMARY, UNFINISHED)
+"""What an evaluation writes into its folder."""
 NAMES: Final = (*(metric.name for metric in METRICS), SETTINGS)
 
 
@@ -58,7 +72,7 @@ class Journal:
             self.finished = dict(map(_from_line, lines))
             # Written anew: the last line of a run that was killed may be half a line.
             try:
-                write_atomically(self._path, "".join([json.dumps(self._identity) + "\n", *lines]))
+                write_atomically(self._path, "".join([to_json(self._identity) + "\n", *lines]))
                 self._file = open(self._path, "a", encoding="utf-8")  # open as long as the journal
             except OSError as error:
                 raise unwritable(self._path, error) from error
@@ -91,7 +105,7 @@ class Journal:
     def _lines(self, path: Path) -> list[str]:
         try:
             first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            if json.loads(first) != self._identity:
+            if from_json(first) != self._identity:
                 return []
         except (OSError, ValueError):
             return []
@@ -100,11 +114,11 @@ class Journal:
 
 def _to_line(index: int, scored: Scored) -> str:
     scores = [asdict(score) | {"values": _without_nan(score.values)} for score in scored.scores]
-    return json.dumps({"index": index, **asdict(scored), "scores": scores}) + "\n"
+    return to_json({"index": index, **asdict(scored), "scores": scores}) + "\n"
 
 
 def _from_line(line: str) -> tuple[int, Scored]:
-    found = json.loads(line)
+    found = from_json(line)
     scores = tuple(
         Score(
             score["system"],
@@ -127,18 +141,33 @@ class KeptAudio:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def check(self, systems: Iterable[str], items: Items) -> None:
+        """See that all of it can be written there, and nowhere else.
+
+        Args:
+            systems: What there will be outputs of.
+            items: The items.
+
+        Raises:
+            SettingsError: A link leads out of the folder, or an item's name is too long for a file's.
+        """
+        folders = [self._folder / kind for kind in ("input", "reference", "target", *map(_file_name, systems))]
+        check_inside(self._folder, (self._folder / PAIRS, *folders))
+        check_names(folders[0] / f"{name}.wav" for name in items.names)
+
     def keep(self, item: Item, outputs: Mapping[str, Output]) -> None:
         """Write an item's recordings, as 32-bit floats.
 
         Raises:
             AudioError: One cannot be written.
+            SettingsError: A link leads out of the folder.
         """
         self._write("input", item.name, item.input, item.sample_rate)
         self._write("reference", item.name, item.reference, item.reference_sample_rate)
         if item.target is not None:
             self._write("target", item.name, item.target, item.sample_rate)
         for system, output in outputs.items():
-            self._write(system.replace("/", "_"), item.name, output.audio, item.sample_rate)
+            self._write(_file_name(system), item.name, output.audio, item.sample_rate)
 
     def list(self, items: Sequence[Scored], *, has_targets: bool) -> None:
         """Write `pairs.csv`, with which any other system can be scored on the same items.
@@ -157,15 +186,20 @@ class KeptAudio:
             # An item that could not be made has none, and would keep the others from being scored.
             if all((self._folder / file).exists() for file in files):
                 rows.append([*files, item.group])
-        _write_text(self._folder / "pairs.csv", _csv(rows))
+        _write_text(self._folder / PAIRS, _csv(rows))
 
     def _write(self, kind: str, name: str, x: Samples, sample_rate: int) -> None:
         path = self._folder / kind / f"{name}.wav"
+        check_inside(self._folder, [path])
         make_folder(path.parent)
         with audio.Writer(
             path, sample_rate=sample_rate, channels=len(x), subtype="FLOAT", format="WAV", frames=x.shape[1]
         ) as writer:
             writer.write(x)
+
+
+def _file_name(system: str) -> str:
+    return system.replace("/", "_")
 
 
 def make_folder(folder: Path) -> None:
@@ -204,8 +238,8 @@ def write_results(evaluation: "Evaluation", folder: Path) -> None:
             rows.append((item.name, item.group, score.system, *cells, score.error))
     listed = ({"item": item.name, "group": item.group, **item.drawn} for item in evaluation.items)
     _write_text(folder / ITEMS, _csv(rows))
-    _write_text(folder / ITEM_LIST, "".join(json.dumps(entry) + "\n" for entry in listed))
-    _write_text(folder / SUMMARY, json.dumps(summary(evaluation), indent=1) + "\n")
+    _write_text(folder / ITEM_LIST, "".join(to_json(entry) + "\n" for entry in listed))
+    _write_text(folder / SUMMARY, to_json(summary(evaluation), indent=1) + "\n")
 
 
 def summary(evaluation: "Evaluation") -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fxst.errors import SettingsError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Scored
+from fxst.untrusted import number
 
 __all__ = [
     "FEW_GROUPS",
@@ -311,9 +312,7 @@ class Requirement:
         try:
             if found is None:
                 raise ValueError
-            bound = float(found["bound"])
-            if not math.isfinite(bound):
-                raise ValueError
+            bound = number(found["bound"])
         except ValueError:
             raise SettingsError(
                 f"{text!r} is no requirement: write one like mrstft_ratio<=0.45, with one of "

@@ -3,7 +3,7 @@
 from typing import Final
 
 from fxst.effects import ParametricEQ
-from fxst.exports.base import Export, bands, comments, number
+from fxst.exports.base import Export, bands, commented, comments, number
 
 __all__ = ["write"]
 
@@ -29,4 +29,4 @@ def write(export: Export) -> str:
         f"Filter {index}: ON {_TYPES[kind]} Fc {number(f0_hz)} Hz Gain {number(gain_db)} dB Q {number(q)}\n"
         for index, (kind, f0_hz, gain_db, q) in enumerate(everything, 1)
     )
-    return "".join(f"# {line}\n" for line in lines) + "Preamp: 0 dB\n" + "".join(filters)
+    return commented(lines) + "Preamp: 0 dB\n" + "".join(filters)

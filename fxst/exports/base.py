@@ -1,6 +1,6 @@
 """What an export is written from: the effects that do something, for recordings of one rate and width."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,9 +11,10 @@ from fxst.chains.chain import Stage
 from fxst.chains.table import Table
 from fxst.effects import ParametricEQ
 from fxst.effects.parametric_eq import HIGHEST_F0, Kind
+from fxst.untrusted import printable
 from fxst.version import __version__
 
-__all__ = ["Band", "Export", "Format", "Stage", "bands", "comments", "number"]
+__all__ = ["Band", "Export", "Format", "Stage", "bands", "commented", "comments", "number"]
 
 
 class Band(NamedTuple):
@@ -93,6 +94,11 @@ def comments(export: Export, program: str) -> list[str]:
     if bypassed := export.table.bypassed:
         lines.append(f"Bypassed, so left out: {', '.join(bypassed)}.")
     return lines
+
+
+def commented(lines: Iterable[str]) -> str:
+    """Write lines as comments, which nothing in them can end: what stands behind a comment would be run, or played."""
+    return "".join(f"# {printable(line)}\n" for line in lines)
 
 
 def number(value: float) -> str:

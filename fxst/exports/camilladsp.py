@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fxst.effects import Compressor, ParametricEQ, Reverb
-from fxst.exports.base import Export, Stage, bands, comments, number
+from fxst.exports.base import Export, Stage, bands, commented, comments, number
 
 __all__ = ["write"]
 
@@ -47,7 +47,7 @@ def write(export: Export) -> str:
             case _:
                 lines.append(f"{stage.label}: CamillaDSP has none, so it is left out, and the result is another.")
     lines.append("Put it into a configuration with devices of your own, whose samplerate is the one above.")
-    text = "".join(f"# {line}\n" for line in lines)
+    text = commented(lines)
     text += "".join(_yaml({name: section}) for name, section in sections.items() if section)
     return text + _yaml({"pipeline": pipeline})
 
@@ -136,4 +136,13 @@ def _yaml(mapping: dict[str, Any], indent: str = "") -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
-    return json.dumps(value)  # which YAML reads, whatever a file is called
+    if isinstance(value, str):
+        # JSON writes what lies beyond 16 bits as two halves, which YAML does not put together.
+        return '"' + "".join(map(_sign, value)) + '"'
+    return json.dumps(value)
+
+
+def _sign(letter: str) -> str:
+    if letter in '"\\':
+        return f"\\{letter}"
+    return letter if letter.isprintable() else f"\\U{ord(letter):08X}"

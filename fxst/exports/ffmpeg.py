@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb
-from fxst.exports.base import Export, Stage, bands, comments, number
+from fxst.exports.base import Export, Stage, bands, commented, comments, number
+from fxst.untrusted import shell_word
 
 __all__ = ["NULL_DB", "write"]
 
@@ -48,14 +49,15 @@ def write(export: Export) -> str:
     if "reverb" in written:
         lines += [
             f"The second input is the reverb's impulse response, {export.impulse_response!a}; FILE is this file:",
-            f"ffmpeg -i INPUT -i {export.impulse_response!a} -filter_complex {graph} OUTPUT",
+            # Behind a folder's name neither a dash nor a colon in it means anything to ffmpeg.
+            f"ffmpeg -i INPUT -i {shell_word(f'./{export.impulse_response}')} -filter_complex {graph} OUTPUT",
             "For ffmpeg 7 or later. In 5.1, which knows no irnorm and convolves twice too loud, replace irnorm=-1 by "
             "gtype=none:wet=0.5",
         ]
         filters[0] = f"[0:a]{filters[0]}"
     else:
         lines.append(f"FILE is this file: ffmpeg -i INPUT -af {graph} OUTPUT")
-    return "".join(f"# {line}\n" for line in lines) + ",\n".join(filters) + "\n"
+    return commented(lines) + ",\n".join(filters) + "\n"
 
 
 def _equalizer(stage: Stage, export: Export) -> Iterator[str]:

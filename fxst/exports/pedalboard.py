@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb
-from fxst.exports.base import Export, Stage, bands, comments, number
+from fxst.exports.base import Export, Stage, bands, commented, comments, number
 
 __all__ = ["NULL_DB", "write"]
 
@@ -61,7 +61,7 @@ def write(export: Export) -> str:
     lines += [f"pedalboard has no {label} of its own: left out, and the result is another." for label in left_out]
     functions = sorted({step.function for step in steps} & _HELPERS.keys())
     imports = ("import numpy as np\n" if functions else "") + "import pedalboard\n"
-    parts = ["".join(f"# {line}\n" for line in lines) + imports, *(_HELPERS[function] for function in functions)]
+    parts = [commented(lines) + imports, *(_HELPERS[function] for function in functions)]
     parts.append(
         'def render(audio, sample_rate):\n    """Render float32 audio of shape (channels, time)."""\n'
         + "".join(_statements(steps))

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from fxst.effects import Compressor, Distortion, ParametricEQ
-from fxst.exports.base import Export, Stage, bands, comments, number
+from fxst.exports.base import Export, Stage, bands, commented, comments, number
 
 __all__ = ["NULL_DB", "write"]
 
@@ -16,6 +16,12 @@ NULL_DB: Final = {"parametric_eq": -80.0, "compressor": -80.0, "distortion": -80
 
 SHORT_ATTACK_DB: Final = -15.0
 """The same of a compressor whose attack has a time constant shorter than a sample: SoX has none then."""
+
+_NAMES: Final = """\
+case $1 in /*) input=$1 ;; *) input=./$1 ;; esac
+case $2 in /*) output=$2 ;; *) output=./$2 ;; esac
+"""
+"""SoX runs what stands behind a `|` at the beginning of a file's name, and takes a dash for an option's."""
 
 _EFFECTS: Final = {"low_shelf": "bass", "peak": "equalizer", "high_shelf": "treble"}
 _INITIAL_DB: Final = -200.0
@@ -56,8 +62,8 @@ def write(export: Export) -> str:
         lines.append(f"{stage.label}: {_how_exact(stage, export)}, as tests/exports measures it.")
     level.restore()
     lines += ["What passes full scale clips at the end.", "Run it so: sh FILE INPUT OUTPUT"]
-    command = " \\\n".join(['sox "$1" "$2"', *(f"  {effect}" for effect in level.effects)])
-    return "".join(f"# {line}\n" for line in lines) + command + "\n"
+    command = " \\\n".join(['sox --no-glob "$input" "$output"', *(f"  {effect}" for effect in level.effects)])
+    return commented(lines) + _NAMES + command + "\n"
 
 
 def _how_exact(stage: Stage, export: Export) -> str:

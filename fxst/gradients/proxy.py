@@ -13,6 +13,7 @@ from fxst.effects import Effect
 from fxst.errors import ModelError, SettingsError
 from fxst.gradients.base import Renderer
 from fxst.models.proxy import ProxyModel
+from fxst.untrusted import shell_word
 
 __all__ = ["ProxyRenderer"]
 
@@ -128,8 +129,8 @@ def _with_knobs(chain: Chain) -> dict[str, Effect]:
 def _nobody_trained(chain: Chain, label: str, known: Sequence[Proxy], misfits: Sequence[tuple[str, ...]]) -> str:
     """Say why no proxy can stand in for an effect, by the one that is nearest to it, and what to do."""
     remedy = (
-        f"train one with `fxst proxy train DIR --chain {chain.name} --effect {label}` and name its folder with "
-        "--proxy, or use --gradient spsa."
+        f"train one with `fxst proxy train DIR --chain {shell_word(chain.name)} --effect {shell_word(label)}` and name "
+        "its folder with --proxy, or use --gradient spsa."
     )
     if not known:
         return f"There is no proxy of the {label}: {remedy}"

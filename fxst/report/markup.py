@@ -11,8 +11,11 @@ from fxst.report.content import Grid, Track
 
 __all__ = ["grid", "parameters", "text"]
 
-# HTML has no place for these, in whatever form they are written; a file's name may hold them.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+# HTML has no place for these, in whatever form they are written, and some turn the direction of what follows; a file's
+# name may hold them.
+_UNPRINTABLE: Final = re.compile(
+    r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
+)
 _FIGURE: Final = re.compile(r"[-+\u2212±<>≤≥]?\s*[\d.∞]|[-\u2013\u2014]?$|n/a$")
 _AWAY: Final = "out of the way"
 

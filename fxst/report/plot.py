@@ -12,6 +12,7 @@ from fxst import audio, staging
 from fxst.chains.table import Table, equaliser_response
 from fxst.dsp.spectra import LongTermSpectrum
 from fxst.effects import ParametricEQ
+from fxst.untrusted import printable
 
 __all__ = ["long_term_spectrum", "plot_transfer"]
 
@@ -85,5 +86,5 @@ def plot_transfer(
 
 
 def _plain(name: str) -> str:
-    """Write a file's name so that matplotlib takes nothing in it for a formula, and no font lacks it."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name).replace("$", r"\$")
+    """Write a file's name so that matplotlib takes nothing in it for a formula."""
+    return printable(name).replace("$", r"\$")

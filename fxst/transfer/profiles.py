@@ -6,9 +6,7 @@ recording of a few seconds nearly every moment is among them, and many can be pu
 alike as those are: of what is secret, save the style of minutes. A profile is good for the model that heard.
 """
 
-import json
 import math
-import os
 import stat
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,10 +15,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from fxst import staging
+from fxst import staging, untrusted
 from fxst.errors import SettingsError
 from fxst.transfer.descriptors import Descriptors, mean_descriptors
 from fxst.transfer.level_matching import loudness_key
+from fxst.untrusted import brief, quoted
 from fxst.version import __version__
 
 __all__ = [
@@ -142,7 +141,7 @@ def check_model(profile: StyleProfile, name: str, sha256: str) -> None:
     if profile.model == name:
         raise SettingsError(f"saved by another version of the model {name!r}: save it again with `fxst style save`.")
     raise SettingsError(
-        f"saved by the model {_cell(profile.model)}, and this is {name!r}: name that one with --model, or save the "
+        f"saved by the model {brief(profile.model)}, and this is {name!r}: name that one with --model, or save the "
         "style again."
     )
 
@@ -160,13 +159,13 @@ def check_statistics(profile: StyleProfile, count: int, bands: int) -> None:
     """
     if len(profile.statistics) != count:
         raise SettingsError(
-            f"The style profile holds {len(profile.statistics):,} statistics, and its model {_cell(profile.model)} "
+            f"The style profile holds {len(profile.statistics):,} statistics, and its model {brief(profile.model)} "
             f"hears {count:,}: it is damaged, so save the style again."
         )
     if profile.frames and len(profile.frames[0]) != bands:
         raise SettingsError(
             f"The style profile holds frames of {len(profile.frames[0]):,} bands, and its model "
-            f"{_cell(profile.model)} hears {bands:,}: it is damaged, so save the style again."
+            f"{brief(profile.model)} hears {bands:,}: it is damaged, so save the style again."
         )
 
 
@@ -185,7 +184,7 @@ def to_json(profile: StyleProfile) -> str:
         "statistics": [float(str(np.float32(number))) for number in profile.statistics],
         "frames": profile.frames,
     }
-    return "{\n" + ",\n".join(f' "{key}": {json.dumps(value)}' for key, value in head.items()) + "\n}\n"
+    return "{\n" + ",\n".join(f' "{key}": {untrusted.to_json(value)}' for key, value in head.items()) + "\n}\n"
 
 
 def write(profile: StyleProfile, path: Path) -> None:
@@ -200,7 +199,7 @@ def write(profile: StyleProfile, path: Path) -> None:
         SettingsError: Its name has another ending than .json.
     """
     if path.suffix.lower() != SUFFIX:
-        raise SettingsError(f"{_name(path)} has no profile's ending: use {SUFFIX}.")
+        raise SettingsError(f"{quoted(path)} has no profile's ending: use {SUFFIX}.")
     staging.write(path, to_json(profile).encode())
 
 
@@ -213,7 +212,7 @@ def read(path: Path) -> StyleProfile:
     Raises:
         SettingsError: It is missing, damaged, no profile, or of an unknown version.
     """
-    name = _name(path)
+    name = quoted(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise SettingsError(f"{name} is a folder, a pipe or a device: name a style profile.")
@@ -241,34 +240,37 @@ def from_json(text: str) -> StyleProfile:
         SettingsError: It is damaged, no profile, or of an unknown version.
     """
     try:
-        document = json.loads(text)
+        document = untrusted.from_json(text)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"not valid JSON ({error}); save the style again.") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else None
         raise SettingsError(
-            f"not a style profile: its format is {_cell(found)}, not {FORMAT!r}; name one that `fxst style save` "
+            f"not a style profile: its format is {brief(found)}, not {FORMAT!r}; name one that `fxst style save` "
             "wrote, or a parameter table with --params."
         )
     if document.get("version") in range(1, FORMAT_VERSION):
         raise SettingsError(
-            f"version {_cell(document['version'])} of the profile's format, and this fxst reads {FORMAT_VERSION}: save "
+            f"version {brief(document['version'])} of the profile's format, and this fxst reads {FORMAT_VERSION}: save "
             "the style again with `fxst style save`."
         )
     if document.get("version") != FORMAT_VERSION:
         raise SettingsError(
-            f"version {_cell(document.get('version'))} of the profile's format, and this fxst reads {FORMAT_VERSION}; "
+            f"version {brief(document.get('version'))} of the profile's format, and this fxst reads {FORMAT_VERSION}; "
             "update fxst."
         )
     try:
         statistics = _numbers(document["statistics"])
         if not 0 < len(statistics) <= _MOST_STATISTICS:
             raise ValueError(f"{len(statistics):,} statistics")
-        told = dict(document["descriptors"])
-        spectrum_db = {_number(float(hz)): _level(db) for hz, db in dict(told.pop("spectrum_db")).items()}
+        fields = dict(document["descriptors"])
+        spectrum = dict(fields.pop("spectrum_db"))
+        spectrum_db = {untrusted.number(hz): _level(db) for hz, db in spectrum.items()}
         if not spectrum_db or min(spectrum_db) <= 0:
             raise ValueError("no spectrum")
-        descriptors = Descriptors(spectrum_db=spectrum_db, **{str(key): _level(value) for key, value in told.items()})
+        if len(spectrum_db) < len(spectrum):
+            raise ValueError("a frequency is there twice")
+        descriptors = Descriptors(spectrum_db=spectrum_db, **{str(key): _level(value) for key, value in fields.items()})
         loudness = document["loudness_lufs"]
         recordings = document["recordings"]
         if not isinstance(recordings, list):
@@ -314,13 +316,13 @@ def _frames(given: Any) -> tuple[tuple[int, ...], ...]:
 def _tenths(given: Any) -> int:
     _level(_number(given) / 10)
     if given != int(given):
-        raise ValueError(f"{_cell(given)} is no whole number")
+        raise ValueError(f"{brief(given)} is no whole number")
     return int(given)
 
 
 def _number(given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise ValueError(f"{_cell(given)} is no finite number")
+        raise ValueError(f"{brief(given)} is no finite number")
     return float(given)
 
 
@@ -333,16 +335,5 @@ def _level(given: Any) -> float:
 
 def _text(given: Any) -> str:
     if not isinstance(given, str):
-        raise TypeError(f"{_cell(given)} is no text")
+        raise TypeError(f"{brief(given)} is no text")
     return given
-
-
-def _cell(given: Any) -> str:
-    """Quote what a file says, in one short line whatever it is."""
-    quoted = repr(given)
-    return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."
-
-
-def _name(path: Path) -> str:
-    # repr keeps the message to one line whatever the name holds.
-    return repr(os.fspath(path))

@@ -105,7 +105,7 @@ def by_sox(exported, played):
     def render(table, x, sample_rate):
         file = exported("sox", table, sample_rate=sample_rate, channels=len(x))
         # Into 64 bits: SoX writes 32-bit floats with a step of 2^-24 at any level.
-        text = file.read_text(encoding="utf-8").replace('sox "$1" ', 'sox -D "$1" -b 64 -e float ')
+        text = file.read_text(encoding="utf-8").replace('"$input" ', '-D "$input" -b 64 -e float ')
         file.write_text(text, encoding="utf-8")
         return played("sh FILE INPUT OUTPUT", x, sample_rate, file)
 
