@@ -15,8 +15,8 @@ PACKAGE = Path(fxst.__file__).parent
 
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
-    {"errors", "configs", "version"},
-    {"threads", "staging", "places", "untrusted"},
+    {"errors", "configs", "version", "untrusted"},
+    {"threads", "staging", "places"},
     {"dsp"},
     {"audio", "effects", "models"},
     {"chains", "workers"},

@@ -80,7 +80,7 @@ ON_A_SIMULATED_DEVICE = """
 import threading
 import numpy as np
 from numba import cuda
-from fxst.dsp.filters import ballistics as b
+from fxst.dsp import ballistics as b
 
 class Block:
     x = property(lambda self: threading.current_thread().blockIdx.x)

@@ -26,7 +26,8 @@ from fxst.evaluation.summary import INPUT, Requirement, Row, summarise
 from fxst.evaluation.systems import Output, System, applied, given, renders_in, through_proxies
 from fxst.evaluation.voices import Voices
 from fxst.places import check_inside
-from fxst.transfer.style_transfer import StyleTransfer, style_transfer
+from fxst.transfer import style_transfer
+from fxst.transfer.style_transfer import StyleTransfer
 from fxst.workers import Workers, processors
 
 __all__ = ["Evaluation", "Progress", "Task", "evaluate"]
