@@ -1,4 +1,4 @@
-"""Fitting an equaliser to a curve: what a model decided that it should do, its bands are moved to do."""
+"""EQ fitting: the bands of an equaliser are fitted to a curve by least squares."""
 
 from typing import Any, Final
 
@@ -12,34 +12,33 @@ from fxst.effects import ParametricEQ
 __all__ = ["fitted"]
 
 MOST_ROUNDS: Final = 12
-"""So many steps of least squares at most."""
+"""The largest number of least-squares steps."""
 
 INSIDE: Final = 0.01
-"""How far from the ends of its range a knob begins, where a sigmoid's slope is not yet nothing."""
+"""The distance of a knob from the ends of its range at the beginning, where the sigmoid still has a slope."""
 
 FARTHEST: Final = 6.0
-"""How far a knob's logit may go: to a four-hundredth of its range from an end."""
+"""The limit of a knob's logit: a four-hundredth of its range from an end."""
 
 LITTLE_DB: Final = 0.5
-"""Errors beyond count in proportion only, so that a notch that no band can follow does not bend all others."""
+"""Larger errors count linearly, so that a notch that no band can follow does not bend the others."""
 
 NUDGE: Final = 1e-4
-"""Of a logit, to see what a knob does."""
+"""The step of a logit for finite differences."""
 
 Array = NDArray[np.float64]
 
 
 def fitted(eq: ParametricEQ, knobs: Tensor, curve_db: Tensor, hz: Tensor, *, sample_rate: int) -> Tensor:
-    """Move an equaliser's knobs until its response is as near to a curve as they can bring it.
+    """Fit an equaliser's knobs to a curve.
 
-    A network that sets bands for curves gets most of the way; a few rounds of least squares from there get nearer than
-    it can learn to.
+    A network that sets bands for curves gets most of the way; a few rounds of least squares from there get nearer.
 
     Args:
         eq: The equaliser, every knob of it free.
-        knobs: Where they are at first.
-        curve_db: The response wanted.
-        hz: Where it is told; all below half the sample rate.
+        knobs: The knobs to begin with.
+        curve_db: The target response.
+        hz: Its frequencies; all below half the sample rate.
         sample_rate: Samples a second.
 
     Returns:
@@ -52,11 +51,11 @@ def fitted(eq: ParametricEQ, knobs: Tensor, curve_db: Tensor, hz: Tensor, *, sam
 
     if not len(hz):
         return knobs
-    wanted, at = curve_db.double().cpu(), hz.double().cpu()
+    target, at = curve_db.double().cpu(), hz.double().cpu()
 
     def off_db(rows: Tensor) -> Array:
         values = {p.name: p.to_value(column) for p, column in zip(eq.parameters, rows.unbind(1), strict=True)}
-        found: Array = (eq.response_db(values, at, sample_rate=sample_rate) - wanted).numpy()
+        found: Array = (eq.response_db(values, at, sample_rate=sample_rate) - target).numpy()
         return found
 
     def turned(logits: Array) -> Tensor:

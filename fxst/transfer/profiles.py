@@ -1,9 +1,9 @@
-"""Style profiles: what recordings sound like, as numbers, to be used without the recordings.
+"""Style profiles: the analysis of reference recordings as numbers, for use without the recordings.
 
-A profile is what a model heard of them, and what caution compares recordings by: means over whole recordings, and for a
-model that pairs moments the levels of a few hundred short ones, in no order of time. It holds no sound. But of a
-recording of a few seconds nearly every moment is among them, and many can be put beside their neighbours again, as
-alike as those are: of what is secret, save the style of minutes. A profile is good for the model that heard.
+A profile holds a model's statistics and the descriptors, which are means over whole recordings, and for a model that
+pairs frames the levels of a few hundred of them, not in order of time. It holds no sound. But from a recording of a few
+seconds it holds nearly every frame, and neighbours can be found again by their likeness: save the style of confidential
+recordings from minutes of sound. A profile is valid for the model that made it.
 """
 
 import math
@@ -48,17 +48,17 @@ _MOST_DB: Final = 600.0
 
 @dataclass(frozen=True)
 class StyleProfile:
-    """What some recordings sound like, to a model.
+    """The analysis of reference recordings by a model.
 
     Args:
         model: The model's name.
-        model_sha256: Its fingerprint.
-        statistics: What it heard, float32 numbers, the mean over all that counts.
+        model_sha256: The model's hash.
+        statistics: The model's statistics, float32 numbers, the mean over all windows that count.
         descriptors: What level matching and the safety check compare recordings by.
         loudness_lufs: Integrated loudness; None where it is not known.
-        recordings: What it was made from, by name.
-        frames: Short moments in which something sounds, of each the level in each band, in whole tenths of a dB, so
-            that files stay small; empty where the model hears none.
+        recordings: The names of the recordings.
+        frames: The levels of active short-time frames by band, in whole tenths of a dB, so that files stay small; empty
+            for a model that uses none.
     """
 
     model: str
@@ -71,9 +71,9 @@ class StyleProfile:
 
 
 def mean(profiles: Sequence[StyleProfile], weights: Sequence[float]) -> StyleProfile:
-    """Give the weighted mean of profiles: a style between theirs.
+    """Return the weighted mean of profiles: a style between theirs.
 
-    Of frames there is no mean: each profile gives as many of its own as it counts for.
+    Frames have no mean: each profile contributes frames in proportion to its weight.
 
     Args:
         profiles: One or more, all of one model.
@@ -110,7 +110,7 @@ def _shared_out(
 ) -> tuple[tuple[int, ...], ...]:
     """Take frames of each in proportion to its share, evenly spread over all levels.
 
-    As many as the longest profile has: so a profile and itself are itself, and not a coarser one.
+    There are as many as in the longest profile, so that the mean of a profile and itself is that profile.
     """
     weights = [
         np.full(len(frames), share / len(frames)) for frames, share in zip(several, shares, strict=True) if frames
@@ -126,15 +126,15 @@ def _shared_out(
 
 
 def check_model(profile: StyleProfile, name: str, sha256: str) -> None:
-    """See that a profile is of a model.
+    """Check that a model made a profile.
 
     Args:
         profile: The profile.
         name: The model's name.
-        sha256: Its fingerprint.
+        sha256: Its hash.
 
     Raises:
-        SettingsError: It is of another one.
+        SettingsError: Another model made it.
     """
     if profile.model_sha256 == sha256:
         return
@@ -147,25 +147,25 @@ def check_model(profile: StyleProfile, name: str, sha256: str) -> None:
 
 
 def check_statistics(profile: StyleProfile, count: int, bands: int) -> None:
-    """See that a profile says as much as its model hears.
+    """Check that a profile has the sizes of its model.
 
     Args:
         profile: The profile.
-        count: How many statistics those are.
-        bands: In how many bands it hears a moment; 0 where it hears none.
+        count: The number of the model's statistics.
+        bands: The number of bands of its frames; 0 for a model that uses none.
 
     Raises:
-        SettingsError: It says more or less.
+        SettingsError: It has other sizes.
     """
     if len(profile.statistics) != count:
         raise SettingsError(
             f"The style profile holds {len(profile.statistics):,} statistics, and its model {brief(profile.model)} "
-            f"hears {count:,}: it is damaged, so save the style again."
+            f"has {count:,}: it is damaged, so save the style again."
         )
     if profile.frames and len(profile.frames[0]) != bands:
         raise SettingsError(
             f"The style profile holds frames of {len(profile.frames[0]):,} bands, and its model "
-            f"{brief(profile.model)} hears {bands:,}: it is damaged, so save the style again."
+            f"{brief(profile.model)} has {bands:,}: it is damaged, so save the style again."
         )
 
 
