@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from fxst import staging, tables
+from fxst import isolation, staging, tables
 from fxst.batch.bench import WAIT_SECONDS, Bench, Order
 from fxst.batch.files import Progress
 from fxst.batch.plan import Job
@@ -172,7 +172,7 @@ class _Worker:
         self.process: BaseProcess = context.Process(
             target=_work, args=(theirs, order, tuple(declared_in), report), daemon=True
         )
-        with _one_thread_each(), _interrupts_held():
+        with _one_thread_each(), _interrupts_held(), isolation.safe_children():
             self.process.start()
         theirs.close()
 
@@ -217,6 +217,7 @@ class _Stop:
 def _work(connection: Connection, order: Order, declarations: Sequence[Path], report: bool) -> None:
     """Be a worker: do what the main process says, until it says nothing any more."""
     stop = _Stop()
+    isolation.guard()
     try:
         # libmpg123 tells the terminal of every frame it decodes to find its place; errors do not go this way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from fxst import isolation
 from fxst.errors import FxstError, OutputError, SettingsError
 
 __all__ = ["EXIT_CODES", "app", "main"]
@@ -110,6 +111,7 @@ def _declare(files: list[Path]) -> None:
 
 def main() -> None:
     """Run the program, and exit with one of `EXIT_CODES`."""
+    isolation.guard()
     try:
         _run()
     except KeyboardInterrupt:  # while a command was not yet, or no more, there to answer it

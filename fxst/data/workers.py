@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
+from fxst import isolation
 from fxst.effects.declarations import declared_in, run_declarations
 from fxst.errors import FxstError
 from fxst.machine import processors
@@ -54,7 +55,8 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
         ahead: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                ahead.append(self._pool().submit(function, task))
+                with isolation.safe_children():  # which this starts where all are busy
+                    ahead.append(self._pool().submit(function, task))
                 if len(ahead) > self._count * _JOBS_AHEAD_A_WORKER:
                     yield ahead.popleft().result()
             while ahead:
@@ -79,6 +81,7 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
 
 
 def _begin(declarations: Sequence[Path]) -> None:
+    isolation.guard()
     # Ctrl-C reaches every process of the terminal, and the main one is who answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # libmpg123 tells the terminal of every frame it decodes to find its place after a seek; errors do not go this way.
