@@ -15,8 +15,8 @@ PACKAGE = Path(fxst.__file__).parent
 
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
-    {"errors", "configs", "amounts", "staging"},
-    {"isolation", "machine", "parameters", "threads"},
+    {"errors", "configs", "amounts", "interrupts", "staging"},
+    {"isolation", "machine", "parameters", "shortage", "threads"},
     {"audio", "flac", "limiter", "loudness", "spectra", "traits", "dsp", "ballistics", "biquads", "follower"},
     {"effects"},
     {"chain"},

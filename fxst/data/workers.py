@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
-from fxst import isolation
+from fxst import interrupts, isolation
 from fxst.effects.declarations import declared_in, run_declarations
 from fxst.errors import FxstError
 from fxst.machine import processors
@@ -40,7 +40,8 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
 
     def __exit__(self, *_: object) -> None:
         if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            with interrupts.deferred():
+                self._executor.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """Apply `function` to each task; results come in the order of the tasks, a few are made ahead.
@@ -55,8 +56,10 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
         ahead: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                with isolation.safe_children():  # which this starts where all are busy
+                # All workers may be busy: this starts another one.
+                with interrupts.deferred(), interrupts.kept_from_children(), isolation.safe_children():
                     ahead.append(self._pool().submit(function, task))
+                interrupts.check()
                 if len(ahead) > self._count * _JOBS_AHEAD_A_WORKER:
                     yield ahead.popleft().result()
             while ahead:
