@@ -159,9 +159,12 @@ def _load(modules: Sequence[str]) -> list[tuple[str, str]]:
     """Load modules in another process; give a detail and an error of each, one of which is empty, or both."""
     answers: list[tuple[str, str]] = []
     while len(answers) < len(modules):
-        command = [sys.executable, "-c", LOAD, *modules[len(answers) :]]
+        # In a folder where no stranger may write: there are modules that look for settings where they are loaded.
+        command = [sys.executable, "-P", "-c", LOAD, *modules[len(answers) :]]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
+            done = subprocess.run(
+                command, cwd=os.sep, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
+            )
             said, end = done.stdout, f"it ended the program with status {done.returncode}"
         except subprocess.TimeoutExpired as error:
             said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""

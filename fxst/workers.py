@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
+from fxst import interrupts, isolation
 from fxst.effects.declarations import declared_in, run_declarations
 from fxst.errors import FxstError
 from fxst.threads import processors
@@ -39,7 +40,8 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
 
     def __exit__(self, *_: object) -> None:
         if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            with interrupts.deferred():
+                self._executor.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """Apply `function` to each task; results come in the order of the tasks, a few are made ahead.
@@ -54,7 +56,10 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
         ahead: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                ahead.append(self._pool().submit(function, task))
+                # All workers may be busy: this starts another one.
+                with interrupts.deferred(), interrupts.kept_from_children(), isolation.safe_children():
+                    ahead.append(self._pool().submit(function, task))
+                interrupts.check()
                 if len(ahead) > self._count * _JOBS_AHEAD_A_WORKER:
                     yield ahead.popleft().result()
             while ahead:
@@ -79,6 +84,7 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
 
 
 def _begin(declarations: Sequence[Path]) -> None:
+    isolation.guard()
     # Ctrl-C reaches every process of the terminal, and the main one is who answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # libmpg123 tells the terminal of every frame it decodes to find its place after a seek; errors do not go this way.

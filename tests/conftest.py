@@ -1,5 +1,10 @@
-"""What tests share: real recordings, where they are, and how to measure a difference."""
+"""What tests share: real recordings, where they are, how to measure a difference, and a folder that is a trap."""
 
+import os
+import shutil
+import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import hypothesis
@@ -76,3 +81,58 @@ def null_db():
         return 10 * np.log10(max(np.sum((y - exact) ** 2) / np.sum(exact**2), 1e-30))
 
     return measure
+
+
+class Trap:
+    """A folder as a stranger may hand one over: whatever of it were run would leave a word in `sprung`.
+
+    Args:
+        folder: It is filled.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.sprung = folder.with_name(f"{folder.name}.sprung")
+        folder.mkdir()
+        for name in {"fxst", "sitecustomize", *sys.stdlib_module_names, *metadata.packages_distributions()}:
+            # Not a word more than is built in: what is imported from here falls into the next trap.
+            if name.isidentifier():
+                code = f"open({str(self.sprung)!r}, 'a').write('module {name}\\n')\nraise SystemExit(9)\n"
+                (folder / f"{name}.py").write_text(code)
+        for name in ("ffmpeg", "sox", "uname", "gcc", "latex"):
+            (folder / name).write_text(f"#!/bin/sh\necho program {name} >> {self.sprung}\n")
+            (folder / name).chmod(0o755)
+        (folder / "matplotlibrc").write_text("text.usetex: True\nno.such.setting: here\n")
+        (folder / ".numba_config.yaml").write_text(f"cache_dir: {folder}/cache\n")
+        if compiler := shutil.which("cc"):
+            source = folder.with_name(f"{folder.name}.c")
+            source.write_text(
+                "#include <stdio.h>\n__attribute__((constructor)) static void spring(void) "
+                f'{{ FILE *file = fopen("{self.sprung}", "a"); fputs("library\\n", file); fclose(file); }}\n'
+            )
+            library = ["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", folder / "libcuda.so.1", source]
+            subprocess.run([compiler, *library], check=True)
+
+    def run(self, *arguments, **options):
+        """Run the installed program in the folder, with a PATH that an empty element leads into it."""
+        launcher = self.folder.with_name(f"{self.folder.name}.launcher") / "fxst"
+        launcher.parent.mkdir(exist_ok=True)
+        launcher.write_text("from fxst.cli import main\nif __name__ == '__main__':\n    main()\n")
+        environment = os.environ | {
+            "PATH": f":.:{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "XDG_CACHE_HOME": "cache",
+        }
+        command = [sys.executable, launcher, *map(str, arguments)]
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, **options)
+
+    def check(self):
+        """Fail where anything was run, or kept as if it were a person's own cache."""
+        assert not self.sprung.exists(), self.sprung.read_text()
+        assert not (self.folder / "cache").exists()
+
+
+@pytest.fixture(scope="session")
+def trap(tmp_path_factory):
+    """A folder full of what a program may take for its own."""
+    return Trap(tmp_path_factory.mktemp("stranger") / "folder")

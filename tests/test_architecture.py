@@ -16,7 +16,7 @@ PACKAGE = Path(fxst.__file__).parent
 # From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
 LAYERS = (
     {"errors", "configs", "version", "untrusted"},
-    {"threads", "staging", "places"},
+    {"interrupts", "isolation", "places", "shortage", "staging", "threads"},
     {"dsp"},
     {"audio", "effects", "models"},
     {"chains", "workers"},

@@ -53,6 +53,8 @@ _WITHOUT_EFFECT: Final = frozenset({
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _READ_BYTES: Final = 1 << 20
+_LONGEST_LINE: Final = 16 << 20
+"""More than a row of a hundred thousand references takes; what is longer is no row, and is not kept to be looked at."""
 _APPENDING: Final = 0
 _IN_USE: Final = 1
 """The bytes that are locked while a line is written, and by all together as long as lines may be; files have those from
@@ -156,6 +158,7 @@ class Manifest:
         self._rows: dict[str, dict[Row, None]] = {}
         self._states: dict[str, set[FileState]] = {}
         self._end = 0
+        self._within_damage = False  # whether `_end` is in the midst of a line that is too long for a row
         self._fd = -1
         how = os.O_RDWR | os.O_CREAT | os.O_APPEND if write else os.O_RDONLY
         try:
@@ -200,6 +203,12 @@ class Manifest:
         while self._fd >= 0 and (data := os.pread(self._fd, _READ_BYTES, position)):
             position += len(data)
             *lines, rest = (rest + data).split(b"\n")
+            if lines and self._within_damage:
+                self._within_damage = False
+                self.damaged += 1
+                del lines[0]
+            if self._within_damage or len(rest) > _LONGEST_LINE:
+                self._within_damage, rest = True, b""
             for line in lines:
                 row = Row.from_json(line)
                 if row is not None:
@@ -222,7 +231,9 @@ class Manifest:
                 return
             line = row.to_json().encode() + b"\n"
             try:
-                if os.fstat(self._fd).st_size > self._end:  # what a process that died has left of a line
+                if self._within_damage:
+                    line = b"\n" + line
+                elif os.fstat(self._fd).st_size > self._end:  # what a process that died has left of a line
                     if alone:
                         os.ftruncate(self._fd, self._end)
                     else:

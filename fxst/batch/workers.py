@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from fxst import staging
+from fxst import interrupts, isolation, shortage, staging
 from fxst.batch.bench import WAIT_SECONDS, Bench, Order
 from fxst.batch.files import Progress
 from fxst.batch.plan import Job
@@ -60,7 +60,8 @@ class Workers:
         self._workers: list[_Worker] = []
         try:
             # The others load the model while the first one listens to the reference.
-            self._workers = [_Worker(order, report=progress is not None) for _ in range(count)]
+            for _ in range(count):
+                self._begin_worker()
             first = self._workers[0]
             first.send(("listen", None))
             self._heard = self._await(first, "heard")
@@ -138,13 +139,18 @@ class Workers:
             )
         job = worker.job
         staging.sweep(job.output.parent, deep=False)
-        self._workers.append(_Worker(self._order, report=self._progress is not None))
+        self._begin_worker()
         self._workers[-1].send(("recall", self._heard))
         yield failure(
             job,
             f"{str(job.input)!r}: the process that worked on it died {_cause(worker.process)}: convert the recording "
             "to WAV first, or leave it out.",
         )
+
+    def _begin_worker(self) -> None:
+        with interrupts.deferred():  # what is begun is known, and can be ended
+            self._workers.append(_Worker(self._order, report=self._progress is not None))
+        interrupts.check()
 
     def _await(self, worker: "_Worker", kind: str) -> Any:
         while True:
@@ -173,7 +179,7 @@ class _Worker:
         self.process: BaseProcess = context.Process(
             target=_work, args=(theirs, order, tuple(declared_in), report), daemon=True
         )
-        with _one_thread_each(), _interrupts_held():
+        with _one_thread_each(), interrupts.kept_from_children(), isolation.safe_children():
             self.process.start()
         theirs.close()
 
@@ -221,6 +227,7 @@ def _work(connection: Connection, order: Order, declarations: Sequence[Path], re
     try:
         # libmpg123 tells the terminal of every frame it decodes to find its place; errors do not go this way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        isolation.guard()
         threading.Thread(target=_end_with_parent, daemon=True).start()
         for path in declarations:  # a new process knows nothing of the user's effects
             run_declarations(path)
@@ -258,6 +265,8 @@ def _attempt(bench: Bench, job: Job, progress: Progress) -> FileResult | None:
 
 
 def _unexpected(error: Exception) -> str:
+    if remedy := shortage.told(error):
+        return remedy
     said = " ".join(str(error).split())
     return f"fxst failed unexpectedly ({type(error).__name__}: {said}): please report it."
 
@@ -333,16 +342,3 @@ def _one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment; a process begun meanwhile holds it back for ever."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from fxst import interrupts, shortage
+from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import complain, say
 from fxst.errors import FxstError, OutputError, SettingsError
 from fxst.untrusted import printable, quoted
@@ -112,11 +114,12 @@ def _declare(files: list[Path]) -> None:
     for path in files:
         before = dict(EFFECTS), dict(CHAINS)
         try:
-            run_declarations(path)
+            with terminable():
+                run_declarations(path)
         except KeyboardInterrupt as interrupt:
             # Caught here, for Typer would end the program without a word.
             say(f"fxst: interrupted while {quoted(path)} ran", err=True)
-            raise typer.Exit(130) from interrupt
+            raise typer.Exit(interrupts.exit_code(interrupt)) from interrupt
         for name, chain in shipped.items():
             if CHAINS.get(name) is not chain:
                 raise SettingsError(f"{str(path)!r} changes {name}, a chain of fxst's own: give yours another name.")
@@ -127,18 +130,38 @@ def _declare(files: list[Path]) -> None:
 def main() -> None:
     """Run the program, and exit with one of `EXIT_CODES`."""
     try:
+        shortage.check_memory()
+        shortage.open_more_files()
         _run()
-    except KeyboardInterrupt:  # while a command was not yet, or no more, there to answer it
+    except KeyboardInterrupt as interrupt:  # while a command was not yet, or no more, there to answer it
         typer.secho("fxst: interrupted", err=True)
-        sys.exit(130)
+        sys.exit(interrupts.exit_code(interrupt))
     except FxstError as error:
         message, code = str(error), error.exit_code
-    except OSError as error:
-        # What no part of the program has put in its own words: a full disk under stdout, say.
-        code = OutputError.exit_code if error.errno in _NOT_WRITABLE else 1
-        message = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "") + "."
+    except Exception as error:
+        message, code = _in_words(error)
     complain(message)
     sys.exit(code)
+
+
+def _in_words(error: Exception) -> tuple[str, int]:
+    """Say in one line what no part of the program has put in its own words, and with which code it ends then."""
+    if remedy := shortage.told(error):
+        return remedy, 1
+    if isinstance(error, OSError):  # a full disk under stdout, say
+        code = OutputError.exit_code if error.errno in _NOT_WRITABLE else 1
+        return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "") + ".", code
+    import tempfile
+    import traceback
+
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    try:
+        fd, path = tempfile.mkstemp(prefix="fxst-", suffix=".txt")
+        with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return f"fxst failed unexpectedly ({said}): please report it.", 1
+    return f"fxst failed unexpectedly ({said}): please report it, with what {path!r} tells of it.", 1
 
 
 def _run() -> None:

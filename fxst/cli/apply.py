@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fxst import interrupts
 from fxst.cli.app import app
-from fxst.cli.interrupts import Interrupts, exit_code, terminable
 from fxst.cli.options import command
 from fxst.cli.results import Results
 from fxst.cli.streams import Spooled, spooled
 from fxst.cli.terminal import warn
 from fxst.configs import ApplyConfig
+from fxst.interrupts import exit_code
 from fxst.untrusted import quoted
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ def apply(config: ApplyConfig) -> None:
         raise typer.BadParameter(
             "name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
         )
-    with terminable() as interrupts, spooled(config) as files:
-        code = _apply(files, interrupts)
+    with spooled(config) as files:
+        code = _apply(files)
     if code:
         raise typer.Exit(code)
 
 
-def _apply(files: Spooled, interrupts: Interrupts) -> int:
+def _apply(files: Spooled) -> int:
     from fxst.batch.goals import goals_of
     from fxst.batch.run import survey
 
@@ -66,7 +67,7 @@ def _apply(files: Spooled, interrupts: Interrupts) -> int:
     try:
         with (
             _progress_bar(found.left) as progress,
-            contextlib.closing(_begin(config, found, _checked(progress, interrupts, found))) as done,
+            contextlib.closing(_begin(config, found, _checked(progress, found))) as done,
         ):
             for result in done:
                 if progress is not None:
@@ -97,7 +98,7 @@ def _apply(files: Spooled, interrupts: Interrupts) -> int:
     return results.end()
 
 
-def _checked(progress: "Progress | None", interrupts: Interrupts, found: "Survey") -> "Progress | None":
+def _checked(progress: "Progress | None", found: "Survey") -> "Progress | None":
     """Look with each block whether an interrupt came to nothing; workers, who do several files, look themselves."""
     if len(found.left) > 1:
         return progress

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from fxst import interrupts
 from fxst.cli.app import app
 from fxst.cli.options import command
 from fxst.cli.terminal import complain, warn
@@ -46,7 +47,7 @@ def _evaluate(config: EvalConfig) -> None:
             evaluation = evaluate(config, progress)
     except KeyboardInterrupt as interrupt:
         hint = "" if config.output is None else "; the same command goes on from what is finished"
-        raise KeyboardInterrupt(f"interrupted{hint}") from interrupt
+        raise type(interrupt)(f"interrupted{hint}") from interrupt
     _show(evaluation)
     _tell_of_errors(evaluation)
     empty = [row.system for row in evaluation.rows if row.empty]
@@ -70,7 +71,12 @@ def _progress_bar() -> "Iterator[Progress | None]":
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("items", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def told(done: int, total: int) -> None:
+            interrupts.check()
+            bar.update(task, completed=done, total=total)
+
+        yield told
 
 
 def _show(evaluation: "Evaluation") -> None:

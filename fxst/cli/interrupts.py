@@ -1,74 +1,91 @@
-"""Being told to end: Ctrl-C and SIGTERM leave no part of a file, and each has its exit code."""
+"""Being told to end: Ctrl-C and SIGTERM leave no part of a file, and each has its sentence and its exit code."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import ClassVar, NoReturn
+from typing import Any, Final
 
-__all__ = ["Interrupts", "Terminated", "exit_code", "terminable"]
+from fxst import interrupts
+from fxst.interrupts import Terminated
 
+__all__ = ["begin", "terminable"]
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
-
-    exit_code: ClassVar[int] = 143
-
-
-def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """Tell what a program ends with that was interrupted so."""
-    return interrupt.exit_code if isinstance(interrupt, Terminated) else 130
+_KINDS: Final = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+_ENOUGH: Final = 3
+"""So many signals end the program at once, whatever it is at; `timeout` alone sends two."""
+_AGAIN_SECONDS: Final = 0.05
 
 
-class Interrupts:
-    """What was asked for while a block runs.
+def begin() -> None:
+    """From now to the very end of the program, let both signals end it at once where nothing else answers them."""
+    main = os.getpid()
 
-    An interrupt is raised wherever the program is. In a callback Python ignores it, and a library that is being loaded
-    makes another error of it: so what was asked for is kept, to be asked again.
-    """
+    def end(number: int, frame: FrameType | None) -> None:
+        _end(number, main)
 
-    def __init__(self) -> None:
-        self._asked: type[KeyboardInterrupt] | None = None
-
-    def ask(self, kind: type[KeyboardInterrupt]) -> NoReturn:
-        """Interrupt, now or at the next check."""
-        self._asked = kind
-        raise kind
-
-    def check(self) -> None:
-        """Interrupt where that was asked for and came to nothing.
-
-        Raises:
-            KeyboardInterrupt: It was.
-        """
-        if self._asked is not None:
-            raise self._asked
+    _answer(end)
 
 
 @contextlib.contextmanager
-def terminable() -> Iterator[Interrupts]:
+def terminable() -> Iterator[None]:
     """Let SIGTERM interrupt the block as Ctrl-C does, once; neither is lost."""
-    interrupts = Interrupts()
+    interrupts.forget()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupts
+        yield
         return
+    main, count = os.getpid(), 0
 
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is begun is being cleared away
-        interrupts.ask(Terminated)
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if os.getpid() != main or count >= _ENOUGH:
+            _end(number, main)
+        elif count == 1:
+            interrupts.ask(_KINDS[signal.Signals(number)])
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        interrupts.ask(KeyboardInterrupt)
+    def interrupt_again(number: int, frame: FrameType | None) -> None:
+        interrupts.check_deferrable()
 
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as in the background
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+    def ask_again(unraisable: Any) -> None:
+        # Raised in a callback, an interrupt is only told of. A moment later the callback is over.
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        else:
+            hook(unraisable)
+
+    before = _answer(interrupt) | {signal.SIGALRM: signal.signal(signal.SIGALRM, interrupt_again)}
+    hook, sys.unraisablehook = sys.unraisablehook, ask_again
     try:
-        yield interrupts
+        yield
+        interrupts.check()
     except Exception:
         interrupts.check()
         raise
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _answer(handler: Any) -> dict[signal.Signals, Any]:
+    """Have both signals answered, but for one that is ignored, as in the background; give who did before."""
+    numbers = [number for number in _KINDS if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in numbers}
+
+
+def _end(number: int, main: int) -> None:
+    """End this process now. Of a process that was forked, the main one answers."""
+    if os.getpid() == main:
+        staging = sys.modules.get("fxst.staging")
+        if staging is not None:
+            staging.abandon()
+        with contextlib.suppress(OSError):
+            os.write(2, b"fxst: interrupted\n")
+    elif number == signal.SIGINT:
+        return
+    os._exit(128 + number)

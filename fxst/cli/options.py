@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from fxst.cli.interrupts import exit_code
+from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
+from fxst.interrupts import exit_code
 from fxst.untrusted import brief, number, whole_number
 
 __all__ = ["command"]
@@ -25,7 +26,8 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
     def register(run: Callable[[Any], None]) -> None:
         def call(**given: Any) -> None:
             try:
-                run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
+                with terminable():
+                    run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
             except KeyboardInterrupt as interrupt:
                 # Caught here, for Typer would end the program without a word.
                 say(f"fxst: {str(interrupt) or 'interrupted'}", err=True)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import typer
 
+from fxst import interrupts
 from fxst.cli.terminal import say
 
 __all__ = ["tell_result"]
@@ -22,7 +23,7 @@ class Result(Protocol):
 
 
 def tell_result(result: Result, findings: str) -> None:
-    """Tell what a training came to, and print the folder of the model; exit 130 when it was interrupted.
+    """Tell what a training came to, and print the folder of the model; exit 130 or 143 when it was interrupted.
 
     Args:
         result: Of the training.
@@ -37,4 +38,6 @@ def tell_result(result: Result, findings: str) -> None:
         console.print("Continue it with the same command and --resume.")
     say(str(result.folder))
     if result.interrupted:
-        raise typer.Exit(130)
+        kind = interrupts.was_asked() or KeyboardInterrupt
+        interrupts.forget()  # for it is told
+        raise typer.Exit(interrupts.exit_code(kind()))

@@ -28,6 +28,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from fxst import interrupts
 from fxst.configs import ProxyConfig, StyleConfig
 from fxst.data import manifest
 from fxst.errors import ModelError, SettingsError
@@ -149,11 +150,15 @@ class _LossTable(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
+        interrupts.check()
         self._training.append(outputs["loss"].detach())
         now = time.monotonic()
         if self._last_step is not None:
             self.step_seconds.append(now - self._last_step)
         self._last_step = now
+
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
+        interrupts.check()
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self._last_step = None  # a step after a validation would count its time
@@ -309,7 +314,7 @@ def run(
     trainer = _trainer(config, folder, table)
     _fit(trainer, module, _Data(draw, config), resume_from=last if config.resume else None)
     if not table.rows:
-        raise KeyboardInterrupt(
+        raise (interrupts.was_asked() or KeyboardInterrupt)(
             f"interrupted at step {trainer.global_step}; there is no model before the first validation, "
             f"at step {config.validate_every}"
         )
@@ -406,13 +411,18 @@ def _fit(trainer: lightning.Trainer, module: TrainingModule, data: _Data, *, res
     """Run the training; return at its end, and likewise when Ctrl-C or a termination signal ends it early."""
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        # By its whole path, for Lightning would fetch what begins like an address, and as plain data.
-        trainer.fit(
-            module, datamodule=data, ckpt_path=resume_from.resolve() if resume_from else None, weights_only=True
-        )
+        # Not between any two steps, for a checkpoint is written in several: after a batch the table asks.
+        with interrupts.deferred():
+            # By its whole path, for Lightning would fetch what begins like an address, and as plain data.
+            trainer.fit(
+                module, datamodule=data, ckpt_path=resume_from.resolve() if resume_from else None, weights_only=True
+            )
     except (SystemExit, SIGTERMException):
         # Lightning ends the process on Ctrl-C; here the best model so far must be exported first.
         signal.signal(signal.SIGINT, on_interrupt)
+    except Exception:
+        if interrupts.was_asked() is None:  # else loaders died of the same signal
+            raise
 
 
 def _trainer(config: Config, folder: Path, table: _LossTable) -> lightning.Trainer:

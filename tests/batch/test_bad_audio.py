@@ -37,6 +37,8 @@ ONE_BY_ONE = """
 import contextlib, io, json, resource, sys, time
 import fxst.transfer.analysis  # torch takes its time to load, which is no file's fault
 from fxst.cli import main
+import fxst.listening  # torch takes its time to load, which is no file's fault
+from fxst.cli.app import main
 
 options = sys.argv[1:]
 done = []

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fxst.cli import main
+from fxst.cli.app import main
 
 
 @pytest.fixture

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -16,10 +14,10 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/doctor.schema.json").read
 
 
 @pytest.fixture(scope="module")
-def told():
-    """What the real command tells programs of this installation."""
-    command = [sys.executable, "-m", "fxst", "doctor", "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def told(trap):
+    """What the real command tells programs of this installation, in a folder of which it may run nothing."""
+    done = trap.run("doctor", "--format", "json", check=True)
+    trap.check()
     return json.loads(done.stdout)
 
 

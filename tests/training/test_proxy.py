@@ -42,9 +42,10 @@ def losses(folder):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tiny_dataset, tmp_path_factory):
+def unbroken(tiny_dataset, tmp_path_factory, trap):
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
-    done = run(tiny_dataset, folder)
+    done = trap.run(*command(tiny_dataset, folder)[3:], timeout=300)
+    trap.check()
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(folder)
     assert "cosine" in done.stderr

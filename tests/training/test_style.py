@@ -40,10 +40,11 @@ def losses(folder):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tiny_dataset, tmp_path_factory):
-    """A run through the real command, from its first step to its last."""
+def unbroken(tiny_dataset, tmp_path_factory, trap):
+    """A run through the real command, from its first step to its last, in a folder of which it may run nothing."""
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
-    done = subprocess.run(command(tiny_dataset, folder), capture_output=True, text=True, timeout=300)
+    done = trap.run(*command(tiny_dataset, folder)[3:], timeout=300)
+    trap.check()
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(folder)
     return folder

@@ -1,0 +1,124 @@
+"""What lies in the current folder is data: no module, program, library or setting is taken from there.
+
+People run fxst in folders that others have filled. Python, the loader of shared libraries and some packages look for
+code and settings in the current folder first; here each of them is told not to.
+"""
+
+import contextlib
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from fxst.errors import SettingsError
+
+__all__ = ["guard", "safe_children"]
+
+_SAFE_PATH: Final = "PYTHONSAFEPATH"
+"""Tells a Python not to look for modules in the current folder, which it does when it runs `-c`."""
+
+_ABSOLUTE: Final = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "MATPLOTLIBRC")
+"""Variables that name folders of settings and caches; a relative one would lead into the current folder."""
+
+_CURIOUS: Final = frozenset({"torch", "numba.core.config", "matplotlib"})
+"""Modules that look into the current folder while they are loaded.
+
+torch brings a library whose search path has an empty element (libcusparseLt, for `libcuda.so.1`), numba reads
+`.numba_config.yaml`, which can name a cache of pickles, and matplotlib reads `matplotlibrc`, which can run LaTeX.
+"""
+
+
+def guard() -> None:
+    """Take nothing from the current folder from now on, in this process and in those that it starts."""
+    os.environ[_SAFE_PATH] = "1"
+    folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(folder).is_absolute()]
+    os.environ["PATH"] = os.pathsep.join(folders) or os.defpath
+    if modules := os.environ.get("PYTHONPATH"):
+        os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, filter(None, modules.split(os.pathsep))))
+    for name in _ABSOLUTE:
+        if not Path(os.environ.get(name, os.sep)).is_absolute():
+            del os.environ[name]
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+@contextlib.contextmanager
+def safe_children() -> Iterator[None]:
+    """Have Python processes that the block starts find no module in the current folder, whoever uses fxst."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
+
+
+class _Finder:
+    """Finds the modules that look into the current folder, and has them loaded from another one."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in _CURIOUS:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        loader: Any = spec.loader
+        execute = loader.exec_module
+
+        def execute_elsewhere(module: Any) -> None:
+            if fullname == "numba.core.config":
+                _check_cache()
+            with _elsewhere():
+                execute(module)
+            if fullname == "numba.core.config":  # it reads its file again whenever it compiles
+                module._config_fname = os.devnull
+
+        loader.exec_module = execute_elsewhere
+        return spec
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Leave the current folder for the block: to the root, where no stranger may write."""
+    try:
+        here = os.open(os.curdir, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # it may not be entered, so nothing is loaded from it
+        yield
+        return
+    try:
+        os.chdir(os.sep)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+def _check_cache() -> None:
+    """Check that nobody else may write to numba's cache, for what lies there is run.
+
+    Raises:
+        SettingsError: Another user may.
+    """
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    if not named:
+        return
+    folder = Path(named)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+    except OSError:  # numba tells what is wrong with it
+        return
+    if found.st_uid not in (0, os.getuid()) or found.st_mode & stat.S_IWOTH:
+        raise SettingsError(
+            f"NUMBA_CACHE_DIR is {named!r}, where other users may write, and what lies there is run: name a folder of "
+            "your own, or leave the variable out."
+        )
