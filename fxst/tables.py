@@ -22,10 +22,10 @@ from fxst import staging
 from fxst.amounts import written
 from fxst.chain import CHAINS, Chain
 from fxst.effects import EFFECTS, Dynamics, Effect, ParametricEQ, undeclared
-from fxst.errors import OutputError, SettingsError
+from fxst.errors import SettingsError
 from fxst.parameters import Parameter, Setting
 
-__all__ = ["SUFFIXES", "Table", "from_json", "read", "short", "staged", "staged_text", "to_json", "write"]
+__all__ = ["SUFFIXES", "Table", "from_json", "read", "short", "staged", "to_json", "write"]
 
 FORMAT: Final = "fxst-settings"
 FORMAT_VERSION: Final = 1
@@ -180,43 +180,7 @@ def staged(table: Table, path: Path) -> contextlib.AbstractContextManager[None]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SettingsError(f"{_name(path)} has no table's ending: use .json or .csv.")
-    return staged_text(to_json(table) if suffix == ".json" else _to_csv(table), path)
-
-
-@contextlib.contextmanager
-def staged_text(text: str, path: Path) -> Iterator[None]:
-    """Write a text that appears under its name when the block ends, and not at all when it fails.
-
-    Args:
-        text: What to write.
-        path: Where the file goes.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    target = Path(os.path.realpath(path))
-    try:
-        if target.exists() and not target.is_file():
-            raise OutputError(f"{_name(path)} is a folder or a device: name a file.")
-        hidden, fd = staging.begin(target)
-    except (OSError, ValueError) as error:
-        raise _unwritable(path, error) from error
-    try:
-        try:
-            with open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:
-                file.write(text)
-                file.flush()
-                os.fsync(fd)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        yield
-        try:
-            staging.finish(hidden, fd, target)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-    except BaseException:
-        staging.discard(hidden, fd)
-        raise
+    return staging.staged(path, (to_json(table) if suffix == ".json" else _to_csv(table)).encode())
 
 
 def read(path: Path) -> Table:
@@ -490,10 +454,6 @@ def _cell(given: Any) -> str:
     """Quote what a file says, in one short line whatever it is."""
     quoted = repr(given)
     return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."
-
-
-def _unwritable(path: Path, error: BaseException) -> OutputError:
-    return OutputError(f"{_name(path)} cannot be written ({_reason(error)}): choose another place for the table.")
 
 
 def _name(path: Path) -> str:

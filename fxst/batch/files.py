@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,18 +123,11 @@ def render_file(
             )
         )
         peak = 0.0
-        # Encoding takes a third of the time: another thread does it while this one renders the next block.
-        pool = stack.enter_context(ThreadPoolExecutor(1))
-        writing: Future[None] | None = None
         inspection = Inspection()
         played = inspection.watch(_played(reader, progress, 1 - share, share))
         for block in finisher.finish(rendered(played, table, info, finish, gain_db=finisher.gain_db)):
             peak = max(peak, float(block.max()), -float(block.min()))
-            if writing is not None:
-                writing.result()
-            writing = pool.submit(writer.write, block)
-        if writing is not None:
-            writing.result()
+            writer.write(block)
         remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + told
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
