@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from fxst import staging
-from fxst.audio.formats import SAMPLE_BYTES, Samples, quoted, reason
+from fxst.audio.formats import SAMPLE_BYTES, Samples, check_room, quoted, reason
 from fxst.audio.stamps import unstamp
 from fxst.errors import AudioError, OutputError
 
@@ -67,6 +67,7 @@ class Writer:
         frames: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
+        check_room(path, format, subtype, sample_rate=sample_rate, channels=channels)
         self.path = path
         self.clipped = 0
         self._channels = channels
