@@ -14,6 +14,7 @@ from fxst.errors import AudioError, OutputError
 __all__ = [
     "FLOAT_SUBTYPES",
     "LOSSY_FORMATS",
+    "LOSSY_SUBTYPES",
     "SAMPLE_BYTES",
     "SUFFIXES",
     "AudioInfo",
@@ -45,11 +46,12 @@ FLOAT_SUBTYPES: Final = frozenset({"FLOAT", "DOUBLE"})
 LOSSY_FORMATS: Final = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
 """The containers of lossy compression, and the encoding that each is written with."""
 
-_LOSSY_SUBTYPES: Final = frozenset({"VORBIS", "OPUS", "MPEG_LAYER_III"})
+LOSSY_SUBTYPES: Final = frozenset({"VORBIS", "OPUS", "MPEG_LAYER_III", "ULAW", "ALAW"})
+"""The encodings that change the sound, and with it its peaks."""
 
 _KEPT_SUBTYPES: Final = frozenset({*SAMPLE_BYTES, "ULAW", "ALAW"})
-"""The encodings that a recording keeps in containers without lossy compression. Most others hold whole blocks of samples
-only, and make an output longer than it should be. libsndfile's encoder of ALAC crashes on some recordings."""
+"""The encodings that a recording keeps in containers without lossy compression. Most others hold whole blocks of
+samples only, and make an output longer than it should be. libsndfile's encoder of ALAC crashes on some recordings."""
 
 _DECODED: Final = {"ALAC_16": "PCM_16", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24", "ALAC_32": "PCM_32"}
 """What becomes of an encoding that is not kept: PCM as wide as it was, and `PCM_16` for those not named here."""
@@ -119,7 +121,7 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
     if suffix == ".opus":
         subtype = "OPUS"
     elif container in LOSSY_FORMATS:
-        kept = info.format == container and info.subtype in _LOSSY_SUBTYPES
+        kept = info.format == container and info.subtype in LOSSY_SUBTYPES
         subtype = info.subtype if kept else LOSSY_FORMATS[container]
     else:
         subtype = next(one for one in (*_nearest(info), "PCM_24") if _holds(container, one, info.channels))
@@ -161,7 +163,7 @@ def _nearest(info: AudioInfo) -> tuple[str, ...]:
         return info.subtype, "PCM_S8", "PCM_U8", "PCM_16"
     if info.subtype in _KEPT_SUBTYPES:
         return (info.subtype,)
-    return () if info.subtype in _LOSSY_SUBTYPES else (_DECODED.get(info.subtype, "PCM_16"),)
+    return () if info.subtype in LOSSY_SUBTYPES else (_DECODED.get(info.subtype, "PCM_16"),)
 
 
 def _holds(container: str, subtype: str, channels: int) -> bool:

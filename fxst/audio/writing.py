@@ -15,6 +15,7 @@ import soundfile
 
 from fxst import staging
 from fxst.audio.formats import SAMPLE_BYTES, Samples, check_room, quoted, reason
+from fxst.audio.reading import Reader
 from fxst.audio.stamps import unstamp
 from fxst.errors import AudioError, OutputError
 
@@ -78,6 +79,7 @@ class Writer:
             container = "RF64"
         self._container = container
         self._settings = (sample_rate, channels, subtype)
+        self._tags = dict(tags or {})
         limited = frame_bytes > 0 and container in _FORMATS_OF_4_GIB
         self._frames_left = _LARGEST_DATA_BYTES // frame_bytes if limited else None
         self._frames = 0
@@ -89,7 +91,7 @@ class Writer:
         self._encoder = ThreadPoolExecutor(1)
         self._encoding: Future[None] | None = None
         try:
-            self._do(self._open, tags or {})
+            self._do(self._open)
         except BaseException:
             self._discard()
             raise
@@ -104,8 +106,7 @@ class Writer:
             self._discard()
             return
         try:
-            self._wait()
-            self._do(self._close)
+            self._close()
             self._encoder.shutdown()
             unstamp(self._fd, self._container)
             self._check()
@@ -136,6 +137,34 @@ class Writer:
         if block.shape[1]:
             self._encoding = self._encoder.submit(self._encode, block)
 
+    def encoded(self) -> Iterator[Samples]:
+        """End the file, and play what a listener will hear; nothing more can be written, but by beginning again.
+
+        Shape:
+            Each block: `(channels, time)`.
+
+        Raises:
+            OutputError: It cannot be written, or not be read.
+        """
+        self._close()
+        with self._reading() as reader:
+            yield from reader.blocks()
+
+    def begin_again(self) -> None:
+        """Drop what was written, to write it anew.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        self._close()
+        try:
+            os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+        except OSError as error:
+            raise staging.unwritable(self.path, error) from error
+        self._frames = self.clipped = 0
+        self._do(self._open)
+
     def _do(self, what: Callable[..., None], *given: Any) -> None:
         self._encoding = self._encoder.submit(what, *given)
         self._wait()
@@ -146,7 +175,7 @@ class Writer:
         if encoding is not None:
             encoding.result()
 
-    def _open(self, tags: Mapping[str, str]) -> None:
+    def _open(self) -> None:
         sample_rate, channels, subtype = self._settings
         with self._no_failed_write():
             try:
@@ -159,7 +188,7 @@ class Writer:
                     f"{subtype}: choose another file format, such as .wav."
                 ) from error
             longest = _LONGEST_TAG_BYTES.get(subtype, _LONGEST_TAG_BYTES.get(self._container, math.inf))
-            for name, told in tags.items():
+            for name, told in self._tags.items():
                 if len(told.encode()) <= longest and (told.isascii() or self._container not in _ASCII_TAGS):
                     # Some containers have no room for tags, and some not for each of them.
                     with contextlib.suppress(soundfile.SoundFileError):
@@ -182,9 +211,16 @@ class Writer:
                 self._file.write(np.ascontiguousarray(block[:, first : first + _WRITE_FRAMES].T, np.float32))
 
     def _close(self) -> None:
-        assert self._file is not None
+        """Let the encoder write all that is left."""
+        self._wait()
+        if self._file is not None:
+            self._do(self._end)
+
+    def _end(self) -> None:
+        file, self._file = self._file, None
+        assert file is not None
         with self._no_failed_write():
-            self._file.close()
+            file.close()
 
     @contextlib.contextmanager
     def _no_failed_write(self) -> Iterator[None]:
@@ -211,17 +247,25 @@ class Writer:
         """
         if not self._frames:
             return
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        try:
-            with soundfile.SoundFile(self._fd, closefd=False) as written:
-                found = (written.samplerate, written.channels, written.frames)
-        except soundfile.SoundFileError:
-            found = None
+        with self._reading() as reader:
+            info = reader.info
+            found = (info.sample_rate, info.channels, info.frames)
         if found != (*self._settings[:2], self._frames):
             raise OutputError(
-                f"{quoted(self.path)} did not come out as {self._frames} frames of {self._channels} channels: choose "
-                "another file format, such as .wav."
+                f"{quoted(self.path)} came out with {found[2]} frames instead of {self._frames}: choose another file "
+                "format, such as .wav."
             )
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Reader]:
+        """Read what was written."""
+        try:
+            with Reader(self._temporary) as reader:
+                yield reader
+        except AudioError as error:
+            raise OutputError(
+                f"{quoted(self.path)} was written, and cannot be read: choose another file format, such as .wav."
+            ) from error
 
     def _discard(self) -> None:
         self._sink.shut = True

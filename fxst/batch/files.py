@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fxst import exports, tables
-from fxst.audio import FLOAT_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
+from fxst.audio import FLOAT_SUBTYPES, LOSSY_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
 from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
@@ -122,12 +122,17 @@ def render_file(
                 tags=reader.tags,
             )
         )
-        peak = 0.0
-        inspection = Inspection()
-        played = inspection.watch(_played(reader, progress, 1 - share, share))
-        for block in finisher.finish(rendered(played, table, info, finish, gain_db=finisher.gain_db)):
-            peak = max(peak, float(block.max()), -float(block.min()))
-            writer.write(block)
+        while True:
+            peak = 0.0
+            inspection = Inspection()
+            played = inspection.watch(_played(reader, progress, 1 - share, share))
+            for block in finisher.finish(rendered(played, table, info, finish, gain_db=finisher.gain_db)):
+                peak = max(peak, float(block.max()), -float(block.min()))
+                writer.write(block)
+            if not (finisher.holds_peaks and subtype in LOSSY_SUBTYPES and finisher.passes_ceiling(writer.encoded())):
+                break
+            writer.begin_again()
+            reader, progress = stack.enter_context(Reader(job.input)), None
         remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + told
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
