@@ -21,7 +21,9 @@ try:
 except ImportError:  # not on Windows, where a left-over file stays until a person removes it
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["abandon", "begin", "discard", "finish", "staged", "sweep", "sync", "together", "unwritable", "write"]
+__all__ = [
+    "abandon", "begin", "discard", "finish", "staged", "sweep", "sync", "together", "told", "unwritable", "write",
+]  # fmt: skip
 
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """What the driver of a network drive answers that cannot synchronise files, and not that it failed to."""
@@ -195,6 +197,22 @@ def staged(path: Path, data: bytes) -> Iterator[None]:
         raise
     try:
         finish(hidden, fd, target)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Tell what fails in the block as a file that cannot be written.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OutputError: The system refuses something in the block.
+    """
+    try:
+        yield
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -12,7 +12,7 @@ from fxst.audio import FLOAT_SUBTYPES, LOSSY_SUBTYPES, LoudnessMeter, Reader, Sa
 from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
-from fxst.errors import AudioError
+from fxst.errors import AudioError, OutputError
 from fxst.loudness import ABSOLUTE_GATE_LUFS
 from fxst.styles import StyleProfile
 from fxst.tables import LOUDNESS, Table
@@ -184,7 +184,7 @@ def _folder(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AudioError(f"{str(folder)!r} cannot be made ({error.strerror}): choose another folder.") from error
+        raise OutputError(f"{str(folder)!r} cannot be made ({error.strerror}): choose another folder.") from error
     try:
         yield
     except BaseException:
