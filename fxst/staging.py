@@ -21,7 +21,13 @@ try:
 except ImportError:  # not on Windows, where a left-over file stays until a person removes it
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["abandon", "begin", "discard", "finish", "sweep", "together", "write"]
+__all__ = [
+    "abandon", "begin", "discard", "finish", "staged", "sweep", "sync", "together", "told", "unwritable", "write",
+]  # fmt: skip
+
+_NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What the driver of a network drive answers that cannot synchronise files, and not that it failed to."""
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _HIDDEN: Final = re.compile(r"\.fxst-[0-9a-f]{16}\.tmp")
 _begun: set[Path] = set()
@@ -29,29 +35,38 @@ _waiting: ContextVar[list[tuple[Path, int, Path]] | None] = ContextVar("_waiting
 
 
 @contextlib.contextmanager
-def together(vouch: Callable[[Mapping[Path, Path]], None] | None = None) -> Iterator[None]:
+def together(vouch: Callable[[Mapping[Path, Path]], Callable[[], None] | None] | None = None) -> Iterator[None]:
     """Let all files that are finished in the block appear under their names when it ends; none when it fails.
 
     Args:
-        vouch: Is told, when all are whole and before the first has its name, where each of them is hidden, by name.
+        vouch: Is told, when all are whole and before the first has its name, where each of them is hidden, by name. It
+            may give back what takes that back, which is called where one of them cannot get its name.
 
     Raises:
         OutputError: One cannot get its name.
     """
     waiting: list[tuple[Path, int, Path]] = []
+    named: list[Path] = []
+    take_back: Callable[[], None] | None = None
     token = _waiting.set(waiting)
     try:
         yield
         if vouch is not None:
-            vouch({target: hidden for hidden, _, target in waiting})
+            take_back = vouch({target: hidden for hidden, _, target in waiting})
         while waiting:
             hidden, fd, target = waiting[0]
             try:
                 _rename(hidden, fd, target)
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise OutputError(f"{str(target)!r} cannot be written ({reason}): choose another folder.") from error
-            waiting.pop(0)
+                for path in named:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+                if take_back is not None:
+                    take_back()
+                raise unwritable(target, error) from error
+            finally:
+                waiting.pop(0)
+            named.append(target)
     finally:
         _waiting.reset(token)
         for hidden, fd, _ in waiting:
@@ -88,18 +103,38 @@ def finish(hidden: Path, fd: int, target: Path) -> None:
     """Give a hidden file, which is whole by now, the name that it was begun for; or have `together` do so.
 
     Args:
-        hidden: The file.
+        hidden: The file. Where it cannot get its name, it is gone.
         fd: Its descriptor, which is closed when it has its name: until then it keeps others from sweeping it away.
         target: The name.
 
     Raises:
-        OSError: It cannot be renamed; it is still there, and still open.
+        OSError: What was written cannot be kept, or not be renamed.
     """
+    try:
+        sync(fd)
+        # Network drives tell of a failed write when a descriptor is closed, and this one has to stay open.
+        os.close(os.dup(fd))
+    except BaseException:
+        discard(hidden, fd)
+        raise
     waiting = _waiting.get()
     if waiting is None:
         _rename(hidden, fd, target)
     else:
         waiting.append((hidden, fd, target))
+
+
+def sync(fd: int) -> None:
+    """See that what was written to a file is on the disk.
+
+    Raises:
+        OSError: It is not.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def discard(hidden: Path, fd: int = -1) -> None:
@@ -110,7 +145,8 @@ def discard(hidden: Path, fd: int = -1) -> None:
         fd: Its descriptor, to be closed; -1 where it is closed already.
     """
     if fd >= 0:
-        os.close(fd)
+        with contextlib.suppress(OSError):  # what could not be written is not wanted any more
+            os.close(fd)
     hidden.unlink(missing_ok=True)
     _begun.discard(hidden)
 
@@ -125,23 +161,76 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         OutputError: It cannot be written.
     """
+    with staged(path, data):
+        pass
+
+
+@contextlib.contextmanager
+def staged(path: Path, data: bytes) -> Iterator[None]:
+    """Write a file that is in memory; it appears under its name when the block ends, and not at all when it fails.
+
+    Args:
+        path: Where it goes; of a link, where that leads.
+        data: What is in it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     try:
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             raise OutputError(f"{str(path)!r} is a folder or a device: name a file.")
         hidden, fd = begin(target)
-        try:
-            with open(fd, "wb", closefd=False) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(fd)
-            finish(hidden, fd, target)
-        except BaseException:
-            discard(hidden, fd)
-            raise
     except (OSError, ValueError) as error:
-        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        raise OutputError(f"{str(path)!r} cannot be written ({reason}): choose another folder.") from error
+        raise unwritable(path, error) from error
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    except BaseException as error:
+        discard(hidden, fd)
+        raise (unwritable(path, error) if isinstance(error, OSError) else error) from error
+    try:
+        yield
+    except BaseException:
+        discard(hidden, fd)
+        raise
+    try:
+        finish(hidden, fd, target)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Tell what fails in the block as a file that cannot be written.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OutputError: The system refuses something in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: Exception) -> OutputError:
+    """Say why a file cannot be written, and what helps.
+
+    Args:
+        path: The file.
+        error: What the system said.
+    """
+    reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+    remedy = "choose another folder"
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        remedy = "free space or choose another folder"
+    elif isinstance(error, OSError) and error.errno == errno.EIO:
+        remedy = "check the disk, or choose another folder"
+    return OutputError(f"{str(path)!r} cannot be written ({reason}): {remedy}.")
 
 
 def abandon() -> None:
@@ -168,9 +257,17 @@ def sweep(folder: Path, *, deep: bool) -> None:
 
 
 def _rename(hidden: Path, fd: int, target: Path) -> None:
-    hidden.replace(target)
+    try:
+        hidden.replace(target)
+    except BaseException:
+        discard(hidden, fd)
+        raise
     _begun.discard(hidden)
-    os.close(fd)
+    try:
+        os.close(fd)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _remove_if_nobodys(hidden: Path) -> None:

@@ -5,7 +5,7 @@ never leaves this package. Headers are not believed: a file is measured by what 
 cannot be read in full and as finite numbers is an `AudioError`, or is marked as truncated.
 """
 
-from fxst.audio.formats import FLOAT_SUBTYPES, SUFFIXES, AudioInfo, Samples, output_format
+from fxst.audio.formats import FLOAT_SUBTYPES, LOSSY_SUBTYPES, SUFFIXES, AudioInfo, Samples, output_format
 from fxst.audio.reading import Reader, probe, read, stream
 from fxst.audio.resampling import Resampler, mono, resample
 from fxst.audio.writing import Writer, compressed
@@ -13,6 +13,7 @@ from fxst.dsp.loudness import LoudnessMeter, loudness
 
 __all__ = [
     "FLOAT_SUBTYPES",
+    "LOSSY_SUBTYPES",
     "SUFFIXES",
     "AudioInfo",
     "LoudnessMeter",

@@ -4,16 +4,18 @@ import contextlib
 import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import soundfile
 
 from fxst import staging
-from fxst.audio.formats import SAMPLE_BYTES, Samples, quoted, reason
+from fxst.audio.formats import SAMPLE_BYTES, Samples, check_room, quoted, reason
+from fxst.audio.reading import Reader
 from fxst.audio.stamps import unstamp
 from fxst.errors import AudioError, OutputError
 
@@ -66,6 +68,7 @@ class Writer:
         frames: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
+        check_room(path, format, subtype, sample_rate=sample_rate, channels=channels)
         self.path = path
         self.clipped = 0
         self._channels = channels
@@ -75,27 +78,23 @@ class Writer:
         if format in ("WAV", "WAVEX") and frames is not None and frames * frame_bytes > _LARGEST_DATA_BYTES:
             container = "RF64"
         self._container = container
+        self._settings = (sample_rate, channels, subtype)
+        self._tags = dict(tags or {})
         limited = frame_bytes > 0 and container in _FORMATS_OF_4_GIB
         self._frames_left = _LARGEST_DATA_BYTES // frame_bytes if limited else None
+        self._frames = 0
         self._target, self._temporary, self._fd = _create_beside(path)
+        self._sink = _Sink(self._fd)
+        self._file: soundfile.SoundFile | None = None
+        # Encoding takes a third of the time of rendering, and goes on beside it. And a signal is answered in the main
+        # thread only: in one of libsndfile's calls to write, its exception would be lost.
+        self._encoder = ThreadPoolExecutor(1)
+        self._encoding: Future[None] | None = None
         try:
-            self._file = soundfile.SoundFile(
-                self._fd, "w", sample_rate, channels, subtype, format=container, closefd=False
-            )
-        except BaseException as error:
+            self._do(self._open)
+        except BaseException:
             self._discard()
-            if isinstance(error, soundfile.SoundFileError | ValueError | TypeError):
-                raise OutputError(
-                    f"{quoted(path)} cannot hold {channels} channels at {sample_rate} Hz as {container} "
-                    f"{subtype}: choose another file format, such as .wav."
-                ) from error
             raise
-        longest = _LONGEST_TAG_BYTES.get(subtype, _LONGEST_TAG_BYTES.get(container, math.inf))
-        for name, told in (tags or {}).items():
-            if len(told.encode()) <= longest and (told.isascii() or container not in _ASCII_TAGS):
-                # Some containers have no room for tags, and some not for each of them.
-                with contextlib.suppress(soundfile.SoundFileError):
-                    setattr(self._file, name, told)
 
     def __enter__(self) -> Self:
         return self
@@ -107,62 +106,212 @@ class Writer:
             self._discard()
             return
         try:
-            self._file.close()
+            self._close()
+            self._encoder.shutdown()
             unstamp(self._fd, self._container)
-            os.fsync(self._fd)
+            self._check()
             staging.finish(self._temporary, self._fd, self._target)
             self._fd = -1
         except BaseException as problem:
             self._discard()
-            if isinstance(problem, OSError | soundfile.SoundFileError):
-                raise self._unwritable(problem) from problem
+            if isinstance(problem, OSError):
+                raise staging.unwritable(self.path, problem) from problem
             raise
 
     def write(self, block: Samples) -> None:
-        """Append a block.
+        """Append a block; it is encoded while the caller goes on.
 
         Args:
-            block: The next stretch of audio.
+            block: The next stretch of audio. It may not be changed afterwards.
 
         Shape:
             `(channels, time)`.
 
         Raises:
-            AudioError: a sample is not finite.
-            OutputError: the disk is full, or the format can hold no more.
+            AudioError: A sample is not finite; in this block, or in the one before.
+            OutputError: The disk is full, or the format can hold no more; told of this block, or of the one before.
         """
         if block.ndim != 2 or block.shape[0] != self._channels:
             raise ValueError(f"expected ({self._channels}, time), got {block.shape}")
-        if not block.shape[1]:
-            return
+        self._wait()
+        if block.shape[1]:
+            self._encoding = self._encoder.submit(self._encode, block)
+
+    def encoded(self) -> Iterator[Samples]:
+        """End the file, and play what a listener will hear; nothing more can be written, but by beginning again.
+
+        Shape:
+            Each block: `(channels, time)`.
+
+        Raises:
+            OutputError: It cannot be written, or not be read.
+        """
+        self._close()
+        with self._reading() as reader:
+            yield from reader.blocks()
+
+    def begin_again(self) -> None:
+        """Drop what was written, to write it anew.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        self._close()
+        try:
+            os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+        except OSError as error:
+            raise staging.unwritable(self.path, error) from error
+        self._frames = self.clipped = 0
+        self._do(self._open)
+
+    def _do(self, what: Callable[..., None], *given: Any) -> None:
+        self._encoding = self._encoder.submit(what, *given)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait for what the encoder is at, and raise what went wrong there."""
+        encoding, self._encoding = self._encoding, None
+        if encoding is not None:
+            encoding.result()
+
+    def _open(self) -> None:
+        sample_rate, channels, subtype = self._settings
+        with self._no_failed_write():
+            try:
+                self._file = soundfile.SoundFile(
+                    self._sink, "w", sample_rate, channels, subtype, format=self._container
+                )
+            except (soundfile.SoundFileError, ValueError, TypeError) as error:
+                raise OutputError(
+                    f"{quoted(self.path)} cannot hold {channels} channels at {sample_rate} Hz as {self._container} "
+                    f"{subtype}: choose another file format, such as .wav."
+                ) from error
+            longest = _LONGEST_TAG_BYTES.get(subtype, _LONGEST_TAG_BYTES.get(self._container, math.inf))
+            for name, told in self._tags.items():
+                if len(told.encode()) <= longest and (told.isascii() or self._container not in _ASCII_TAGS):
+                    # Some containers have no room for tags, and some not for each of them.
+                    with contextlib.suppress(soundfile.SoundFileError):
+                        setattr(self._file, name, told)
+
+    def _encode(self, block: Samples) -> None:
+        assert self._file is not None
         low, high = float(block.min()), float(block.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise AudioError(f"{quoted(self.path)} would hold samples that are not finite: check the effects.")
         if self._integer and (low < -1 or high > 1):
             self.clipped += int(np.count_nonzero(np.abs(block) > 1))
             block = block.clip(-1, 1)
-        if self._frames_left is not None:
-            self._frames_left -= block.shape[1]
-            if self._frames_left < 0:
-                raise OutputError(f"{quoted(self.path)} would pass its format's 4 GiB: name it .w64 or .flac.")
-        try:
+        self._frames += block.shape[1]
+        if self._frames_left is not None and self._frames > self._frames_left:
+            raise OutputError(f"{quoted(self.path)} would pass its format's 4 GiB: name it .w64 or .flac.")
+        with self._no_failed_write():
             # In small pieces: libsndfile's Vorbis encoder keeps a whole piece on the stack.
             for first in range(0, block.shape[1], _WRITE_FRAMES):
                 self._file.write(np.ascontiguousarray(block[:, first : first + _WRITE_FRAMES].T, np.float32))
-        except (soundfile.SoundFileError, OSError) as problem:
-            raise self._unwritable(problem) from problem
 
-    def _unwritable(self, problem: BaseException) -> OutputError:
-        return OutputError(
-            f"{quoted(self.path)} cannot be written ({reason(problem)}): free space or choose another folder."
-        )
+    def _close(self) -> None:
+        """Let the encoder write all that is left."""
+        self._wait()
+        if self._file is not None:
+            self._do(self._end)
+
+    def _end(self) -> None:
+        file, self._file = self._file, None
+        assert file is not None
+        with self._no_failed_write():
+            file.close()
+
+    @contextlib.contextmanager
+    def _no_failed_write(self) -> Iterator[None]:
+        """Raise what went wrong when the encoder wrote, whether it heeded that or not."""
+        problem: BaseException | None = None
+        try:
+            yield
+        except (soundfile.SoundFileError, OutputError) as error:
+            problem = error
+        if self._sink.error is not None:
+            raise staging.unwritable(self.path, self._sink.error) from self._sink.error
+        if isinstance(problem, OutputError):
+            raise problem
+        if problem is not None:
+            raise OutputError(
+                f"{quoted(self.path)} cannot be written ({reason(problem)}): choose another file format, such as .wav."
+            ) from problem
+
+    def _check(self) -> None:
+        """See that the finished file has as much sound as was written to it.
+
+        Raises:
+            OutputError: It has more or less.
+        """
+        if not self._frames:
+            return
+        with self._reading() as reader:
+            info = reader.info
+            found = (info.sample_rate, info.channels, info.frames)
+        if found != (*self._settings[:2], self._frames):
+            raise OutputError(
+                f"{quoted(self.path)} came out with {found[2]} frames instead of {self._frames}: choose another file "
+                "format, such as .wav."
+            )
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Reader]:
+        """Read what was written."""
+        try:
+            with Reader(self._temporary) as reader:
+                yield reader
+        except AudioError as error:
+            raise OutputError(
+                f"{quoted(self.path)} was written, and cannot be read: choose another file format, such as .wav."
+            ) from error
 
     def _discard(self) -> None:
-        if hasattr(self, "_file"):
+        self._sink.shut = True
+        self._encoder.shutdown()
+        if self._file is not None:
             with contextlib.suppress(soundfile.SoundFileError):
                 self._file.close()
-        staging.discard(self._temporary, self._fd)
+        if self._fd >= 0:
+            staging.discard(self._temporary, self._fd)
         self._fd = -1
+
+
+class _Sink:
+    """The file that libsndfile writes to.
+
+    When libsndfile closes a file it writes its header and what is left of the sound, and ignores every error. So this
+    keeps the first one, lets libsndfile believe that all is well, and writes nothing more.
+
+    Args:
+        fd: Where it goes.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.error: OSError | None = None
+        self.shut = False
+        """Whether nothing more is to be written: the file is going to be removed."""
+
+    def write(self, data: bytes) -> int:
+        rest = memoryview(data)
+        try:
+            while rest and self.error is None and not self.shut:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return os.lseek(self._fd, offset, whence)
+        except OSError as error:
+            self.error = self.error or error
+            return 0
+
+    def tell(self) -> int:
+        return self.seek(0, os.SEEK_CUR)
 
 
 def compressed(x: Samples, *, sample_rate: int, kilobits: int) -> bytes:
@@ -209,4 +358,4 @@ def _create_beside(path: Path) -> tuple[Path, Path, int]:
             raise OutputError(f"{name} is in a folder that does not exist: create the folder first.")
         return target, *staging.begin(target)
     except (OSError, ValueError) as error:
-        raise OutputError(f"{name} cannot be written ({reason(error)}): choose another folder.") from error
+        raise staging.unwritable(path, error) from error

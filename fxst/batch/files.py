@@ -3,20 +3,19 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fxst import exports
-from fxst.audio import FLOAT_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
+from fxst.audio import FLOAT_SUBTYPES, LOSSY_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
 from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
 from fxst.chains import table_files
 from fxst.chains.table import LOUDNESS, Table
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
-from fxst.errors import AudioError
+from fxst.errors import AudioError, OutputError
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import BLOCK_SAMPLES, StyleTransfer, remarks_on
 
@@ -124,19 +123,17 @@ def render_file(
                 tags=reader.tags,
             )
         )
-        peak = 0.0
-        # Encoding takes a third of the time: another thread does it while this one renders the next block.
-        pool = stack.enter_context(ThreadPoolExecutor(1))
-        writing: Future[None] | None = None
-        inspection = Inspection()
-        played = inspection.watch(_played(reader, progress, 1 - share, share))
-        for block in finisher.finish(rendered(played, table, info, finish, gain_db=finisher.gain_db)):
-            peak = max(peak, float(block.max()), -float(block.min()))
-            if writing is not None:
-                writing.result()
-            writing = pool.submit(writer.write, block)
-        if writing is not None:
-            writing.result()
+        while True:
+            peak = 0.0
+            inspection = Inspection()
+            played = inspection.watch(_played(reader, progress, 1 - share, share))
+            for block in finisher.finish(rendered(played, table, info, finish, gain_db=finisher.gain_db)):
+                peak = max(peak, float(block.max()), -float(block.min()))
+                writer.write(block)
+            if not (finisher.holds_peaks and subtype in LOSSY_SUBTYPES and finisher.passes_ceiling(writer.encoded())):
+                break
+            writer.begin_again()
+            reader, progress = stack.enter_context(Reader(job.input)), None
         remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + told
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
@@ -188,7 +185,7 @@ def _folder(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AudioError(f"{str(folder)!r} cannot be made ({error.strerror}): choose another folder.") from error
+        raise OutputError(f"{str(folder)!r} cannot be made ({error.strerror}): choose another folder.") from error
     try:
         yield
     except BaseException:

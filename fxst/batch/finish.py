@@ -11,7 +11,7 @@ from fxst.audio import AudioInfo, LoudnessMeter, Samples
 from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
 from fxst.dsp.limiter import Limiter
-from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
+from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS, TruePeakMeter
 from fxst.errors import SettingsError
 from fxst.transfer.style_transfer import BLOCK_SAMPLES
 from fxst.untrusted import number
@@ -36,6 +36,11 @@ _MOST_MORE_DB: Final = 6.0
 _MOST_PASSES: Final = 4
 """What a limiter takes of the loudness is made up for by so much gain at most, for beyond it the recording would be
 flattened; and it is found in so many passes at most."""
+
+_MOST_ENCODINGS: Final = 4
+_SPARE_DB: Final = 0.1
+"""What an encoder adds to the peaks is taken off the ceiling, and a little more, for it adds something else each time.
+A recording is encoded so many times at most."""
 
 _LUFS: Final = (-70.0, 0.0)
 _DBTP: Final = (-60.0, 0.0)
@@ -138,6 +143,7 @@ class Finisher:
         self._limiter: Limiter | None = None
         if finish.ceiling_db is not None and not (floats and finish.floats_keep_peaks):
             self._limiter = Limiter(ceiling_db=finish.ceiling_db, **self._shape)
+        self._encodings, self._lower_db, self._over_db = 0, 0.0, 0.0
         self._silent = False
         self._peak = 0.0
 
@@ -215,6 +221,31 @@ class Finisher:
         if self._limiter is not None:
             yield from self._told(self._limiter.finish())
 
+    @property
+    def holds_peaks(self) -> bool:
+        """Whether there is a ceiling."""
+        return self._limiter is not None
+
+    def passes_ceiling(self, encoded: Iterable[Samples]) -> bool:
+        """Hear what an encoder made of the peaks; tell whether all is to be finished once more, under a lower ceiling.
+
+        Args:
+            encoded: The whole recording, finished, encoded and decoded.
+        """
+        assert self._finish.ceiling_db is not None, "asked only where there is a ceiling"
+        meter = TruePeakMeter(**self._shape)
+        for block in encoded:
+            meter.process(block)
+        self._encodings += 1
+        self._over_db = max(0.0, float(meter.peaks_dbtp().max()) - self._finish.ceiling_db)
+        if not self._over_db or self._encodings == _MOST_ENCODINGS:
+            return False
+        self._lower_db += self._over_db + _SPARE_DB
+        self._limiter = Limiter(ceiling_db=self._finish.ceiling_db - self._lower_db, **self._shape)
+        self._meter = LoudnessMeter(**self._shape)
+        self._peak = 0.0
+        return True
+
     def _told(self, block: Samples) -> Iterator[Samples]:
         if block.size:
             if self._goal_lufs is not None:
@@ -232,6 +263,9 @@ class Finisher:
         remarks: tuple[str, ...] = ()
         if self._silent:
             remarks += ("it is silent, or too soft to have a loudness, so its level was left as it came",)
+        if self._over_db:
+            over = f"{self._over_db:.2f} dB above the ceiling of {self._finish.ceiling_db:g} dBTP"
+            remarks += (f"its encoding peaks {over}: lower --ceiling, or choose a format without loss",)
         if self._limiter is None or not self._limiter.reduction_db:
             return remarks
         held = f"its highest peaks were turned down, by up to {max(0.1, self._limiter.reduction_db):.1f} dB"

@@ -15,12 +15,12 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from fxst import untrusted
+from fxst import staging, untrusted
 from fxst.batch.goals import goals_of
 from fxst.batch.plan import MANIFEST, Job, Plan
 from fxst.checkpoints import card
@@ -219,8 +219,11 @@ class Manifest:
                     self.damaged += 1
         self._end = position - len(rest)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row) -> Callable[[], None]:
         """Add a line, which is on the disk when this returns; one that is there already is not added again.
+
+        Returns:
+            What takes it back, as far as no other process has added one since.
 
         Raises:
             OutputError: It cannot be written.
@@ -228,8 +231,9 @@ class Manifest:
         with self._locked(_APPENDING) as alone:
             self.refresh()
             if row in self._rows.get(row.output.path, {}):
-                return
+                return lambda: None
             line = row.to_json().encode() + b"\n"
+            start = self._end
             try:
                 if self._within_damage:
                     line = b"\n" + line
@@ -240,13 +244,22 @@ class Manifest:
                         line = b"\n" + line
                 while line:
                     line = line[os.write(self._fd, line) :]
-                os.fsync(self._fd)
+                staging.sync(self._fd)
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise OutputError(
-                    f"{str(self.path)!r} cannot be written ({reason}): free space or choose another folder."
-                ) from error
+                if alone:
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(self._fd, start)
+                raise staging.unwritable(self.path, error) from error
             self.refresh()
+            end = self._end
+        return lambda: self._take_back(row, start, end)
+
+    def _take_back(self, row: Row, start: int, end: int) -> None:
+        with self._locked(_APPENDING) as alone, contextlib.suppress(OSError):
+            if alone and os.fstat(self._fd).st_size == end:
+                os.ftruncate(self._fd, start)
+                self._end = start
+                del self._rows[row.output.path][row]
 
     @contextlib.contextmanager
     def locked(self, output: Path) -> Iterator[bool]:

@@ -26,8 +26,8 @@ from fxst.transfer.style_transfer import load, safety_remarks
 
 __all__ = ["FileResult", "Recipe", "Vouch", "attempt", "failure", "recipe_of", "table_of"]
 
-Vouch = Callable[[Mapping[Path, Path]], None]
-"""Is told, before files get their names, where each of them is hidden, by name."""
+Vouch = Callable[[Mapping[Path, Path]], Callable[[], None]]
+"""Is told, before files get their names, where each of them is hidden, by name; gives back what takes that back."""
 
 _LISTENING_SHARE: Final = 0.4
 """Of the work on a file."""
@@ -130,10 +130,9 @@ def attempt(recipe: Recipe, job: Job, progress: Progress | None, vouch: Vouch | 
     """
     written: set[Path] = set()
 
-    def witness(hidden: Mapping[Path, Path]) -> None:
+    def witness(hidden: Mapping[Path, Path]) -> Callable[[], None] | None:
         written.update(hidden)
-        if vouch is not None:
-            vouch(hidden)
+        return None if vouch is None else vouch(hidden)
 
     try:
         with staging.together(witness):

@@ -8,7 +8,6 @@ read back as the very same numbers.
 import contextlib
 import csv
 import io
-import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +21,10 @@ from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.effects import EFFECTS, Dynamics, Effect, ParametricEQ, undeclared
 from fxst.effects.parameters import Parameter, Setting
-from fxst.errors import OutputError, SettingsError
+from fxst.errors import SettingsError
 from fxst.untrusted import brief, quoted
 
-__all__ = ["SUFFIXES", "from_json", "read", "staged", "staged_text", "to_json", "write"]
+__all__ = ["SUFFIXES", "from_json", "read", "staged", "to_json", "write"]
 
 FORMAT: Final = "fxst-settings"
 FORMAT_VERSION: Final = 2
@@ -76,43 +75,7 @@ def staged(table: Table, path: Path) -> contextlib.AbstractContextManager[None]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SettingsError(f"{quoted(path)} has no table's ending: use .json or .csv.")
-    return staged_text(to_json(table) if suffix == ".json" else _to_csv(table), path)
-
-
-@contextlib.contextmanager
-def staged_text(text: str, path: Path) -> Iterator[None]:
-    """Write a text that appears under its name when the block ends, and not at all when it fails.
-
-    Args:
-        text: What to write.
-        path: Where the file goes.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    target = Path(os.path.realpath(path))
-    try:
-        if target.exists() and not target.is_file():
-            raise OutputError(f"{quoted(path)} is a folder or a device: name a file.")
-        hidden, fd = staging.begin(target)
-    except (OSError, ValueError) as error:
-        raise _unwritable(path, error) from error
-    try:
-        try:
-            with open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:
-                file.write(text)
-                file.flush()
-                os.fsync(fd)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        yield
-        try:
-            staging.finish(hidden, fd, target)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-    except BaseException:
-        staging.discard(hidden, fd)
-        raise
+    return staging.staged(path, (to_json(table) if suffix == ".json" else _to_csv(table)).encode())
 
 
 def read(path: Path) -> Table:
@@ -400,10 +363,6 @@ def _number(given: Any, where: str, column: str, *, comma: bool = False) -> floa
     except (ValueError, OverflowError):
         pass
     raise SettingsError(f"{where}: the {column} is {brief(given)}, and must be a finite number.")
-
-
-def _unwritable(path: Path, error: BaseException) -> OutputError:
-    return OutputError(f"{quoted(path)} cannot be written ({_reason(error)}): choose another place for the table.")
 
 
 def _reason(error: BaseException) -> str:

@@ -17,7 +17,7 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from fxst import untrusted
+from fxst import staging, untrusted
 from fxst.errors import ModelError
 
 __all__ = [
@@ -145,12 +145,17 @@ def write_files(folder: Path, kind: str, head: dict[str, Any], card: dict[str, A
         card: What else to tell of it. What it has in common with the head is left out: a card that was read and is
             written again has an older head.
         weights: The bytes of the weights' file.
+
+    Raises:
+        OutputError: They cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with staging.told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     first: dict[str, Any] = {"format": kind, "format_version": FORMAT_VERSION, "sha256": "", **head}
     text = (untrusted.to_json(first | card | first, indent=1) + "\n").encode("ascii")
-    weights_file(folder).write_bytes(weights)
-    (folder / "card.json").write_bytes(text.replace(_line(""), _line(_seal(text, weights)), 1))
+    with staging.together():
+        staging.write(weights_file(folder), weights)
+        staging.write(folder / "card.json", text.replace(_line(""), _line(_seal(text, weights)), 1))
 
 
 def _line(seal: str) -> bytes:

@@ -11,7 +11,6 @@ import hashlib
 import io
 import itertools
 import math
-import os
 import shutil
 import time
 from collections import Counter
@@ -23,13 +22,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fxst import staging
 from fxst.configs import DatasetConfig
 from fxst.data import cutting
 from fxst.data.manifest import CARD, COLUMNS, FORMAT, FORMAT_VERSION, MANIFEST, REPORT, clips_in_a_shard, read_card
 from fxst.data.selection import Candidates
 from fxst.data.shards import Position, Shards, write_atomically
 from fxst.data.sources import SPLITS, Problem, Recording, assign_splits, find_recordings, located, root_folder
-from fxst.errors import AudioError, FxstError, NothingMatchedError, SettingsError
+from fxst.errors import AudioError, NothingMatchedError, SettingsError
 from fxst.places import check_inside
 from fxst.untrusted import from_json, quoted, to_json
 from fxst.workers import Workers, processors
@@ -84,7 +84,8 @@ def build(config: DatasetConfig, *, progress: Progress | None = None) -> Dataset
         AudioError: a source does not exist, or no clip can be had from any.
         NothingMatchedError: there is no recording in any.
         SettingsError: the folder holds something else, or a setting makes no sense.
-        FxstError: the folder cannot be written, or a worker process died.
+        FxstError: a worker process died.
+        OutputError: the folder cannot be written.
     """
     started = time.monotonic()
     if not math.isfinite(config.seconds) or round(config.seconds * config.sample_rate) < 1:
@@ -95,10 +96,7 @@ def build(config: DatasetConfig, *, progress: Progress | None = None) -> Dataset
         try:
             _Build(config, settings, progress).run()
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise FxstError(
-                f"{str(config.output)!r} cannot be written ({reason}): free space or choose another."
-            ) from error
+            raise staging.unwritable(config.output, error) from error
     elif (config.output / NOTES).exists():
         # The last run was killed after the dataset was finished and before it had tidied up.
         shutil.rmtree(config.output / NOTES)
@@ -312,7 +310,7 @@ class _Build:
                      f"{seconds:.6f}", f"{clip.rms_db:.2f}", f"{clip.scale:.9g}")
                 )  # fmt: skip
             file.flush()
-            os.fsync(file.fileno())
+            staging.sync(file.fileno())
         total = clips.total()
         if not total:
             first = f"; of {len(problems)} damaged files the first: {problems[0].problem}" if problems else ""

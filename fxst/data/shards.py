@@ -5,7 +5,6 @@ A shard counts only with its note, and both appear whole or not at all.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fxst import staging
 from fxst.data.cutting import Cut
 from fxst.data.manifest import clips_in_a_shard, shard_path
 
@@ -141,7 +141,7 @@ class Shards:
         self._file.seek(0)
         self._write_header(self._file, len(self._clips))
         self._file.flush()
-        os.fsync(self._file.fileno())
+        staging.sync(self._file.fileno())
         self._file.close()
         self._file = None
         (self._notes / "shard").replace(shard_path(self._folder, self._finished))
@@ -171,5 +171,5 @@ def write_atomically(path: Path, text: str) -> None:
     with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        staging.sync(file.fileno())
     temporary.replace(path)

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import fxst
-from fxst import audio
+from fxst import audio, staging
 from fxst.audio import Samples
 from fxst.data.shards import write_atomically
-from fxst.errors import FxstError
+from fxst.errors import OutputError
 from fxst.evaluation.items import Item, Items
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Score, Scored
@@ -71,11 +71,9 @@ class Journal:
             lines = self._lines(self._path)
             self.finished = dict(map(_from_line, lines))
             # Written anew: the last line of a run that was killed may be half a line.
-            try:
+            with staging.told(self._path):
                 write_atomically(self._path, "".join([to_json(self._identity) + "\n", *lines]))
                 self._file = open(self._path, "a", encoding="utf-8")  # open as long as the journal
-            except OSError as error:
-                raise unwritable(self._path, error) from error
         return self
 
     def __exit__(
@@ -88,14 +86,12 @@ class Journal:
         """Note that an item is finished.
 
         Raises:
-            FxstError: It cannot be written.
+            OutputError: It cannot be written.
         """
         if self._file is not None and self._path is not None:
-            try:
+            with staging.told(self._path):
                 self._file.write(_to_line(index, scored))
                 self._file.flush()
-            except OSError as error:
-                raise unwritable(self._path, error) from error
 
     def remove(self) -> None:
         """Forget everything: the results are written."""
@@ -177,7 +173,7 @@ class KeptAudio:
             has_targets: Whether it is known what should come out.
 
         Raises:
-            FxstError: It cannot be written.
+            OutputError: It cannot be written.
         """
         columns = ("input", "reference", "target") if has_targets else ("input", "reference")
         rows: list[Sequence[str]] = [(*columns, "group")]
@@ -186,7 +182,7 @@ class KeptAudio:
             # An item that could not be made has none, and would keep the others from being scored.
             if all((self._folder / file).exists() for file in files):
                 rows.append([*files, item.group])
-        _write_text(self._folder / PAIRS, _csv(rows))
+        staging.write(self._folder / PAIRS, _csv(rows).encode())
 
     def _write(self, kind: str, name: str, x: Samples, sample_rate: int) -> None:
         path = self._folder / kind / f"{name}.wav"
@@ -206,27 +202,21 @@ def make_folder(folder: Path) -> None:
     """Make a folder, if it is not there.
 
     Raises:
-        FxstError: It cannot be made.
+        OutputError: It cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FxstError(
+        raise OutputError(
             f"The folder {str(folder)!r} cannot be made ({(error.strerror or str(error)).lower()}): choose another."
         ) from error
-
-
-def unwritable(path: Path, error: OSError) -> FxstError:
-    """Say that a file cannot be written, and what to do."""
-    reason = (error.strerror or str(error)).lower()
-    return FxstError(f"{str(path)!r} cannot be written ({reason}): free space or choose another folder.")
 
 
 def write_results(evaluation: "Evaluation", folder: Path) -> None:
     """Write the figures of each item, the list of the items, and the summary.
 
     Raises:
-        FxstError: One cannot be written.
+        OutputError: One cannot be written.
     """
     measured = {name for item in evaluation.items for score in item.scores for name in score.values}
     names = [name for name in NAMES if name in measured]
@@ -237,9 +227,10 @@ def write_results(evaluation: "Evaluation", folder: Path) -> None:
             cells = ("" if math.isnan(value) else repr(value) for value in values)
             rows.append((item.name, item.group, score.system, *cells, score.error))
     listed = ({"item": item.name, "group": item.group, **item.drawn} for item in evaluation.items)
-    _write_text(folder / ITEMS, _csv(rows))
-    _write_text(folder / ITEM_LIST, "".join(to_json(entry) + "\n" for entry in listed))
-    _write_text(folder / SUMMARY, to_json(summary(evaluation), indent=1) + "\n")
+    with staging.together():
+        staging.write(folder / ITEMS, _csv(rows).encode())
+        staging.write(folder / ITEM_LIST, "".join(to_json(entry) + "\n" for entry in listed).encode())
+        staging.write(folder / SUMMARY, (to_json(summary(evaluation), indent=1) + "\n").encode())
 
 
 def summary(evaluation: "Evaluation") -> dict[str, Any]:
@@ -314,10 +305,3 @@ def _csv(rows: Any) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _write_text(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise unwritable(path, error) from error

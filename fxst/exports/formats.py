@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fxst import staging
 from fxst.audio import Writer
 from fxst.chains.table import Table
-from fxst.chains.table_files import staged_text
 from fxst.errors import SettingsError
 from fxst.exports import apo, camilladsp, easyeffects, ffmpeg, impulse_response, pedalboard, sox
 from fxst.exports.base import Export, Format
@@ -95,7 +95,7 @@ def staged(files: Sequence[ExportFile], table: Table, *, sample_rate: int, chann
         for file in files:
             text = FORMATS[file.format].text
             if text is not None:
-                stack.enter_context(staged_text(text(export), file.path))
+                stack.enter_context(staging.staged(file.path, text(export).encode()))
             elif (reverb := impulse_response.reverb(export)) is not None:
                 frames = impulse_response.frames(reverb, sample_rate=sample_rate)
                 writer = stack.enter_context(

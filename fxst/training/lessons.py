@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from fxst import staging
 from fxst.models.studio import StudioModel
 from fxst.threads import one_thread
 
@@ -158,7 +159,7 @@ class Lessons(Dataset[Examples]):
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        mark.write_text(text, encoding="utf-8")
+        staging.write(mark, text.encode())
 
     def get(self, split: str, number: int) -> Examples:
         """Give a batch."""
@@ -190,8 +191,9 @@ class Lessons(Dataset[Examples]):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Several processes hear, and one may be killed: a file is there when it is whole.
         temporary = path.with_name(f".{path.stem}-{os.getpid()}.npz")
-        np.savez(temporary, **arrays)
-        temporary.replace(path)
+        with staging.told(path):
+            np.savez(temporary, **arrays)
+            temporary.replace(path)
 
 
 class _Heard(Dataset[Lesson]):

@@ -28,7 +28,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fxst import interrupts
+from fxst import interrupts, staging
 from fxst.configs import ProxyConfig, StyleConfig
 from fxst.data import manifest
 from fxst.errors import ModelError, SettingsError
@@ -265,7 +265,7 @@ class Run(Generic[Module]):
         writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in self.rows)
-        (self.folder / "losses.csv").write_text(text.getvalue(), encoding="utf-8")
+        staging.write(self.folder / "losses.csv", text.getvalue().encode())
 
         from matplotlib.figure import Figure
 
@@ -278,7 +278,9 @@ class Run(Generic[Module]):
         axes.set(xlabel="step", ylabel=unit, title=title, ylim=(0, None))
         axes.grid(alpha=0.3)
         axes.legend()
-        figure.savefig(self.folder / "losses.png", dpi=120)
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=120)
+        staging.write(self.folder / "losses.png", picture.getvalue())
 
 
 def run(
@@ -355,7 +357,7 @@ def _begin(config: Config, folder: Path) -> Path:
                     f"{folder} is not empty; continue its run with --resume, or name another folder with -o."
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            begun_with.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            staging.write(begun_with, (json.dumps(settings, indent=1) + "\n").encode())
             return last
         if not last.is_file():
             raise ModelError(f"There is no {last} to resume from; leave out --resume to begin a new run.")
