@@ -162,13 +162,13 @@ class TransferReport:
             yield self._made_by
         if self._rendered:
             yield (
-                "Loudness (ITU-R BS.1770-4), true peaks and spectra are measured over the whole of each file. Effects "
-                "that are out of the way let sound pass as it is."
+                "Loudness (ITU-R BS.1770-4), true peaks and spectra are measured over the whole of each file. Bypassed "
+                "effects pass the signal unchanged."
             )
         if self._rendered > heard > 0:
-            yield f"{heard:,} of them can be heard here, spread evenly over all; --report-items N makes it N."
+            yield f"{heard:,} of them can be played here, spread evenly over all; --report-items N makes it N."
         if len(self._references) > MOST_REFERENCES and heard:
-            yield f"Of {len(self._references):,} references the first {MOST_REFERENCES} can be heard."
+            yield f"The page plays the first {MOST_REFERENCES} of {len(self._references):,} references."
         if max(self._rendered, self._failed) > MOST_ROWS:
             yield f"Each table lists the first {MOST_ROWS:,} files."
 
