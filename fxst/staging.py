@@ -21,7 +21,7 @@ try:
 except ImportError:  # not on Windows, where a left-over file stays until a person removes it
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["abandon", "begin", "discard", "finish", "sweep", "together", "write"]
+__all__ = ["abandon", "begin", "discard", "finish", "folder", "sweep", "together", "write"]
 
 _HIDDEN: Final = re.compile(r"\.fxst-[0-9a-f]{16}\.tmp")
 _begun: set[Path] = set()
@@ -115,8 +115,33 @@ def discard(hidden: Path, fd: int = -1) -> None:
     _begun.discard(hidden)
 
 
+@contextlib.contextmanager
+def folder(path: Path) -> Iterator[None]:
+    """Have a folder; one that had to be made goes again when the block fails.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"The folder {str(path)!r} cannot be made ({reason}): choose another.") from error
+    try:
+        yield
+    except BaseException:
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
+
+
 def write(path: Path, data: bytes) -> None:
-    """Write a file that is in memory; it appears under its name only when it is whole.
+    """Write a file that is in memory; it appears under its name only when it is whole, in a folder made for it.
 
     Args:
         path: Where it goes; of a link, where that leads.
@@ -129,16 +154,17 @@ def write(path: Path, data: bytes) -> None:
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             raise OutputError(f"{str(path)!r} is a folder or a device: name a file.")
-        hidden, fd = begin(target)
-        try:
-            with open(fd, "wb", closefd=False) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(fd)
-            finish(hidden, fd, target)
-        except BaseException:
-            discard(hidden, fd)
-            raise
+        with folder(target.parent):
+            hidden, fd = begin(target)
+            try:
+                with open(fd, "wb", closefd=False) as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(fd)
+                finish(hidden, fd, target)
+            except BaseException:
+                discard(hidden, fd)
+                raise
     except (OSError, ValueError) as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
         raise OutputError(f"{str(path)!r} cannot be written ({reason}): choose another folder.") from error

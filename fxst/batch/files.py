@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fxst import exports
+from fxst import exports, staging
 from fxst.audio import FLOAT_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
 from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.inspection import Inspection
@@ -107,8 +107,9 @@ def render_file(
         # What a table tells of the gain that was behind it in another run is no longer so.
         provenance = {what: told for what, told in table.provenance.items() if what != LOUDNESS}
         table = replace(table, provenance=provenance | ({LOUDNESS: finisher.note} if finisher.note else {}))
-        stack.enter_context(_folder(job.output.parent))
+        stack.enter_context(staging.folder(job.output.parent))
         if job.table is not None:
+            stack.enter_context(staging.folder(job.table.parent))
             stack.enter_context(table_files.staged(table, job.table))
         told = stack.enter_context(
             exports.staged(job.exports, table, sample_rate=info.sample_rate, channels=info.channels)
@@ -179,20 +180,3 @@ def _played(reader: Reader, progress: Progress | None, start: float, share: floa
 
 def _ending(reader: Reader, what: str) -> tuple[str, ...]:
     return (f"the {what} ends early: less audio is there than its header promises",) if reader.truncated else ()
-
-
-@contextlib.contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """Have a folder; one that had to be made goes again when the block fails."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AudioError(f"{str(folder)!r} cannot be made ({error.strerror}): choose another folder.") from error
-    try:
-        yield
-    except BaseException:
-        for path in missing:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise

@@ -100,7 +100,7 @@ def plan(config: ApplyConfig) -> Plan:
     if config.plot is not None:
         _check_plot(config.plot, possible=not batch)
     if config.report is not None:
-        _check_report(config.report, config.output)
+        _check_report(config.report)
     notes = [""] * len(recordings)
     if not batch and config.output.suffix and not config.output.is_dir():
         if config.name is not None:
@@ -116,7 +116,7 @@ def plan(config: ApplyConfig) -> Plan:
                 f"{_name(config.output)} would be a folder, for there may be several recordings: name one without a "
                 "sound file's ending."
             )
-        _check_folder(next(path for path in (config.output, *config.output.parents) if path.exists()))
+        _check_folder(config.output)
         outputs, notes = _in_folder(config, recordings)
     made = _tables(config, outputs) if config.by_model else [None] * len(outputs)
     jobs = tuple(
@@ -179,11 +179,10 @@ def _check_plot(path: Path, *, possible: bool) -> None:
     _check_folder(path.parent)
 
 
-def _check_report(path: Path, output: Path) -> None:
+def _check_report(path: Path) -> None:
     if path.suffix.lower() not in _PAGES:
         raise SettingsError(f"{_name(path)} is no name for a web page: let it end in {' or '.join(_PAGES)}.")
-    if path.parent != output:  # a folder for outputs is made when the first is written
-        _check_folder(path.parent)
+    _check_folder(path.parent)
 
 
 def _check_suffix(output: Path) -> None:
@@ -193,9 +192,8 @@ def _check_suffix(output: Path) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """See that files can be made there, before seconds are spent on what should go there."""
-    if not folder.exists():
-        raise OutputError(f"The folder {_name(folder)} does not exist: create it first.")
+    """Check that a folder can be written to, or made, before seconds are spent on what should go there."""
+    folder = next(path for path in (folder, *folder.parents) if path.exists())
     if not folder.is_dir():
         raise OutputError(f"{_name(folder)} is a file, and a folder is needed there: choose another output.")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -1,6 +1,5 @@
 """The page of `apply`: what became of a file, or of a batch of them, to listen to and to look at."""
 
-import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,8 +110,6 @@ class TransferReport:
         title = f"fxst apply: {self._rows[0][0]}" if alone else "fxst apply"
         lead = (*self._lead(len(entries), alone=alone), *lost)
         grids = () if alone and entries else tuple(self._grids(references))
-        with contextlib.suppress(OSError):  # where that fails, so does writing, which tells why
-            self._path.parent.mkdir(parents=True, exist_ok=True)
         write_report(self._path, Page(title, lead, grids, entries))
 
     def _keep(self, rendered: _Rendered) -> None:

@@ -207,9 +207,10 @@ def test_a_plan_that_would_lose_something_is_refused(arrange, message):
     ("arguments", "options", "error", "message"),
     [
         (("a.wav",), {"output": "x.xyz"}, SettingsError, "'x.xyz' has no sound file's ending"),
-        (("a.wav",), {"output": "nowhere/x.wav"}, OutputError, "folder 'nowhere' does not exist: create it"),
-        (("a.wav",), {"output": "x.wav", "params": "no/t.json"}, OutputError, "folder 'no' does not exist"),
-        (("a.wav",), {"output": "x.wav", "report": Path("no/p.html")}, OutputError, "folder 'no' does not exist"),
+        (("a.wav",), {"output": "ref.wav/x.wav"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
+        (("a.wav",), {"output": "x.wav", "params": "ref.wav/no/t.json"}, OutputError, "'ref.wav' is a file"),
+        (("a.wav",), {"output": "x.wav", "report": Path("ref.wav/p.html")}, OutputError, "'ref.wav' is a file"),
+        (("a.wav",), {"output": "x.wav", "plot": Path("ref.wav/p.png")}, OutputError, "'ref.wav' is a file"),
         (("a.wav",), {"output": "ref.wav/new/deep"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
         (("a.wav", "b.flac"), {"output": "ref.wav"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
         (("a.wav", "b.flac"), {"output": "x.wav"}, SettingsError, "'x.wav' would be a folder, for there may be"),

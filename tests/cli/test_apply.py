@@ -63,6 +63,16 @@ def test_one_file_to_another(fxst, model):
     assert gc.isenabled()
 
 
+def test_folders_are_made_for_all_that_is_written(fxst):
+    code, _, err = fxst(
+        *("apply", "voice.wav", "--ref", "radio.wav", "-m", "eq", "-o", "new/a/o.wav", "--params", "new/b/t.csv"),
+        *("--plot", "new/c/p.svg", "--report", "new/d/e/r.html"),
+    )
+    assert (code, err) == (0, "")
+    made = {str(path) for path in Path("new").rglob("*") if path.is_file()}
+    assert made == {"new/a/o.wav", "new/b/t.csv", "new/c/p.svg", "new/d/e/r.html"}
+
+
 def test_its_table_applied_again_gives_the_same_file(fxst, model):
     fxst("apply", "voice.wav", "--ref", "radio.wav", "-o", "1.wav", "-p", "t.csv", "-m", model)
     code, out, err = fxst("apply", "voice.wav", "--params", "t.csv", "-o", "2.wav")
@@ -147,7 +157,11 @@ FAILURES = {
         2,
     ),
     "folder over itself": (lambda: [".", "-p", "house.json", "-o", "."], "would replace an input", 2),
-    "no folder": (lambda: ["voice.wav", "-p", "house.json", "-o", "no/o.wav"], "folder 'no' does not exist", 5),
+    "no folder": (
+        lambda: ["voice.wav", "-p", "house.json", "-o", "house.json/o.wav"],
+        "'house.json' is a file, and a folder is needed",
+        5,
+    ),
     "unwritable folder": (lambda: ["voice.wav", "-p", "house.json", "-o", unwritable()], "cannot be written", 5),
     "folder under a file": (
         lambda: ["voice.wav", "radio.wav", "-p", "house.json", "-o", "house.json/o"],
