@@ -46,7 +46,7 @@ __all__ = [
 
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
-    "model", "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format",
+    "model", "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format", "verbose",
 })  # fmt: skip
 """Options that change no file; and what is applied, which is known by its content."""
 

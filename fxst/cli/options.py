@@ -53,6 +53,7 @@ def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
             min=meta["min"],
             max=meta["max"],
             metavar=meta["metavar"],
+            rich_help_panel=meta["panel"],
             readable=False,
             show_default=item.default not in (None, (), ""),
         )

@@ -62,6 +62,7 @@ class Results:
             typer.secho(f"fxst: {error}", fg=typer.colors.RED, err=True)
         elif self._format == "table" and state == "written":
             if self._show_table and result.settings is not None:
+                show = show_table if self._files.config.verbose else show_summary
                 show(result.settings, err=self._files.sound_to_stdout)
                 self._show_table = False
             self.wrote(f"{self._shown(result.output)}{self._settings(result.table)}")
@@ -151,7 +152,38 @@ class Results:
         return "" if table is None or lost else f", settings in {self._shown(table)}"
 
 
-def show(table: "Table", *, err: bool) -> None:
+def show_summary(table: "Table", *, err: bool) -> None:
+    """Print what each effect of a table does, in a line each.
+
+    Args:
+        table: The table.
+        err: Whether it goes to stderr.
+    """
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    from fxst.chains.table_files import AMOUNT, LOUDNESS
+    from fxst.transfer.style_transfer import caution_of
+
+    grid = Grid(box=None, pad_edge=False, show_header=False)
+    grid.add_column(no_wrap=True)
+    bypassed = table.out_of_the_way
+    effects = zip(table.chain.labels, table.chain.effects, table.chain.values(table), strict=True)
+    for label, effect, values in effects:
+        if label not in bypassed:
+            grid.add_row(f"{label}:", effect.summary(values))
+    if bypassed:
+        grid.add_row("bypassed:", ", ".join(bypassed))
+    # The reason why less was applied is a warning, and not said twice.
+    amounts = [remark.partition(":")[0] for remark in caution_of(table)] + [table.provenance.get(AMOUNT, "")]
+    if any(amounts) or "model" in table.provenance:
+        grid.add_row("style:", ", ".join(filter(None, amounts)) or "100 %")
+    if LOUDNESS in table.provenance:
+        grid.add_row("loudness:", table.provenance[LOUDNESS])
+    Console(markup=False, highlight=False, stderr=err).print(grid)
+
+
+def show_table(table: "Table", *, err: bool) -> None:
     """Print a parameter table.
 
     Args:
@@ -168,16 +200,16 @@ def show(table: "Table", *, err: bool) -> None:
     grid.add_column("unit")
     grid.add_column("range", justify="right")
     shown = ""
-    away = table.out_of_the_way
+    bypassed = table.out_of_the_way
     for row in table:
         span = "fixed" if row.minimum == row.maximum else f"{short(row.minimum)} to {short(row.maximum)}"
-        if row.effect != shown and row.effect in away:
-            grid.add_row(row.effect, "out of the way")
-        elif row.effect not in away:
+        if row.effect != shown and row.effect in bypassed:
+            grid.add_row(row.effect, "bypassed")
+        elif row.effect not in bypassed:
             grid.add_row(row.effect if row.effect != shown else "", row.parameter, short(row.value), row.unit, span)
         shown = row.effect
     console = Console(markup=False, highlight=False, stderr=err)
     console.print(grid)
     if table.confidence:
         shares = ", ".join(f"{label} {share:.0%}" for label, share in table.confidence.items())
-        console.print(f"wanted, as the model hears it: {shares}")
+        console.print(f"effect probabilities: {shares}")
