@@ -19,7 +19,7 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from fxst.errors import ModelError
+from fxst.errors import ModelError, unknown
 
 __all__ = [
     "FORMAT_VERSION",
@@ -84,10 +84,7 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
             return shipped / folder
         names += sorted(path.parent.name for path in shipped.glob("*/card.json"))
     what = "proxy" if kinds == ("proxy",) else "model"
-    raise ModelError(
-        f"There is no {what} {str(name_or_path)!r}: shipped are {', '.join(names) or 'none'}; or name a folder with a "
-        "card.json."
-    )
+    raise ModelError(f"{unknown(what, str(name_or_path), names)}; or name a folder with a card.json.")
 
 
 def _has_card(folder: Path) -> bool:

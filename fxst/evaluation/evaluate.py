@@ -14,7 +14,7 @@ import fxst
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.configs import EvalConfig
-from fxst.errors import FxstError, SettingsError
+from fxst.errors import FxstError, SettingsError, unknown
 from fxst.evaluation import baselines
 from fxst.evaluation.baselines import BASELINES, CLOSED_FORM_IN_CHAIN, MATCHERING, ORACLE_CHAIN, ORACLE_EQ
 from fxst.evaluation.items import Items, PairedItems
@@ -257,7 +257,7 @@ def _chains(config: EvalConfig, models: Sequence[StyleTransfer]) -> list[Chain]:
     """Choose the effects: those asked for, else the models'."""
     if config.chain is not None:
         if config.chain not in CHAINS:
-            raise SettingsError(f"There is no chain {config.chain!r}; there are: {', '.join(CHAINS)}.")
+            raise SettingsError(f"{unknown('chain', config.chain, CHAINS)}.")
         return [CHAINS[config.chain]]
     chains = list({json.dumps(model.chain.to_spec()): model.chain for model in models}.values())
     return chains or [CHAINS[DEFAULT_CHAIN]]
@@ -270,9 +270,9 @@ def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items
         ORACLE_CHAIN: partial(baselines.oracle_chain, steps=config.oracle_steps),
     }
     known = (*BASELINES, *of_chain, ALL, NONE)
-    unknown = set(config.baselines) - set(known)
-    if unknown:
-        raise SettingsError(f"There is no baseline {min(unknown)!r}; there are: {', '.join(known)}.")
+    others = set(config.baselines) - set(known)
+    if others:
+        raise SettingsError(f"{unknown('baseline', min(others), known)}.")
     wanted = set(config.baselines) - {ALL, NONE}
     if not config.baselines:
         wanted = set(BASELINES)
@@ -368,7 +368,7 @@ def _check(requirement: Requirement, task: Task, config: EvalConfig) -> None:
     if metric == SETTINGS and task.chain is None:
         raise SettingsError(f"{requirement.text!r}: the true settings are known only with --protocol chain.")
     if requirement.system and requirement.system not in task.systems:
-        raise SettingsError(f"{requirement.text!r}: there is no row of that name; there are {', '.join(task.systems)}.")
+        raise SettingsError(f"{requirement.text!r}: {unknown('row', requirement.system, task.systems)}.")
     if not requirement.system and not task.judged:
         raise SettingsError(f"{requirement.text!r}: there is neither a model nor an output to require it of.")
 

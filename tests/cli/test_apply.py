@@ -196,7 +196,22 @@ FAILURES = {
     "missing table": (lambda: ["voice.wav", "-p", "none.json", "-o", "o.wav"], "'none.json' does not exist", 2),
     "no table": (lambda: ["voice.wav", "-p", "voice.wav", "-o", "o.wav"], "'voice.wav' is not UTF-8 text", 2),
     "other ending": (lambda: ["voice.wav", "-p", "house.json", "-o", "o.xyz"], "has no sound file's ending", 2),
-    "unknown model": (lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "none"], "no model 'none'", 4),
+    "unknown model": (lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "none"], "no model 'none'; ", 4),
+    "a model misspelt": (
+        lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "Stduio"],
+        r"no model 'Stduio' \(did you mean 'studio'\?\); there are: ",
+        4,
+    ),
+    "an effect misspelt": (
+        lambda: ["voice.wav", "-p", "house.json", "-o", "o.wav", "--amount", "compresor=50"],
+        r"no effect 'compresor' \(did you mean 'compressor'\?\); there are: parametric_eq, compressor in the chain",
+        2,
+    ),
+    "an export misspelt": (
+        lambda: ["voice.wav", "-p", "house.json", "-o", "o.wav", "--export", "fmpeg"],
+        r"no export 'fmpeg' \(did you mean 'ffmpeg'\?\)",
+        2,
+    ),
 }
 
 
