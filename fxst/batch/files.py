@@ -141,8 +141,8 @@ def render_file(
         remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + told
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
-        cut = f"samples cut: {writer.clipped}; lower the gains in its table, or convert the input to 32-bit float first"
-        remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was cut, but a player may",)
+        cut = f"samples clipped: {writer.clipped}; lower the gains, or convert the input to 32-bit float first"
+        remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was clipped, but a player may clip it",)
     return table, remarks
 
 
@@ -179,4 +179,4 @@ def _played(reader: Reader, progress: Progress | None, start: float, share: floa
 
 
 def _ending(reader: Reader, what: str) -> tuple[str, ...]:
-    return (f"the {what} ends early: less audio is there than its header promises",) if reader.truncated else ()
+    return (f"the {what} ends early: it holds less audio than its header states",) if reader.truncated else ()

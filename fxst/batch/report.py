@@ -132,7 +132,7 @@ class TransferReport:
         if result.settings is not None and AMOUNT in result.settings.provenance:
             yield f"Amount of the style: {result.settings.provenance[AMOUNT]}."
         if result.settings is not None and LOUDNESS in result.settings.provenance:
-            yield f"Gain behind the effects: {result.settings.provenance[LOUDNESS]}."
+            yield f"Gain after the effects: {result.settings.provenance[LOUDNESS]}."
         yield from (f"Note: {remark}." for remark in remarks)
 
     def _reference_tracks(self) -> tuple[tuple[Track, ...], tuple[str, ...]]:

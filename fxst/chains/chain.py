@@ -169,7 +169,7 @@ class Chain:
         for label, effect in zip(self.labels, self.effects, strict=True):
             if amounts[label] != 1 and not effect.transparent():
                 raise SettingsError(
-                    f"The effect {label!r} cannot be turned down or up, for no setting takes it out of the way: leave "
+                    f"The effect {label!r} cannot be turned down or up, since no setting bypasses it: leave "
                     f"it at 100 percent, as --amount {label}=100 does."
                 )
         return amounts

@@ -180,7 +180,7 @@ def staged(table: Table, path: Path) -> contextlib.AbstractContextManager[None]:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise SettingsError(f"{_name(path)} has no table's ending: use .json or .csv.")
+        raise SettingsError(f"{_name(path)} has no table extension: use .json or .csv.")
     return staged_text(to_json(table) if suffix == ".json" else _to_csv(table), path)
 
 

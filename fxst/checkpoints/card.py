@@ -123,7 +123,7 @@ def read_files(folder: Path, formats: tuple[str, ...]) -> tuple[dict[str, Any], 
     seal = card.get("sha256")
     if not isinstance(seal, str) or _seal(text.replace(_line(seal), _line(""), 1), weights) != seal:
         raise ModelError(
-            f"The model {str(folder)!r} is not as it was written: its card or its weights were damaged or changed; "
+            f"The model {str(folder)!r} was damaged or changed: its card or its weights do not match its hash; "
             "restore both files."
         )
     return card, weights
@@ -168,10 +168,10 @@ def _bytes(folder: Path, path: Path, largest: int) -> bytes:
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
-            raise ModelError(f"The model {str(folder)!r} has a {path.name} that is no file; restore its files.")
+            raise ModelError(f"The model {str(folder)!r} has a {path.name} that is not a file; restore its files.")
         if info.st_size > largest:
             raise ModelError(
-                f"The model {str(folder)!r} has a {path.name} that is larger than any of fxst's; restore its files."
+                f"The model {str(folder)!r} has a {path.name} that is too large for a model of fxst; restore its files."
             )
         return path.read_bytes()
     except (OSError, ValueError) as error:

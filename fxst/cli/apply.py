@@ -48,7 +48,7 @@ def _apply(files: Spooled, interrupts: Interrupts) -> int:
     found = survey(config)
     if found.damaged:
         lines = "1 line is damaged" if found.damaged == 1 else f"{found.damaged:,} lines are damaged"
-        told = f"{lines} in the manifest of {str(config.output)!r}, and passed over"
+        told = f"{lines} in the manifest of {str(config.output)!r}, and skipped"
         typer.secho(f"fxst: {told}.", fg=typer.colors.YELLOW, err=True)
     # A table that is applied is the same for all files; of several new ones, each lies beside its output.
     batch = found.planned.folder is not None
@@ -90,7 +90,7 @@ def _apply(files: Spooled, interrupts: Interrupts) -> int:
     except KeyboardInterrupt as interrupt:
         _clear_away()
         results.end(interrupted=exit_code(interrupt))
-        going_on = f": {results.summary()} The same command goes on from there" if batch else ""
+        going_on = f": {results.summary()} Run the same command again to continue" if batch else ""
         raise type(interrupt)(f"interrupted{going_on}") from interrupt
     return results.end()
 

@@ -14,7 +14,7 @@ from fxst.errors import ModelError
 if TYPE_CHECKING:
     from fxst.checkpoints.catalogue import Entry
 
-models_app = typer.Typer(no_args_is_help=True, help="The models there are: what they are, and whether they are whole.")
+models_app = typer.Typer(no_args_is_help=True, help="List, describe and verify models.")
 app.add_typer(models_app, name="models")
 
 
@@ -69,7 +69,7 @@ def _verify(config: ModelsVerifyConfig) -> None:
         checked.append(result)
         if config.format == "table":
             if result["whole"]:
-                typer.echo(f"{_visible(result['name'])} is whole: {_visible(result['folder'])}")
+                typer.echo(f"{_visible(result['name'])} is intact: {_visible(result['folder'])}")
             else:
                 _complain(result["error"])
     if config.format == "json":

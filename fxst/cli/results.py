@@ -47,7 +47,7 @@ class Results:
         self._count(state, 0)
         self._row(state, job.input, job.output, job.table, [file.path for file in job.exports])
         if self._format == "table":
-            done = "finished before: " if finished else ""
+            done = "already finished: " if finished else ""
             self._say(f"{done}{self._shown(job.input)} -> {self._shown(job.output)}{self._settings(job.table)}")
         self._warn(job.input, (job.note,) if job.note else ())
 
@@ -97,7 +97,7 @@ class Results:
         words = {
             "planned": "to write",
             "written": "written",
-            "finished": "finished before and left as they are",
+            "finished": "already finished",
             "failed": "failed",
         }
         told = [f"{self.counts[state]:,} {word}" for state, word in words.items() if self.counts[state]]

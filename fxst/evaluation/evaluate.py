@@ -205,9 +205,9 @@ def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, An
     if (config.pairs is None) == (config.data is None):
         raise SettingsError("Name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
     if config.effects is not None and chain is None:
-        raise SettingsError("How many effects make a target is chosen for --data with --protocol chain only.")
+        raise SettingsError("--effects needs --data with --protocol chain.")
     if config.other_voice and (config.pairs is not None or config.protocol != "p"):
-        raise SettingsError("A reference of another voice can be had for --data with --protocol p only.")
+        raise SettingsError("--other-voice needs --data with --protocol p.")
     if config.pairs is not None:
         paired = PairedItems(config.pairs, limit=config.limit)
         return paired, {"pairs": str(config.pairs.resolve()), "lines": paired.lines, "files": _stamps(paired.files)}
@@ -327,7 +327,7 @@ def _refined(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> dict[str
 
     able = {name: model for name, model in named.items() if model.refines}
     if not able:
-        raise SettingsError("No model was named that can refine what it chose (--refined): name one with -m studio.")
+        raise SettingsError("--refined needs a model that can refine: name one with -m studio.")
     return {f"{name}{REFINED}": applied(model, refine=STEPS) for name, model in able.items()}
 
 
@@ -336,7 +336,7 @@ def _imitated(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[d
     if not config.through_proxies:
         return {}, []
     if not named:
-        raise SettingsError("Only a model's settings can be rendered --through-proxies: name one with --model.")
+        raise SettingsError("--through-proxies needs a model: name one with --model.")
     from fxst.checkpoints import checkpoint, proxy_file
     from fxst.gradients import ProxyRenderer
 
@@ -370,7 +370,7 @@ def _check(requirement: Requirement, task: Task, config: EvalConfig) -> None:
     if requirement.system and requirement.system not in task.systems:
         raise SettingsError(f"{requirement.text!r}: {unknown('row', requirement.system, task.systems)}.")
     if not requirement.system and not task.judged:
-        raise SettingsError(f"{requirement.text!r}: there is neither a model nor an output to require it of.")
+        raise SettingsError(f"{requirement.text!r}: there is no model and no output to check.")
 
 
 def _no_targets(config: EvalConfig) -> str:

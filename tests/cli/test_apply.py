@@ -195,7 +195,7 @@ FAILURES = {
     ),
     "missing table": (lambda: ["voice.wav", "-p", "none.json", "-o", "o.wav"], "'none.json' does not exist", 2),
     "no table": (lambda: ["voice.wav", "-p", "voice.wav", "-o", "o.wav"], "'voice.wav' is not UTF-8 text", 2),
-    "other ending": (lambda: ["voice.wav", "-p", "house.json", "-o", "o.xyz"], "has no sound file's ending", 2),
+    "other ending": (lambda: ["voice.wav", "-p", "house.json", "-o", "o.xyz"], "has no audio file extension", 2),
     "unknown model": (lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "none"], "no model 'none'; ", 4),
     "a model misspelt": (
         lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "Stduio"],
@@ -269,7 +269,7 @@ def test_a_name_that_cannot_be_written_is_told(fxst):
     code, out, err = fxst("apply", "tape", "-p", "house.json", "-o", "out")
     assert code == 0
     assert "wrote 'out/tape.wav'" in out
-    assert "'tape': its name has no sound file's ending" in err
+    assert "'tape': its name has no audio file extension" in err
 
 
 def test_a_progress_bar_is_shown_to_a_terminal_only(fxst, monkeypatch):

@@ -68,7 +68,7 @@ def test_a_page_tells_of_the_gain_behind_the_effects_and_of_an_amount_after_a_re
     assert fxst("apply", "in", *arguments)[0] == 0
     page = Path("out/page.html").read_text(encoding="utf-8")
     assert page.count(told) == 3
-    assert len(re.findall(r"Gain behind the effects: [+-]\d+\.\d\d dB, to -20\.00 LUFS\.", page)) == 3
+    assert len(re.findall(r"Gain after the effects: [+-]\d+\.\d\d dB, to -20\.00 LUFS\.", page)) == 3
     assert fxst("apply", "in", *arguments)[0] == 0
     page = Path("out/page.html").read_text(encoding="utf-8")
     assert page.count("made by an earlier run") == 6  # in the table, and at each file
@@ -100,10 +100,10 @@ def test_a_page_beside_a_reference(fxst, examples):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--report", "voice.wav"), "no name for a web page"),
+        (("--report", "voice.wav"), "no web page extension"),
         (("--report", "house.json/page.html"), "'house.json' is a file, and a folder is needed there"),
         (("--report", "house.html"), "would replace the table to apply"),
-        (("--report", "p.html", "--plot", "p.html"), "no name for a picture"),
+        (("--report", "p.html", "--plot", "p.html"), "no picture extension"),
     ],
 )
 def test_a_page_that_cannot_be_is_refused_before_anything_is_done(fxst, here, arguments, message):

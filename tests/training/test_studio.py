@@ -108,7 +108,7 @@ def test_its_model_is_applied_to_any_rate_and_tells_how_sure_it_is(trained, tmp_
         out = tmp_path / f"out{rate}.wav"
         done = fxst("apply", tmp_path / "in.wav", "--ref", tmp_path / "ref.wav", "-o", out, "--model", trained)
         assert done.returncode == 0, done.stderr
-        assert "wanted, as the model hears it: upward_compressor" in done.stdout
+        assert "effect probabilities: upward_compressor" in done.stdout
         table = json.loads(out.with_suffix(".params.json").read_text())
         assert set(table["wanted"]) == set(STUDIO.labels)
         info = soundfile.info(out)
