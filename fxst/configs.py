@@ -42,9 +42,13 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     metavar: str | None = None,
+    panel: str | None = None,
 ) -> Any:
-    """Declare an option; without `flags` it is named after the field (`n_mels` is `--n-mels`)."""
-    metadata = {"help": help, "flags": tuple(flags), "min": minimum, "max": maximum, "metavar": metavar}
+    """Declare an option; without `flags` it is named after the field (`n_mels` is `--n-mels`).
+
+    `panel` is the group of the help that it stands in.
+    """
+    metadata = {"help": help, "flags": tuple(flags), "min": minimum, "max": maximum, "metavar": metavar, "panel": panel}
     return field(default=default, metadata=metadata)
 
 
@@ -53,16 +57,18 @@ class DatasetConfig:
     """Cut a folder of recordings into clips to train on."""
 
     sources: tuple[Path, ...] = argument(
-        "Folders or files of recordings. Whose voice it is, a file's folder tells; files directly in a single SOURCE "
-        "count as a speaker each.",
+        "Recordings or folders of recordings. A file's folder names its speaker; files directly in a single SOURCE are "
+        "a speaker each.",
         metavar="SOURCE",
     )
-    output: Path = option(Path("data"), "Folder to write the dataset to.", flags=("--output", "-o"))
-    clips: int = option(1000, "How many clips to cut; 0 takes every one there is.", flags=("--clips", "-n"), minimum=0)
-    seconds: float = option(0.53, "Length of a clip, in seconds.", minimum=0.01)
-    sample_rate: int = option(24_000, "Sample rate of the clips, in Hz.", minimum=8000)
-    seed: int = option(0, "Seed of every random choice: same seed, same dataset.")
-    workers: int = option(0, "Worker processes; 0 is one for each processor.", minimum=0)
+    output: Path = option(Path("data"), "Folder for the dataset.", flags=("--output", "-o"), panel="Output")
+    clips: int = option(
+        1000, "Number of clips; 0 for as many as there are.", flags=("--clips", "-n"), minimum=0, panel="Clips"
+    )
+    seconds: float = option(0.53, "Length of a clip in seconds.", minimum=0.01, panel="Clips")
+    sample_rate: int = option(24_000, "Sample rate of the clips in Hz.", minimum=8000, panel="Clips")
+    seed: int = option(0, "Random seed; the same seed gives the same dataset.", panel="Clips")
+    workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Output")
 
 
 @dataclass(frozen=True)
@@ -179,157 +185,175 @@ ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects",
 class ApplyConfig:
     """Make recordings sound as if they had been produced like another one.
 
-    Rate, channels, bit depth and length are kept. The settings are printed, and written as a table to use again.
+    Sample rate, channels, bit depth and length are kept. The settings are summarised, and saved as a table to edit and
+    apply again.
     """
 
     inputs: tuple[Path, ...] = argument(
-        "Recordings, folders of recordings, or quoted patterns such as 'in/**/*.wav'; - alone is standard input.",
+        "Recordings, folders, or quoted patterns such as 'in/**/*.wav'; - reads one recording from standard input.",
         metavar="INPUT",
         required=False,
     )
     output: Path = option(
         MISSING,
-        "The file to write; for several recordings or a folder, the folder to write them to, as they lie in theirs. "
-        "With - the sound goes to standard output, as WAV.",
+        "Output file, or the output folder for several inputs or a folder; - writes WAV to standard output.",
         flags=("--output", "-o"),
         metavar="OUT",
+        panel="Output",
     )
     references: tuple[str, ...] = option(
         (),
-        "Recording to sound like, all of which is listened to, or a folder of recordings; repeat the option for a mean "
-        "of several, which count alike or by a weight behind the name, as in radio.wav:2.",
+        "Recording to sound like, or a folder of them. Repeat the option for their mean; radio.wav:2 has the weight 2.",
         flags=("--ref", "-r"),
         metavar="FILE",
+        panel="Reference",
     )
     styles: tuple[str, ...] = option(
         (),
-        "Style profile that `fxst style save` made, instead of a reference or beside it; repeat the option, with "
-        "weights such as a.json:0.3, for what lies between several.",
+        "Style profile from `fxst style save`, alone or with references. Repeat the option, with weights such as "
+        "a.json:0.3, to interpolate.",
         flags=("--style",),
         metavar="JSON",
+        panel="Reference",
     )
     params: Path | None = option(
         None,
-        "Without --ref and --style: the parameter table to apply, edited or not. With them: where to write the table, "
-        "as .json or .csv; just json or csv names it after the output, and so does leaving this out.",
+        "With --ref or --style: file to write the parameter table to (.json or .csv), or just json or csv for one "
+        "beside each output. Without them: the table to apply.",
         flags=("--params", "-p"),
         metavar="FILE",
+        panel="Output",
     )
-    model: str = option("studio", "A shipped model's name, or a model's folder.", flags=("--model", "-m"))
+    model: str = option(
+        "studio", "Name of a shipped model, or a model's folder.", flags=("--model", "-m"), panel="Reference"
+    )
     refine: bool = option(
         False,
-        "Move the settings on, by gradient, until an excerpt is heard as the model expects it to be; takes seconds.",
+        "Refine the settings by gradient descent on an excerpt; takes seconds.",
         flags=("--refine",),
+        panel="Reference",
     )
-    refine_steps: int = option(25, "With --refine: steps at most; it ends earlier when nothing is gained.", minimum=1)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs; the effects run on the CPU.")
+    refine_steps: int = option(25, "With --refine: maximum number of steps.", minimum=1, panel="Reference")
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", "Device for the model; the effects run on the CPU.", panel="Reference"
+    )
     amount: tuple[str, ...] = option(
         (),
-        "How much of the style, in percent from 0, which changes nothing, to 150; or how much of one effect, such as "
-        "eq=50, comp=120, dist=0, reverb=30 or up=50; repeat the option for more.",
+        "Amount of the style in percent, from 0 (no change) to 150; or of one effect, such as eq=50, comp=120, dist=0, "
+        "reverb=30 or up=50. Repeat the option for more.",
         metavar="PERCENT",
+        panel="Reference",
     )
     link: bool | None = option(
         None,
-        "Compressors turn all channels down alike, by the loudest, or each channel on its own. Without either: alike, "
-        "or as the table says.",
+        "Compress all channels by the same gain, or each by its own. Default: as the table says, else linked.",
         flags=("--link/--no-link",),
+        panel="Level",
     )
     loudness: str | None = option(
         None,
-        "Bring the integrated loudness (BS.1770) by one gain behind the effects to the reference's (reference), to the "
-        "input's (keep), or to a number of LUFS, such as -16.",
+        "Integrated loudness of the output (BS.1770): that of the reference (reference) or of the input (keep), or a "
+        "number of LUFS such as -16.",
         metavar="LUFS",
+        panel="Level",
     )
     ceiling: str = option(
         "-1",
-        "Highest true peak, in dBTP: what would pass it is turned down by a limiter that looks ahead, and all else is "
-        "left as it is; none for no ceiling.",
+        "Highest true peak in dBTP, held by a look-ahead limiter; none for no ceiling.",
         metavar="DBTP",
+        panel="Level",
     )
     clip: Literal["ceiling", "float"] = option(
         "ceiling",
-        "Hold every output under the ceiling, or (float) leave outputs of floating-point samples as high as they come: "
-        "they lose nothing above full scale.",
+        "ceiling: limit every output. float: do not limit outputs of floating-point samples.",
+        panel="Level",
     )
     tail: str = option(
         "0",
-        "Seconds that ring on behind the end and are kept, as of a reverb; auto for all that is heard of them, 30 s at "
-        "most.",
+        "Seconds of reverb tail to keep after the end; auto keeps all that is audible, up to 30 s.",
         metavar="SECONDS",
+        panel="Output",
     )
     export: tuple[ExportName, ...] = option(
         (),
-        "Also write the settings beside each output as another program reads them: ffmpeg (a filter graph), apo "
-        "(Equalizer APO's and AutoEq's ParametricEQ.txt), pedalboard (Python), camilladsp (YAML), easyeffects (a "
-        "preset), sox (a command) or ir (the reverb as an impulse response, true stereo for stereo); or all. Repeat "
-        "the option for more.",
+        "Also write the settings for another program: ffmpeg (filter graph), apo (Equalizer APO, AutoEq), pedalboard "
+        "(Python), camilladsp (YAML), easyeffects (preset), sox (command), ir (reverb impulse response), or all. "
+        "Repeat the option for more.",
         metavar="NAME",
+        panel="Output",
     )
     plot: Path | None = option(
         None,
-        "For one recording: draw the spectra and the equaliser to a .png, .svg or .pdf.",
+        "For one recording: picture of the spectra and the equaliser (.png, .svg or .pdf).",
         metavar="FILE",
+        panel="Reports",
     )
     report: Path | None = option(
         None,
-        "Web page to write, an .html that needs no network: the recordings before and after and the reference, to "
-        "listen to and to look at, with their loudness, true peaks and settings.",
+        "Web page with players, spectra, loudness and settings; one .html that works offline.",
         metavar="HTML",
+        panel="Reports",
     )
     report_items: int = option(
-        10, "How many recordings of a batch the page plays; its table lists them all.", minimum=1
+        10, "Number of recordings that the page plays; its table lists all.", minimum=1, panel="Reports"
     )
     list_file: Path | None = option(
         None,
-        "File that lists recordings: a name a line, or divided by NUL bytes as of `find -print0`; - is standard input.",
+        "File that lists recordings, one a line, or separated by NUL bytes; - reads standard input.",
         flags=("--list",),
         metavar="FILE",
+        panel="Batch",
     )
     recursive: bool = option(
         True,
-        "Search folders with all that is below them, or only what lies in them.",
+        "Search the folders inside folders too, or not.",
         flags=("--recursive/--no-recursive",),
+        panel="Batch",
     )
     include: tuple[str, ...] = option(
         (),
-        "Take only recordings whose name matches this pattern, such as '*.flac'; with a slash in it, whose path below "
-        "the given folder does. Repeat the option for more.",
+        "Take only files whose name matches the pattern, such as '*.flac'. A pattern with a slash is matched against "
+        "the path in the given folder. Repeat the option for more.",
         metavar="PATTERN",
+        panel="Batch",
     )
     exclude: tuple[str, ...] = option(
         (),
-        "Leave out recordings that match this pattern, such as 'drafts/**'; repeat the option for more.",
+        "Skip files that match the pattern, such as 'drafts/**'. Repeat the option for more.",
         metavar="PATTERN",
+        panel="Batch",
     )
     name: str | None = option(
         None,
-        "What outputs are called in their folder, with the fields {stem}, {ext}, {relpath} (the path in the given "
-        "folder, without the ending), {ref} and {model}, such as '{relpath}-{ref}.{ext}'.",
+        "Naming template for outputs, such as '{relpath}-{ref}.{ext}'. Fields: {stem}, {ext}, {relpath} (the path in "
+        "the given folder without its ending), {ref}, {model}.",
         metavar="TEMPLATE",
+        panel="Batch",
     )
     jobs: int = option(
         1,
-        "Recordings to work on side by side, each in a process of its own; 0 is one for each processor.",
+        "Recordings to process in parallel, each in its own process; 0 for one per processor.",
         flags=("--jobs", "-j"),
         minimum=0,
+        panel="Batch",
     )
     resume: bool = option(
         True,
-        "For several recordings or a folder: leave out what is finished already, as the folder's fxst-manifest.jsonl "
-        "tells, or make it again.",
+        "Skip files that the folder's fxst-manifest.jsonl lists as finished, or render them again.",
         flags=("--resume/--no-resume",),
+        panel="Batch",
     )
     overwrite: bool = option(
-        False,
-        "Replace outputs that are there already though no manifest tells that fxst made them.",
-        flags=("--overwrite",),
+        False, "Replace existing files that fxst did not make.", flags=("--overwrite",), panel="Batch"
     )
-    dry_run: bool = option(False, "Only tell what would be done; nothing is touched.", flags=("--dry-run",))
+    dry_run: bool = option(False, "List what would be done, and change nothing.", flags=("--dry-run",), panel="Batch")
     format: Literal["table", "json", "jsonl", "quiet"] = option(
         "table",
-        "What goes to standard output: tables for people, one JSON document, a JSON object a line as each recording "
-        "is done, or nothing.",
+        "Standard output: text (table), one JSON document (json), a JSON object per recording (jsonl), or nothing.",
+        panel="Reports",
+    )
+    verbose: bool = option(
+        False, "Print every parameter instead of a summary.", flags=("--verbose", "-v"), panel="Reports"
     )
 
     @property
@@ -340,167 +364,187 @@ class ApplyConfig:
 
 @dataclass(frozen=True)
 class ProfileConfig:
-    """Save what recordings sound like as a style profile, which `fxst apply --style` uses without them.
+    """Save the style of recordings as a profile, which `fxst apply --style` uses in their place.
 
-    A profile holds what a model heard, as numbers, and no sound.
+    A profile holds numbers from the model's analysis, and no audio.
     """
 
     references: tuple[str, ...] = argument(
-        "Recordings, or folders of recordings; of several the mean, in which they count alike or by a weight behind "
-        "the name, as in radio.wav:2.",
-        metavar="REF",
+        "Recordings or folders of recordings. Several are averaged; radio.wav:2 has the weight 2.", metavar="REF"
     )
-    output: Path = option(MISSING, "The profile to write, a .json.", flags=("--output", "-o"), metavar="JSON")
+    output: Path = option(MISSING, "Profile to write (.json).", flags=("--output", "-o"), metavar="JSON")
     model: str = option(
-        "studio", "The model that is to use it: a shipped one's name, or a folder.", flags=("--model", "-m")
+        "studio", "Model that the profile is for: a shipped model's name, or a folder.", flags=("--model", "-m")
     )
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Device for the model.")
 
 
 @dataclass(frozen=True)
 class ChainsConfig:
     """List the named chains: their effects, and every parameter with its range."""
 
-    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
+    format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
 
 
 @dataclass(frozen=True)
 class ModelsListConfig:
-    """List the shipped models: what each sets, its size, and what it reached on recordings kept from it."""
+    """List the shipped models: chain, size, and result on held-out recordings."""
 
-    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
+    format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
 
 
 @dataclass(frozen=True)
 class ModelsInfoConfig:
-    """Tell all that is known of a model: its figures, limits and chain, how it was trained, and on whose recordings."""
+    """Show a model's card: results, limits, chain, training and training data."""
 
-    model: str = argument("A shipped model's name, or a model's folder.", metavar="MODEL")
-    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
+    model: str = argument("Name of a shipped model, or a model's folder.", metavar="MODEL")
+    format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
 
 
 @dataclass(frozen=True)
 class ModelsVerifyConfig:
-    """Check that models are whole and as they were written; exit with 4 where one is not."""
+    """Check that models are complete and unchanged; exit with 4 where one is not."""
 
     models: tuple[str, ...] = argument(
-        "A shipped model's name, or a model's folder; without one, all shipped models.", metavar="MODEL", default=()
+        "Names of shipped models, or folders of models; all shipped models by default.", metavar="MODEL", default=()
     )
-    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
+    format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
 
 
 @dataclass(frozen=True)
 class DoctorConfig:
-    """Check this installation: versions, devices, which parts load and, where one does not, what to do about it."""
+    """Check this installation: versions, devices and libraries, with a remedy for each that does not work."""
 
-    format: Literal["table", "json"] = option("table", "How to write it: for people, or as JSON for programs.")
+    format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
 
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Measure style transfer: models, baselines and oracles on the same items, with intervals.
+    """Measure style transfer: models, baselines and oracles on the same items, with confidence intervals.
 
-    The items are drawn from a folder of recordings, as DeepAFx-ST's own evaluation drew them, or a CSV lists them.
+    Items are drawn from a folder of recordings, as in the evaluation of DeepAFx-ST, or listed in a CSV.
     """
 
     data: Path | None = option(
-        None,
-        "Folder of recordings (or a dataset made from some) to draw items from: passages of held-out voices.",
-        metavar="FOLDER",
+        None, "Folder of recordings, or a dataset, to draw items from.", metavar="FOLDER", panel="Items"
     )
     pairs: Path | None = option(
         None,
-        "CSV with the columns input, reference and, where they are known, target, output (to be scored) and group "
-        "(whose voice it is); paths count from its folder. Without targets, distances to the reference are measured.",
+        "CSV with the columns input and reference, and optionally target, output (to be scored) and group (the "
+        "speaker). Paths are relative to its folder. Without targets, distances to the reference are measured.",
         metavar="CSV",
+        panel="Items",
     )
     models: tuple[str, ...] = option(
-        (), "A shipped model's name, or a model's folder; repeat the option for more.", flags=("--model", "-m")
+        (),
+        "Name of a shipped model, or a model's folder. Repeat the option for more.",
+        flags=("--model", "-m"),
+        panel="Systems",
     )
     outputs: tuple[Path, ...] = option(
         (),
-        "Folder of renders to score, in it or in sub-folders, each named after its item (with --pairs, its input); "
-        "repeat the option for more.",
+        "Folder of outputs to score, each named after its item (with --pairs, after its input). Repeat the option for "
+        "more.",
         metavar="FOLDER",
+        panel="Systems",
     )
     baselines: tuple[str, ...] = option(
         (),
-        "A row to show beside them: closed-form, rule-based, matchering, oracle-eq, closed-form-eq or oracle-chain "
-        "(within the models' chain; the latter takes many seconds an item), all or none; repeat the option for more. "
-        "By default the first four, and matchering only where it is installed.",
+        "Baseline to compare with: closed-form, rule-based, matchering, oracle-eq, closed-form-eq, oracle-chain (many "
+        "seconds an item), all or none. Default: the first four, matchering only where it is installed. Repeat the "
+        "option for more.",
         flags=("--baseline",),
         metavar="NAME",
+        panel="Systems",
     )
     through_proxies: bool = option(
         False,
-        "Show every model once more, as NAME@proxy: the shipped proxies of its effects render its settings. They are "
-        "of 24000 Hz.",
+        "Also render each model's settings with the shipped proxies, as NAME@proxy; at 24000 Hz only.",
         flags=("--through-proxies",),
+        panel="Systems",
     )
     refined: bool = option(
         False,
-        "Show every model that can refine once more, as NAME@refined, as `fxst apply --refine` uses it.",
+        "Also evaluate each model that can refine with `fxst apply --refine`, as NAME@refined.",
         flags=("--refined",),
+        panel="Systems",
     )
     limit: int | None = option(
         None,
-        "Score only so many items; without it 200, or with --pairs all.",
+        "Number of items; default 200, or all with --pairs.",
         flags=("--limit", "--items", "-n"),
         minimum=1,
+        panel="Items",
     )
     protocol: Literal["p", "chain"] = option(
         "p",
-        "With --data, what makes the targets: p, the published corruptions by equalisers, compressors and expanders; "
-        "chain, random settings of the models' own chain.",
+        "With --data, how targets are made. p: the corruptions of the published evaluation. chain: random settings of "
+        "the models' own chain.",
+        panel="Items",
     )
     effects: int | None = option(
         None,
-        "With --protocol chain: each target is made by so many of the chain's effects, drawn at random, and the others "
-        "are out of the way; without it by all of them.",
+        "With --protocol chain: number of effects in each target, drawn at random; the others are bypassed. Default: "
+        "all.",
         minimum=1,
+        panel="Items",
     )
     other_voice: bool = option(
         False,
-        "With --protocol p: the reference is another voice, or song, in the style of the target. Nobody knows the "
-        "target then, and distances to the reference are measured.",
+        "With --protocol p: take the reference from another speaker or song, and measure distances to it; there is no "
+        "target.",
         flags=("--other-voice",),
+        panel="Items",
     )
     chain: str | None = option(
-        None, "Chain of oracle-chain, and of --protocol chain's targets; by default the models', or eq-comp."
+        None, "Chain of oracle-chain and of --protocol chain; default: the models', or eq-comp.", panel="Items"
     )
-    sample_rate: int = option(24_000, "With --data: 24000, or 44100 for music. Other rates are resampled.")
+    sample_rate: int = option(
+        24_000, "With --data: sample rate of the items, 24000 or 44100 Hz; other rates are resampled.", panel="Items"
+    )
     split: Literal["train", "val", "test", "all"] = option(
-        "test", "With --data: whose voices, divided as `fxst dataset build` divides them."
+        "test", "With --data: split of speakers, as `fxst dataset build` makes it.", panel="Items"
     )
-    split_seed: int = option(0, "Seed of that division; a dataset knows its own.", minimum=0)
+    split_seed: int = option(0, "Seed of the split; a dataset has its own.", minimum=0, panel="Items")
     each_file: bool = option(
-        False, "Every file is a voice, or a song, of its own; without it, every folder.", flags=("--each-file",)
+        False,
+        "Count every file as a speaker or song; by default every folder is one.",
+        flags=("--each-file",),
+        panel="Items",
     )
-    seed: int = option(0, "Seed of every random choice: same seed, same items.", minimum=0)
+    seed: int = option(0, "Random seed; the same seed gives the same items.", minimum=0, panel="Items")
     pesq: bool = option(
-        True, "Measure PESQ, where its package is installed; it takes most of the time.", flags=("--pesq/--no-pesq",)
+        True,
+        "Measure PESQ where its package is installed; it takes most of the time.",
+        flags=("--pesq/--no-pesq",),
+        panel="Results",
     )
-    oracle_steps: int = option(150, "Steps of oracle-chain's optimisation.", minimum=1)
+    oracle_steps: int = option(150, "Optimisation steps of oracle-chain.", minimum=1, panel="Systems")
     output: Path | None = option(
         None,
-        "Folder to write items.csv, items.jsonl and summary.json to; an evaluation that was stopped goes on from it.",
+        "Folder for items.csv, items.jsonl and summary.json; an interrupted evaluation continues from it.",
         flags=("--output", "-o"),
         metavar="FOLDER",
+        panel="Results",
     )
     audio: Path | None = option(
         None,
-        "Folder to write every item's input, reference, target and outputs to, with a pairs.csv that lists them.",
+        "Folder for the audio of every item, with a pairs.csv that lists it.",
         metavar="FOLDER",
+        panel="Results",
     )
-    report: Path | None = option(
-        None, "Web page to write: the table, and items to listen to and look at.", metavar="HTML"
+    report: Path | None = option(None, "Web page with the tables, and items to play.", metavar="HTML", panel="Results")
+    report_items: int = option(
+        10, "Number of items on the page, from the best to the worst.", minimum=1, panel="Results"
     )
-    report_items: int = option(10, "How many items the page shows, from the best to the worst.", minimum=1)
     require: tuple[str, ...] = option(
         (),
-        "Fail unless every model and output keeps to this bound, such as mrstft_ratio<=0.45; with a row's name before "
-        "it (eq.mrstft<=1), unless that row does. Repeat the option for more.",
+        "Exit with 1 unless every model and output meets this bound, such as mrstft_ratio<=0.45; eq.mrstft<=1 is for "
+        "the row eq only. Repeat the option for more.",
         metavar="BOUND",
+        panel="Results",
     )
-    workers: int = option(0, "Worker processes; 0 is one for each processor.", minimum=0)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the models run; the effects run on the CPU.")
+    workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Computing")
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", "Device for the models; the effects run on the CPU.", panel="Computing"
+    )

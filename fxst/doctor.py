@@ -78,17 +78,18 @@ PACKAGES: Final = (
     _Package("soxr", "soxr", "resampling"),
     _Package("torch", "torch", "models"),
     _Package("safetensors", "safetensors.torch", "reading models"),
-    _Package("numba", "numba", "recursions, compiled"),
+    _Package("numba", "numba", "compiled recursions"),
     _Package("typer", "typer", "the command line"),
     _Package("rich", "rich", "tables and progress"),
     _Package("matplotlib", "matplotlib.figure", "plots"),
+    _Package("jinja2", "jinja2", "report pages"),
     _Package("lightning", "lightning", "training"),
     _Package("tensorboard", "tensorboard", "logs of training"),
-    _Package("torchaudio", "torchaudio.functional", "beginning a model of the recipe clips", required=False),
+    _Package("torchaudio", "torchaudio.functional", "mel filters for training with the recipe clips", required=False),
     _Package("numba-cuda", "numba.cuda", "compressors in training on a CUDA device", required=False),
-    _Package("pesq", "pesq", "the column PESQ of fxst eval", required=False),
-    _Package("matchering", "matchering", "the row matchering of fxst eval", required=False),
-    _Package("pyloudnorm", "pyloudnorm", "tests: a second opinion on loudness", required=False),
+    _Package("pesq", "pesq", "PESQ in fxst eval", required=False),
+    _Package("matchering", "matchering", "the baseline matchering in fxst eval", required=False),
+    _Package("pyloudnorm", "pyloudnorm", "tests: reference for loudness", required=False),
     _Package("auraloss", "auraloss", "tests: a second opinion on spectral distances", required=False),
 )
 
@@ -177,10 +178,10 @@ def _load(modules: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _program(name: str, flag: str) -> Check:
-    purpose = "playing settings that were exported for it"
+    purpose = "using settings exported for it"
     path = shutil.which(name)
     if path is None:
-        return Check(name, "optional program", "missing", "", False, purpose, f"install {name}, where you need it")
+        return Check(name, "optional program", "missing", "", False, purpose, f"install {name} if you need it")
     try:
         done = subprocess.run([path, flag], capture_output=True, text=True, errors="replace", timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
@@ -196,8 +197,8 @@ def _devices() -> Iterator[Check]:
     yield Check("processors", "device", "ok", threads, True)
     if not torch.cuda.is_available():
         built = f"a torch for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch without CUDA"
-        remedy = "none is needed; where there is one, install its driver and a torch for its CUDA"
-        yield Check("CUDA", "device", "missing", f"{built}, and no device that it can use", False, "", remedy)
+        remedy = "none is needed; for a GPU, install its driver and a torch built for its CUDA"
+        yield Check("CUDA", "device", "missing", f"{built}, and no usable device", False, "", remedy)
         return
     for index in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(index)
@@ -216,7 +217,7 @@ def _cache() -> Check:
         with tempfile.TemporaryFile(dir=folder):
             return Check("numba cache", "cache", "ok", os.fspath(folder), True, purpose)
     except (ImportError, OSError, RuntimeError) as error:
-        remedy = "set NUMBA_CACHE_DIR to a folder that you may write to"
+        remedy = "set NUMBA_CACHE_DIR to a writable folder"
         return Check("numba cache", "cache", "failed", " ".join(str(error).split()), True, purpose, remedy)
 
 

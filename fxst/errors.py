@@ -1,5 +1,7 @@
 """What can go wrong, in words for the person at the keyboard, and the exit code that a program ends with then."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import ClassVar
 
 from fxst.untrusted import printable
@@ -12,6 +14,7 @@ __all__ = [
     "OutputError",
     "SettingsError",
     "UndeclaredError",
+    "unknown",
 ]
 
 
@@ -58,3 +61,20 @@ class SettingsError(FxstError):
 
 class UndeclaredError(SettingsError):
     """A chain has an effect that this program does not know, for it is the user's own."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Report that there is nothing of a name, and suggest the name that was perhaps meant.
+
+    >>> unknown("chain", "stduio", ("eq", "eq-comp", "studio"))
+    "There is no chain 'stduio' (did you mean 'studio'?); there are: eq, eq-comp, studio"
+
+    Args:
+        what: What was looked for.
+        name: The name that was given.
+        known: All names that there are.
+    """
+    names = list(known)
+    close = get_close_matches(name.lower(), names, 1)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"There is no {what} {name!r:.80}{meant}; there are: {', '.join(names) or 'none'}"

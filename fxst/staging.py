@@ -22,7 +22,8 @@ except ImportError:  # not on Windows, where a left-over file stays until a pers
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "abandon", "begin", "discard", "finish", "staged", "sweep", "sync", "together", "told", "unwritable", "write",
+    "abandon", "begin", "discard", "finish", "folder", "staged", "sweep", "sync", "together", "told", "unwritable",
+    "write",
 ]  # fmt: skip
 
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -151,8 +152,33 @@ def discard(hidden: Path, fd: int = -1) -> None:
     _begun.discard(hidden)
 
 
+@contextlib.contextmanager
+def folder(path: Path) -> Iterator[None]:
+    """Have a folder; one that had to be made goes again when the block fails.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"The folder {str(path)!r} cannot be made ({reason}): choose another.") from error
+    try:
+        yield
+    except BaseException:
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
+
+
 def write(path: Path, data: bytes) -> None:
-    """Write a file that is in memory; it appears under its name only when it is whole.
+    """Write a file that is in memory; it appears under its name only when it is whole, in a folder made for it.
 
     Args:
         path: Where it goes; of a link, where that leads.
@@ -176,29 +202,30 @@ def staged(path: Path, data: bytes) -> Iterator[None]:
     Raises:
         OutputError: It cannot be written.
     """
-    try:
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():
-            raise OutputError(f"{str(path)!r} is a folder or a device: name a file.")
-        hidden, fd = begin(target)
-    except (OSError, ValueError) as error:
-        raise unwritable(path, error) from error
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-    except BaseException as error:
-        discard(hidden, fd)
-        raise (unwritable(path, error) if isinstance(error, OSError) else error) from error
-    try:
-        yield
-    except BaseException:
-        discard(hidden, fd)
-        raise
-    try:
-        finish(hidden, fd, target)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    with folder(path.parent):
+        try:
+            target = Path(os.path.realpath(path))
+            if target.exists() and not target.is_file():
+                raise OutputError(f"{str(path)!r} is a folder or a device: name a file.")
+            hidden, fd = begin(target)
+        except (OSError, ValueError) as error:
+            raise unwritable(path, error) from error
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        except BaseException as error:
+            discard(hidden, fd)
+            raise (unwritable(path, error) if isinstance(error, OSError) else error) from error
+        try:
+            yield
+        except BaseException:
+            discard(hidden, fd)
+            raise
+        try:
+            finish(hidden, fd, target)
+        except OSError as error:
+            raise unwritable(path, error) from error
 
 
 @contextlib.contextmanager

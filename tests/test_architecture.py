@@ -30,6 +30,7 @@ LAYERS = (
 
 HOMES = {  # outside packages, and the modules or folders that may import them
     "auraloss": set(),
+    "jinja2": {"report.page"},
     "lightning": {"training"},
     "matchering": {"evaluation.matchering"},
     "matplotlib": {"report.plot", "training"},

@@ -72,7 +72,7 @@ def test_the_podcast_comes_out_at_its_loudness_and_no_episode_twice(recipes):
         assert peak_db <= -1
         assert peak_db > -1.5 or not told  # nothing but the ceiling keeps it softer
         assert out.count(f"wrote 'done/{name}'") == 1
-    assert "1 written, 2 finished before and left as they are." in err
+    assert "1 written, 2 already finished." in err
     assert "'wavs/season1/one-like-radio.wav'" in out
     assert "'wavs/trailer" not in out
 
@@ -126,7 +126,7 @@ def test_pages_and_gates(recipes):
     assert "'inbox/broken.wav' cannot be read as sound" in out
     counts = json.loads(Path("result.json").read_text(encoding="utf-8"))["counts"]
     assert counts == {"written": 1, "finished": 0, "failed": 1, "planned": 0}
-    assert "studio is whole" in out
+    assert "studio is intact" in out
     assert "Traceback" not in err
 
 

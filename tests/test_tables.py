@@ -175,7 +175,7 @@ CSV_DAMAGE = {
     "wrong effect": (lambda t: t.replace("compressor", "flanger"), r"parametric_eq, flanger"),
     "unknown effect": (
         lambda t: t.replace("compressor", "flanger").replace("eq-comp", "mine"),
-        r"no effect 'flanger'; the effects are",
+        r"no effect 'flanger'; there are: compressor, ",
     ),
     "unknown parameter": (lambda t: t.replace(",ratio,", ",rate,"), r"row 21: compressor has no 'rate'"),
     "row twice": (lambda t: t + t.splitlines()[-1] + "\n", r"row 25 sets 'compressor' 'makeup_db' again"),

@@ -446,12 +446,12 @@ def test_samples_that_had_to_be_cut_are_counted(tmp_path, noise):
         (warning,) = only(apply_files(given)).warnings
         y = audio.read(tmp_path / "out.wav")[0]
         if subtype == "FLOAT":
-            assert "nothing was cut" in warning
+            assert "nothing was clipped" in warning
             assert np.abs(y).max() > 1.5
         else:
             rendered = render(audio.read(source)[0], loud, sample_rate=44_100)
             over = np.abs(rendered) > 1
-            assert f"samples cut: {over.sum()};" in warning
+            assert f"samples clipped: {over.sum()};" in warning
             assert f"{20 * np.log10(np.abs(rendered).max()):.1f} dB" in warning
 
 

@@ -114,7 +114,7 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         endings = " ".join(sorted(SUFFIXES))
-        raise AudioError(f"{quoted(path)} has no sound file's ending: use one of {endings}.")
+        raise AudioError(f"{quoted(path)} has no audio file extension: use one of {endings}.")
     container = _FORMATS[suffix]
     if container == "WAV" and info.format == "WAVEX":
         container = "WAVEX"

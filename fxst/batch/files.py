@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fxst import exports
+from fxst import exports, staging
 from fxst.audio import FLOAT_SUBTYPES, LOSSY_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
 from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.inspection import Inspection
@@ -15,7 +15,7 @@ from fxst.batch.plan import Job
 from fxst.chains import table_files
 from fxst.chains.table import LOUDNESS, Table
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
-from fxst.errors import AudioError, OutputError
+from fxst.errors import AudioError
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import BLOCK_SAMPLES, StyleTransfer, remarks_on
 
@@ -106,8 +106,9 @@ def render_file(
         # What a table tells of the gain that was behind it in another run is no longer so.
         provenance = {what: told for what, told in table.provenance.items() if what != LOUDNESS}
         table = replace(table, provenance=provenance | ({LOUDNESS: finisher.note} if finisher.note else {}))
-        stack.enter_context(_folder(job.output.parent))
+        stack.enter_context(staging.folder(job.output.parent))
         if job.table is not None:
+            stack.enter_context(staging.folder(job.table.parent))
             stack.enter_context(table_files.staged(table, job.table))
         told = stack.enter_context(
             exports.staged(job.exports, table, sample_rate=info.sample_rate, channels=info.channels)
@@ -137,8 +138,8 @@ def render_file(
         remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + told
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
-        cut = f"samples cut: {writer.clipped}; lower the gains in its table, or convert the input to 32-bit float first"
-        remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was cut, but a player may",)
+        cut = f"samples clipped: {writer.clipped}; lower the gains, or convert the input to 32-bit float first"
+        remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was clipped, but a player may clip it",)
     return table, remarks
 
 
@@ -175,21 +176,4 @@ def _played(reader: Reader, progress: Progress | None, start: float, share: floa
 
 
 def _ending(reader: Reader, what: str) -> tuple[str, ...]:
-    return (f"the {what} ends early: less audio is there than its header promises",) if reader.truncated else ()
-
-
-@contextlib.contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """Have a folder; one that had to be made goes again when the block fails."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{str(folder)!r} cannot be made ({error.strerror}): choose another folder.") from error
-    try:
-        yield
-    except BaseException:
-        for path in missing:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise
+    return (f"the {what} ends early: it holds less audio than its header states",) if reader.truncated else ()

@@ -262,18 +262,18 @@ class Finisher:
         """Tell what a person should know, a sentence each, once all is finished."""
         remarks: tuple[str, ...] = ()
         if self._silent:
-            remarks += ("it is silent, or too soft to have a loudness, so its level was left as it came",)
+            remarks += ("the output is silent or too soft to measure its loudness, so its level was not changed",)
         if self._over_db:
             over = f"{self._over_db:.2f} dB above the ceiling of {self._finish.ceiling_db:g} dBTP"
-            remarks += (f"its encoding peaks {over}: lower --ceiling, or choose a format without loss",)
+            remarks += (f"the encoded output peaks {over}: lower --ceiling, or choose a lossless format",)
         if self._limiter is None or not self._limiter.reduction_db:
             return remarks
-        held = f"its highest peaks were turned down, by up to {max(0.1, self._limiter.reduction_db):.1f} dB"
+        held = f"the limiter reduced its peaks by up to {max(0.1, self._limiter.reduction_db):.1f} dB"
         if self._peak > 1:
             held += f" from {20 * math.log10(self._peak):.1f} dB above full scale"
         held += f", to stay under the ceiling of {self._finish.ceiling_db:g} dBTP"
         if self._goal_lufs is not None and abs((reached := self._meter.integrated()) - self._goal_lufs) > _NOTICED_LU:
-            held += f", and it came out at {reached:.1f} LUFS, not {self._goal_lufs:.1f}"
+            held += f", so its loudness is {reached:.1f} LUFS instead of {self._goal_lufs:.1f}"
         return (*remarks, held)
 
 
@@ -284,6 +284,6 @@ def _number(option: str, given: str, words: str, unit: str, span: tuple[float, f
         found = math.nan
     if not span[0] <= found <= span[1]:
         raise SettingsError(
-            f"{option} {given!r:.60} makes no sense: give {words}, or from {span[0]:g} to {span[1]:g} {unit}."
+            f"{option} {given!r:.60} is not valid: give {words}, or from {span[0]:g} to {span[1]:g} {unit}."
         )
     return found

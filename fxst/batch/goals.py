@@ -46,7 +46,7 @@ def goals_of(config: ApplyConfig) -> tuple[Goal, ...]:
         *(Goal(path, weight, path, is_profile=True) for path, weight in profiles),
     )
     if goals and not sum(goal.weight for goal in goals):
-        raise SettingsError("All references and styles have the weight 0: give one of them another.")
+        raise SettingsError("All references and styles have the weight 0: give one a weight above 0.")
     return goals
 
 

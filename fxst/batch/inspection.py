@@ -52,7 +52,7 @@ class Inspection:
         clipped = float(np.max(self._clipped)) / self._frames
         found = []
         if offset >= _LEAST_OFFSET:
-            found.append(f"the input is off centre by {offset:.0%} of full scale: take its constant part out first")
+            found.append(f"the input has a DC offset of {offset:.0%} of full scale: remove it first")
         if clipped >= _LEAST_CLIPPED:
-            found.append(f"the input is clipped: {clipped:.1%} of its samples are in waves cut off at full scale")
+            found.append(f"the input is clipped: {clipped:.1%} of its samples lie in runs at full scale")
         return tuple(found)

@@ -47,7 +47,7 @@ __all__ = [
 
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
-    "model", "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format",
+    "model", "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format", "verbose",
 })  # fmt: skip
 """Options that change no file; and what is applied, which is known by its content."""
 
@@ -170,7 +170,7 @@ class Manifest:
                 os.close(self._fd)
                 self._fd = os.open(self.path, how | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
-                raise OutputError(f"{str(self.path)!r} is no file: move it away, or choose another folder.")
+                raise OutputError(f"{str(self.path)!r} is not a file: move it away, or choose another folder.")
             self.refresh()
         except OSError as error:
             if isinstance(error, FileNotFoundError) and not write:
@@ -178,7 +178,7 @@ class Manifest:
             self.close()
             reason = (error.strerror or str(error)).lower()
             raise OutputError(
-                f"{str(self.path)!r} cannot be used ({reason}): mend its permissions, or choose another folder."
+                f"{str(self.path)!r} cannot be used ({reason}): check its permissions, or choose another folder."
             ) from error
         except BaseException:
             self.close()
@@ -430,7 +430,7 @@ def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tupl
         if strange:
             more = f", and so are {len(strange) - 1:,} more" if len(strange) > 1 else ""
             raise SettingsError(
-                f"{str(strange[0])!r} is there already and not as fxst made it here{more}: --overwrite replaces what "
+                f"{str(strange[0])!r} exists and is not as fxst wrote it{more}: --overwrite replaces what "
                 "is there, or choose another folder."
             )
         return left, manifest.damaged

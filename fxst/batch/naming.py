@@ -32,7 +32,7 @@ def check_template(template: str, known: Mapping[str, str]) -> None:
     for field in _fields(template):
         if field not in FIELDS:
             fields = ", ".join(f"{{{name}}}" for name in FIELDS)
-            raise SettingsError(f"The name {template!r} has a field {{{field}}}: use {fields}.")
+            raise SettingsError(f"The name {template!r} has an unknown field {{{field}}}: use {fields}.")
         if field in ("ref", "model") and field not in known:
             what = "reference" if field == "ref" else "model"
             raise SettingsError(f"The name {template!r} asks for a {what}, and there is none: leave {{{field}}} out.")
@@ -67,9 +67,9 @@ def output_name(template: str, recording: Recording, known: Mapping[str, str]) -
     made = PurePosixPath(text)
     where = f"The name {template!r} makes {text!r} of {str(recording.path)!r}"
     if made.is_absolute() or ".." in made.parts:
-        raise SettingsError(f"{where}, which is outside of the folder for outputs: leave out '..' and the first '/'.")
+        raise SettingsError(f"{where}, which is outside the output folder: leave out '..' and the first '/'.")
     if not made.name or text.endswith("/") or made.name.lower() in audio.SUFFIXES:
-        raise SettingsError(f"{where}, which is no file's name: put {{stem}} in it.")
+        raise SettingsError(f"{where}, which is not a file name: put {{stem}} in it.")
     if made.suffix.lower() not in audio.SUFFIXES:
         made = made.with_name(made.name + ending)
     try:
@@ -77,9 +77,9 @@ def output_name(template: str, recording: Recording, known: Mapping[str, str]) -
     except UnicodeEncodeError:
         longest = 0
     if not longest or "\0" in text:
-        raise SettingsError(f"{where}, which no file can be called: use letters, digits and signs.")
+        raise SettingsError(f"{where}, which is not a valid file name: use letters and digits.")
     if longest > LONGEST_NAME_BYTES:
-        raise SettingsError(f"{where}, which is longer than a file's name can be: shorten it.")
+        raise SettingsError(f"{where}, which is too long for a file name: shorten it.")
     return made
 
 
@@ -119,7 +119,7 @@ def _fields(template: str) -> Iterator[str]:
     try:
         pieces = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise SettingsError(f"The name {template!r} has a brace without its other half: pair or double it.") from error
+        raise SettingsError(f"The name {template!r} has an unpaired brace: pair or double it.") from error
     for _, field, form, conversion in pieces:
         if field is None:
             continue

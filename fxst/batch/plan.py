@@ -100,27 +100,27 @@ def plan(config: ApplyConfig) -> Plan:
             "Name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
         )
     if config.refine and not config.by_model:
-        raise SettingsError("--refine is about what a model chooses, and a table is applied: leave one of them out.")
+        raise SettingsError(
+            "--refine works on settings that a model chooses, and --params applies a table: leave one of them out."
+        )
     if config.plot is not None:
         _check_plot(config.plot, possible=not batch)
     if config.report is not None:
-        _check_report(config.report, config.output)
+        _check_report(config.report)
     notes = [""] * len(recordings)
     if not batch and config.output.suffix and not config.output.is_dir():
         if config.name is not None:
-            raise SettingsError(
-                f"--name is about files in a folder, and {quoted(config.output)} is a file: name a folder."
-            )
+            raise SettingsError(f"--name needs an output folder, and {quoted(config.output)} is a file: name a folder.")
         outputs = [config.output]
         _check_suffix(config.output)
         _check_folder(config.output.parent)
     else:
         if config.output.suffix.lower() in audio.SUFFIXES and not config.output.exists():
             raise SettingsError(
-                f"{quoted(config.output)} would be a folder, for there may be several recordings: name one without a "
-                "sound file's ending."
+                f"{quoted(config.output)} would be a folder, since there may be several recordings: name one without "
+                "an audio file extension."
             )
-        _check_folder(next(path for path in (config.output, *config.output.parents) if path.exists()))
+        _check_folder(config.output)
         outputs, notes = _in_folder(config, recordings)
     made = _tables(config, outputs) if config.by_model else [None] * len(outputs)
     jobs = tuple(
@@ -148,7 +148,7 @@ def _in_folder(config: ApplyConfig, recordings: Sequence[Recording]) -> tuple[li
     notes = []
     for index, output in enumerate(outputs):
         writable = output.suffix.lower() in audio.SUFFIXES
-        notes.append("" if writable else f"its name has no sound file's ending, so the output is {output.name}.wav")
+        notes.append("" if writable else f"its name has no audio file extension, so the output is {output.name}.wav")
         outputs[index] = output if writable else output.with_name(output.name + ".wav")
     return outputs, notes
 
@@ -166,11 +166,11 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
     params = config.params
     if params is not None and str(params) not in _BARE_SUFFIXES:
         if params.suffix.lower() not in table_files.SUFFIXES:
-            raise SettingsError(f"{quoted(params)} has no table's ending: use .json or .csv.")
+            raise SettingsError(f"{quoted(params)} has no table extension: use .json or .csv.")
         if len(outputs) > 1:
             raise SettingsError(
-                f"{quoted(params)} is one table, and {len(outputs)} recordings have one each: "
-                "say --params json or --params csv, and each goes beside its output."
+                f"{quoted(params)} is one table, and each of {len(outputs)} recordings has its own: "
+                "use --params json or --params csv to write each beside its output."
             )
         _check_folder(params.parent)
         return [params]
@@ -179,33 +179,33 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
 
 def _check_plot(path: Path, *, possible: bool) -> None:
     if not possible:
-        raise SettingsError("--plot draws one recording: name one file, or take --report for many.")
+        raise SettingsError("--plot draws one recording: name one file, or use --report for several.")
     if path.suffix.lower() not in _PICTURES:
-        raise SettingsError(f"{str(path)!r} is no name for a picture: let it end in {', '.join(_PICTURES)}.")
+        raise SettingsError(f"{str(path)!r} has no picture extension: use one of {', '.join(_PICTURES)}.")
     _check_folder(path.parent)
 
 
-def _check_report(path: Path, output: Path) -> None:
+def _check_report(path: Path) -> None:
     if path.suffix.lower() not in _PAGES:
-        raise SettingsError(f"{quoted(path)} is no name for a web page: let it end in {' or '.join(_PAGES)}.")
-    if path.parent != output:  # a folder for outputs is made when the first is written
-        _check_folder(path.parent)
+        raise SettingsError(f"{quoted(path)} has no web page extension: use {' or '.join(_PAGES)}.")
+    _check_folder(path.parent)
 
 
 def _check_suffix(output: Path) -> None:
     if output.suffix.lower() not in audio.SUFFIXES:
         endings = " ".join(sorted(audio.SUFFIXES))
-        raise SettingsError(f"{quoted(output)} has no sound file's ending: use one of {endings}.")
+        raise SettingsError(f"{quoted(output)} has no audio file extension: use one of {endings}.")
 
 
 def _check_folder(folder: Path) -> None:
-    """See that files can be made there, before seconds are spent on what should go there."""
-    if not folder.exists():
-        raise OutputError(f"The folder {quoted(folder)} does not exist: create it first.")
+    """Check that a folder can be written to, or made, before seconds are spent on what should go there."""
+    folder = next(path for path in (folder, *folder.parents) if path.exists())
     if not folder.is_dir():
         raise OutputError(f"{quoted(folder)} is a file, and a folder is needed there: choose another output.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder {quoted(folder)} cannot be written to: choose another, or mend its permissions.")
+        raise OutputError(
+            f"The folder {quoted(folder)} cannot be written to: choose another, or check its permissions."
+        )
 
 
 def _check_identities(config: ApplyConfig, planned: Plan) -> None:
@@ -228,7 +228,9 @@ def _check_identities(config: ApplyConfig, planned: Plan) -> None:
         if key in written:
             other = written[key]
             twice = "" if other == path else f", also spelt {quoted(other)},"
-            raise SettingsError(f"{quoted(path)}{twice} would be written twice: rename one input, or go one by one.")
+            raise SettingsError(
+                f"{quoted(path)}{twice} would be written twice: rename one input, or render them one at a time."
+            )
         written[key] = path
 
 

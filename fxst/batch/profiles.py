@@ -29,10 +29,10 @@ def save_profile(config: ProfileConfig) -> tuple[StyleProfile, tuple[str, ...]]:
         SettingsError: Its name has another ending than .json, or all weights are 0.
     """
     if config.output.suffix.lower() != profiles.SUFFIX:
-        raise SettingsError(f"{str(config.output)!r} has no profile's ending: use {profiles.SUFFIX}.")
+        raise SettingsError(f"{str(config.output)!r} has no profile extension: use {profiles.SUFFIX}.")
     goals = references_of(config.references)
     if not sum(goal.weight for goal in goals):
-        raise SettingsError("All references have the weight 0: give one of them another.")
+        raise SettingsError("All references have the weight 0: give one a weight above 0.")
     for goal in goals:  # before torch is loaded, which takes seconds
         probe(goal.path)
     style = load(config.model, device=config.device)

@@ -141,11 +141,11 @@ def attempt(recipe: Recipe, job: Job, progress: Progress | None, vouch: Vouch | 
     except FxstError as error:
         return failure(job, str(error), error.exit_code)
     except MemoryError:
-        return failure(job, f"{str(job.input)!r} takes more memory than any recording should: convert it to WAV first.")
+        return failure(job, f"{str(job.input)!r} needs too much memory to read: convert it to WAV first.")
     except RuntimeError as error:
         if "allocate memory" not in str(error):  # as torch says it
             raise
-        return failure(job, f"{str(job.input)!r} takes more memory than any recording should: convert it to WAV first.")
+        return failure(job, f"{str(job.input)!r} needs too much memory to read: convert it to WAV first.")
     note = (job.note,) if job.note else ()
     exports = tuple(file.path for file in job.exports if Path(os.path.realpath(file.path)) in written)
     warnings = note + tuple(dict.fromkeys(remarks + told))
@@ -162,7 +162,7 @@ class _TableRecipe:
 
     def __init__(self, table: Table, finish: Finish) -> None:
         if finish.loudness == REFERENCE:
-            raise SettingsError("--loudness reference needs a recording to be as loud as: name one with --ref.")
+            raise SettingsError("--loudness reference needs a reference: name one with --ref.")
         self._table, self.finish = table, finish
 
     def listen(self, progress: Progress | None) -> bytes:
@@ -231,7 +231,7 @@ class _StyleRecipe:
         self._goal, self._remarks = goal, remarks
         if self.finish.loudness == REFERENCE:
             if goal.loudness_lufs is None:
-                raise AudioError("The reference is too soft to have a loudness: say a number of LUFS with --loudness.")
+                raise AudioError("The reference is too soft to measure its loudness: give --loudness a number of LUFS.")
             self.finish = replace(self.finish, loudness=goal.loudness_lufs)
 
     def choose(self, job: Job, progress: Progress | None) -> tuple[Table, tuple[str, ...], float]:

@@ -1,6 +1,5 @@
 """The page of `apply`: what became of a file, or of a batch of them, to listen to and to look at."""
 
-import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,8 +110,6 @@ class TransferReport:
         title = f"fxst apply: {self._rows[0][0]}" if alone else "fxst apply"
         lead = (*self._lead(len(entries), alone=alone), *lost)
         grids = () if alone and entries else tuple(self._grids(references))
-        with contextlib.suppress(OSError):  # where that fails, so does writing, which tells why
-            self._path.parent.mkdir(parents=True, exist_ok=True)
         write_report(self._path, Page(title, lead, grids, entries))
 
     def _keep(self, rendered: _Rendered) -> None:
@@ -135,7 +132,7 @@ class TransferReport:
         if result.settings is not None and AMOUNT in result.settings.provenance:
             yield f"Amount of the style: {result.settings.provenance[AMOUNT]}."
         if result.settings is not None and LOUDNESS in result.settings.provenance:
-            yield f"Gain behind the effects: {result.settings.provenance[LOUDNESS]}."
+            yield f"Gain after the effects: {result.settings.provenance[LOUDNESS]}."
         yield from (f"Note: {remark}." for remark in remarks)
 
     def _reference_tracks(self) -> tuple[tuple[Track, ...], tuple[str, ...]]:
@@ -162,13 +159,13 @@ class TransferReport:
             yield self._made_by
         if self._rendered:
             yield (
-                "Loudness (ITU-R BS.1770-4), true peaks and spectra are measured over the whole of each file. Effects "
-                "that are out of the way let sound pass as it is."
+                "Loudness (ITU-R BS.1770-4), true peaks and spectra are measured over the whole of each file. Bypassed "
+                "effects pass the signal unchanged."
             )
         if self._rendered > heard > 0:
-            yield f"{heard:,} of them can be heard here, spread evenly over all; --report-items N makes it N."
+            yield f"{heard:,} of them can be played here, spread evenly over all; --report-items N makes it N."
         if len(self._references) > MOST_REFERENCES and heard:
-            yield f"Of {len(self._references):,} references the first {MOST_REFERENCES} can be heard."
+            yield f"The page plays the first {MOST_REFERENCES} of {len(self._references):,} references."
         if max(self._rendered, self._failed) > MOST_ROWS:
             yield f"Each table lists the first {MOST_ROWS:,} files."
 

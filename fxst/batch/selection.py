@@ -57,7 +57,7 @@ def select(config: ApplyConfig) -> tuple[Recording, ...]:
         SettingsError: There is neither an input nor a list, or a pattern makes no sense.
     """
     if not config.inputs and config.list_file is None:
-        raise SettingsError("There is no recording to apply a style to: name one.")
+        raise SettingsError("There is no input: name a recording or a folder.")
     include, exclude = (tuple(map(_compiled, patterns)) for patterns in (config.include, config.exclude))
     found = list(_found(config))
     kept = [
@@ -68,9 +68,9 @@ def select(config: ApplyConfig) -> tuple[Recording, ...]:
     if not kept:
         # Nothing was found only by a list without names; a folder or a pattern has complained already.
         if not found:
-            raise NothingMatchedError(f"{quoted(config.list_file or Path())} lists no files: name some, a line each.")
+            raise NothingMatchedError(f"{quoted(config.list_file or Path())} lists no files: write one name a line.")
         raise NothingMatchedError(
-            f"None of {len(found):,} {'recording' if len(found) == 1 else 'recordings'} is left: mend --include and "
+            f"None of {len(found):,} {'recording' if len(found) == 1 else 'recordings'} is left: check --include and "
             "--exclude."
         )
     return tuple(kept)
@@ -121,7 +121,7 @@ def read_list(path: Path) -> tuple[Path, ...]:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
         raise AudioError(f"{quoted(path)} cannot be read ({reason}): name a list of files.") from error
     if len(data) > _LARGEST_LIST_BYTES:
-        raise AudioError(f"{quoted(path)} is larger than any list of files: name one with a name a line.")
+        raise AudioError(f"{quoted(path)} is too large for a list of files: name a text file with one name a line.")
     # An editor on Windows begins a text with a mark, and ends its lines with two characters.
     names = data.split(b"\0") if b"\0" in data else data.removeprefix(b"\xef\xbb\xbf").splitlines()
     return tuple(Path(os.fsdecode(name)) for name in names if name.strip())
@@ -204,7 +204,7 @@ def recordings_in(
         if not (_any(left_out, place) or _any(left_out, place / "file")):
             reason = (error.strerror or str(error)).lower()
             raise AudioError(
-                f"The folder {quoted(path)} cannot be searched ({reason}): mend its permissions, or leave it out."
+                f"The folder {quoted(path)} cannot be searched ({reason}): check its permissions, or exclude it."
             ) from error
 
     for parent, folders, files in os.walk(folder, onerror=unsearchable):
@@ -233,7 +233,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(text, re.IGNORECASE | re.DOTALL)
     except re.error as error:
-        raise SettingsError(f"The pattern {pattern!r} makes no sense ({error}): write it like '*.wav'.") from error
+        raise SettingsError(f"The pattern {pattern!r} is not valid ({error}): write it like '*.wav'.") from error
 
 
 def _translated(pattern: str) -> Iterable[str]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fxst.errors import SettingsError
+from fxst.errors import SettingsError, unknown
 from fxst.untrusted import number
 
 __all__ = ["HIGHEST_PERCENT", "amount_of_each", "parse_amounts", "written"]
@@ -69,11 +69,8 @@ def amount_of_each(amount: float | Mapping[str, float], labels: Sequence[str]) -
     for share in shares.values():
         if not 0 <= share <= HIGHEST_PERCENT / 100:
             raise SettingsError(f"An amount is a share from 0 to {HIGHEST_PERCENT / 100:g}, not {share:g}.")
-    if unknown := shares.keys() - {_ALL, *labels}:
-        raise SettingsError(
-            f"The chain has no effect {', '.join(map(repr, sorted(unknown)))} to apply an amount of: it has "
-            f"{', '.join(labels)}."
-        )
+    if others := shares.keys() - {_ALL, *labels}:
+        raise SettingsError(f"{unknown('effect', min(others), labels)} in the chain.")
     return {label: shares.get(label, shares.get(_ALL, 1.0)) for label in labels}
 
 

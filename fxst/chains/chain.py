@@ -234,8 +234,8 @@ class Chain:
         for label, effect in zip(self.labels, self.effects, strict=True):
             if amounts[label] != 1 and not effect.transparent():
                 raise SettingsError(
-                    f"The amount of {label!r} cannot be changed, because it has no setting without an effect: leave "
-                    f"it at 100 percent, as --amount {shell_word(label)}=100 does."
+                    f"The amount of {label!r} cannot be changed, since no setting bypasses it: leave it at 100 "
+                    f"percent, as --amount {shell_word(label)}=100 does."
                 )
         return amounts
 
@@ -331,7 +331,7 @@ class Chain:
                 options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
                 name = options.pop("effect")
                 if isinstance(name, str) and name not in EFFECTS:
-                    raise UndeclaredError(undeclared(f"{name!r:.80}"))
+                    raise UndeclaredError(undeclared(name))
                 effect = EFFECTS[name]
                 parameters = tuple(Parameter(**row) for row in options.pop("parameters"))
                 if not parameters:

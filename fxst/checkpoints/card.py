@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fxst import staging, untrusted
-from fxst.errors import ModelError
+from fxst.errors import ModelError, unknown
 
 __all__ = [
     "FORMAT_VERSION",
@@ -87,10 +87,7 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
     if plain and _has_card(folder):
         return folder
     what = "proxy" if kinds == ("proxy",) else "model"
-    raise ModelError(
-        f"There is no {what} {str(name_or_path)!r}: shipped are {', '.join(names) or 'none'}; or name a folder with a "
-        "card.json."
-    )
+    raise ModelError(f"{unknown(what, str(name_or_path), names)}; or name a folder with a card.json.")
 
 
 def _has_card(folder: Path) -> bool:
@@ -129,7 +126,7 @@ def read_files(folder: Path, formats: tuple[str, ...]) -> tuple[dict[str, Any], 
     seal = card.get("sha256")
     if not isinstance(seal, str) or _seal(text.replace(_line(seal), _line(""), 1), weights) != seal:
         raise ModelError(
-            f"The model {str(folder)!r} is not as it was written: its card or its weights were damaged or changed; "
+            f"The model {str(folder)!r} was damaged or changed: its card or its weights do not match its hash; "
             "restore both files."
         )
     return card, weights
@@ -170,10 +167,10 @@ def _bytes(folder: Path, path: Path, largest: int) -> bytes:
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
-            raise ModelError(f"The model {str(folder)!r} has a {path.name} that is no file; restore its files.")
+            raise ModelError(f"The model {str(folder)!r} has a {path.name} that is not a file; restore its files.")
         if info.st_size > largest:
             raise ModelError(
-                f"The model {str(folder)!r} has a {path.name} that is larger than any of fxst's; restore its files."
+                f"The model {str(folder)!r} has a {path.name} that is too large for a model of fxst; restore its files."
             )
         return path.read_bytes()
     except (OSError, ValueError) as error:

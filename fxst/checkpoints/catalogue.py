@@ -115,15 +115,17 @@ class Entry:
         if self.kind == "proxy":
             limits = [f"It imitates the {self.chain.labels[0]} at {rate} Hz, within the ranges of its {knobs} knobs."]
         else:
-            limits = [f"It sets the {knobs} knobs of the chain {self.chain.name} within their ranges, and no others."]
+            limits = [
+                f"It sets the {knobs} knobs of the chain {self.chain.name} within their ranges, and nothing else."
+            ]
             limits.append(
-                "It hears a recording at its own sample rate, from 8000 to 48000 Hz."
+                "It analyses a recording at its own sample rate, from 8000 to 48000 Hz."
                 if self.card["format"] == STUDIO_FORMAT
-                else f"It hears every recording at {rate} Hz, and so nothing above {rate // 2} Hz."
+                else f"It analyses every recording at {rate} Hz, so nothing above {rate // 2} Hz counts."
             )
         voices = self.told("training", "data", "speakers", "val")
         if isinstance(voices, int):
-            limits.append(f"It was chosen by how it did on {voices} voices that it did not learn from.")
+            limits.append(f"It was selected on {voices} speakers that it was not trained on.")
         if self.told("training", "interrupted") is True:
             limits.append("Its training was interrupted before its last step.")
         return tuple(limits)
@@ -168,8 +170,8 @@ def _dataset(data: Mapping[str, Any]) -> str:
     names = ", ".join(map(str, sources)) if isinstance(sources, list) else "?"
     return (
         f"{names}: {clips.get('train')} clips of {made.get('seconds')} s at {made.get('sample_rate')} Hz of "
-        f"{speakers.get('train')} voices to train on, {clips.get('val')} of {speakers.get('val')} to choose by, "
-        f"{clips.get('test')} of {speakers.get('test')} left"
+        f"{speakers.get('train')} speakers for training, {clips.get('val')} of {speakers.get('val')} for validation, "
+        f"{clips.get('test')} of {speakers.get('test')} for testing"
     )
 
 

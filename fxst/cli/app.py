@@ -19,10 +19,10 @@ __all__ = ["EXIT_CODES", "app", "main"]
 EXIT_CODES: Final = {
     0: "all went well",
     1: "a file failed, or a bound was not met",
-    2: "wrong usage, or a setting that makes no sense",
-    3: "there were no recordings where some were looked for",
+    2: "wrong usage, or an invalid setting",
+    3: "no recordings were found",
     4: "the model cannot be used",
-    5: "something cannot be written",
+    5: "an output cannot be written",
     130: "interrupted by Ctrl-C",
     143: "interrupted by SIGTERM",
 }

@@ -51,8 +51,7 @@ def _apply(files: Spooled) -> int:
     found = survey(config)
     if found.damaged:
         lines = "1 line is damaged" if found.damaged == 1 else f"{found.damaged:,} lines are damaged"
-        told = f"{lines} in the manifest of {quoted(config.output)}, and passed over"
-        warn(f"{told}.")
+        warn(f"{lines} in the manifest of {quoted(config.output)}, and skipped.")
     # A table that is applied is the same for all files; of several new ones, each lies beside its output.
     batch = found.planned.folder is not None
     results = Results(files, show_table=not config.by_model or not batch, many=len(found.planned) > 1)
@@ -93,7 +92,7 @@ def _apply(files: Spooled) -> int:
     except KeyboardInterrupt as interrupt:
         _clear_away()
         results.end(interrupted=exit_code(interrupt))
-        going_on = f": {results.summary()} The same command goes on from there" if batch else ""
+        going_on = f": {results.summary()} Run the same command again to continue" if batch else ""
         raise type(interrupt)(f"interrupted{going_on}") from interrupt
     return results.end()
 

@@ -31,7 +31,7 @@ def build(config: DatasetConfig) -> None:
     out.print(table)
     total = f"{sum(summary.clips.values()):,} clips of {config.seconds:g} s, {_length(summary.seconds)} in all"
     if summary.was_finished:
-        out.print(f"{total}: finished before, nothing to do.")
+        out.print(f"{total}: already finished, nothing to do.")
     else:
         speed = summary.seconds / max(summary.elapsed_seconds, 1e-9)
         out.print(f"{total}, cut in {_length(summary.elapsed_seconds)} ({speed:,.0f} times real time).")

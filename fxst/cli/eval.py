@@ -46,7 +46,7 @@ def _evaluate(config: EvalConfig) -> None:
         with _progress_bar() as progress:
             evaluation = evaluate(config, progress)
     except KeyboardInterrupt as interrupt:
-        hint = "" if config.output is None else "; the same command goes on from what is finished"
+        hint = "" if config.output is None else "; run the same command again to continue"
         raise type(interrupt)(f"interrupted{hint}") from interrupt
     _show(evaluation)
     _tell_of_errors(evaluation)
@@ -109,9 +109,9 @@ def _show(evaluation: "Evaluation") -> None:
     console.print(
         f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
         f"{'voice or song' if groups == 1 else 'voices or songs'}, output against "
-        f"{'target' if evaluation.task.items.has_targets else 'reference'}. Under each figure its 95 % bootstrap "
-        f"interval {sure_over(groups)}; under each row its share of the input's. Less is better"
-        f"{', except of PESQ' if 'pesq' in measured else ''}.",
+        f"{'target' if evaluation.task.items.has_targets else 'reference'}. Below each figure is its 95 % bootstrap "
+        f"interval {sure_over(groups)}; below each row is its share of the input's. Lower is better"
+        f"{', except for PESQ' if 'pesq' in measured else ''}.",
     )
     if "pesq" in measured and not pesq_available():
         console.print("PESQ is missing: pip install 'fxst[pesq]' (or leave it out with --no-pesq).")
@@ -193,7 +193,7 @@ def _tell_of_errors(evaluation: "Evaluation") -> None:
     left_out = sorted({file for item in evaluation.items for file in item.drawn.get(UNREADABLE, ())})
     if left_out:
         more = f", and {len(left_out) - 1:,} more" if len(left_out) > 1 else ""
-        warn(f"left out, for it cannot be read as sound: {left_out[0]}{more}.")
+        warn(f"skipped, since it cannot be read as audio: {left_out[0]}{more}.")
 
     told: Counter[str] = Counter()
     for item in evaluation.items:

@@ -15,7 +15,7 @@ from fxst.untrusted import printable
 if TYPE_CHECKING:
     from fxst.checkpoints.catalogue import Entry
 
-models_app = typer.Typer(no_args_is_help=True, help="The models there are: what they are, and whether they are whole.")
+models_app = typer.Typer(no_args_is_help=True, help="List, describe and verify models.")
 app.add_typer(models_app, name="models")
 
 
@@ -70,7 +70,7 @@ def _verify(config: ModelsVerifyConfig) -> None:
         checked.append(result)
         if config.format == "table":
             if result["whole"]:
-                say(f"{result['name']} is whole: {result['folder']}")
+                say(f"{result['name']} is intact: {result['folder']}")
             else:
                 complain(result["error"])
     if config.format == "json":

@@ -58,6 +58,7 @@ def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
             max=meta["max"],
             metavar=meta["metavar"],
             parser=_number_parser(hint, flags[0], meta["min"], meta["max"]),
+            rich_help_panel=meta["panel"],
             readable=False,
             show_default=item.default not in (None, (), ""),
         )

@@ -45,7 +45,7 @@ class Results:
         self._count(state, 0)
         self._row(state, job.input, job.output, job.table, [file.path for file in job.exports])
         if self._format == "table":
-            done = "finished before: " if finished else ""
+            done = "already finished: " if finished else ""
             self._say(f"{done}{self._shown(job.input)} -> {self._shown(job.output)}{self._settings(job.table)}")
         self._warn(job.input, (job.note,) if job.note else ())
 
@@ -60,6 +60,7 @@ class Results:
             complain(error)
         elif self._format == "table" and state == "written":
             if self._show_table and result.settings is not None:
+                show = show_table if self._files.config.verbose else show_summary
                 show(result.settings, err=self._files.sound_to_stdout)
                 self._show_table = False
             self.wrote(f"{self._shown(result.output)}{self._settings(result.table)}")
@@ -94,7 +95,7 @@ class Results:
         words = {
             "planned": "to write",
             "written": "written",
-            "finished": "finished before and left as they are",
+            "finished": "already finished",
             "failed": "failed",
         }
         told = [f"{self.counts[state]:,} {word}" for state, word in words.items() if self.counts[state]]
@@ -149,7 +150,34 @@ class Results:
         return "" if table is None or lost else f", settings in {self._shown(table)}"
 
 
-def show(table: "Table", *, err: bool) -> None:
+def show_summary(table: "Table", *, err: bool) -> None:
+    """Print what each effect of a table does, in a line each.
+
+    Args:
+        table: The table.
+        err: Whether it goes to stderr.
+    """
+    from fxst.chains.table import AMOUNT, LOUDNESS
+    from fxst.cli.grids import Console, Grid
+    from fxst.transfer.style_transfer import safety_remarks
+
+    grid = Grid(show_header=False)
+    grid.add_column(no_wrap=True)
+    for stage in table.chain.stages(table):
+        if stage.active:
+            grid.add_row(f"{stage.label}:", stage.effect.summary(stage.values))
+    if table.bypassed:
+        grid.add_row("bypassed:", ", ".join(table.bypassed))
+    # The reason why less was applied is a warning, and not said twice.
+    amounts = [remark.partition(":")[0] for remark in safety_remarks(table)] + [table.provenance.get(AMOUNT, "")]
+    if any(amounts) or "model" in table.provenance:
+        grid.add_row("style:", ", ".join(filter(None, amounts)) or "100 %")
+    if LOUDNESS in table.provenance:
+        grid.add_row("loudness:", table.provenance[LOUDNESS])
+    Console(err=err).print(grid)
+
+
+def show_table(table: "Table", *, err: bool) -> None:
     """Print a parameter table.
 
     Args:
@@ -164,16 +192,16 @@ def show(table: "Table", *, err: bool) -> None:
     grid.add_column("unit")
     grid.add_column("range", justify="right")
     shown = ""
-    away = table.bypassed
+    bypassed = table.bypassed
     for row in table:
         span = "fixed" if row.minimum == row.maximum else f"{short(row.minimum)} to {short(row.maximum)}"
-        if row.effect != shown and row.effect in away:
+        if row.effect != shown and row.effect in bypassed:
             grid.add_row(row.effect, "bypassed")
-        elif row.effect not in away:
+        elif row.effect not in bypassed:
             grid.add_row(row.effect if row.effect != shown else "", row.parameter, short(row.value), row.unit, span)
         shown = row.effect
     console = Console(err=err)
     console.print(grid)
     if table.probabilities:
         shares = ", ".join(f"{label} {share:.0%}" for label, share in table.probabilities.items())
-        console.print(f"effect probability: {shares}")
+        console.print(f"effect probabilities: {shares}")

@@ -86,13 +86,13 @@ def spooled(config: ApplyConfig) -> Iterator[Spooled]:
 def _check(config: ApplyConfig, *, reads: bool, writes: bool) -> None:
     if reads:
         if len(config.inputs) > 1 or config.list_file is not None:
-            raise typer.BadParameter("- is one recording, from standard input, and goes with no other.")
+            raise typer.BadParameter("- is one recording, from standard input: name no other with it.")
         if sys.stdin.isatty():
-            raise typer.BadParameter("standard input is a terminal: send a sound file into it, or name one.")
+            raise typer.BadParameter("standard input is a terminal: pipe an audio file into it, or name one.")
     if writes:
         beside = config.export or str(config.params) in ("json", "csv")
         if beside:
-            raise typer.BadParameter("what lies beside an output needs an output with a name: leave out -o -.")
+            raise typer.BadParameter("files beside the output need an output with a name: leave out -o -.")
         if config.format in ("json", "jsonl"):
             raise typer.BadParameter("sound and JSON cannot both go to standard output: leave out --format or -o -.")
         from fxst.batch.selection import is_batch
@@ -109,6 +109,6 @@ def _keep(path: Path) -> None:
             shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
     except OSError as error:
         raise OutputError(
-            f"Standard input cannot be kept in {str(path.parent)!r} ({(error.strerror or str(error)).lower()}): free "
+            f"Standard input cannot be stored in {str(path.parent)!r} ({(error.strerror or str(error)).lower()}): free "
             "space there, or set TMPDIR to another folder."
         ) from error

@@ -14,7 +14,7 @@ __all__: list[str] = []
 
 style_app = typer.Typer(
     no_args_is_help=True,
-    help="Models that find a chain's settings by listening, and profiles of what recordings sound like.",
+    help="Train style models, and save style profiles.",
 )
 app.add_typer(style_app, name="style")
 
@@ -45,4 +45,4 @@ def _save(config: ProfileConfig) -> None:
         warn(remark)
     count = len(profile.recordings)
     made_of = "1 recording" if count == 1 else f"{count:,} recordings"
-    say(f"wrote {str(config.output)!r}, the style of {made_of} as {profile.model} hears it")
+    say(f"wrote {str(config.output)!r}, the style of {made_of} for the model {profile.model}")

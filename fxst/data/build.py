@@ -217,7 +217,7 @@ class _Build:
         path = self.notes_folder / "settings.json"
         if path.exists() and path.read_text(encoding="utf-8") != note:
             raise SettingsError(
-                f"{str(self.config.output)!r} was begun from other recordings than are there now: "
+                f"{str(self.config.output)!r} was started from other recordings than those there now: "
                 "choose another --output, or remove it."
             )
         write_atomically(path, note)
@@ -315,11 +315,11 @@ class _Build:
         if not total:
             first = f"; of {len(problems)} damaged files the first: {problems[0].problem}" if problems else ""
             raise AudioError(
-                f"No clip of {seconds:g} s that is not silent could be cut from {self._sources()}{first}"
+                f"No clip of {seconds:g} s with sound in it could be cut from {self._sources()}{first}"
                 + ("" if problems else ": choose other recordings or a smaller --seconds.")
             )
         if self.config.clips and total < self.config.clips:
-            notes.append(f"Only {total:,} of the {self.config.clips:,} clips asked for could be had.")
+            notes.append(f"Only {total:,} of the {self.config.clips:,} requested clips could be cut.")
         notes += [f"No clip is in {split}." for split in SPLITS if not clips[split]]
         draft.replace(self.config.output / MANIFEST)
         report = io.StringIO()
@@ -354,7 +354,7 @@ class _Build:
             groups = [f"{item.root}/{item.name}" for item in recordings]
             readable = {group for group, length in zip(groups, lengths, strict=True) if length.problem is None}
             notes.append(
-                "Fewer than three speakers: split by file, so val and test hold voices that train has too."
+                "Fewer than three speakers: split by file, so train, val and test share speakers."
                 if len(readable) >= len(SPLITS)
                 else "Fewer than three recordings: all clips are in train."
             )

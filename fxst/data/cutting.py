@@ -112,7 +112,7 @@ def cut(job: Job) -> Cut:
                     windows.append(window)
                     pieces.append(piece)
             if reader.truncated:
-                problem = "it ends before its header says"
+                problem = "it ends early: its header states more audio"
     except AudioError as error:
         # Half a damaged file may be the wrong half.
         return _scaled([], [], job, problem=str(error), usable=False)

@@ -1,5 +1,6 @@
 """What an effect is: a table of knobs and two functions."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -86,6 +87,11 @@ class Effect(ABC):
         """Whether the ranges exclude the values at which sound passes unchanged, so that only bypassing does that."""
         ranges = {p.name: p for p in self.parameters}
         return any(not ranges[n].minimum <= v <= ranges[n].maximum for n, v in self.transparent().items())
+
+    def summary(self, values: Mapping[str, float]) -> str:
+        """Describe settings in one line: `drive 12 dB, mix 0.5`."""
+        names = ((p, re.sub(r"_(db|hz|ms)$", "", p.name).replace("_", " ")) for p in self.parameters)
+        return ", ".join(f"{name} {p.written(values[p.name])}" for p, name in names)
 
     def restrict(self, **ranges: float | tuple[float, float]) -> "Effect":
         """Return this effect with narrower ranges: a pair is a range, a number a constant.

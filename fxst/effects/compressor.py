@@ -43,6 +43,7 @@ class Compressor(Dynamics):
     )
 
     name: ClassVar[str] = "compressor"
+    side: ClassVar[str] = "above"
     autodiff_error_db: ClassVar[float] = -100.0
 
     def transparent(self) -> Mapping[str, float]:

@@ -5,7 +5,7 @@ import traceback
 from pathlib import Path
 
 from fxst.effects.base import EFFECTS
-from fxst.errors import FxstError, SettingsError
+from fxst.errors import FxstError, SettingsError, unknown
 
 __all__ = ["declared_in", "run_declarations", "undeclared"]
 
@@ -39,11 +39,11 @@ def undeclared(effect: str) -> str:
     """Say what to do about an effect that nobody has declared.
 
     Args:
-        effect: Its name, as it is to be shown.
+        effect: Its name.
     """
     return (
-        f"There is no effect {effect}; the effects are {', '.join(EFFECTS)}, and one of your own needs the file that "
-        "declares it (`fxst --effects FILE.py ...`)."
+        f"{unknown('effect', effect, EFFECTS)}; one of your own needs the file that declares it "
+        "(`fxst --effects FILE.py ...`)."
     )
 
 

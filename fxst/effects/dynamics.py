@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fxst.effects.base import Effect
 from fxst.errors import SettingsError
@@ -36,10 +36,19 @@ class Dynamics(Effect):
 
     linked: bool = True
 
+    side: ClassVar[str]
+    """Where levels are changed: `above` the threshold or `below` it."""
+
     def __post_init__(self) -> None:
         if not isinstance(self.linked, bool):
             raise SettingsError(f"A compressor's channels are linked or not: true or false, not {self.linked!r:.40}.")
         super().__post_init__()
+
+    def summary(self, values: Mapping[str, float]) -> str:
+        told = {p.name: p.written(values[p.name]) for p in self.parameters}
+        makeup = f", make-up {told['makeup_db']}" if values.get("makeup_db") else ""
+        times = f"attack {told['attack_ms']}, release {told['release_ms']}"
+        return f"{told['ratio']} {self.side} {told['threshold_db']}, {times}{makeup}"
 
     def _log_level(
         self,

@@ -81,6 +81,14 @@ class Parameter:
             return math.log(value / self.minimum) / math.log(self.maximum / self.minimum)
         return (value - self.minimum) / (self.maximum - self.minimum)
 
+    def written(self, value: float) -> str:
+        """Write a value to three digits, with its unit.
+
+        >>> Parameter("ratio", 1.0, 20.0, 4.0, ":1", "log").written(1.3491)
+        '1.35:1'
+        """
+        return f"{float(f'{value:.3g}'):g}" + (self.unit if self.unit.startswith(":") else f" {self.unit}".rstrip())
+
     def restrict(self, minimum: float, maximum: float) -> "Parameter":
         """Return the same parameter with another range, its default moved into it."""
         default = min(max(self.default, minimum), maximum)

@@ -109,6 +109,16 @@ class ParametricEQ(Effect):
     def transparent(self) -> Mapping[str, float]:
         return {f"{band}_gain_db": 0.0 for band in self.bands}
 
+    def summary(self, values: Mapping[str, float]) -> str:
+        """List the bands that do something, from low to high."""
+        bands = []
+        for kind, band in zip(self.kinds, self.bands, strict=True):
+            gain_db, hz = round(values[f"{band}_gain_db"], 1), values[f"{band}_f0_hz"]
+            shape = "" if kind == "peak" else f" ({kind.replace('_', ' ')})"
+            place = f"{hz / 1000:.3g} kHz" if hz >= 1000 else f"{hz:.3g} Hz"
+            bands.append((hz, f"{gain_db:+g} dB at {place}{shape}" if gain_db else ""))
+        return ", ".join(words for _, words in sorted(bands) if words) or "flat"
+
     def sections(self, values: Mapping[str, float], *, sample_rate: int) -> NDArray[np.float64]:
         """Return the bands as second-order sections in SciPy's layout, (K, 6)."""
         rows = []

@@ -44,6 +44,7 @@ class UpwardCompressor(Dynamics):
     )
 
     name: ClassVar[str] = "upward_compressor"
+    side: ClassVar[str] = "below"
     autodiff_error_db: ClassVar[float] = -110.0
 
     def transparent(self) -> Mapping[str, float]:

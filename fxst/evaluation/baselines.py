@@ -110,7 +110,7 @@ def _to_reference(match: Match) -> System:
 
 def _target(item: Item) -> Samples:
     if item.target is None:
-        raise AudioError(f"{item.name} has no target, and an oracle has to be shown one.")
+        raise AudioError(f"{item.name} has no target, and an oracle needs one.")
     return item.target
 
 

@@ -14,7 +14,7 @@ import fxst
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.configs import EvalConfig
-from fxst.errors import FxstError, SettingsError
+from fxst.errors import FxstError, SettingsError, unknown
 from fxst.evaluation import baselines
 from fxst.evaluation.baselines import BASELINES, CLOSED_FORM_IN_CHAIN, MATCHERING, ORACLE_CHAIN, ORACLE_EQ
 from fxst.evaluation.items import Items, PairedItems
@@ -210,9 +210,9 @@ def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, An
     if (config.pairs is None) == (config.data is None):
         raise SettingsError("Name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
     if config.effects is not None and chain is None:
-        raise SettingsError("How many effects make a target is chosen for --data with --protocol chain only.")
+        raise SettingsError("--effects needs --data with --protocol chain.")
     if config.other_voice and (config.pairs is not None or config.protocol != "p"):
-        raise SettingsError("A reference of another voice can be had for --data with --protocol p only.")
+        raise SettingsError("--other-voice needs --data with --protocol p.")
     if config.pairs is not None:
         paired = PairedItems(config.pairs, limit=config.limit)
         return paired, {"pairs": str(config.pairs.resolve()), "lines": paired.lines, "files": _stamps(paired.files)}
@@ -262,7 +262,7 @@ def _chains(config: EvalConfig, models: Sequence[StyleTransfer]) -> list[Chain]:
     """Choose the effects: those asked for, else the models'."""
     if config.chain is not None:
         if config.chain not in CHAINS:
-            raise SettingsError(f"There is no chain {config.chain!r}; there are: {', '.join(CHAINS)}.")
+            raise SettingsError(f"{unknown('chain', config.chain, CHAINS)}.")
         return [CHAINS[config.chain]]
     chains = list({json.dumps(model.chain.to_spec()): model.chain for model in models}.values())
     return chains or [CHAINS[DEFAULT_CHAIN]]
@@ -275,9 +275,9 @@ def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items
         ORACLE_CHAIN: partial(baselines.oracle_chain, steps=config.oracle_steps),
     }
     known = (*BASELINES, *of_chain, ALL, NONE)
-    unknown = set(config.baselines) - set(known)
-    if unknown:
-        raise SettingsError(f"There is no baseline {min(unknown)!r}; there are: {', '.join(known)}.")
+    others = set(config.baselines) - set(known)
+    if others:
+        raise SettingsError(f"{unknown('baseline', min(others), known)}.")
     wanted = set(config.baselines) - {ALL, NONE}
     if not config.baselines:
         wanted = set(BASELINES)
@@ -332,7 +332,7 @@ def _refined(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> dict[str
 
     able = {name: model for name, model in named.items() if model.refines}
     if not able:
-        raise SettingsError("No model was named that can refine what it chose (--refined): name one with -m studio.")
+        raise SettingsError("--refined needs a model that can refine: name one with -m studio.")
     return {f"{name}{REFINED}": applied(model, refine=STEPS) for name, model in able.items()}
 
 
@@ -341,7 +341,7 @@ def _imitated(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[d
     if not config.through_proxies:
         return {}, []
     if not named:
-        raise SettingsError("Only a model's settings can be rendered --through-proxies: name one with --model.")
+        raise SettingsError("--through-proxies needs a model: name one with --model.")
     from fxst.checkpoints import checkpoint, proxy_file
     from fxst.gradients import ProxyRenderer
 
@@ -373,9 +373,9 @@ def _check(requirement: Requirement, task: Task, config: EvalConfig) -> None:
     if metric == SETTINGS and task.chain is None:
         raise SettingsError(f"{requirement.text!r}: the true settings are known only with --protocol chain.")
     if requirement.system and requirement.system not in task.systems:
-        raise SettingsError(f"{requirement.text!r}: there is no row of that name; there are {', '.join(task.systems)}.")
+        raise SettingsError(f"{requirement.text!r}: {unknown('row', requirement.system, task.systems)}.")
     if not requirement.system and not task.judged:
-        raise SettingsError(f"{requirement.text!r}: there is neither a model nor an output to require it of.")
+        raise SettingsError(f"{requirement.text!r}: there is no model and no output to check.")
 
 
 def _no_targets(config: EvalConfig) -> str:

@@ -183,7 +183,7 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
         reader.fieldnames = columns
         given = [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{str(path)!r} is no CSV file in UTF-8: save it as one, or check the name.") from error
+        raise SettingsError(f"{str(path)!r} is not a CSV file in UTF-8: save it as one, or check the name.") from error
     except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
         raise SettingsError(f"{str(path)!r} cannot be read as a CSV file ({reason}): check the name.") from error
@@ -191,19 +191,20 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
     if missing:
         raise SettingsError(
             f"{str(path)!r} has no column {', '.join(missing)}: its first line must name the columns input, reference "
-            "and, where they are known, target, output (to be scored) and group (whose voice it is)."
+            "and optionally target, output (to be scored) and group (the speaker)."
         )
     known = [column for column in (*FILE_COLUMNS, GROUP_COLUMN) if column in columns]
     if twice := [column for column in known if columns.count(column) > 1]:
         raise SettingsError(f"{str(path)!r} names the column {twice[0]} twice: keep one of them.")
     if not given:
-        raise SettingsError(f"{str(path)!r} has no lines under its first: there is nothing to score.")
+        raise SettingsError(f"{str(path)!r} has no lines below its first: there is nothing to score.")
+    known = [column for column in (*FILE_COLUMNS, GROUP_COLUMN) if column in columns]
     rows = [(line, {column: (row[column] or "").strip() for column in known}) for line, row in given]
     for column in (*REQUIRED_COLUMNS, TARGET_COLUMN):
         empty = [line for line, row in rows if not row.get(column, "-")]
         if empty:
             # Distances to some targets and to some references have no mean.
-            hint = "; leave the whole column out where targets are not known" if column == TARGET_COLUMN else ""
+            hint = "; leave out the column if there are no targets" if column == TARGET_COLUMN else ""
             raise SettingsError(f"{str(path)!r}, line {empty[0]}: the {column} is missing; name a sound file{hint}.")
     return [(line, {column: cell for column, cell in row.items() if cell}) for line, row in rows]
 

@@ -68,7 +68,7 @@ def match(audio_in: Samples, reference: Samples, *, sample_rate: int, reference_
             )
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise AudioError(f"Matchering cannot do it: {reason}") from error
+            raise AudioError(f"Matchering failed: {reason}") from error
         matched, _ = audio.read(paths[2])
     matched /= turned_up
     matched = audio.mono(matched) if len(audio_in) == 1 else matched

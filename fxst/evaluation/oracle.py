@@ -121,8 +121,8 @@ def check(chain: Chain) -> None:
     without = [label for label, effect in zip(chain.labels, chain.effects, strict=True) if not effect.differentiable]
     if without:
         raise SettingsError(
-            f"The oracle of chain {chain.name} would need an autodiff form of {', '.join(without)}, which a plugin has "
-            "not: leave that row out."
+            f"The oracle of chain {chain.name} needs an autodiff form of {', '.join(without)}, and a plugin has none: "
+            "leave that row out."
         )
 
 

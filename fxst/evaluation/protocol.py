@@ -263,14 +263,14 @@ def _check_effects(chain: Chain, effects: int) -> None:
     """Refuse what cannot be drawn: so many effects of the chain, with the others out of the way."""
     if not 1 <= effects <= len(chain.effects):
         raise SettingsError(
-            f"The chain {chain.name} has {len(chain.effects)} effect(s), and no target can be made by {effects} of "
+            f"The chain {chain.name} has {len(chain.effects)} effect(s), so no target can be made with {effects} of "
             "them: choose another --effects."
         )
     stuck = next(
         (label for label, effect in zip(chain.labels, chain.effects, strict=True) if not effect.transparent()), ""
     )
     if stuck and effects < len(chain.effects):
-        raise SettingsError(f"The effect {stuck} cannot be taken out of the way: leave --effects out.")
+        raise SettingsError(f"The effect {stuck} cannot be bypassed: leave out --effects.")
 
 
 def _to_data(*corruptions: Corruption | None) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
     shown = _spread(evaluation)
     goal = "target" if task.items.has_targets else "reference"
     count, groups = len(evaluation.items), len(groups_of(evaluation.items))
-    better = "Less is better, except of PESQ. " if any("pesq" in row.figures for row in rows) else "Less is better. "
+    better = "Lower is better, except for PESQ. " if any("pesq" in row.figures for row in rows) else "Lower is better. "
     lead = [
         f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
         f"{'voice or song' if groups == 1 else 'voices or songs'}; every output is compared with the {goal}. {better}"

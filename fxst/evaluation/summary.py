@@ -189,7 +189,7 @@ def hears(row: Row) -> str:
         bounds = "" if math.isnan(low) else f" ({low:.0f}-{high:.0f})"
         missing = f", {detection.missing:,} missing" if detection.missing else ""
         shares.append(f"{label} {share}{bounds}{missing}")
-    return f"Whether an effect is heard, {row.system} tells with a balanced accuracy of: {'; '.join(shares)}."
+    return f"Balanced accuracy of {row.system} in detecting effects: {'; '.join(shares)}."
 
 
 def sure_over(groups: int) -> str:
@@ -199,8 +199,8 @@ def sure_over(groups: int) -> str:
         groups: How many voices or songs there are.
     """
     if groups < 2:
-        return "over the items of this one"
-    few = f" (of fewer than {FEW_GROUPS} voices it is too narrow)" if groups < FEW_GROUPS else ""
+        return "over the items of one voice or song"
+    few = f" (too narrow for fewer than {FEW_GROUPS} voices)" if groups < FEW_GROUPS else ""
     return f"over voices, then items{few}"
 
 
@@ -315,12 +315,12 @@ class Requirement:
             bound = number(found["bound"])
         except ValueError:
             raise SettingsError(
-                f"{text!r} is no requirement: write one like mrstft_ratio<=0.45, with one of "
-                f"{', '.join(_NAMES)}, perhaps _ratio or _missing, and a number."
+                f"{text!r} is not a valid bound: write one like mrstft_ratio<=0.45, with one of "
+                f"{', '.join(_NAMES)}, optionally _ratio or _missing, and a number."
             ) from None
         if found["figure"] == "ratio" and found["metric"] in _MORE_IS_BETTER:
             raise SettingsError(
-                f"{text!r} is no requirement: of a mark a share of the input's tells nothing; bound {found['metric']}."
+                f"{text!r} is not a valid bound: a ratio of scores means nothing; bound {found['metric']}."
             )
         return Requirement(
             text, found["system"] or "", found["metric"], found["figure"] or "mean", found["relation"], bound

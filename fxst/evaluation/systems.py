@@ -92,7 +92,7 @@ def given(files: Mapping[str, Path | None]) -> System:
     def read(item: Item) -> Output:
         path = files[item.name]
         if path is None:
-            raise AudioError("There is no render of this item: name the file after the item, or its line's output.")
+            raise AudioError("This item has no output: name the file after the item, or name it in the column output.")
         return Output(fitting(path, item.input, item.sample_rate))
 
     return read
@@ -111,7 +111,7 @@ def renders_in(folder: Path, names: Sequence[str]) -> dict[str, Path | None]:
         SettingsError: There is no such folder, it holds a render of no item, or two of one.
     """
     if not folder.is_dir():
-        raise SettingsError(f"{str(folder)!r} is no folder: name the folder that holds the renders.")
+        raise SettingsError(f"{str(folder)!r} is not a folder: name the folder that holds the outputs.")
     found: dict[str, Path | None] = dict.fromkeys(names)
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     by_path = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in files]
@@ -122,11 +122,11 @@ def renders_in(folder: Path, names: Sequence[str]) -> dict[str, Path | None]:
             if name not in found or name in settled:
                 continue
             if found[name] is not None:
-                raise SettingsError(f"{str(folder)!r} holds two renders of {name!r}: leave one there.")
+                raise SettingsError(f"{str(folder)!r} holds two outputs for {name!r}: keep one of them.")
             found[name] = path
         settled = {name for name, path in found.items() if path is not None}
     if not any(found.values()):
         raise SettingsError(
-            f"{str(folder)!r} holds no render of any item: name them after the items, such as {names[0]}.wav."
+            f"{str(folder)!r} holds no output of any item: name them after the items, such as {names[0]}.wav."
         )
     return found

@@ -165,7 +165,7 @@ def _of_dataset(dataset: Dataset, split: str) -> tuple[dict[str, tuple[Path, ...
     missing = next((path for paths in voices.values() for path in paths if not path.exists()), None)
     if missing is not None:
         raise SettingsError(
-            f"{str(missing)!r}, which {str(dataset.folder)!r} was cut from, is not there: "
+            f"{str(missing)!r}, which {str(dataset.folder)!r} was cut from, does not exist: "
             "name the folder where these recordings are now."
         )
     return voices, list(voices)

@@ -9,7 +9,7 @@ from typing import Final
 from fxst import staging
 from fxst.audio import Writer
 from fxst.chains.table import Table
-from fxst.errors import SettingsError
+from fxst.errors import SettingsError, unknown
 from fxst.exports import apo, camilladsp, easyeffects, ffmpeg, impulse_response, pedalboard, sox
 from fxst.exports.base import Export, Format
 
@@ -57,9 +57,9 @@ def export_files(names: Sequence[str], beside: Path) -> tuple[ExportFile, ...]:
     Raises:
         SettingsError: There is no such format.
     """
-    unknown = [name for name in names if name != ALL and name not in FORMATS]
-    if unknown:
-        raise SettingsError(f"There is no export {unknown[0]!r}: use {', '.join(FORMATS)} or {ALL}.")
+    for name in names:
+        if name not in (*FORMATS, ALL):
+            raise SettingsError(f"{unknown('export', name, (*FORMATS, ALL))}.")
     asked = set(FORMATS if ALL in names else names)
     needed = {IMPULSE_RESPONSE} if any(FORMATS[name].needs_impulse_response for name in asked) else set()
     return tuple(

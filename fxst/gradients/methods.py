@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fxst.chains.chain import Chain
-from fxst.errors import SettingsError
+from fxst.errors import SettingsError, unknown
 from fxst.gradients.autodiff import AutodiffRenderer
 from fxst.gradients.base import Renderer
 from fxst.gradients.hybrids import FullHybridRenderer, HalfHybridRenderer
@@ -93,7 +93,7 @@ def make_renderer(method: str, chain: Chain, *, sample_rate: int, options: Metho
         ModelError: There is no proxy for an effect.
     """
     if method not in METHODS:
-        raise SettingsError(f"There is no gradient method {method!r}; there are: {', '.join(METHODS)}.")
+        raise SettingsError(f"{unknown('gradient method', method, METHODS)}.")
     for option, flag in FLAGS.items():
         if option not in METHODS[method].options and getattr(options, option) != getattr(MethodOptions, option):
             theirs = ", ".join(name for name, other in METHODS.items() if option in other.options)

@@ -1,7 +1,8 @@
 """What a page shows."""
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from fxst.chains.table import Table
 from fxst.report.recordings import Recording
@@ -9,6 +10,8 @@ from fxst.report.recordings import Recording
 __all__ = ["Entry", "Grid", "Page", "Role", "Track"]
 
 Role = Literal["input", "reference", "output", "target"]
+
+_FIGURE: Final = re.compile(r"[-+\u2212±<>≤≥]?\s*[\d.∞]|[-\u2013\u2014]?$|n/a$")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,15 @@ class Grid:
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """For each column whether its cells are figures."""
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return tuple(
+            bool(number) and all(_FIGURE.match(cell.strip()) for cell in column)
+            for number, column in enumerate(columns)
+        )
 
 
 @dataclass(frozen=True)

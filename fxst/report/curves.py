@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from fxst.audio import Samples
 from fxst.chains.table import Table, equaliser_response
 from fxst.effects import Compressor, ParametricEQ
-from fxst.report.charts import Curve, Panel, frequency_chart, legend, time_chart
+from fxst.report.charts import Chart, Curve, frequency_chart, time_chart
 from fxst.report.content import Entry, Track
 from fxst.report.media import Excerpt, main_track
 from fxst.report.recordings import Recording
 
-__all__ = ["LONGEST_CURVE", "charts", "deepest", "styles"]
+__all__ = ["LONGEST_CURVE", "charts_of", "deepest", "styles"]
 
 Array = NDArray[np.float64]
 
@@ -45,23 +45,19 @@ def styles(tracks: Sequence[Track]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def charts(entry: Entry, key: str, excerpt: Excerpt) -> Iterator[tuple[str, str]]:
+def charts_of(entry: Entry, excerpt: Excerpt) -> Iterator[Chart]:
     """Draw what there is to draw.
 
     Args:
         entry: The tracks.
-        key: A name that no other entry of the page has.
-        excerpt: The stretch of the input that is heard.
-
-    Yields:
-        A heading, and the chart with its legend as HTML.
+        excerpt: The stretch of the input that is played.
     """
-    yield from _spectra(entry, f"{key}-spectra")
-    yield from _equalisers(entry, f"{key}-equaliser")
-    yield from _reductions(entry, f"{key}-reduction", excerpt)
+    yield from _spectra(entry)
+    yield from _equalisers(entry)
+    yield from _reductions(entry, excerpt)
 
 
-def _spectra(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
+def _spectra(entry: Entry) -> Iterator[Chart]:
     curves = []
     for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
         survey = track.recording.survey
@@ -71,20 +67,17 @@ def _spectra(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
         return
     high = 10 * math.ceil(max(float(curve.y.max()) for curve in curves) / 10)
     lowest = 10 * math.floor(min(float(curve.y.min()) for curve in curves) / 10)
-    low = max(min(lowest, high - 20), high - _SPECTRUM_RANGE_DB)
-    drawn = frequency_chart(
-        key,
+    yield frequency_chart(
         curves,
-        title="Long-term spectra",
+        title="Long-term spectra in third octaves",
         description=f"Level in third octaves, over all of each recording, of {_listed(curves)}.",
         y_label="level (dBFS)",
-        low=low,
+        low=max(min(lowest, high - 20), high - _SPECTRUM_RANGE_DB),
         high=high,
     )
-    yield "Long-term spectra in third octaves", drawn + legend(curves)
 
 
-def _equalisers(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
+def _equalisers(entry: Entry) -> Iterator[Chart]:
     sample_rate = main_track(entry).recording.sample_rate
     frequencies = np.geomspace(_LOWEST_HZ, min(_HIGHEST_HZ, sample_rate / 2.0001), _EQUALISER_POINTS)
     curves = [
@@ -99,50 +92,43 @@ def _equalisers(entry: Entry, key: str) -> Iterator[tuple[str, str]]:
     extent = 3 * math.ceil(extent / 3)
     farthest = (float(curve.y[np.abs(curve.y).argmax()]) for curve in curves)
     extremes = "; ".join(f"{curve.label} at most {db:+.1f} dB" for curve, db in zip(curves, farthest, strict=True))
-    drawn = frequency_chart(
-        key,
+    yield frequency_chart(
         curves,
-        title="Equaliser",
+        title="Equaliser, all bands together",
         description=f"Gain over frequency. {extremes}.",
         y_label="gain (dB)",
         low=-extent,
         high=extent,
     )
-    yield "Equaliser, all bands together", drawn + legend(curves)
 
 
-def _reductions(entry: Entry, key: str, excerpt: Excerpt) -> Iterator[tuple[str, str]]:
+def _reductions(entry: Entry, excerpt: Excerpt) -> Iterator[Chart]:
     inputs = [track for track in entry.tracks if track.role == "input"]
     if not inputs:
         return  # nobody knows what went into the chain
-    panels = []
-    summaries = []
+    curves = []
     for track, style, table in _with_settings(entry):
+        several = sum(isinstance(effect, Compressor) for effect in table.chain.effects) > 1
         for label, reduction in _reduction_of(table, inputs[0].recording, excerpt):
-            if not reduction.size:
-                continue
-            db = deepest(20 * np.log10(reduction.min(axis=0).astype(np.float64)))
-            seconds = np.linspace(0, excerpt.seconds, len(db))
-            several = sum(isinstance(effect, Compressor) for effect in table.chain.effects) > 1
-            name = f"{track.label}: {label}" if several else track.label
-            panels.append(Panel(Curve(track.label, style, seconds, db), name))
-            summaries.append(f"{name} at most {abs(db.min()):.1f} dB")
-    if not panels:
+            if reduction.size:
+                db = deepest(20 * np.log10(reduction.min(axis=0).astype(np.float64)))
+                name = f"{track.label}: {label}" if several else track.label
+                curves.append(Curve(name, style, np.linspace(0, excerpt.seconds, len(db)), db))
+    if not curves:
         return
-    low = min(-_SMALLEST_REDUCTION_RANGE_DB, *(float(panel.curve.y.min()) for panel in panels))
-    drawn = time_chart(
-        key,
-        panels,
-        title="Gain reduction",
-        description=f"How far each compressor turns the signal down over time. {'; '.join(summaries)}.",
+    low = min(-_SMALLEST_REDUCTION_RANGE_DB, *(float(curve.y.min()) for curve in curves))
+    summaries = "; ".join(f"{curve.label} at most {abs(curve.y.min()):.1f} dB" for curve in curves)
+    yield time_chart(
+        curves,
+        title="Gain reduction, without make-up gain",
+        description=f"How far each compressor turns the signal down over time. {summaries}.",
         low=-3.0 * math.ceil(-low / 3),
         start=excerpt.start,
     )
-    yield "Gain reduction, without make-up gain", drawn
 
 
 def _reduction_of(table: Table, recording: Recording, excerpt: Excerpt) -> Iterator[tuple[str, Samples]]:
-    """Render an excerpt, and read the meter of every compressor that is not out of the way."""
+    """Render an excerpt, and read the meter of every compressor that is not bypassed."""
     rate = recording.sample_rate
     stages = [stage for stage in table.chain.stages(table) if stage.active]
     ending = max((index for index, stage in enumerate(stages) if isinstance(stage.effect, Compressor)), default=-1)

@@ -12,7 +12,7 @@ from fxst import audio, staging
 from fxst.chains.table import Table, equaliser_response
 from fxst.dsp.spectra import LongTermSpectrum
 from fxst.effects import ParametricEQ
-from fxst.untrusted import printable
+from fxst.report.charts import frequency_label
 
 __all__ = ["long_term_spectrum", "plot_transfer"]
 
@@ -63,10 +63,13 @@ def plot_transfer(
     equalised = any(isinstance(effect, ParametricEQ) for effect in settings.chain.effects)
     rows = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1)) if equalised else [figure.subplots()]
     spectra = rows[0]
-    files = [("input", input, ":"), ("output", output, "-"), *(("reference", file, "--") for file in references)]
-    for name, file, style in files:
+    # As on a report's page: the input grey and dotted, the output blue, references dashed.
+    files = [("input", input, "C7", ":"), ("output", output, "C0", "-")]
+    for number, file in enumerate(references, 1):
+        files.append((f"reference {number}" if len(references) > 1 else "reference", file, f"C{number % 7}", "--"))
+    for role, file, colour, style in files:
         frequencies, levels = long_term_spectrum(file)
-        spectra.semilogx(frequencies, levels, style, label=f"{name}: {_plain(file.name)}")
+        spectra.semilogx(frequencies, levels, style, color=colour, label=role)
     bottom, top = spectra.get_ylim()
     spectra.set(ylabel="level in third octaves (dB)", ylim=(max(bottom, top - 90), top))
     spectra.legend()
@@ -74,17 +77,13 @@ def plot_transfer(
     if equalised:
         frequencies = np.geomspace(LOWEST_HZ, sample_rate / 2.0001, 400)
         response = equaliser_response(settings, frequencies, sample_rate=sample_rate)
-        rows[1].semilogx(frequencies, response, color="C1")
+        rows[1].semilogx(frequencies, response, color="C0")
         rows[1].axhline(0, color="grey", linewidth=0.8)
         rows[1].set(ylabel="equaliser (dB)")
     rows[-1].set(xlabel="frequency (Hz)", xlim=(LOWEST_HZ, sample_rate / 2))
+    rows[-1].xaxis.set_major_formatter(lambda hz, _: frequency_label(hz))
     for axes in rows:
         axes.grid(alpha=0.3, which="both")
     picture = io.BytesIO()
     figure.savefig(picture, format=path.suffix.lower().removeprefix("."), dpi=120)
     staging.write(path, picture.getvalue())
-
-
-def _plain(name: str) -> str:
-    """Write a file's name so that matplotlib takes nothing in it for a formula."""
-    return printable(name).replace("$", r"\$")

@@ -14,7 +14,7 @@ from fxst.checkpoints import proxy_file
 from fxst.configs import ProxyConfig, StyleConfig
 from fxst.data import manifest
 from fxst.data.renders import draw_renders
-from fxst.errors import SettingsError
+from fxst.errors import SettingsError, unknown
 from fxst.gradients import ProxyRenderer
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
 from fxst.training import runs
@@ -99,17 +99,17 @@ def train(config: ProxyConfig) -> TrainedProxy:
         KeyboardInterrupt: It was interrupted before there was a proxy.
     """
     if config.chain not in CHAINS:
-        raise SettingsError(f"There is no chain {config.chain!r}; there are: {', '.join(CHAINS)}.")
+        raise SettingsError(f"{unknown('chain', config.chain, CHAINS)}.")
     whole = CHAINS[config.chain]
     if config.effect not in whole.labels:
-        raise SettingsError(f"Chain {whole.name} has no effect {config.effect!r}; it has: {', '.join(whole.labels)}.")
+        raise SettingsError(f"{unknown('effect', config.effect, whole.labels)} in the chain {whole.name}.")
     effect = whole.effects[whole.labels.index(config.effect)]
     chain = Chain(effect.name, (effect,))
     if not chain.knobs:
         raise SettingsError(f"The {config.effect} of chain {whole.name} has no knobs; there is nothing to learn.")
-    unknown = set(config.parts) - set(PARTS)
-    if unknown:
-        named = ", ".join(map(repr, sorted(unknown)))
+    others = set(config.parts) - set(PARTS)
+    if others:
+        named = ", ".join(map(repr, sorted(others)))
         raise SettingsError(f"A proxy has no part {named}; the parts are: {', '.join(PARTS)}.")
     runs.device_is_there(config.device)
     data = manifest.Dataset.open(config.dataset)

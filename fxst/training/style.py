@@ -15,7 +15,7 @@ from fxst.checkpoints import checkpoint
 from fxst.configs import StyleConfig
 from fxst.data import manifest
 from fxst.data.examples import draw
-from fxst.errors import SettingsError
+from fxst.errors import SettingsError, unknown
 from fxst.gradients import MethodOptions, Renderer, make_renderer
 from fxst.models.encoder import Encoder, EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
@@ -111,7 +111,7 @@ def train(config: StyleConfig) -> Trained:
         KeyboardInterrupt: It was interrupted before there was a model.
     """
     if config.chain not in CHAINS:
-        raise SettingsError(f"There is no chain {config.chain!r}; there are: {', '.join(CHAINS)}.")
+        raise SettingsError(f"{unknown('chain', config.chain, CHAINS)}.")
     runs.device_is_there(config.device)
     if min(config.stft_windows) < 2:
         raise SettingsError("An STFT window must have at least 2 samples.")

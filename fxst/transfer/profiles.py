@@ -199,7 +199,7 @@ def write(profile: StyleProfile, path: Path) -> None:
         SettingsError: Its name has another ending than .json.
     """
     if path.suffix.lower() != SUFFIX:
-        raise SettingsError(f"{quoted(path)} has no profile's ending: use {SUFFIX}.")
+        raise SettingsError(f"{quoted(path)} has no profile extension: use {SUFFIX}.")
     staging.write(path, to_json(profile).encode())
 
 

@@ -60,7 +60,7 @@ WORDS = {
     "too_short": "too short",
     "truncated": "ends early",
     "over_full_scale": "full scale",
-    "dc": "off centre",
+    "dc": "DC offset",
     "clipped": "is clipped",
 }
 """What a warning says of each class of odd recordings."""

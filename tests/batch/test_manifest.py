@@ -130,7 +130,7 @@ def test_what_fxst_has_not_made_is_replaced_only_when_told_so(batch):
 def test_what_was_changed_since_is_replaced_only_when_told_so(two):
     with open("out/0.wav", "ab") as file:
         file.write(b"a note of mine")
-    with pytest.raises(SettingsError, match=r"'out/0.wav' is there already and not as fxst made it here: --overwrite"):
+    with pytest.raises(SettingsError, match=r"'out/0.wav' exists and is not as fxst wrote it here: --overwrite"):
         run()
     assert run(overwrite=True) == {"0.wav": False, "1.wav": True}
 
@@ -196,7 +196,7 @@ def test_a_line_that_is_no_row_is_none(line):
 def test_a_manifest_that_is_no_file_is_told(batch, make):
     Path("out").mkdir()
     make(Path("out", MANIFEST))
-    with pytest.raises(OutputError, match=r"fxst-manifest\.jsonl' (is no file|cannot be used)"):
+    with pytest.raises(OutputError, match=r"fxst-manifest\.jsonl' (is not a file|cannot be used)"):
         list(apply_files(config()))
 
 

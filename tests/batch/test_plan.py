@@ -159,7 +159,7 @@ REFUSED = {
     ),
     "two of one case by a template": (
         lambda: config("a.wav", "book/1.wav", name="{stem}/../X.wav"),
-        "outside of the folder",
+        "outside the output folder",
     ),
     "a file's template": (lambda: config("a.wav", output="x.wav", name="{stem}"), "is a file: name a folder"),
     "the report": (
@@ -206,13 +206,14 @@ def test_a_plan_that_would_lose_something_is_refused(arrange, message):
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        (("a.wav",), {"output": "x.xyz"}, SettingsError, "'x.xyz' has no sound file's ending"),
-        (("a.wav",), {"output": "nowhere/x.wav"}, OutputError, "folder 'nowhere' does not exist: create it"),
-        (("a.wav",), {"output": "x.wav", "params": "no/t.json"}, OutputError, "folder 'no' does not exist"),
-        (("a.wav",), {"output": "x.wav", "report": Path("no/p.html")}, OutputError, "folder 'no' does not exist"),
+        (("a.wav",), {"output": "x.xyz"}, SettingsError, "'x.xyz' has no audio file extension"),
+        (("a.wav",), {"output": "ref.wav/x.wav"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
+        (("a.wav",), {"output": "x.wav", "params": "ref.wav/no/t.json"}, OutputError, "'ref.wav' is a file"),
+        (("a.wav",), {"output": "x.wav", "report": Path("ref.wav/p.html")}, OutputError, "'ref.wav' is a file"),
+        (("a.wav",), {"output": "x.wav", "plot": Path("ref.wav/p.png")}, OutputError, "'ref.wav' is a file"),
         (("a.wav",), {"output": "ref.wav/new/deep"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
         (("a.wav", "b.flac"), {"output": "ref.wav"}, OutputError, "'ref.wav' is a file, and a folder is needed"),
-        (("a.wav", "b.flac"), {"output": "x.wav"}, SettingsError, "'x.wav' would be a folder, for there may be"),
+        (("a.wav", "b.flac"), {"output": "x.wav"}, SettingsError, "'x.wav' would be a folder, since there may be"),
         (("book/part",), {"output": "new/x.WAV"}, SettingsError, "'new/x.WAV' would be a folder"),
         (("empty",), {}, NothingMatchedError, "'empty' holds no sound files"),
     ],
@@ -231,8 +232,8 @@ def test_a_hidden_folder_is_taken_where_it_is_named():
     ("arguments", "options", "message"),
     [
         (("a.wav", "b.flac"), {"output": "out", "plot": "p.png"}, "one recording"),
-        (("a.wav",), {"report": Path("p.txt")}, "no name for a web page"),
-        (("a.wav",), {"plot": "p.wav"}, "no name for a picture"),
+        (("a.wav",), {"report": Path("p.txt")}, "no web page extension"),
+        (("a.wav",), {"plot": "p.wav"}, "no picture extension"),
     ],
 )
 def test_a_picture_is_of_one_recording_beside_its_reference(arguments, options, message):

@@ -83,7 +83,7 @@ def test_a_worker_that_dies_takes_no_more_than_its_file_along(faulty, jobs):
     failed = {name: row["error"] for name, row in results.items() if row["status"] == "failed"}
     assert failed.keys() == {f"in/{number}.wav" for number in range(8001, 8006)}
     assert "died of SIGSEGV" in failed["in/8001.wav"]
-    assert "takes more memory" in failed["in/8002.wav"]
+    assert "needs too much memory" in failed["in/8002.wav"]
     assert "died with exit code 7" in failed["in/8003.wav"]
     assert "failed unexpectedly (ZeroDivisionError: of all things)" in failed["in/8004.wav"]
     assert "died of SIGTERM" in failed["in/8005.wav"]
@@ -144,7 +144,7 @@ def test_an_interrupt_leaves_nothing_begun_and_tells_what_is_done(batch, number,
         os.killpg(process.pid, number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == code
-    told = re.fullmatch(r"fxst: interrupted: (\d) written\. The same command goes on from there\n", err)
+    told = re.fullmatch(r"fxst: interrupted: (\d) written\. Run the same command again to continue\n", err)
     assert 1 <= int(told[1]) <= len(list(Path("out").rglob("*.wav")))
     assert out.count("\n") <= int(told[1])
     assert not list(Path("out").rglob(".fxst-*"))

@@ -68,4 +68,4 @@ def test_a_second_run_finds_it_finished(voices, tmp_path):
     assert runner.invoke(app, arguments).exit_code == 0
     again = runner.invoke(app, arguments)
     assert again.exit_code == 0
-    assert "finished before" in again.output
+    assert "already finished" in again.output

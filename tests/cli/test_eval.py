@@ -146,7 +146,7 @@ def test_the_items_of_one_voice_are_not_called_voices(fxst):
     out = " ".join(fxst("eval", *QUICK, "--report", "report.html")[1].split())
     assert "2 items of 1 voice or song" in out
     for text in (out, Path("report.html").read_text()):
-        assert "over the items of this one" in text
+        assert "over the items of one voice or song" in text
         assert "over voices" not in text
 
 
@@ -164,7 +164,7 @@ def test_requirements_set_the_exit_code(fxst, model):
 def test_a_malformed_requirement_is_wrong_usage(fxst, requirement):
     code, out, err = fxst("eval", "--pairs", "nothing.csv", "--require", requirement)
     assert (code, out) == (2, "")
-    assert "no requirement" in err
+    assert "not a valid bound" in err
 
 
 def test_wrong_usage(fxst, recordings):
@@ -216,7 +216,7 @@ def test_files_that_cannot_be_read_are_told_of(fxst, recordings, tmp_path):
     split = ("--split", "all", "--baseline", "none", "--no-pesq", "--workers", 1)
     code, _, err = fxst("eval", "--data", "voices", *split, "-n", 8, "-o", "out")
     assert code == 0
-    assert err.startswith("fxst: left out, for it cannot be read as sound: ")
+    assert err.startswith("fxst: skipped, for it cannot be read as audio: ")
     assert err.strip().endswith("voices/p1/broken.wav.")
     assert "broken.wav" in Path("out/items.jsonl").read_text()
 
@@ -322,7 +322,7 @@ def test_some_effects_make_the_targets_and_models_tell_which(fxst, studio, recor
         assert sum(row["detection"][label][verdict] for verdict in ("heard", "not_heard")) == 6
     assert 0 < sum(one["heard"] for one in row["detection"].values()) <= 12
     told = " ".join(out.split())
-    assert "Whether an effect is heard, studio tells with a balanced accuracy of: " in told
+    assert "Balanced accuracy of studio in detecting effects: " in told
     assert "balanced accuracy" in Path("page.html").read_text()
 
 
@@ -343,7 +343,7 @@ def test_without_a_number_all_effects_make_the_targets(fxst, studio, recordings)
     assert items()[0]["item"] == "studio-24000-0-0"
     detection = json.loads(Path("out/summary.json").read_text())["rows"][1]["detection"]
     assert detection["reverb"]["balanced_accuracy"]["value"] is None
-    assert "Whether an effect is heard" not in out
+    assert "in detecting effects" not in out
 
 
 def test_the_reference_of_another_voice(fxst, recordings):
@@ -410,7 +410,7 @@ def test_a_stopped_evaluation_goes_on(fxst, recordings, monkeypatch):
     monkeypatch.setattr(module, "_score_one", stop_at_the_third)
     code, _, err = fxst(*arguments, "-o", "out")
     assert code == 130
-    assert "goes on from what is finished" in err
+    assert "run the same command again to continue" in err
     assert not Path("out/summary.json").exists()
     with open("out/unfinished.jsonl", "a") as journal:
         journal.write('{"index": 2, "name"')  # a process that was killed while it wrote
@@ -531,10 +531,10 @@ def test_renders_that_are_not_there(fxst):
     Path("renders/in1.flac").write_bytes(Path("out1.wav").read_bytes())
     code, _, err = fxst("eval", *QUICK, "--outputs", "renders", "-o", "out")
     assert code == 1
-    assert err.startswith("fxst: in2, renders: There is no render of this item")
+    assert err.startswith("fxst: in2, renders: This item has no output")
     assert summary()["renders"]["mrstft"]["missing"] == 1
     Path("renders/in1.wav").write_bytes(Path("out1.wav").read_bytes())
-    assert "two renders of 'in1'" in fxst("eval", *QUICK, "--outputs", "renders")[2]
+    assert "two outputs for 'in1'" in fxst("eval", *QUICK, "--outputs", "renders")[2]
 
 
 def test_renders_lie_in_sub_folders_as_their_inputs_do(fxst):
@@ -561,7 +561,7 @@ def test_renders_lie_in_sub_folders_as_their_inputs_do(fxst):
         Path(f"loose/{name}.wav").write_bytes(Path(f"{source}.wav").read_bytes())
     assert fxst("eval", *QUICK, "--outputs", "loose", "-o", "out", "--require", "mae<=0")[0] == 0
     Path("loose/old/in2.wav").write_bytes(Path("out2.wav").read_bytes())
-    assert "two renders of 'in2'" in fxst("eval", *QUICK, "--outputs", "loose")[2]
+    assert "two outputs for 'in2'" in fxst("eval", *QUICK, "--outputs", "loose")[2]
     # One input with two references: only the lines tell such items apart.
     pairs("in1.wav,ref1.wav", "in1.wav,ref2.wav", header="input,reference")
     assert fxst("eval", *QUICK, "-o", "out")[0] == 0
@@ -615,7 +615,7 @@ def test_the_page_names_an_item_once_and_says_what_is_better(fxst):
     page = Path("report.html").read_text()
     assert "in1: in1" not in page
     assert "1 item of 1 voice or song;" in page
-    assert "Less is better." in page
+    assert "Lower is better." in page
 
 
 def test_no_word_of_the_help_is_cut(fxst, monkeypatch):
@@ -701,7 +701,7 @@ def test_when_nothing_at_all_can_be_scored_the_command_fails(fxst):
     assert code == 1
     assert "missing" in out
     assert err.splitlines() == [
-        "fxst: in1, output: There is no render of this item: name the file after the item, or its line's output.",
+        "fxst: in1, output: This item has no output: name the file after the item, or name it in the column output.",
         "fxst: in2, output: 'gone.wav' does not exist: check the name.",
         "fxst: output could not be measured on any item.",
     ]

@@ -62,6 +62,12 @@ def test_every_command_has_help_with_words_for_each_option(commands):
                 assert getattr(parameter, "help", None), f"{path}: {parameter.name}"
 
 
+def test_the_options_of_apply_are_in_groups():
+    words = run("apply", "--help").stdout
+    for group in ("Output", "Reference", "Level", "Batch", "Reports"):
+        assert f"─ {group} ─" in words
+
+
 def test_version():
     assert run("--version").stdout.strip() == f"fxst {__version__}"
 

@@ -44,7 +44,7 @@ def test_what_cannot_be_done_is_said_in_one_line(fxst, dataset, tmp_path):
     assert fxst("proxy", "train", dataset)[0] == 2  # no effect was named
     for options, words in (
         (["--effect", "flanger"], "flanger"),
-        (["--effect", "reverb", "--chain", "eq-comp"], "has no effect"),
+        (["--effect", "reverb", "--chain", "eq-comp"], "There is no effect 'reverb'"),
         (["--effect", "reverb", "--part", "soul"], "soul"),
     ):
         code, out, err = fxst("proxy", "train", dataset, *options, "-o", tmp_path / "run")

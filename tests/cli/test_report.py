@@ -42,7 +42,7 @@ def test_a_page_and_a_picture_of_one_file_by_a_table(fxst):
     page = Path("page.html").read_text(encoding="utf-8")
     assert headings("page.html") == ["voice.wav"]
     assert "Gain reduction" in page
-    assert "out of the way" in page
+    assert "bypassed" in page
     assert page.count('class="sound"') == 2
 
 
@@ -54,9 +54,9 @@ def test_a_page_of_a_folder_with_a_broken_file(fxst):
     assert "wrote 'out/page.html'" in out
     page = Path("out/page.html").read_text(encoding="utf-8")
     assert "3 files rendered, 1 failed." in page
-    assert "2 of them can be heard here" in page
+    assert "2 of them can be played here" in page
     assert headings("out/page.html") == ["in/a.wav", "in/deep/b.wav"]
-    assert "in/broken.wav&#x27; cannot be read as sound" in page
+    assert "in/broken.wav&#39; cannot be read as sound" in page
     # What is finished is left as it is, and still on the page.
     code, out, _ = fxst("apply", "in", *arguments)
     assert "made by an earlier run" in Path("out/page.html").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def test_a_page_tells_of_the_gain_behind_the_effects_and_of_an_amount_after_a_re
     assert fxst("apply", "in", *arguments)[0] == 0
     page = Path("out/page.html").read_text(encoding="utf-8")
     assert page.count(told) == 3
-    assert len(re.findall(r"Gain behind the effects: [+-]\d+\.\d\d dB, to -20\.00 LUFS\.", page)) == 3
+    assert len(re.findall(r"Gain after the effects: [+-]\d+\.\d\d dB, to -20\.00 LUFS\.", page)) == 3
     assert fxst("apply", "in", *arguments)[0] == 0
     page = Path("out/page.html").read_text(encoding="utf-8")
     assert page.count("made by an earlier run") == 6  # in the table, and at each file
@@ -94,16 +94,16 @@ def test_a_page_beside_a_reference(fxst, examples):
     page = Path("page.html").read_text(encoding="utf-8")
     assert "Made to sound like radio.wav, by the model studio." in page
     assert page.count('class="sound"') == 3
-    assert "Wanted, as the model hears it: upward_compressor" in page
+    assert "Effect probabilities: upward_compressor" in page
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--report", "voice.wav"), "no name for a web page"),
-        (("--report", "no/page.html"), "'no' does not exist"),
+        (("--report", "voice.wav"), "no web page extension"),
+        (("--report", "house.json/page.html"), "'house.json' is a file, and a folder is needed there"),
         (("--report", "house.html"), "would replace the table to apply"),
-        (("--report", "p.html", "--plot", "p.html"), "no name for a picture"),
+        (("--report", "p.html", "--plot", "p.html"), "no picture extension"),
     ],
 )
 def test_a_page_that_cannot_be_is_refused_before_anything_is_done(fxst, here, arguments, message):

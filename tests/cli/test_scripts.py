@@ -110,8 +110,8 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(fxst, form):
     assert {row["status"] for row in rows} == {"planned"}
     fxst(*arguments, "--include", "voice*")
     code, out, err = fxst(*arguments, "--dry-run")
-    assert "finished before: 'in/voice.wav'" in out
-    assert err == "fxst: 1 to write, 1 finished before and left as they are.\n"
+    assert "already finished: 'in/voice.wav'" in out
+    assert err == "fxst: 1 to write, 1 already finished.\n"
     assert not Path("out/deep").exists()
 
 

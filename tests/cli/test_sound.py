@@ -90,7 +90,7 @@ def test_a_table_can_be_turned_down_too(fxst, voices):
     table = save({"parametric_eq": {"peak3_gain_db": 12.0}})
     code, out, _ = fxst("apply", "voices.wav", "-p", table, "-o", "out.wav", "--amount", "eq=50")
     assert code == 0
-    assert "3500 to 16000" in out
+    assert "parametric_eq:  +6 dB at" in out
     half = NOTHING.with_values({"parametric_eq": {"peak3_gain_db": 6.0}})
     np.testing.assert_array_equal(written(), STUDIO.exact(half, sample_rate=RATE, channels=2)(voices))
 
@@ -117,7 +117,7 @@ def test_nothing_passes_the_ceiling_and_a_person_is_told(fxst):
     x = peaky(subtype="PCM_24")  # samples at 0.7, and 0.99 between them
     code, _, err = fxst("apply", "peaky.wav", "-p", save({}), "-o", "out.wav")
     assert code == 0
-    assert "turned down, by up to 1.1 dB, to stay under the ceiling of -1 dBTP" in err
+    assert "the limiter reduced its peaks by up to 1.1 dB, to stay under the ceiling of -1 dBTP" in err
     assert -1.3 < true_peak(written(), sample_rate=RATE) <= -1
     assert fxst("apply", "peaky.wav", "-p", "table.json", "-o", "out.wav", "--ceiling", "-6")[0] == 0
     assert -6.3 < true_peak(written(), sample_rate=RATE) <= -6
@@ -131,7 +131,7 @@ def test_a_float_output_may_keep_its_peaks(fxst):
     peaky(subtype="FLOAT")
     code, _, err = fxst("apply", "peaky.wav", "-p", louder, "-o", "out.wav", "--clip", "float")
     assert code == 0
-    assert "8.9 dB above full scale: nothing was cut" in err
+    assert "8.9 dB above full scale: nothing was clipped" in err
     assert np.abs(written()).max() > 2.7
     peaky(subtype="PCM_16")
     code, _, err = fxst("apply", "peaky.wav", "-p", louder, "-o", "out.wav", "--clip", "float")
@@ -142,11 +142,11 @@ def test_a_float_output_may_keep_its_peaks(fxst):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("--ceiling", "loud"), "--ceiling 'loud' makes no sense: give none, or from -60 to 0 dBTP"),
-        (("--ceiling", "3"), "--ceiling '3' makes no sense"),
-        (("--loudness", "nan"), "--loudness 'nan' makes no sense: give reference, keep, or from -70 to 0 LUFS"),
+        (("--ceiling", "loud"), "--ceiling 'loud' is not valid: give none, or from -60 to 0 dBTP"),
+        (("--ceiling", "3"), "--ceiling '3' is not valid"),
+        (("--loudness", "nan"), "--loudness 'nan' is not valid: give reference, keep, or from -70 to 0 LUFS"),
         (("--loudness", "reference"), "needs a recording to be as loud as"),
-        (("--tail", "-1"), "--tail '-1' makes no sense: give auto, or from 0 to 600 seconds"),
+        (("--tail", "-1"), "--tail '-1' is not valid: give auto, or from 0 to 600 seconds"),
     ],
 )
 def test_a_finish_that_makes_no_sense_is_one_line_and_nothing_is_written(fxst, voices, given, message):
@@ -200,7 +200,7 @@ def test_what_is_too_soft_is_not_turned_up(fxst, noise, seconds):
     soundfile.write("soft.wav", soft.T, RATE, subtype="FLOAT")
     code, _, err = fxst("apply", "soft.wav", "-p", save({}), "-o", "out.wav", "--loudness", "-16")
     assert code == 0
-    assert "too soft to have a loudness" in err
+    assert "too soft to measure its loudness" in err
     np.testing.assert_array_equal(written(), soft)
 
 
@@ -215,7 +215,7 @@ def test_silence_has_no_loudness(fxst):
     soundfile.write("silence.wav", np.zeros(RATE), RATE)
     code, _, err = fxst("apply", "silence.wav", "-p", save({}), "-o", "out.wav", "--loudness", "-16")
     assert code == 0
-    assert "too soft to have a loudness" in err
+    assert "too soft to measure its loudness" in err
     assert not written().any()
 
 
@@ -288,7 +288,7 @@ def test_a_style_profile_stands_for_its_recordings(fxst, voices, examples):
     radio, voice = examples / "radio.wav", examples / "voice.wav"
     code, out, err = fxst("style", "save", radio, "-o", "radio.json")
     assert (code, err) == (0, "")
-    assert out == "wrote 'radio.json', the style of 1 recording as studio hears it\n"
+    assert out == "wrote 'radio.json', the style of 1 recording for the model studio\n"
     assert Path("radio.json").stat().st_size < 1 << 20
     common = ("apply", "voices.wav", "-o")
     assert fxst(*common, "1.wav", "--ref", radio, "--loudness", "reference")[0] == 0

@@ -182,7 +182,7 @@ def test_an_effect_that_cannot_be_out_of_the_way_is_refused(voices):
     phaser = declare_plugin("stubborn_phaser", pedalboard.Phaser, (rate_hz,))()
     del EFFECTS["stubborn_phaser"]  # which no other test is to find
     chain = Chain("mine", (phaser, STUDIO.effects[4]))
-    with pytest.raises(SettingsError, match="cannot be taken out of the way"):
+    with pytest.raises(SettingsError, match="cannot be bypassed"):
         items(voices, chain, effects=1)
     assert items(voices, chain, effects=2).names
 

@@ -405,7 +405,7 @@ def test_a_transfer_is_heard_before_after_and_beside_its_reference(open_page, tr
         "Equaliser, all bands together",
         "Gain reduction, without make-up gain",
     ]
-    assert entry.get_by_role("row", name="distortion out of the way").count() == 1
+    assert entry.get_by_role("row", name="distortion bypassed").count() == 1
     assert "parametric_eq 90%" in entry.inner_text()
     assert shown.troubles == []
 

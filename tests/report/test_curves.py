@@ -9,9 +9,9 @@ import pytest
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.effects import Compressor
-from fxst.report import Entry, InMemory, Track, curves
+from fxst.report import Entry, InMemory, Track, curves, page
 from fxst.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
-from fxst.report.curves import LONGEST_CURVE, charts, deepest, styles
+from fxst.report.curves import LONGEST_CURVE, charts_of, deepest, styles
 from fxst.report.media import excerpts
 
 RATE = 24_000
@@ -26,7 +26,8 @@ def track(label, role, x, settings=None, *, sample_rate=RATE):
 
 def drawn(entry):
     """Every chart of an entry by its heading."""
-    return dict(charts(entry, "key", excerpts(entry, seconds=10)[0]))
+    draw = page.templates().get_template("charts.html").module.drawing
+    return {chart.title: draw(chart, "key") for chart in charts_of(entry, excerpts(entry, seconds=10)[0])}
 
 
 def points(svg, style):

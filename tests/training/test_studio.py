@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fxst.models.ear import octave_centres
 from scipy.signal import butter, sosfilt
 
 from fxst.chains.named import CHAINS
@@ -18,7 +19,6 @@ from fxst.data.build import build
 from fxst.data.manifest import Dataset
 from fxst.data.productions import CURVE_HZ, WAYS, draw_productions
 from fxst.errors import ModelError, SettingsError
-from fxst.models.ear import octave_centres
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.training.lessons import Lessons, _from_16_bits, _in_16_bits, hear
 from fxst.training.studio import StudioLoss, render_wanted
@@ -108,7 +108,7 @@ def test_its_model_is_applied_to_any_rate_and_tells_how_sure_it_is(trained, tmp_
         out = tmp_path / f"out{rate}.wav"
         done = fxst("apply", tmp_path / "in.wav", "--ref", tmp_path / "ref.wav", "-o", out, "--model", trained)
         assert done.returncode == 0, done.stderr
-        assert "wanted, as the model hears it: upward_compressor" in done.stdout
+        assert "effect probabilities: upward_compressor" in done.stdout
         table = json.loads(out.with_suffix(".params.json").read_text())
         assert set(table["wanted"]) == set(STUDIO.labels)
         info = soundfile.info(out)
