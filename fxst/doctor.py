@@ -6,7 +6,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -78,6 +77,7 @@ PACKAGES: Final = (
     _Package("soxr", "soxr", "resampling"),
     _Package("torch", "torch", "models"),
     _Package("safetensors", "safetensors.torch", "reading models"),
+    _Package("auraloss", "auraloss.freq", "spectral distances"),
     _Package("numba", "numba", "compiled recursions"),
     _Package("typer", "typer", "the command line"),
     _Package("rich", "rich", "tables and progress"),
@@ -90,7 +90,6 @@ PACKAGES: Final = (
     _Package("pesq", "pesq", "PESQ in fxst eval", required=False),
     _Package("matchering", "matchering", "the baseline matchering in fxst eval", required=False),
     _Package("pyloudnorm", "pyloudnorm", "tests: reference for loudness", required=False),
-    _Package("auraloss", "auraloss", "tests: a second opinion on spectral distances", required=False),
 )
 
 PROGRAMS: Final = (("ffmpeg", "-version"), ("sox", "--version"))
@@ -207,18 +206,18 @@ def _devices() -> Iterator[Check]:
 
 
 def _cache() -> Check:
-    """Look where numba keeps compiled code; it refuses to compile for later where it can keep it nowhere."""
-    purpose = "compiled code"
+    """Look where numba keeps compiled code; without a folder for it, every program compiles anew."""
+    purpose = "compiled code, kept for the next program"
+    remedy = "none is needed; to save some seconds at each start, set NUMBA_CACHE_DIR to a writable folder"
     try:
-        from fxst.dsp import ballistics
+        from fxst.dsp.compiled import cache_folder
 
-        folder = ballistics.cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return Check("numba cache", "cache", "ok", os.fspath(folder), True, purpose)
-    except (ImportError, OSError, RuntimeError) as error:
-        remedy = "set NUMBA_CACHE_DIR to a writable folder"
-        return Check("numba cache", "cache", "failed", " ".join(str(error).split()), True, purpose, remedy)
+        folder = cache_folder()
+    except ImportError as error:
+        return Check("numba cache", "cache", "failed", " ".join(str(error).split()), False, purpose, remedy)
+    if folder is None:
+        return Check("numba cache", "cache", "missing", "", False, purpose, remedy)
+    return Check("numba cache", "cache", "ok", os.fspath(folder), False, purpose)
 
 
 def _model(folder: Path) -> Check:

@@ -29,12 +29,12 @@ LAYERS = (
 )
 
 HOMES = {  # outside packages, and the modules or folders that may import them
-    "auraloss": set(),
+    "auraloss": {"dsp.stft"},
     "jinja2": {"report.page"},
     "lightning": {"training"},
     "matchering": {"evaluation.matchering"},
     "matplotlib": {"report.plot", "training"},
-    "numba": {"dsp"},
+    "numba": {"dsp.compiled", "dsp.ballistics"},
     "pedalboard": {"effects"},
     "pesq": {"evaluation"},
     "pyloudnorm": set(),
@@ -164,7 +164,7 @@ def test_only_the_command_line_prints():
             assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls), module
 
 
-HEAVY = {"torch", "lightning", "pedalboard", "scipy", "numba", "torchaudio", "matplotlib"}
+HEAVY = {"auraloss", "torch", "lightning", "pedalboard", "scipy", "numba", "torchaudio", "matplotlib"}
 
 
 def loaded_by(code):

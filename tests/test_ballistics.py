@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.dsp.ballistics import LANES, envelope
+from fxst.dsp.ballistics import envelope
+from fxst.dsp.follower import LANES
 
 
-def by_its_equation(u, attack, release):
+def by_its_equation(u, attack, release, begin=(0.0,) * 100):
     """v[n] = u[n] + c (v[n-1] - u[n]), row by row."""
     result = np.zeros(u.shape)
     for b, c in np.ndindex(*u.shape[:2]):
-        v = 0.0
+        v = begin[b]
         for n, sample in enumerate(u[b, c]):
             v = sample + (attack[b] if sample > v else release[b]) * (v - sample)
             result[b, c, n] = v
@@ -29,18 +30,21 @@ def signal(batch, channels, time, dtype=torch.float64):
 def test_it_is_its_equation_with_a_coefficient_of_its_own_for_each_row(dtype, tolerance):
     u = signal(3, 2, 500, dtype)
     attack, release = torch.tensor([0.3, 0.9, 0.0], dtype=dtype), torch.tensor([0.999, 0.5, 0.95], dtype=dtype)
-    v = envelope(u, attack, release)
+    begin = torch.tensor([0.0, 0.7, 1.5], dtype=dtype)
+    v = envelope(u, attack, release, begin)
     assert v.dtype == dtype
-    expected = by_its_equation(u.numpy(), attack.numpy(), release.numpy())
+    expected = by_its_equation(u.numpy(), attack.numpy(), release.numpy(), begin.numpy())
     np.testing.assert_allclose(v.numpy(), expected, atol=tolerance)
+    assert torch.equal(envelope(u, attack, release), envelope(u, attack, release, torch.zeros(3)))
 
 
 def test_rows_that_are_followed_side_by_side_do_not_hear_each_other():
     rows = 2 * LANES + 3
     u = signal(rows, 1, 200)
     attack, release = torch.rand(2, rows, dtype=torch.float64, generator=torch.manual_seed(1))
-    expected = by_its_equation(u.numpy(), attack.numpy(), release.numpy())
-    np.testing.assert_allclose(envelope(u, attack, release).numpy(), expected, atol=1e-14)
+    begin = torch.rand(rows, dtype=torch.float64, generator=torch.manual_seed(2))
+    expected = by_its_equation(u.numpy(), attack.numpy(), release.numpy(), begin.numpy())
+    np.testing.assert_allclose(envelope(u, attack, release, begin).numpy(), expected, atol=1e-14)
 
 
 def test_without_coefficients_it_is_the_signal():
@@ -62,7 +66,8 @@ def test_its_gradients_are_right():
     u = signal(2, 2, 60).requires_grad_()
     attack = torch.tensor([0.2, 0.8], dtype=torch.float64, requires_grad=True)
     release = torch.tensor([0.9, 0.5], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(envelope, (u, attack, release))
+    begin = torch.tensor([0.1, 0.9], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(envelope, (u, attack, release, begin))
 
 
 def test_a_gradient_that_is_no_plain_tensor_is_right_too():
@@ -81,25 +86,27 @@ import threading
 import numpy as np
 from numba import cuda
 from fxst.dsp import ballistics as b
+from fxst.dsp import ballistics
+from fxst.dsp import follower
 
 class Block:
     x = property(lambda self: threading.current_thread().blockIdx.x)
 
 cuda.blockIdx = Block()  # the simulator puts its own only where it finds `cuda` among a kernel's globals
 u = np.random.default_rng(0).random((3, 40))
-attack, release = np.array([0.3, 0.9, 0.0]), np.array([0.99, 0.5, 0.95])
+attack, release, begin = np.array([0.3, 0.9, 0.1]), np.array([0.99, 0.5, 0.95]), np.array([0.2, 0.0, 0.4])
 results = []
 for run in ("device", "processor"):
-    v, grad_u, grad_c = np.zeros_like(u), np.zeros_like(u), np.zeros((3, 2))
-    follow = (u, attack, release, v)
-    adjoin = (np.cos(u), u, v, attack, release, grad_u, grad_c)
+    level, v, grad_u, grad = begin.copy(), np.zeros_like(u), np.zeros_like(u), np.zeros((3, 3))
+    follow = (u, attack, release, level, v)
+    adjoin = (np.cos(u), u, v, attack, release, begin, grad_u, grad)
     if run == "device":
-        b._cuda_kernel(b._follow)[3, 1](*follow)
-        b._cuda_kernel(b._adjoin)[3, 1](*adjoin)
+        ballistics._cuda_follow()[3, 1](*follow)
+        ballistics._cuda_adjoin()[3, 1](*adjoin)
     else:
-        b._follow_rows(*follow)
-        b._adjoin_rows(*adjoin)
-    results.append((v, grad_u, grad_c))
+        follower.follow_rows(*follow)
+        follower.adjoin_rows(*adjoin)
+    results.append((level, v, grad_u, grad))
 for device, processor in zip(*results, strict=True):
     np.testing.assert_allclose(device, processor, rtol=1e-12)
     assert device.all()

@@ -1,18 +1,15 @@
-import importlib
-
-import numba
 import numpy as np
 import pytest
 import torch
 
-from fxst.dsp import follower
 from fxst.dsp.ballistics import envelope
+from fxst.dsp.follower import Follower
 
 ATTACK, RELEASE = 0.9, 0.999
 
 
 def follow(u, *, begin=0.0):
-    return follower.Follower(ATTACK, RELEASE, begin=begin, channels=len(u))(u)
+    return Follower(ATTACK, RELEASE, begin=begin, channels=len(u))(u)
 
 
 def bursts(channels):
@@ -34,23 +31,6 @@ def test_it_begins_where_it_is_told_and_goes_on_from_block_to_block():
     first = float(u[0, 0])
     assert first < 0.5
     assert whole[0, 0] == pytest.approx(first + RELEASE * (0.5 - first), rel=1e-12)
-    one = follower.Follower(ATTACK, RELEASE, begin=0.5, channels=2)
+    one = Follower(ATTACK, RELEASE, begin=0.5, channels=2)
     parts = [one(part) for part in np.split(u, [1, 2, 700, 700, 2999], axis=1)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
-
-
-def test_it_works_where_nothing_compiled_can_be_kept(monkeypatch):
-    compile_now = numba.njit
-
-    def keeps_nothing(*functions, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function '_rows': no locator available")
-        return compile_now(*functions, **options)
-
-    u = bursts(1)
-    expected = follow(u)
-    with monkeypatch.context() as patch:
-        patch.setattr(numba, "njit", keeps_nothing)
-        importlib.reload(follower)
-        np.testing.assert_array_equal(follow(u), expected)
-    importlib.reload(follower)

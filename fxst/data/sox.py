@@ -203,23 +203,15 @@ def compand(
     Raises:
         SettingsError: The points do not rise, or go beyond full scale.
     """
-    import torch
-
-    from fxst.dsp.ballistics import envelope
+    from fxst.dsp.follower import Follower
 
     factor = curve(points, knee_db=knee_db, gain_db=gain_db)
     if not x.size:
         return x.copy()
     clipped = np.clip(x.astype(np.float64), -1, 1)
     attack, release = (_coefficient(ms / 1000, sample_rate) for ms in (attack_ms, release_ms))
-    # The follower starts from 0: a sample ahead of the first lifts it to the initial level.
-    ahead = np.full((len(x), 1), 10 ** (initial_db / 20) / (1 - attack))
-    level = envelope(
-        torch.from_numpy(np.concatenate([ahead, np.abs(clipped)], axis=1))[None],
-        torch.tensor([attack], dtype=torch.float64),
-        torch.tensor([release], dtype=torch.float64),
-    )[0, :, 1:].numpy()
-    gain = factor(level)
+    follow = Follower(attack, release, begin=10 ** (initial_db / 20), channels=len(x))
+    gain = factor(follow(np.abs(clipped)))
     # Sound waits in a buffer of whole samples; what is left in it at the end comes out with the last gain.
     delay = min(int(delay_ms / 1000 * sample_rate), x.shape[1])
     gain = np.concatenate([gain[:, delay:], np.repeat(gain[:, -1:], delay, axis=1)], axis=1)

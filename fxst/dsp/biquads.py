@@ -7,25 +7,23 @@ numba compiles it. Imported only where gradients are needed.
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fxst.dsp import Array
+from fxst.dsp.compiled import Compiled
 from fxst.threads import side_by_side
 
 __all__ = ["cascade"]
 
-Array = NDArray[Any]
-_jit: Any = numba.njit  # numba's own types do not know what compiled functions take
 
 LANES = 8
 """Rows that are filtered side by side."""
 
 
-@_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@Compiled
 def _filter(x: Array, b: Array, a: Array, stages: Array) -> None:
     """Filter LANES rows: x (T, LANES); b (K, 3, LANES); a (K, 2, LANES).
 
@@ -49,7 +47,7 @@ def _filter(x: Array, b: Array, a: Array, stages: Array) -> None:
                 stages[n, min(k, last), r] = y
 
 
-@_jit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@Compiled
 def _adjoin(
     grad: Array, x: Array, stages: Array, b: Array, a: Array, grad_x: Array, grad_b: Array, grad_a: Array
 ) -> None:

@@ -1,41 +1,96 @@
-"""An envelope follower that goes on from block to block, in float64 whatever the signal.
+"""The envelope follower of compressors as compiled loops: v[n] = u[n] + c (v[n-1] - u[n]), and its adjoint.
 
-numba compiles it; imported only where a table asks for it.
+The coefficient c is the attack's while u[n] > v[n-1], else the release's. v is followed in float64, whatever u is.
+
+Source:
+    The recursion is that of JUCE's `dsp::BallisticsFilter`; its adjoint is the same recursion run backwards
+    (C.-Y. Yu et al., "Differentiable all-pole filters for time-varying audio systems", DAFx 2024).
 """
 
 from typing import Any
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
-__all__ = ["Follower"]
+from fxst.dsp import Array
+from fxst.dsp.compiled import Compiled, inlined
 
-Array = NDArray[Any]
-_jit: Any = numba.njit  # numba's own types do not know what compiled functions take
+__all__ = ["LANES", "Follower", "adjoin", "adjoin_rows", "follow", "follow_rows"]
+
+Rows = npt.NDArray[Any]
+
+LANES = 8
+"""Rows that are followed side by side."""
 
 
-def _rows(u: Array, attack: float, release: float, level: Array, v: Array) -> None:
-    """Follow each row from its level on, which is kept for the next block."""
-    for row in range(u.shape[0]):
-        last = level[row]
+@inlined  # type: ignore[untyped-decorator]
+def _step(u: float, level: float, attack: float, release: float) -> float:
+    c = attack if u > level else release
+    return u + c * (level - u)
+
+
+@inlined  # type: ignore[untyped-decorator]
+def follow(u: Rows, attack: float, release: float, level: float, v: Rows) -> float:
+    """Follow one row from a level on, and return the last one."""
+    for n in range(u.shape[0]):
+        level = _step(u[n], level, attack, release)
+        v[n] = level
+    return level
+
+
+@inlined  # type: ignore[untyped-decorator]
+def adjoin(
+    grad_v: Rows, u: Rows, v: Rows, attack: float, release: float, begin: float, grad_u: Rows, grad: Rows
+) -> None:
+    """Run the adjoint over one row, backwards in time; `grad` gets those of attack, release and begin."""
+    adjoint = 0.0
+    grad_attack = 0.0
+    grad_release = 0.0
+    for n in range(u.shape[0] - 1, -1, -1):
+        previous = v[n - 1] if n > 0 else begin
+        adjoint += grad_v[n]
+        if u[n] > previous:
+            grad_attack += adjoint * (previous - u[n])
+            grad_u[n] = adjoint * (1 - attack)
+            adjoint *= attack
+        else:
+            grad_release += adjoint * (previous - u[n])
+            grad_u[n] = adjoint * (1 - release)
+            adjoint *= release
+    grad[0] = grad_attack
+    grad[1] = grad_release
+    grad[2] = adjoint
+
+
+@Compiled
+def follow_rows(u: Rows, attack: Rows, release: Rows, level: Array, v: Rows) -> None:
+    """Follow each row from its level on, which becomes its last one."""
+    # A row's next step waits for its last one; while it does, a processor can take those of other rows.
+    lanes = np.zeros(LANES)
+    grouped = u.shape[0] - u.shape[0] % LANES
+    for first in range(0, grouped, LANES):
+        lanes[:] = level[first : first + LANES]
         for n in range(u.shape[1]):
-            c = attack if u[row, n] > last else release
-            last = u[row, n] + c * (last - u[row, n])
-            v[row, n] = last
-        level[row] = last
+            for lane in range(LANES):
+                row = first + lane
+                lanes[lane] = _step(u[row, n], lanes[lane], attack[row], release[row])
+                v[row, n] = lanes[lane]
+        level[first : first + LANES] = lanes
+    for row in range(grouped, u.shape[0]):
+        level[row] = follow(u[row], attack[row], release[row], level[row], v[row])
 
 
-try:
-    _follow = _jit(nogil=True, cache=True)(_rows)
-except RuntimeError:  # there is no folder to keep what was compiled in: it is compiled anew each time
-    _follow = _jit(nogil=True)(_rows)
+@Compiled
+def adjoin_rows(
+    grad_v: Rows, u: Rows, v: Rows, attack: Rows, release: Rows, begin: Array, grad_u: Rows, grad: Rows
+) -> None:
+    """Run the adjoint over each row."""
+    for row in range(u.shape[0]):
+        adjoin(grad_v[row], u[row], v[row], attack[row], release[row], begin[row], grad_u[row], grad[row])
 
 
 class Follower:
-    """Follows levels: v[n] = u[n] + c (v[n-1] - u[n]).
-
-    The same recursion as `fxst.dsp.ballistics.envelope`, without its gradient.
+    """Follows levels from block to block.
 
     Args:
         attack: Coefficient c on [0, 1) while the level rises.
@@ -45,15 +100,15 @@ class Follower:
     """
 
     def __init__(self, attack: float, release: float, *, begin: float, channels: int) -> None:
-        self._attack, self._release = attack, release
         self._level = np.full(channels, begin)
+        self._attack, self._release = np.full(channels, attack), np.full(channels, release)
 
-    def __call__(self, u: NDArray[np.float32]) -> NDArray[np.float64]:
+    def __call__(self, u: Rows) -> Array:
         """Follow the next block.
 
         Shape:
             u: (channels, time), the signal's absolute value; result: as u.
         """
         v = np.empty(u.shape)
-        _follow(np.ascontiguousarray(u), self._attack, self._release, self._level, v)
+        follow_rows(np.ascontiguousarray(u), self._attack, self._release, self._level, v)
         return v

@@ -1,14 +1,15 @@
-"""Spectra: short-time power spectra, and the long-term average in third octaves, which is a recording's colour."""
+"""The long-term average spectrum in third octaves, which is a recording's colour."""
 
 import functools
 import math
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["LongTermSpectrum", "power_spectra", "third_octaves"]
+from fxst.dsp import Array, Samples
+from fxst.dsp.stft import hann, power_spectra, spectral_power, stft
+
+__all__ = ["LongTermSpectrum", "third_octaves"]
 
 WINDOW_SECONDS: Final = 1 / 3
 """What a window of the long-term spectrum spans at least, which just resolves the lowest band."""
@@ -19,29 +20,8 @@ FLOOR: Final = 1e-14
 _LOWEST_BAND, _HIGHEST_BAND = -17, 13  # in third octaves from 1 kHz: the bands called 20 Hz and 20 kHz
 _EDGE: Final = 2 ** (1 / 6)
 _HANN_NOISE_BINS: Final = 1.5
-_BLOCK_SAMPLES: Final = 1 << 18
 _LARGEST: Final = 1e12
-"""Of a sample, by far: the sum of such ones over a window can be squared in float32."""
-
-Samples = npt.NDArray[np.float32]
-Array = npt.NDArray[np.float64]
-
-
-def power_spectra(x: Samples, *, window: int, hop: int) -> Iterator[Samples]:
-    """Yield short-time power spectra, a few frames at a time.
-
-    Hann windows; frame n is centred on sample n * hop, and the ends are mirrored, as torch and librosa have it.
-
-    Args:
-        x: Audio.
-        window: How long a frame is, in samples.
-        hop: From one frame to the next, in samples.
-
-    Shape:
-        x: `(..., time)`, longer than half a window; each block: `(..., frames, bins)`.
-    """
-    padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(window // 2, window // 2)], mode="reflect")
-    yield from _powers(_frames(padded, window=window, hop=hop), bins_of=window)
+"""The largest sample: the sum of such samples over a window can still be squared in float32."""
 
 
 def third_octaves(x: Samples, *, sample_rate: int) -> tuple[Array, Array]:
@@ -93,14 +73,12 @@ class LongTermSpectrum:
         if block.size and max(float(block.max()), -float(block.min())) > _LARGEST:
             block = block.astype(np.float64)
         x = block if self._held is None else np.concatenate([self._held, block], axis=-1)
-        first = hop if self._frames else 0
-        if x.shape[-1] - first >= self._window:
-            frames = _frames(x[..., first:], window=self._window, hop=hop)
-            for power in _powers(frames, bins_of=self._window):
-                self._power = self._power + power.sum(axis=-2, dtype=np.float64)
-            self._frames += frames.shape[-2]
-            x = x[..., first + (frames.shape[-2] - 1) * hop :]
-        self._held = x.copy()
+        following = hop if self._frames else 0
+        for power in power_spectra(x[..., following:], hann(self._window), hop=hop):
+            self._power = self._power + power.sum(axis=-2, dtype=np.float64)
+            self._frames += power.shape[-2]
+            following += power.shape[-2] * hop
+        self._held = x[..., max(0, following - hop) :].copy()
 
     def third_octaves(self) -> tuple[Array, Array]:
         """Give the centre frequencies in Hz and the power in each band in dB, of all that was taken in.
@@ -114,13 +92,12 @@ class LongTermSpectrum:
         power, frames = self._power, self._frames
         if not frames or self._held.shape[-1] > self._window:
             # What is left over gets a frame that ends with it; the whole of a short recording gets one of its length.
-            last = self._held[..., None, self._held.shape[-1] - length :]
-            for ending in _powers(last, bins_of=self._window):
-                power = power + ending[..., 0, :]
+            last = self._held[..., self._held.shape[-1] - length :]
+            power = power + spectral_power(stft(last, hann(length), hop=length, n_fft=self._window))[..., 0, :]
             frames += 1
         centres, shares = _bands(self._sample_rate, self._window, length)
         # A full-scale sine has a mean square of 1/2, and half of that is at negative frequencies.
-        scale = 4 / (frames * float(np.square(_hann(length)).sum()) * self._window)
+        scale = 4 / (frames * float(np.square(hann(length)).sum()) * self._window)
         return centres.copy(), 10 * np.log10(np.maximum(power @ shares * scale, FLOOR))
 
     def mean_third_octaves(self) -> tuple[Array, Array]:
@@ -133,29 +110,6 @@ class LongTermSpectrum:
         """
         centres, levels = self.third_octaves()
         return centres, 10 * np.log10(np.mean(10 ** (levels / 10), axis=0))
-
-
-def _frames(x: Samples, *, window: int, hop: int) -> Samples:
-    return np.lib.stride_tricks.sliding_window_view(x, window, axis=-1)[..., ::hop, :]
-
-
-def _powers(frames: Samples, *, bins_of: int) -> Iterator[Samples]:
-    # SciPy's, because NumPy's takes twice as long.
-    from scipy import fft
-
-    hann = _hann(frames.shape[-1])
-    # Few enough to stay in the processor's cache; a whole recording's frames may not even fit in memory.
-    count = max(1, _BLOCK_SAMPLES // (bins_of * math.prod(frames.shape[:-2])))
-    for first in range(0, frames.shape[-2], count):
-        spectrum = fft.rfft(frames[..., first : first + count, :] * hann, n=bins_of)
-        yield np.square(spectrum.real) + np.square(spectrum.imag)
-
-
-@functools.lru_cache(maxsize=16)
-def _hann(window: int) -> Samples:
-    from scipy import signal
-
-    return signal.get_window("hann", window).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=8)

@@ -84,9 +84,5 @@ class Dynamics(Effect):
         )
         loudness = x.abs()
         loudness = loudness.amax(1, keepdim=True) if self.linked else loudness
-        if begin is not None:
-            # From 0, a first sample that much louder brings v to where it is to begin.
-            first = (begin / (1 - attack))[:, None, None].to(x.dtype)
-            loudness = torch.cat((first.expand(-1, loudness.shape[1], -1), loudness), 2)
-        level = envelope(loudness, attack, release)[..., 0 if begin is None else 1 :]
+        level = envelope(loudness, attack, release, begin)
         return level.clamp_min(max(floor, torch.finfo(level.dtype).tiny)).log()  # silence has a logarithm, too

@@ -7,8 +7,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from fxst.audio import Samples, resample
+from fxst.audio import resample
 from fxst.chains.chain import Chain
+from fxst.dsp import Array, Samples
+from fxst.dsp.stft import framed, spectral_power, stft
 from fxst.effects import ParametricEQ
 
 __all__ = ["ORACLE_BANDS_AN_OCTAVE", "ClosedForm", "closed_form", "closed_form_in_chain"]
@@ -49,7 +51,6 @@ Wide bands together can make almost any level, and bands without sound any gain:
 choose the one with the smallest gains. On speech the result hardly depends on them, from a tenth to three times.
 """
 
-Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
@@ -227,7 +228,7 @@ def _long_term(x: Samples, *, sample_rate: int) -> tuple[Array, Array]:
     # One by one: as a view the frames take no memory, however long the recording.
     active = np.flatnonzero(_active(_powers(frames)))
     for frame in active:
-        power += np.square(np.abs(np.fft.rfft(frames[:, frame] * window))).mean(axis=0)
+        power += spectral_power(stft(frames[:, frame], window, hop=length))[:, 0].mean(axis=0)
     hz: Array = np.fft.rfftfreq(length, 1 / sample_rate).astype(np.float64)
     return hz, power / len(active)
 
@@ -271,7 +272,7 @@ def _frames(x: Samples, length: int, *, hop: int) -> Samples:
     """View a recording as frames, `(channels, frames, time)`, the last of them filled up with silence."""
     left = length - x.shape[1]
     padded = np.pad(x, [(0, 0), (0, left if left > 0 else left % hop)])
-    return np.lib.stride_tricks.sliding_window_view(padded, length, axis=1)[:, ::hop]
+    return framed(padded, length, hop=hop)
 
 
 def _db(power: Array) -> Array:

@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fxst.dsp.stft import MR_STFT_WINDOWS
 from fxst.evaluation.sound import CENTROID_WINDOW, SILENCE, Sound
 
 __all__ = [
@@ -45,8 +46,6 @@ __all__ = [
 PESQ_RATE: Final = 16_000
 PESQ_SECONDS: Final = (0.25, 20)
 """The least that it judges, and the most that cannot hold more than the 50 utterances its C code crashes beyond."""
-
-STFT_WINDOWS: Final = (32, 128, 512, 2048, 8192, 32768)
 
 INAUDIBLE_DB: Final = -80.0
 """Under the loudest third octave: where that is as loud as speech gets, this is about the threshold of hearing."""
@@ -139,16 +138,16 @@ def mrstft(output: Sound, target: Sound) -> float:
         measures with auraloss' `MultiResolutionSTFTLoss(w_sc=0, w_lin_mag=1, w_log_mag=1)`: these are its figures.
     """
     _check_pair(output, target)
-    if output.frames < max(STFT_WINDOWS):
+    if output.frames < max(MR_STFT_WINDOWS):
         return math.nan
     total = 0.0
-    for window in STFT_WINDOWS:
+    for window in MR_STFT_WINDOWS:
         difference, bins = 0.0, 0
         for x, y in zip(output.magnitudes(window), target.magnitudes(window), strict=True):
             difference += float(np.abs(x - y).sum() + np.abs(np.log(x / y)).sum())
             bins += x.size
         total += difference / bins
-    return total / len(STFT_WINDOWS)
+    return total / len(MR_STFT_WINDOWS)
 
 
 def msd(output: Sound, target: Sound) -> float:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fxst.audio import Samples
 from fxst.chains.chain import Chain
 from fxst.chains.table import Table
+from fxst.dsp import Samples
+from fxst.dsp.stft import MR_STFT_WINDOWS, mr_stft
 from fxst.effects import Compressor, ParametricEQ
 from fxst.errors import SettingsError
 from fxst.evaluation.closed_form import closed_form_in_chain
@@ -29,10 +30,6 @@ CONTEST: Final = 0.2
 
 INSIDE: Final = 0.01
 """How far from the ends of their ranges knobs begin: at the very ends a logit has no slope."""
-
-WINDOWS: Final = (32, 128, 512, 2048, 8192, 32768)
-POWER_FLOOR: Final = 1e-8
-"""The windows and the floor of the metric MRSTFT, so that the ceiling is one of what is reported."""
 
 MAE_WEIGHT: Final = 5.0
 """Magnitudes do not tell a signal from its negative, and hardly from a delayed one."""
@@ -186,27 +183,17 @@ class _Distance:
 
     def __init__(self, target: "Tensor") -> None:
         self._target = target
-        self._windows = [window for window in WINDOWS if window // 2 < target.shape[-1]]
-        self._powers = [_powers(target, window) for window in self._windows]
+        windows = [window for window in MR_STFT_WINDOWS if window // 2 < target.shape[-1]]
+        self._mr_stft = mr_stft(windows, hops=[window // 2 for window in windows]) if windows else None
 
     def __call__(self, output: "Tensor") -> "Tensor":
         """Measure outputs, `(starts, channels, time)` to `(starts,)`."""
+        import torch
+
         total = MAE_WEIGHT * (output - self._target).abs().mean((1, 2))
-        for window, target in zip(self._windows, self._powers, strict=True):
-            power = _powers(output, window)
-            difference = (power.sqrt() - target.sqrt()).abs() + (power.log() - target.log()).abs() / 2
-            total = total + difference.mean((1, 2, 3)) / len(self._windows)
-        return total
-
-
-def _powers(x: "Tensor", window: int) -> "Tensor":
-    """Measure short-time power spectra, `(batch, channels, time)` to `(batch, channels, frames, bins)`."""
-    import torch
-    from torch.nn.functional import pad
-
-    frames = pad(x, (window // 2, window // 2), mode="reflect").unfold(-1, window, window // 2)
-    spectrum = torch.fft.rfft(frames * torch.hann_window(window, dtype=x.dtype))
-    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).clamp_min(POWER_FLOOR)
+        if self._mr_stft is None:
+            return total
+        return total + torch.stack([self._mr_stft(row[None], self._target) for row in output])
 
 
 def _closed_forms(audio: Samples, target: Samples, *, chain: Chain, sample_rate: int) -> list[Table]:

@@ -7,10 +7,11 @@ until the input is as loud as the reference. Both at one peak level, which is th
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from fxst.audio import Samples, resample
+from fxst.audio import resample
+from fxst.dsp import Array, Samples
 from fxst.dsp.loudness import loudness
+from fxst.dsp.stft import mirrored, power_spectra
 
 __all__ = ["compress", "equalise", "rule_based"]
 
@@ -30,8 +31,6 @@ KNEE_DB: Final = 6.0
 THRESHOLD_STEP_DB: Final = 0.5
 LOWEST_THRESHOLD_DB: Final = -80.0
 TOLERANCE_LU: Final = 0.5
-
-Array = npt.NDArray[np.float64]
 
 
 def rule_based(audio: Samples, reference: Samples, *, sample_rate: int, reference_sample_rate: int) -> Samples:
@@ -123,19 +122,13 @@ def compress(audio: Samples, *, threshold_db: float, sample_rate: int) -> Sample
 
 def _gain(level_db: Array, threshold_db: float, *, sample_rate: int) -> Array:
     """Compute the compressor's gain, `(time,)`, from the level."""
-    import torch
-
-    from fxst.dsp.ballistics import envelope
+    from fxst.dsp.follower import Follower
 
     # Quadratic on the knee and linear above it: the square of what is on the knee, and the rest as it is.
     on_knee = np.clip(level_db - (threshold_db - KNEE_DB / 2), 0.0, KNEE_DB)
     over = on_knee**2 / (2 * KNEE_DB) + np.maximum(level_db - (threshold_db + KNEE_DB / 2), 0.0)
-    reduction_db = torch.from_numpy(over * (1 - 1 / RATIO))
-    attack, release = (
-        torch.full((1,), np.exp(-np.log(9) / (sample_rate * ms / 1000)), dtype=torch.float64)
-        for ms in (ATTACK_MS, RELEASE_MS)
-    )
-    smooth: Array = envelope(reduction_db[None, None], attack, release)[0, 0].numpy()
+    attack, release = (np.exp(-np.log(9) / (sample_rate * ms / 1000)) for ms in (ATTACK_MS, RELEASE_MS))
+    smooth = Follower(attack, release, begin=0.0, channels=1)(over[None] * (1 - 1 / RATIO))[0]
     gain: Array = np.exp(smooth * (-np.log(10) / 20))
     return gain
 
@@ -148,15 +141,13 @@ def _level_db(audio: Samples) -> Array:
 
 def _smooth_spectrum(x: Samples) -> Array:
     """Average the magnitudes of centred frames of a rectangular window, and smooth them over frequency."""
-    from scipy.fft import rfft
     from scipy.signal import savgol_filter
 
-    padded = np.pad(x, [(0, 0), (N_FFT // 2, N_FFT // 2)], mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT, axis=1)[:, :: N_FFT // 4]
-    magnitudes = np.zeros(N_FFT // 2 + 1)
-    for frame in range(frames.shape[1]):
-        magnitudes += np.abs(rfft(frames[:, frame])).mean(axis=0)
-    smooth: Array = savgol_filter(magnitudes / frames.shape[1], SMOOTHING_BINS, SMOOTHING_ORDER)
+    magnitudes, count = np.zeros(N_FFT // 2 + 1), 0
+    for power in power_spectra(mirrored(x, N_FFT), np.ones(N_FFT, np.float32), hop=N_FFT // 4):
+        magnitudes += np.sqrt(power).mean(axis=0).sum(axis=0, dtype=np.float64)
+        count += power.shape[1]
+    smooth: Array = savgol_filter(magnitudes / count, SMOOTHING_BINS, SMOOTHING_ORDER)
     return smooth
 
 

@@ -11,15 +11,13 @@ import numpy.typing as npt
 from fxst import audio
 from fxst.audio import Samples
 from fxst.dsp.loudness import LoudnessMeter, TruePeakMeter
-from fxst.dsp.spectra import power_spectra, third_octaves
+from fxst.dsp.spectra import third_octaves
+from fxst.dsp.stft import MR_STFT_FLOOR, hann, mirrored, power_spectra
 
 __all__ = ["Sound"]
 
 SILENCE: Final = 1e-12
 """Mean square under which there is nothing to measure: -120 dBFS, below what 20 bits hold."""
-
-POWER_FLOOR: Final = 1e-8
-"""Power under which every bin counts as equally silent, as auraloss has it."""
 
 CENTROID_WINDOW: Final = 2048
 CENTROID_HOP: Final = 512
@@ -149,7 +147,7 @@ class Sound:
         # A Hann window leaves 3/8 of a signal's power, and half of that is in the bins above 0 Hz.
         faintest = SILENCE * 3 / 16 * CENTROID_WINDOW**2
         total, count = np.zeros(self.channels), np.zeros(self.channels)
-        for power in power_spectra(self.samples, window=CENTROID_WINDOW, hop=CENTROID_HOP):
+        for power in self._powers(CENTROID_WINDOW, hop=CENTROID_HOP):
             sounding = power.sum(axis=-1) > faintest
             magnitude = np.sqrt(power)
             weight = np.where(sounding, magnitude.sum(axis=-1), 1)
@@ -181,8 +179,8 @@ class Sound:
             return np.zeros((self.channels, MEL_BANDS, 0))
         bank = _mel_bank(self.sample_rate)
         frames: list[Array] = []
-        for power in power_spectra(self.samples, window=MEL_WINDOW, hop=MEL_WINDOW):
-            magnitude = np.sqrt(np.maximum(power, np.float32(POWER_FLOOR)))
+        for power in self._powers(MEL_WINDOW, hop=MEL_WINDOW):
+            magnitude = np.sqrt(np.maximum(power, np.float32(MR_STFT_FLOOR)))
             frames.append((bank @ magnitude.reshape(-1, magnitude.shape[-1]).T).reshape(MEL_BANDS, self.channels, -1))
         return np.concatenate(frames, axis=-1).swapaxes(0, 1)
 
@@ -204,8 +202,11 @@ class Sound:
         return iter(self._magnitudes[window])
 
     def _measured_magnitudes(self, window: int) -> Iterator[Samples]:
-        for power in power_spectra(self.samples, window=window, hop=window // 2):
-            yield np.sqrt(np.maximum(power, np.float32(POWER_FLOOR)))
+        for power in self._powers(window, hop=window // 2):
+            yield np.sqrt(np.maximum(power, np.float32(MR_STFT_FLOOR)))
+
+    def _powers(self, window: int, *, hop: int) -> Iterator[Samples]:
+        return power_spectra(mirrored(self.samples, window), hann(window), hop=hop)
 
     def at(self, sample_rate: int) -> "Sound":
         """Give the same sound at another sample rate.

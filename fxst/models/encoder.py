@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fxst.dsp.stft import spectral_power, stft
 from fxst.models.mel import mel_filters
 from fxst.threads import side_by_side
 
@@ -155,8 +156,7 @@ class Encoder(nn.Module):
 def _power(x: Tensor, hop: int, window: Tensor) -> Tensor:
     """Measure short-time power spectra, scaled so that a sine's peak is its mean square: (N, frames, F)."""
     scaled = window * (math.sqrt(2) / (0.5 * len(window)))
-    spectrum = torch.fft.rfft(x.unfold(1, len(window), hop) * scaled)
-    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
+    return spectral_power(stft(x, scaled, hop=hop))
 
 
 def _deviation(mean: Tensor, mean_square: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from fxst.dsp.stft import spectral_power, stft
+
 __all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "FeatureExtractor", "mel_centres", "octave_centres"]
 
 FLOOR: Final = 1e-15
@@ -208,8 +210,7 @@ def _powers(x: Tensor, seconds: float, sample_rate: int) -> Tensor:
     length = round(seconds * sample_rate)
     n_fft = 1 << math.ceil(math.log2(length))
     window = torch.hann_window(length, device=x.device) / (0.5 * length)
-    spectrum = torch.fft.rfft(x.unfold(1, length, length // 2) * window, n_fft)
-    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).mul_(2)
+    return spectral_power(stft(x, window, hop=length // 2, n_fft=n_fft)).mul_(2)
 
 
 def _distribution(x: Tensor, thresholds: tuple[int, ...]) -> Tensor:

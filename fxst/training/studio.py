@@ -16,6 +16,7 @@ from fxst.checkpoints import checkpoint
 from fxst.configs import StyleConfig
 from fxst.data import manifest
 from fxst.data.productions import WAYS, Productions, draw_productions, drawn_rates
+from fxst.dsp.stft import MR_STFT_FLOOR, mirrored, spectral_power, stft
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models.studio import StudioModel, StudioModelConfig
@@ -109,9 +110,8 @@ class StudioLoss(nn.Module):
         }
 
     def _magnitudes(self, x: Tensor, window: int) -> Tensor:
-        frames = F.pad(x, (window // 2,) * 2, mode="reflect").unfold(1, window, window // 2)
-        spectrum = torch.fft.rfft(frames * self.get_buffer(f"window{window}"))
-        return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).clamp_min(1e-8).sqrt()
+        spectrum = stft(mirrored(x, window), self.get_buffer(f"window{window}"), hop=window // 2)
+        return spectral_power(spectrum).clamp_min(MR_STFT_FLOOR).sqrt()
 
 
 def _dynamics(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fxst import audio
+from fxst.dsp.stft import mr_stft
 from fxst.evaluation import metrics
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.sound import Sound
@@ -110,13 +111,12 @@ def test_the_crest_factor_of_a_sine_is_3_db_above_a_square_waves():
 
 
 @pytest.mark.parametrize("seconds", [1.4, 2.0, 5.4615])
-def test_mrstft_is_auraloss_own_figure(pair, auraloss, seconds):
-    windows = [32, 128, 512, 2048, 8192, 32768]
-    hops = [w // 2 for w in windows]
-    loss = auraloss.MultiResolutionSTFTLoss(windows, hops, windows, w_sc=0.0, w_log_mag=1.0, w_lin_mag=1.0)
+def test_mrstft_is_auraloss_own_figure(pair, seconds):
+    windows = (32, 128, 512, 2048, 8192, 32768)
+    loss = mr_stft(windows, hops=[w // 2 for w in windows])
     x, y = (np.resize(z, (2, round(seconds * RATE))) for z in pair)
-    theirs = loss(torch.from_numpy(x)[None], torch.from_numpy(y)[None]).item()
-    assert distance("mrstft", x, y) == pytest.approx(theirs, rel=1e-5)
+    theirs = loss(torch.from_numpy(x)[None].double(), torch.from_numpy(y)[None].double()).item()
+    assert distance("mrstft", x, y) == pytest.approx(theirs, rel=1e-6)
 
 
 def test_mrstft_of_twice_the_amplitude_has_the_logarithm_of_two(noise):

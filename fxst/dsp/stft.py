@@ -1,0 +1,148 @@
+"""The short-time Fourier transform, of NumPy arrays and torch tensors, and distances between such spectra."""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fxst.dsp import Samples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+__all__ = [
+    "MR_STFT_FLOOR",
+    "MR_STFT_WINDOWS",
+    "framed",
+    "hann",
+    "mirrored",
+    "mr_stft",
+    "power_spectra",
+    "spectral_power",
+    "stft",
+]
+
+MR_STFT_WINDOWS: Final = (32, 128, 512, 2048, 8192, 32768)
+"""The windows that the published evaluation measures with, in samples; hops are half of them."""
+
+MR_STFT_FLOOR: Final = 1e-8
+"""Power under which every bin counts as equally silent: auraloss' own default."""
+
+_BLOCK_SAMPLES: Final = 1 << 18
+
+Signal = TypeVar("Signal", npt.NDArray[Any], "Tensor")
+
+
+def framed(x: Signal, length: int, *, hop: int) -> Signal:
+    """View a signal as frames, without a copy; samples after the last whole frame are left out.
+
+    Shape:
+        `(..., time)` to `(..., frames, length)`.
+    """
+    if isinstance(x, np.ndarray):
+        return np.lib.stride_tricks.sliding_window_view(x, length, axis=-1)[..., ::hop, :]
+    return x.unfold(-1, length, hop)
+
+
+def mirrored(x: Signal, window: int) -> Signal:
+    """Extend both ends by their mirror image of half a window, so that frame n is centred on sample n * hop.
+
+    Shape:
+        `(..., time)`, longer than half a window, to `(..., time + 2 * (window // 2))`.
+    """
+    half = window // 2
+    if isinstance(x, np.ndarray):
+        return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(half, half)], mode="reflect")
+    from torch.nn.functional import pad
+
+    return pad(x, (half, half), mode="reflect")
+
+
+def stft(x: Signal, window: Signal, *, hop: int, n_fft: int | None = None) -> Signal:
+    """Transform frames of a signal.
+
+    Args:
+        x: The signal; for frames centred on its samples, `mirrored` first.
+        window: What each frame is multiplied by.
+        hop: From one frame to the next, in samples.
+        n_fft: The length of the transform, with zeros behind each frame; else the window's.
+
+    Shape:
+        x: `(..., time)`; window: `(length,)`; result: `(..., frames, bins)`, complex.
+    """
+    windowed = framed(x, len(window), hop=hop) * window
+    spectrum: Signal
+    if isinstance(windowed, np.ndarray):
+        from scipy import fft  # NumPy's takes twice as long
+
+        spectrum = fft.rfft(windowed, n_fft)
+    else:
+        import torch
+
+        spectrum = torch.fft.rfft(windowed, n_fft)
+    return spectrum
+
+
+def spectral_power(spectrum: Signal) -> Signal:
+    """Square the magnitudes of a complex spectrum."""
+    squares: Signal
+    if isinstance(spectrum, np.ndarray):
+        squares = np.square(spectrum.real) + np.square(spectrum.imag)
+    else:
+        squares = spectrum.real.square().addcmul(spectrum.imag, spectrum.imag)
+    return squares
+
+
+def power_spectra(x: Samples, window: Samples, *, hop: int, n_fft: int | None = None) -> Iterator[Samples]:
+    """Yield short-time power spectra, a few frames at a time: those of a whole recording may not fit in memory.
+
+    Args:
+        x: The signal; for frames centred on its samples, `mirrored` first.
+        window: What each frame is multiplied by.
+        hop: From one frame to the next, in samples.
+        n_fft: The length of the transform, with zeros behind each frame; else the window's.
+
+    Shape:
+        x: `(..., time)`; window: `(length,)`; each block: `(..., frames, bins)`.
+    """
+    length = len(window)
+    every = 1 + (x.shape[-1] - length) // hop
+    # Few enough to stay in the processor's cache.
+    count = max(1, _BLOCK_SAMPLES // ((n_fft or length) * math.prod(x.shape[:-1])))
+    for first in range(0, every, count):
+        last = min(first + count, every) - 1
+        yield spectral_power(stft(x[..., first * hop : last * hop + length], window, hop=hop, n_fft=n_fft))
+
+
+@functools.lru_cache(maxsize=16)
+def hann(length: int) -> Samples:
+    """Return a periodic Hann window, as `torch.hann_window` does."""
+    from scipy import signal
+
+    return signal.get_window("hann", length).astype(np.float32)
+
+
+def mr_stft(windows: Sequence[int], *, hops: Sequence[int]) -> "Module":
+    """Return the multi-resolution STFT distance: auraloss', of linear and log magnitudes, without convergence.
+
+    This is the definition. Where it costs too much time or memory there is a faster form, tested against it: the
+    metric (`fxst.evaluation.metrics`) and the losses of training.
+
+    Args:
+        windows: Lengths of windows and transforms, in samples.
+        hops: A hop for each.
+
+    Source:
+        R. Yamamoto et al., "Parallel WaveGAN", ICASSP 2020; C. J. Steinmetz and J. D. Reiss, "auraloss: audio-focused
+        loss functions in PyTorch", DMRN+15, 2020.
+    """
+    from auraloss.freq import MultiResolutionSTFTLoss
+
+    loss: Module = MultiResolutionSTFTLoss(
+        list(windows), list(hops), list(windows), w_sc=0.0, w_lin_mag=1.0, w_log_mag=1.0, eps=MR_STFT_FLOOR
+    )
+    return loss
