@@ -206,7 +206,7 @@ def test_flac_of_unknown_length_is_read_to_its_end(tmp_path):
 @pytest.mark.parametrize("frames", [8192, 8193, 12_000, 30_000])
 def test_flac_ending_is_found_in_any_length(tmp_path, frames):
     path = save(tmp_path / "x.flac", np.zeros((1, frames), np.float32), sample_rate=24_000)
-    assert flac.ending(path.read_bytes()) == flac.Ending(frames, 24_000)
+    assert flac.ending(path.read_bytes()) == flac.Ending(frames, 24_000, 1, 16)
 
 
 def test_truncated_pipe_output_is_not_an_alarm(tmp_path):

@@ -15,8 +15,7 @@ from fxst.errors import AudioError
 
 __all__ = ["Player"]
 
-# Room for an Ogg page, or for two FLAC frames of all but the widest recordings.
-_TAIL_BYTES: Final = 1 << 16
+_FLAC_BITS: Final = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
 _SKIPPED_FRAMES: Final = 1 << 14
 
 
@@ -61,6 +60,8 @@ class Player:
             raise
         known = [count for count in self._counts if count is not None]
         self.frames = source.frames or (sum(known) if len(known) == len(self._counts) else None)
+        if len(self._counts) == 1:
+            self._counts = [self.frames]
 
     def close(self) -> None:
         """Let go of the decoder."""
@@ -109,25 +110,26 @@ class Player:
             self._turn_to(number)
         if frame == self._within:
             return
-        seekable = soundfile.SoundFile.seekable(self.file)
         # libsndfile 1.2 lands beside the mark when a Vorbis file has been read before, and does not tell.
-        if self.file.format == "OGG" or (not seekable and frame < self._within):
+        if self.file.format == "OGG" or frame < self._within:
             self._turn_to(number)
-        if seekable:
-            self.file.seek(frame)
-            self._within = frame
+        try:
+            self._within = self.file.seek(frame)
+        except soundfile.SoundFileError:
+            # Some codecs, such as GSM, can only be played on: from here, or from the start.
+            self._turn_to(number)
         while self._within < frame:
             skipped = len(self.file.read(min(_SKIPPED_FRAMES, frame - self._within), dtype="float32"))
             if not skipped:
                 break
             self._within += skipped
 
-    def tail(self) -> bytes:
-        """Give the last bytes of the stream at hand."""
-        view = self._views[self._number]
+    def tail(self, number: int = -1) -> bytes:
+        """Give the last bytes of a stream, by default the last one's."""
+        view = self._views[number]
         if view is not None:
-            return view.tail(_TAIL_BYTES)
-        return os.pread(self._fd, _TAIL_BYTES, max(0, os.fstat(self._fd).st_size - _TAIL_BYTES))
+            return view.tail(flac.TAIL_BYTES)
+        return os.pread(self._fd, flac.TAIL_BYTES, max(0, os.fstat(self._fd).st_size - flac.TAIL_BYTES))
 
     def _turn_to(self, number: int) -> None:
         before = self.file
@@ -153,10 +155,17 @@ class Player:
         file = self.file
         # libsndfile says "as many as fit 63 bits" for a stream whose encoder did not know.
         frames = file.frames if 0 < file.frames < 2**62 else None
-        if file.format == "FLAC" and (ending := flac.ending(self.tail())):
+        if file.format == "FLAC" and (ending := flac.ending(self.tail(self._number))):
             frames = frames or ending.frames
             if frames < ending.frames:
                 raise AudioError(f"{quoted(self._path)} holds more audio than its header counts: encode it again.")
-            if ending.sample_rate not in (None, file.samplerate):
-                raise AudioError(f"{quoted(self._path)} changes its sample rate on the way: encode it again.")
+            for what, before, after in (
+                ("sample rate", file.samplerate, ending.sample_rate),
+                ("number of channels", file.channels, ending.channels),
+                ("bit depth", _FLAC_BITS[file.subtype], ending.bits),
+            ):
+                if after not in (None, before):
+                    raise AudioError(
+                        f"{quoted(self._path)} changes its {what} from {before} to {after} on the way: encode it again."
+                    )
         return frames

@@ -13,7 +13,7 @@ import soundfile
 
 from fxst.audio.formats import SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
 from fxst.audio.playing import Player
-from fxst.audio.sources import Source, find, mpeg_source
+from fxst.audio.sources import Source, find, mpeg_source, unread
 from fxst.errors import AudioError
 
 __all__ = ["HIGHEST_SAMPLE_RATE", "Reader", "probe", "read", "stream"]
@@ -100,13 +100,15 @@ class Reader:
             self._player, source = _opened(path, self._fd)
             self.info = self._checked(path)
             self.truncated = source.truncated or self._promises_more()
-        except BaseException as error:
+        except (soundfile.SoundFileError, TypeError) as error:
+            name = unread(self._fd)
             self.close()
-            if isinstance(error, soundfile.SoundFileError | TypeError):
-                raise AudioError(
-                    f"{quoted(path)} cannot be read as sound ({reason(error)}): "
-                    "convert it to WAV or FLAC, or leave it out."
-                ) from error
+            why = f"it holds {name}" if name else "its format is unknown" if _misleads(error) else reason(error)
+            raise AudioError(
+                f"{quoted(path)} cannot be read as sound ({why}): convert it to WAV or FLAC, or leave it out."
+            ) from error
+        except BaseException:
+            self.close()
             raise
 
     @property
@@ -224,6 +226,11 @@ class Reader:
             self.truncated = True
 
 
+def _misleads(error: Exception) -> bool:
+    """Whether libsndfile speaks of the file or of itself where it does not know what is in the file."""
+    return any(text in str(error).lower() for text in ("does not exist", "internal error", "unknown error"))
+
+
 def _open_regular(path: Path) -> int:
     # The look before opening: opening a pipe waits for a writer, and opening a device may do anything.
     name = quoted(path)
@@ -256,7 +263,7 @@ def _opened(path: Path, fd: int) -> tuple[Player, Source]:
         except soundfile.SoundFileError as error:
             refusal = error
         # libsndfile goes by the first bytes: MPEG audio may stand behind some that are none.
-        source = mpeg_source(path, fd, 0, os.fstat(fd).st_size)
+        source = None if unread(fd) else mpeg_source(path, fd, 0, os.fstat(fd).st_size)
         if source is None:
             raise refusal
     return Player(path, fd, source), source

@@ -4,16 +4,21 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from fxst import id3, mpeg
+from fxst import chunks, flac, id3, mpeg, ogg
+from fxst.audio import codecs
 from fxst.audio.formats import quoted
 from fxst.audio.views import Part, View
 from fxst.errors import AudioError
 
-__all__ = ["Source", "find", "mpeg_source"]
+__all__ = ["Source", "find", "mpeg_source", "unread"]
 
 _ID3V1_BYTES: Final = 128
+_FLAC_FRAME_BYTES: Final = 16
+_UNKNOWN: Final = 2**32 - 1
+_MPEG_IN_WAV: Final = frozenset({0x50, 0x55})
+_CAF_EDITS_BYTES: Final = 4
 _REMEDY: Final = "convert it to WAV with ffmpeg, or leave it out"
 
 
@@ -98,8 +103,89 @@ def find(path: Path, fd: int) -> Source | None:
     Raises:
         AudioError: Not all that it holds can be played.
     """
-    read = reading(fd)
-    start, size = id3.end(read, 0), os.fstat(fd).st_size
-    if mpeg.begins(read(4, start)):
+    read, size = reading(fd), os.fstat(fd).st_size
+    start, end = id3.end(read, 0), id3.begin(read, size)
+    magic = read(4, start)
+    if mpeg.begins(magic):
         return mpeg_source(path, fd, 0, size)
+    if magic == b"fLaC":
+        starts = flac.starts(read, start, end)
+        return _streams(fd, list(zip(starts, [*starts[1:], end], strict=True)))
+    if found := flac.header(read(_FLAC_FRAME_BYTES, start)):
+        header, before = found
+        view = View(fd, [header, (start, end)])
+        ending = flac.ending(view.tail(flac.TAIL_BYTES))
+        return Source((view,), ending.frames - before if ending else None)
+    if magic == b"OggS":
+        return _ogg_source(path, fd, start, end)
+    if magic in (b".snd", b"dns."):
+        return _au_source(path, fd, start, end)
+    if layout := chunks.layout(read, start, end):
+        return _chunk_source(path, fd, layout, start, end)
     return None
+
+
+def _ogg_source(path: Path, fd: int, start: int, end: int) -> Source:
+    read = reading(fd)
+    links = ogg.links(read, start, end)
+    if links and all(link.codec.startswith(b"\x7fFLAC") for link in links):
+        return Source(tuple(View(fd, ogg.flac_spans(read, link)) for link in links))
+    if links and (name := codecs.unread(b"", links[0].codec)):
+        raise AudioError(f"{quoted(path)} holds {name} in Ogg, which cannot be read here: {_REMEDY}.")
+    return _streams(fd, [(link.start, link.end) for link in links])
+
+
+def _au_source(path: Path, fd: int, start: int, end: int) -> Source:
+    read = reading(fd)
+    order: Literal["big", "little"] = "big" if read(4, start) == b".snd" else "little"
+    first, size = (int.from_bytes(read(4, start + place), order) for place in (4, 8))
+    if read(4, start + first + size) == read(4, start):
+        raise AudioError(f"{quoted(path)} is two files joined into one: split it.")
+    # libsndfile believes the size; there is nothing but sound behind the header. The largest stands for "not known".
+    truncated = end - start - first < size < _UNKNOWN
+    view = View(fd, [(start, start + 8), _UNKNOWN.to_bytes(4, order), (start + 12, end)])
+    return Source((view,), truncated=truncated)
+
+
+def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: int) -> Source:
+    name, first, size = quoted(path), layout.start, layout.size
+    if first is None:
+        return Source()
+    if layout.codec in _MPEG_IN_WAV and (found := mpeg_source(path, fd, first, min(end, first + (size or end)))):
+        return found
+    if layout.more:
+        raise AudioError(
+            f"{name} holds {layout.more + 1} recordings in a row, of which players play the first: split it."
+        )
+    if layout.uncounted and size:
+        seconds = f"{layout.uncounted} bytes behind the {size} that its header counts as sound"
+        raise AudioError(f"{name} holds {seconds}: export it again, or mend its header.")
+    if layout.uncounted and size == 0 and layout.magic != b"FORM":
+        raise AudioError(
+            f"{name} has a header that counts no sound, and {layout.uncounted} bytes behind it: export it again."
+        )
+    if layout.magic == b"caff" and (size is None or first + size > end):
+        # libsndfile calls it malformed.
+        present = (end - first + _CAF_EDITS_BYTES).to_bytes(8, "big")
+        at = first - _CAF_EDITS_BYTES
+        return Source((View(fd, [(start, at - 8), present, (at, end)]),), truncated=size is not None)
+    if layout.magic == b"BW64":
+        return Source((View(fd, [b"RF64", (start + 4, end)]),))
+    if layout.magic == b"riff" and size:
+        end = min(end, first + size)  # of W64 libsndfile plays what stands behind the sound
+    return _streams(fd, [(start, end)])
+
+
+def _streams(fd: int, spans: list[tuple[int, int]]) -> Source:
+    """Play stretches of a file one after the other; by itself where it is a single one."""
+    if len(spans) < 2 and spans in ([], [(0, os.fstat(fd).st_size)]):
+        return Source()
+    return Source(tuple(View(fd, [span]) for span in spans))
+
+
+def unread(fd: int) -> str | None:
+    """Name what an open file holds that libsndfile does not read; None where that is not known."""
+    read = reading(fd)
+    start = id3.end(read, 0)
+    layout = chunks.layout(read, start, os.fstat(fd).st_size)
+    return codecs.unread(read(12, start), layout.codec if layout else None)
