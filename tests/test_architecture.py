@@ -17,20 +17,8 @@ PACKAGE = Path(fxst.__file__).parent
 LAYERS = (
     {"errors", "configs", "amounts", "staging"},
     {"machine", "parameters", "threads"},
-    {
-        "audio",
-        "flac",
-        "id3",
-        "mpeg",
-        "limiter",
-        "loudness",
-        "spectra",
-        "traits",
-        "dsp",
-        "ballistics",
-        "biquads",
-        "follower",
-    },
+    {"audio", "limiter", "loudness", "spectra", "traits", "dsp", "ballistics", "biquads", "follower"}
+    | {"chunks", "flac", "id3", "mpeg", "ogg"},
     {"effects"},
     {"chain"},
     {"models", "tables"},

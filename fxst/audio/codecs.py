@@ -15,7 +15,8 @@ _IN_WAV: Final = {
 }  # fmt: skip
 _IN_AIFC_AND_CAF: Final = {
     b"aac ": "AAC", b"alac": "ALAC", b"MAC3": "MACE", b"MAC6": "MACE", b"QDM2": "QDesign",
-    b"QDMC": "QDesign",    b"Qclp": "QCELP", b".mp3": "MP3", b"ac-3": "AC-3", b"opus": "Opus", b"ilbc": "iLBC", b"samr": "AMR",
+    b"QDMC": "QDesign", b"Qclp": "QCELP", b".mp3": "MP3", b"ac-3": "AC-3", b"opus": "Opus", b"ilbc": "iLBC",
+    b"samr": "AMR",
 }  # fmt: skip
 _IN_OGG: Final = {b"Speex": "Speex", b"\x80theora": "Theora video", b"fishead": "Skeleton", b"\x01video": "OGM video"}
 _CONTAINERS: Final = (
