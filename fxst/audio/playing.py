@@ -136,11 +136,15 @@ class Player:
         before.close()
         self._number, self._within = number, 0
         self.file = self._opened(number)
-        if (self.file.samplerate, self.file.channels) != (before.samplerate, before.channels):
-            raise AudioError(
-                f"{quoted(self._path)} changes from {before.samplerate} Hz and {before.channels} channels to "
-                f"{self.file.samplerate} Hz and {self.file.channels} on the way: split it, or convert it with ffmpeg."
-            )
+        for what, old, new in (
+            ("sample rate", before.samplerate, self.file.samplerate),
+            ("number of channels", before.channels, self.file.channels),
+        ):
+            if old != new:
+                raise AudioError(
+                    f"{quoted(self._path)} changes its {what} from {old} to {new} on the way: "
+                    "split it, or convert it to WAV with ffmpeg."
+                )
 
     def _opened(self, number: int) -> _ForwardFile:
         view = self._views[number]
