@@ -13,6 +13,7 @@ _ID3V2_HEADER_BYTES: Final = 10
 _ID3V2_FOOTER: Final = 0x10
 _APE_HEADER_BYTES: Final = 32
 _APE_WITH_HEADER: Final = 1 << 31
+_MOST_TAGS: Final = 8
 _LONGEST_LYRICS_BYTES: Final = 1 << 20
 
 Read = Callable[[int, int], bytes]
@@ -26,8 +27,8 @@ def end(read: Read, at: int) -> int:
         read: Gives `size` bytes from a place on: `read(size, place)`.
         at: The place.
     """
-    while (after := first_end(read, at)) > at:
-        at = after
+    for _ in range(_MOST_TAGS):
+        at = first_end(read, at)
     return at
 
 
@@ -38,8 +39,8 @@ def begin(read: Read, stop: int) -> int:
         read: Gives `size` bytes from a place on: `read(size, place)`.
         stop: The place.
     """
-    while length := _length_before(read, stop):
-        stop -= length
+    for _ in range(_MOST_TAGS):
+        stop -= _length_before(read, stop)
     return stop
 
 

@@ -18,7 +18,7 @@ __all__ = ["Information", "Stream", "begins", "walk"]
 
 _LONGEST_FRAME_BYTES: Final = 2881
 _LONGEST_LEAD_BYTES: Final = 1 << 20
-"""How much that is no frame may stand before the first one: padding, half a frame, an unknown tag."""
+"""How far a frame is looked for behind what is none: padding, half a frame, an unknown tag."""
 _READ_BYTES: Final = 1 << 20
 
 _HEADER: Final = struct.Struct(">I")
@@ -193,7 +193,7 @@ def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | No
             spans.append((at, stop))
         frames, longest = frames + more, max(longest, length)
         behind = min(id3.end(file.read, stop), end)
-        found = None if cut else _next(file, behind, end, kind)
+        found = None if cut else _next(file, behind, min(end, behind + _LONGEST_LEAD_BYTES), kind)
         if found is None:
             break
         seconds = f"{frames * kind.frame_samples / kind.sample_rate:.2f} s"

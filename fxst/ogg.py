@@ -3,6 +3,7 @@
 Source: RFC 3533; the mapping of FLAC into Ogg, at xiph.org.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +12,9 @@ from fxst.id3 import Read
 __all__ = ["Link", "flac_spans", "links"]
 
 _HEAD_BYTES: Final = 27
-_LONGEST_PAGE_BYTES: Final = _HEAD_BYTES + 255 + 255 * 255
 _MARK: Final = b"OggS\0"
-_FIRST_PAGE: Final = 2
+_FIRST_PAGE: Final = re.compile(rb"OggS\0[\x02\x03\x06\x07]")
+"""A page with the flag of a stream's first."""
 _SERIAL: Final = slice(14, 18)
 _READ_BYTES: Final = 1 << 20
 _FLAC_MAPPING_BYTES: Final = 9
@@ -47,16 +48,14 @@ def links(read: Read, start: int, end: int) -> list[Link]:
     at = start
     while at < end:
         piece = read(min(_READ_BYTES, end - at), at)
-        found = piece.find(_MARK)
-        while found >= 0:
-            place = at + found
+        for match in _FIRST_PAGE.finditer(piece):
+            place = at + match.start()
             page = read(_HEAD_BYTES + 255, place)
-            if len(page) > _HEAD_BYTES and page[5] & _FIRST_PAGE:
+            if len(page) > _HEAD_BYTES:
                 body = _HEAD_BYTES + page[26]
                 if place != beside:
                     starts.append((place, read(8, place + body)))
                 beside = place + body + sum(page[_HEAD_BYTES:body])
-            found = piece.find(_MARK, found + 1)
         if at + len(piece) >= end or not piece:
             break
         at += len(piece) - len(_MARK)

@@ -24,6 +24,9 @@ _BLOCK_SAMPLES: Final = 1 << 23
 
 # libsndfile's log, the only place where it tells what the header claimed before it was corrected.
 _CLAIMED_BYTES: Final = re.compile(r"^\s*(?:data|SSND|Data [sS]ize)\s*:\s*(\d+)(?: \(should be (\d+)\))?", re.MULTILINE)
+# What programs claim that write into a pipe and do not know: the largest size, or, such as SoX and LAME, the largest
+# that has a sign, rounded down or less the header.
+_UNKNOWN_SIZES: Final = frozenset({2**32 - 1, *range(2**31 - 2**12, 2**31)})
 _CHUNK_HEADER_BYTES: Final = 32
 _LAST_OGG_PAGE: Final = 4
 
@@ -103,7 +106,7 @@ class Reader:
         except (soundfile.SoundFileError, TypeError) as error:
             name = unread(self._fd)
             self.close()
-            why = f"it holds {name}" if name else "its format is unknown" if _misleads(error) else reason(error)
+            why = f"it holds {name}" if name else "libsndfile does not know it" if _misleads(error) else reason(error)
             raise AudioError(
                 f"{quoted(path)} cannot be read as sound ({why}): convert it to WAV or FLAC, or leave it out."
             ) from error
@@ -207,8 +210,7 @@ class Reader:
             page = (tail := self._player.tail()).rfind(b"OggS")
             return page < 0 or page + 5 >= len(tail) or not tail[page + 5] & _LAST_OGG_PAGE
         claim = _CLAIMED_BYTES.search(self._player.file.extra_info)
-        if claim is None or int(claim[1]) == 2**32 - 1:
-            # The largest size means "not known": a program that wrote into a pipe.
+        if claim is None or int(claim[1]) in _UNKNOWN_SIZES:
             return False
         if claim[2] is not None:
             return int(claim[2]) < int(claim[1])
