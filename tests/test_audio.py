@@ -207,7 +207,7 @@ def test_flac_of_unknown_length_is_read_to_its_end(tmp_path):
 @pytest.mark.parametrize("frames", [8192, 8193, 12_000, 30_000])
 def test_flac_ending_is_found_in_any_length(tmp_path, frames):
     path = save(tmp_path / "x.flac", np.zeros((1, frames), np.float32), sample_rate=24_000)
-    assert flac.ending(path.read_bytes()) == flac.Ending(frames, 24_000)
+    assert flac.ending(path.read_bytes()) == flac.Ending(frames, 24_000, 1, 16)
 
 
 def test_truncated_pipe_output_is_not_an_alarm(tmp_path):
@@ -216,6 +216,87 @@ def test_truncated_pipe_output_is_not_an_alarm(tmp_path):
     data[40:44] = b"\xff\xff\xff\xff"  # what a program writes that cannot go back to its header
     path.write_bytes(data)
     assert verdict(path)[0] == "ok"
+
+
+ID3V2 = b"ID3\x03\0\0\0\0\x07\x68" + bytes(1000)
+ID3V1 = b"TAG" + b"x" * 125
+
+
+@pytest.mark.parametrize(
+    ("extension", "before", "behind"),
+    [
+        ("mp3", ID3V2 + ID3V2, ID3V1),
+        ("mp3", bytes(700), b""),
+        ("mp3", b"half a frame", ID3V1),
+        ("flac", b"", ID3V1),
+        ("flac", ID3V2, ID3V1),
+        ("ogg", ID3V2, ID3V1),
+        ("wav", ID3V2, ID3V1),
+        ("aiff", ID3V2, ID3V1),
+    ],
+)
+def test_what_stands_around_the_sound_is_not_heard(tmp_path, extension, before, behind):
+    path = save(tmp_path / f"x.{extension}", NOISE)
+    plain, _ = audio.read(path)
+    path.write_bytes(before + path.read_bytes() + behind)
+    found, _ = audio.read(path)
+    assert np.array_equal(found, plain)
+    with audio.Reader(path) as reader:
+        assert np.array_equal(reader.read(start=20_000, frames=500), plain[:, 20_000:20_500])
+        assert np.array_equal(reader.read(start=100, frames=500), plain[:, 100:600])
+
+
+@pytest.mark.parametrize("extension", ["flac", "ogg"])
+def test_joined_streams_sound_like_their_parts(tmp_path, extension):
+    paths = [save(tmp_path / f"{part}.{extension}", NOISE[:, : 10_000 * (part + 1)]) for part in range(3)]
+    parts = np.concatenate([audio.read(path)[0] for path in paths], axis=1)
+    joined = tmp_path / f"x.{extension}"
+    joined.write_bytes(b"".join(path.read_bytes() for path in paths))
+    with audio.Reader(joined) as reader:
+        assert reader.info.frames == parts.shape[1] == 60_000
+        assert np.array_equal(reader.read(), parts)
+        for start in (35_000, 9_000, 9_999, 10_000, 59_000, 0, 29_000):
+            window = reader.read(start=start, frames=2_000)
+            assert np.array_equal(window, parts[:, start : start + 2_000])
+        assert not reader.truncated
+
+
+def test_an_mp3_that_counts_too_little_sounds_as_before(tmp_path):
+    path = save(tmp_path / "x.mp3", NOISE)
+    plain, _ = audio.read(path)
+    data = bytearray(path.read_bytes())
+    count = max(data.find(b"Xing"), data.find(b"Info")) + 8
+    data[count : count + 4] = (3).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert np.array_equal(audio.read(path)[0], plain)
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [("WAV", "GSM610"), ("AIFF", "GSM610"), ("AU", "G721_32"), ("AU", "G723_24"), ("AIFF", "DWVW_16")],
+)
+def test_what_can_only_be_played_on_is_read_from_any_place(tmp_path, container, subtype):
+    path = save(tmp_path / "x", NOISE[:1], sample_rate=8000, format=container, subtype=subtype)
+    whole, _ = audio.read(path)
+    with audio.Reader(path) as reader:
+        for start in (20_000, 100, 100, 29_000):
+            assert np.array_equal(reader.read(start=start, frames=500), whole[:, start : start + 500])
+
+
+def test_a_disk_that_fails_is_not_the_end_of_the_sound(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.flac", NOISE)
+    path.write_bytes(ID3V2 + path.read_bytes())
+    pread = os.pread
+
+    def fails(fd, size, at):
+        if at > 50_000:
+            raise OSError(5, "Input/output error")
+        return pread(fd, size, at)
+
+    with audio.Reader(path) as reader:
+        monkeypatch.setattr(os, "pread", fails)
+        with pytest.raises(AudioError, match="input/output error"):
+            reader.read()
 
 
 class TestWriter:

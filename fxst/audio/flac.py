@@ -11,13 +11,25 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Ending", "ending"]
+from fxst.audio.id3 import Read
+
+__all__ = ["TAIL_BYTES", "Ending", "ending", "header", "starts"]
+
+TAIL_BYTES: Final = 1 << 16
+"""Room for two frames of all but the widest recordings."""
 
 _LONGEST_HEADER_BYTES: Final = 16
 _SYNC: Final = re.compile(rb"\xff[\xf8\xf9]")
+_STREAM: Final = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
+"""How a stream begins: the mark, and the head of the block that describes it."""
+_SMALLEST_BLOCK: Final = b"\x00\x10"
+_LARGEST_BLOCK: Final = b"\xff\xff"
+_STREAM_BYTES: Final = 8
+_READ_BYTES: Final = 1 << 20
 _SAMPLE_RATES: Final = (
     None, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
 )  # fmt: skip
+_BITS: Final = (None, 8, 12, None, 16, 20, 24, 32)
 
 
 @dataclass(frozen=True)
@@ -27,10 +39,32 @@ class Ending:
     Args:
         frames: How many samples a channel has, up to and with the last frame.
         sample_rate: The last frame's; None where it leaves it to the file's header.
+        channels: The last frame's.
+        bits: How many the last frame's samples have; None where it leaves it to the file's header.
     """
 
     frames: int
     sample_rate: int | None
+    channels: int
+    bits: int | None
+
+
+def starts(read: Read, start: int, end: int) -> list[int]:
+    """Find where streams begin in a file that may hold several, one behind the other.
+
+    Args:
+        read: Gives `size` bytes from a place on: `read(size, place)`.
+        start: Where the first begins.
+        end: Where the last ends.
+    """
+    found = [start]
+    at = start + 4
+    while at < end and (piece := read(min(_READ_BYTES, end - at), at)):
+        found += [at + match.start() for match in _STREAM.finditer(piece)]
+        if at + len(piece) >= end:
+            break
+        at += max(1, len(piece) - _STREAM_BYTES + 1)
+    return found
 
 
 @dataclass(frozen=True)
@@ -39,6 +73,8 @@ class _Frame:
     number: int
     block: int
     sample_rate: int | None
+    channels: int
+    bits: int | None
 
 
 def ending(tail: bytes) -> Ending | None:
@@ -59,8 +95,25 @@ def ending(tail: bytes) -> Ending | None:
             if before.variable == last.variable and before.number + step == last.number:
                 # A stream of equal blocks counts blocks, and only the last may be shorter.
                 first_sample = last.number * (1 if last.variable else before.block)
-                return Ending(first_sample + last.block, last.sample_rate)
+                return Ending(first_sample + last.block, last.sample_rate, last.channels, last.bits)
     return None
+
+
+def header(head: bytes) -> tuple[bytes, int] | None:
+    """Make the header of a stream that begins at a frame, as a part of a broadcast does; None where no frame begins.
+
+    Args:
+        head: How the stream begins.
+
+    Returns:
+        The header, which leaves the length open, and how many samples of each channel went before.
+    """
+    frame = _frame(head) if _SYNC.match(head) else None
+    if frame is None or not frame.sample_rate or not frame.bits:
+        return None
+    numbers = frame.sample_rate << 44 | (frame.channels - 1) << 41 | (frame.bits - 1) << 36
+    description = _SMALLEST_BLOCK + _LARGEST_BLOCK + bytes(6) + numbers.to_bytes(8, "big") + bytes(16)
+    return b"fLaC\x80\0\0\x22" + description, frame.number * (1 if frame.variable else frame.block)
 
 
 def _frame(head: bytes) -> _Frame | None:
@@ -89,7 +142,10 @@ def _frame(head: bytes) -> _Frame | None:
         size = 1 if rate_code == 12 else 2
         sample_rate = int.from_bytes(head[at : at + size], "big") * {12: 1000, 13: 1, 14: 10}[rate_code]
         at += size
-    return _Frame(bool(head[1] & 1), number, block, sample_rate) if _crc8(head[:at]) == head[at] else None
+    channel_code = head[3] >> 4
+    channels = channel_code + 1 if channel_code < 8 else 2
+    frame = _Frame(bool(head[1] & 1), number, block, sample_rate, channels, _BITS[head[3] >> 1 & 7])
+    return frame if _crc8(head[:at]) == head[at] else None
 
 
 def _coded_number(head: bytes) -> tuple[int | None, int]:

@@ -11,8 +11,9 @@ from typing import Final, Self
 import numpy as np
 import soundfile
 
-from fxst.audio import flac
 from fxst.audio.formats import SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
+from fxst.audio.playing import Player
+from fxst.audio.sources import Source, find, mpeg_source, unread
 from fxst.errors import AudioError
 
 __all__ = ["HIGHEST_SAMPLE_RATE", "Reader", "probe", "read", "stream"]
@@ -25,9 +26,10 @@ _BLOCK_SAMPLES: Final = 1 << 23
 
 # libsndfile's log, the only place where it tells what the header claimed before it was corrected.
 _CLAIMED_BYTES: Final = re.compile(r"^\s*(?:data|SSND|Data [sS]ize)\s*:\s*(\d+)(?: \(should be (\d+)\))?", re.MULTILINE)
+# What programs claim that write into a pipe and do not know: the largest size, or, such as SoX and LAME, the largest
+# that has a sign, rounded down or less the header.
+_UNKNOWN_SIZES: Final = frozenset({2**32 - 1, *range(2**31 - 2**12, 2**31)})
 _CHUNK_HEADER_BYTES: Final = 32
-# Room for an Ogg page, or for two FLAC frames of all but the widest recordings.
-_TAIL_BYTES: Final = 1 << 16
 _LAST_OGG_PAGE: Final = 4
 
 
@@ -81,12 +83,6 @@ def read(path: Path, *, start: int = 0, frames: int | None = None) -> tuple[Samp
         return reader.read(start=start, frames=frames), reader.info.sample_rate
 
 
-class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
-    def seekable(self) -> bool:
-        # soundfile seeks after every read where it can: that fails at the end of a FLAC of unknown length.
-        return False
-
-
 class Reader:
     """An open sound file.
 
@@ -106,23 +102,24 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._fd = _open_regular(path)
         try:
-            # By descriptor: no second look-up of the name, and libsndfile cannot be led by the name's ending.
-            self._file = _ForwardFile(self._fd, closefd=False)
+            self._player, source = _opened(path, self._fd)
             self.info = self._checked(path)
-            self.truncated = self._promises_more()
-        except BaseException as error:
+            self.truncated = source.truncated or self._promises_more()
+        except (soundfile.SoundFileError, TypeError) as error:
+            name = unread(self._fd)
             self.close()
-            if isinstance(error, soundfile.SoundFileError | TypeError):
-                raise AudioError(
-                    f"{quoted(path)} cannot be read as sound ({reason(error)}): "
-                    "convert it to WAV or FLAC, or leave it out."
-                ) from error
+            why = f"it holds {name}" if name else "libsndfile does not know it" if _misleads(error) else reason(error)
+            raise AudioError(
+                f"{quoted(path)} cannot be read as sound ({why}): convert it to WAV or FLAC, or leave it out."
+            ) from error
+        except BaseException:
+            self.close()
             raise
 
     @property
     def tags(self) -> dict[str, str]:
         """What the file tells of itself in words, such as `title` and `artist`; empty where it tells nothing."""
-        return {name: told for name, told in self._file.copy_metadata().items() if told}
+        return {name: told for name, told in self._player.file.copy_metadata().items() if told}
 
     def __enter__(self) -> Self:
         return self
@@ -132,8 +129,8 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the file."""
-        if hasattr(self, "_file"):
-            self._file.close()
+        if hasattr(self, "_player"):
+            self._player.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -158,10 +155,10 @@ class Reader:
         try:
             if self.info.frames is not None and start >= self.info.frames:
                 return
-            self._go_to(start)
+            self._player.go_to(start)
             while end is None or position < end:
                 wanted = block_frames if end is None else min(block_frames, end - position)
-                block = self._file.read(wanted, dtype="float32", always_2d=True)
+                block = self._player.read(wanted)
                 if not len(block):
                     break
                 if not (math.isfinite(block.min()) and math.isfinite(block.max())):
@@ -200,18 +197,8 @@ class Reader:
         blocks = list(self.blocks(start=start, frames=frames))
         return np.concatenate(blocks, axis=1) if blocks else np.zeros((self.info.channels, 0), np.float32)
 
-    def _go_to(self, frame: int) -> None:
-        if self._file.tell() == frame:
-            return
-        if self.info.format == "OGG":
-            # libsndfile 1.2 lands beside the mark when a Vorbis file has been read before, and does not tell.
-            self._file.close()
-            os.lseek(self._fd, 0, os.SEEK_SET)
-            self._file = _ForwardFile(self._fd, closefd=False)
-        self._file.seek(frame)
-
     def _checked(self, path: Path) -> AudioInfo:
-        file = self._file
+        file = self._player.file
         if not 1 <= file.samplerate <= HIGHEST_SAMPLE_RATE:
             raise AudioError(
                 f"{quoted(path)} claims a sample rate of {file.samplerate} Hz, so its header is damaged: "
@@ -222,24 +209,15 @@ class Reader:
         # In a 24-bit sample in a 32-bit container libsndfile guesses; where the guess fails it reads noise.
         if "detection failed" in file.extra_info:
             raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
-        # libsndfile says "as many as fit 63 bits" for a stream whose encoder did not know.
-        frames = file.frames if 0 < file.frames < 2**62 else None
-        if file.format == "FLAC" and (ending := flac.ending(_tail(self._fd))):
-            frames = frames or ending.frames
-            if frames < ending.frames:
-                raise AudioError(f"{quoted(path)} holds more audio than its header counts: encode it again.")
-            if ending.sample_rate not in (None, file.samplerate):
-                raise AudioError(f"{quoted(path)} changes its sample rate on the way: encode it again.")
-        return AudioInfo(path, file.samplerate, file.channels, frames, file.format, file.subtype)
+        return AudioInfo(path, file.samplerate, file.channels, self._player.frames, file.format, file.subtype)
 
     def _promises_more(self) -> bool:
         info = self.info
         if info.format == "OGG":
-            page = (tail := _tail(self._fd)).rfind(b"OggS")
+            page = (tail := self._player.tail()).rfind(b"OggS")
             return page < 0 or page + 5 >= len(tail) or not tail[page + 5] & _LAST_OGG_PAGE
-        claim = _CLAIMED_BYTES.search(self._file.extra_info)
-        if claim is None or int(claim[1]) == 2**32 - 1:
-            # The largest size means "not known": a program that wrote into a pipe.
+        claim = _CLAIMED_BYTES.search(self._player.file.extra_info)
+        if claim is None or int(claim[1]) in _UNKNOWN_SIZES:
             return False
         if claim[2] is not None:
             return int(claim[2]) < int(claim[1])
@@ -253,8 +231,13 @@ class Reader:
             raise AudioError(f"{quoted(self.info.path)} holds no audio: export it again, or leave it out.")
         if self.info.frames is None:
             return
-        if position < self.info.frames and (self.info.format != "MP3" or _mp3_counts_its_frames(self._fd)):
+        if position < self.info.frames:
             self.truncated = True
+
+
+def _misleads(error: Exception) -> bool:
+    """Whether libsndfile speaks of the file or of itself where it does not know what is in the file."""
+    return any(text in str(error).lower() for text in ("does not exist", "internal error", "unknown error"))
 
 
 def _open_regular(path: Path) -> int:
@@ -277,15 +260,19 @@ def _open_regular(path: Path) -> int:
         raise AudioError(f"{name} cannot be opened ({reason(error)}): check its permissions.") from error
 
 
-def _tail(fd: int) -> bytes:
-    return os.pread(fd, _TAIL_BYTES, max(0, os.fstat(fd).st_size - _TAIL_BYTES))
-
-
-def _mp3_counts_its_frames(fd: int) -> bool:
-    """Whether an MP3 begins with a table that says how long it is; without it the length is an estimate."""
-    head = os.pread(fd, 10, 0)
-    start = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        start = 10 + sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(head[6:])))
-    first_frame = os.pread(fd, 4096, start)
-    return any(mark in first_frame for mark in (b"Xing", b"Info", b"VBRI"))
+def _opened(path: Path, fd: int) -> tuple[Player, Source]:
+    source = find(path, fd)
+    if source is None:
+        refusal: Exception = AudioError(f"{quoted(path)} is free-format MPEG audio: convert it to WAV with mpg123.")
+        try:
+            player = Player(path, fd, Source())
+            if player.file.format != "MP3":
+                return player, Source()
+            player.close()
+        except soundfile.SoundFileError as error:
+            refusal = error
+        # libsndfile goes by the first bytes: MPEG audio may stand behind some that are none.
+        source = None if unread(fd) else mpeg_source(path, fd, 0, os.fstat(fd).st_size)
+        if source is None:
+            raise refusal
+    return Player(path, fd, source), source

@@ -1,0 +1,311 @@
+"""The frames of MPEG audio (MP3 and the older layers): where they are, how many, and whether they are of one kind.
+
+An MP3 need not say how long it is, and what it says can be wrong: two files joined into one keep the first one's
+count. libsndfile then stops at an estimate, or at the count. Every frame tells its own length, so they can be counted.
+
+Source: ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 13818-3; the Xing and VBRI headers as their encoders write them.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from fxst.audio import id3
+
+__all__ = ["Information", "Stream", "begins", "walk"]
+
+_LONGEST_FRAME_BYTES: Final = 2881
+_LONGEST_LEAD_BYTES: Final = 1 << 20
+"""How far a frame is looked for behind what is none: padding, half a frame, an unknown tag."""
+_READ_BYTES: Final = 1 << 20
+
+_HEADER: Final = struct.Struct(">I")
+_SYNC: Final = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]")
+
+_SAMPLE_RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+"""Samples a second by the code of the version: MPEG 1, 2 and 2.5."""
+_KILOBITS: Final = {
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""Kilobits a second of each code, from 1 on, by (whether it is MPEG 1, layer)."""
+
+
+@dataclass(frozen=True)
+class Information:
+    """A first frame that holds no sound, and tells of the others.
+
+    Args:
+        end: Where the frame behind it begins.
+        data: All of it.
+        fields: Where in it the flags of a Xing header stand; None in a VBRI header, which libsndfile does not know.
+        frames: How many frames it counts; None where it does not.
+        size: How many bytes it counts, itself included; None where it does not.
+    """
+
+    end: int
+    data: bytes
+    fields: int | None
+    frames: int | None
+    size: int | None
+
+    def counting(self, frames: int, size: int) -> bytes:
+        """Give the same Xing frame with another count.
+
+        Args:
+            frames: How many frames follow it.
+            size: How many bytes they have, with this one.
+        """
+        assert self.fields is not None
+        data = bytearray(self.data)
+        at = self.fields + 4
+        for told, value in ((self.frames, frames), (self.size, size)):
+            if told is not None:
+                data[at : at + 4] = value.to_bytes(4, "big")
+                at += 4
+        return bytes(data)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the frames are.
+
+    Args:
+        spans: Where they lie: the first byte of each stretch, and the one behind its last.
+        frames: How many there are, without an information frame, and without one that lacks its end.
+        frame_samples: How many samples each makes in a channel.
+        longest_bytes: How long the longest is.
+        information: The first frame, where it holds no sound.
+        cut: Whether the last frame lacks its end.
+        fault: Why they cannot be played as one stream; what follows the file's name in a sentence.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    frames: int
+    frame_samples: int
+    longest_bytes: int
+    information: Information | None
+    cut: bool
+    fault: str | None
+
+    @property
+    def size(self) -> int:
+        """How many bytes they have together."""
+        return sum(end - start for start, end in self.spans)
+
+
+class _Kind(NamedTuple):
+    """What stays the same within a stream."""
+
+    version: int
+    layer: int
+    sample_rate: int
+    mono: bool
+
+    @property
+    def frame_samples(self) -> int:
+        if self.layer == 1:
+            return 384
+        return 576 if self.layer == 3 and self.version != 3 else 1152
+
+
+class _Frame(NamedTuple):
+    kind: _Kind
+    length: int
+
+
+def _frames() -> dict[int, _Frame]:
+    """Every header that there is, by its second and third byte and the fourth's bit pair for mono."""
+    found = {}
+    for version, rates in _SAMPLE_RATES.items():
+        for layer in (1, 2, 3):
+            for rate_code, rate in enumerate(rates):
+                for mono in (False, True):
+                    kind = _Kind(version, layer, rate, mono)
+                    slot = 4 if layer == 1 else 1
+                    slots = kind.frame_samples // 8 // slot
+                    for code, kilobits in enumerate(_KILOBITS[version == 3, layer], 1):
+                        for rest in range(8):
+                            checked, private, padding = rest & 1, rest >> 1 & 1, rest >> 2
+                            second = 0xE0 | version << 3 | (4 - layer) << 1 | checked
+                            third = code << 4 | rate_code << 2 | padding << 1 | private
+                            length = (slots * kilobits * 1000 // rate + padding) * slot
+                            found[second << 9 | third << 1 | mono] = _Frame(kind, length)
+    return found
+
+
+_FRAMES: Final = _frames()
+
+
+def _frame(head: int) -> _Frame | None:
+    return _FRAMES.get((head >> 7 & 0x1FFFE) | (head & 0xC0 == 0xC0)) if head >> 24 == 0xFF else None
+
+
+class _Pieces:
+    """A file read in large pieces."""
+
+    def __init__(self, read: id3.Read, end: int) -> None:
+        self._read = read
+        self.end = end
+        self.base, self.data = 0, b""
+
+    def load(self, size: int, at: int) -> None:
+        """Have in `data` what there is of `size` bytes from a place on."""
+        wanted = min(at + size, self.end)
+        if at < self.base or wanted > self.base + len(self.data):
+            self.base, self.data = at, self._read(max(0, min(max(size, _READ_BYTES), self.end - at)), at)
+
+    def read(self, size: int, at: int) -> bytes:
+        self.load(size, at)
+        return self.data[at - self.base : at - self.base + size]
+
+    def frame(self, at: int) -> _Frame | None:
+        head = self.read(4, at)
+        return _frame(int.from_bytes(head, "big")) if len(head) == 4 else None
+
+
+def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | None:
+    """Go from frame to frame; None where no MPEG audio begins.
+
+    Args:
+        read: Gives `size` bytes from a place on, or as many as there are: `read(size, place)`.
+        start: Where to begin.
+        end: Where to end.
+    """
+    file = _Pieces(read, end)
+    at = _next(file, start, min(end, start + _LONGEST_LEAD_BYTES), None)
+    first = None if at is None else file.frame(at)
+    if at is None or first is None:
+        return None
+    kind = first.kind
+    information = _information(file, at, first)
+    frames, longest, cut, fault = 0, 0, False, None
+    spans = []
+    while True:
+        stop, more, length, cut = _run(file, at, kind)
+        if stop > at:
+            spans.append((at, stop))
+        frames, longest = frames + more, max(longest, length)
+        behind = min(id3.end(file.read, stop), end)
+        found = None if cut else _next(file, behind, min(end, behind + _LONGEST_LEAD_BYTES), kind)
+        if found is None:
+            break
+        seconds = f"{frames * kind.frame_samples / kind.sample_rate:.2f} s"
+        after = file.frame(found)
+        if found - behind > _LONGEST_FRAME_BYTES:
+            fault = f"is damaged near {seconds}: {found - behind} bytes there are no sound"
+        elif after is not None and after.kind != kind:
+            fault = f"changes {_change(kind, after.kind)} after {seconds}"
+        if fault:
+            break
+        at = found
+    frames -= information is not None
+    counted = information is not None and information.frames is not None and information.frames <= frames
+    if not (fault or cut or counted) and end - behind > _LONGEST_FRAME_BYTES and not _silent(file, behind):
+        fault = f"is damaged: its last {end - behind} bytes are no sound"
+    return Stream(tuple(spans), frames, kind.frame_samples, longest, information, cut, fault)
+
+
+def begins(head: bytes) -> bool:
+    """Whether four bytes are a frame's header, or can be one of free format."""
+    number = int.from_bytes(head[:4], "big")
+    return len(head) >= 4 and (_frame(number) is not None or _frame(number | 0x1000) is not None)
+
+
+def _run(file: _Pieces, at: int, kind: _Kind) -> tuple[int, int, int, bool]:
+    """Pass the frames of a kind that follow each other.
+
+    Returns:
+        Where they end, how many they are, the longest in bytes, and whether there is another that lacks its end.
+    """
+    frames = longest = 0
+    while at + 4 <= file.end:
+        file.load(4, at)
+        offset, last = at - file.base, len(file.data) - 4
+        if offset > last:  # the file was cut meanwhile
+            break
+        while offset <= last:
+            (head,) = _HEADER.unpack_from(file.data, offset)
+            frame = _frame(head)
+            if frame is None or frame.kind is not kind:
+                return file.base + offset, frames, longest, False
+            if file.base + offset + frame.length > file.end:
+                return file.base + offset, frames, longest, True
+            longest = max(longest, frame.length)
+            offset += frame.length
+            frames += 1
+        at = file.base + offset
+    return at, frames, longest, False
+
+
+def _next(file: _Pieces, at: int, limit: int, kind: _Kind | None) -> int | None:
+    """Find the next place where a frame begins; None where there is none before the limit.
+
+    One header proves little. Of a known kind another one must follow, of another kind two more, or the file's end.
+    """
+    while at + 4 <= limit:
+        file.load(_READ_BYTES, at)
+        base, data = file.base, file.data
+        for match in _SYNC.finditer(data, at - base):
+            place = base + match.start()
+            if place + 4 > limit:
+                return None
+            if _proven(file, place, kind):
+                return place
+        at = base + len(data) - 3
+    return None
+
+
+def _proven(file: _Pieces, at: int, kind: _Kind | None) -> bool:
+    frame = file.frame(at)
+    if frame is None:
+        return False
+    first = frame.kind
+    for _ in range(1 if first is kind else 2):
+        at += frame.length
+        if at == file.end:
+            return True
+        frame = file.frame(at)
+        if frame is None or frame.kind is not first:
+            return False
+    return True
+
+
+def _change(before: _Kind, after: _Kind) -> str:
+    if before.sample_rate != after.sample_rate:
+        return f"its sample rate from {before.sample_rate} to {after.sample_rate} Hz"
+    if before.mono != after.mono:
+        return f"from {'mono to stereo' if before.mono else 'stereo to mono'}"
+    return f"from layer {before.layer} to layer {after.layer} of MPEG audio"
+
+
+def _silent(file: _Pieces, at: int) -> bool:
+    """Whether nothing but zeros is left."""
+    while piece := file.read(_READ_BYTES, at):
+        if any(piece):
+            return False
+        at += len(piece)
+    return True
+
+
+def _information(file: _Pieces, at: int, frame: _Frame) -> Information | None:
+    if frame.kind.layer != 3:
+        return None
+    data = file.read(frame.length, at)
+    end = at + frame.length
+    if data[36:40] == b"VBRI":
+        return Information(end, data, None, int.from_bytes(data[50:54], "big"), int.from_bytes(data[46:50], "big"))
+    side = (17 if frame.kind.mono else 32) if frame.kind.version == 3 else (9 if frame.kind.mono else 17)
+    for place in (4 + side, 6 + side):  # a check sum of two bytes may stand before the side information
+        if data[place : place + 4] in (b"Xing", b"Info"):
+            fields = place + 4
+            numbers = [int.from_bytes(data[at : at + 4], "big") for at in (fields + 4, fields + 8)]
+            frames = numbers.pop(0) if data[fields + 3] & 1 else None
+            return Information(end, data, fields, frames, numbers[0] if data[fields + 3] & 2 else None)
+    return None

@@ -1,0 +1,81 @@
+"""The pages of an Ogg file: which streams it holds one after the other, and in what codec.
+
+Source: RFC 3533; the mapping of FLAC into Ogg, at xiph.org.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from fxst.audio.id3 import Read
+
+__all__ = ["Link", "flac_spans", "links"]
+
+_HEAD_BYTES: Final = 27
+_MARK: Final = b"OggS\0"
+_FIRST_PAGE: Final = re.compile(rb"OggS\0[\x02\x03\x06\x07]")
+"""A page with the flag of a stream's first."""
+_SERIAL: Final = slice(14, 18)
+_READ_BYTES: Final = 1 << 20
+_FLAC_MAPPING_BYTES: Final = 9
+
+
+@dataclass(frozen=True)
+class Link:
+    """One of the streams that follow each other in a file.
+
+    Args:
+        start: Its first byte.
+        end: The byte behind its last.
+        codec: How its first packet begins, by which a codec is known.
+    """
+
+    start: int
+    end: int
+    codec: bytes
+
+
+def links(read: Read, start: int, end: int) -> list[Link]:
+    """Find the streams that follow each other; what runs side by side counts as one.
+
+    Args:
+        read: Gives `size` bytes from a place on: `read(size, place)`.
+        start: Where to begin.
+        end: Where to end.
+    """
+    starts: list[tuple[int, bytes]] = []
+    beside = -1
+    at = start
+    while at < end:
+        piece = read(min(_READ_BYTES, end - at), at)
+        for match in _FIRST_PAGE.finditer(piece):
+            place = at + match.start()
+            page = read(_HEAD_BYTES + 255, place)
+            if len(page) > _HEAD_BYTES:
+                body = _HEAD_BYTES + page[26]
+                if place != beside:
+                    starts.append((place, read(8, place + body)))
+                beside = place + body + sum(page[_HEAD_BYTES:body])
+        if at + len(piece) >= end or not piece:
+            break
+        at += len(piece) - len(_MARK)
+    ends = [place for place, _ in starts[1:]] + [end]
+    return [Link(place, stop, codec) for (place, codec), stop in zip(starts, ends, strict=True)]
+
+
+def flac_spans(read: Read, link: Link) -> list[tuple[int, int]]:
+    """Find what a file of FLAC alone would hold: the pages' contents, without the first packet's own beginning.
+
+    Args:
+        read: Gives `size` bytes from a place on: `read(size, place)`.
+        link: A stream whose codec is FLAC.
+    """
+    spans: list[tuple[int, int]] = []
+    at, serial = link.start, read(_HEAD_BYTES, link.start)[_SERIAL]
+    while at < link.end and (head := read(_HEAD_BYTES + 255, at))[:5] == _MARK:
+        first = at + _HEAD_BYTES + head[26]
+        stop = first + sum(head[_HEAD_BYTES : _HEAD_BYTES + head[26]])
+        if head[_SERIAL] == serial:
+            spans.append((first + (0 if spans else _FLAC_MAPPING_BYTES), stop))
+        at = stop
+    return spans

@@ -1,0 +1,190 @@
+"""What of a file is sound: the parts of it that a decoder is shown, so that it plays them all."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from fxst.audio import chunks, codecs, flac, id3, mpeg, ogg
+from fxst.audio.formats import quoted
+from fxst.audio.views import Part, View
+from fxst.errors import AudioError
+
+__all__ = ["Source", "find", "mpeg_source", "unread"]
+
+_ID3V1_BYTES: Final = 128
+_FLAC_FRAME_BYTES: Final = 16
+_UNKNOWN: Final = 2**32 - 1
+_MPEG_IN_WAV: Final = frozenset({0x50, 0x55})
+_CAF_EDITS_BYTES: Final = 4
+_REMEDY: Final = "convert it to WAV with ffmpeg, or leave it out"
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a file is played.
+
+    Args:
+        views: What is played, one after the other; None is the file as it is.
+        frames: How much that is, where that was counted.
+        truncated: Whether the end is known to be missing.
+    """
+
+    views: tuple[View | None, ...] = (None,)
+    frames: int | None = None
+    truncated: bool = False
+
+
+def reading(fd: int) -> Callable[[int, int], bytes]:
+    """Give `read(size, place)` of an open file."""
+
+    def read(size: int, at: int) -> bytes:
+        return os.pread(fd, size, at)
+
+    return read
+
+
+def mpeg_source(path: Path, fd: int, start: int, end: int) -> Source | None:
+    """Find the MPEG audio in a stretch of a file; None where there is none.
+
+    Args:
+        path: The file, for messages.
+        fd: The file, open for reading.
+        start: Where the stretch begins.
+        end: The byte behind it.
+
+    Raises:
+        AudioError: There is some, and it cannot be played as one stream.
+    """
+    read = reading(fd)
+    tags_end, tags_begin = id3.end(read, start), id3.begin(read, end)
+    stream = mpeg.walk(read, tags_end, tags_begin)
+    if stream is None:
+        return None
+    if stream.fault is not None:
+        raise AudioError(f"{quoted(path)} {stream.fault}: {_REMEDY}.")
+    if stream.frames < 1:
+        raise AudioError(f"{quoted(path)} holds no audio: export it again, or leave it out.")
+    information = stream.information
+    counted = information.frames if information is not None and information.fields is not None else None
+    frames = None if counted is not None else stream.frames * stream.frame_samples
+    truncated = stream.cut or (counted or 0) > stream.frames
+    first_tag = id3.first_end(read, start)
+    parts: list[Part] = list(stream.spans)
+    if information is None or information.fields is None or counted is None:
+        if information is not None:
+            parts[0] = (information.end, stream.spans[0][1])  # libsndfile would play it
+        # Without a count libsndfile divides the length by the first frames': it must not come out short.
+        parts.append(max(0, (stream.frames + 2) * (stream.longest_bytes + 4) - stream.size))
+        parts.append(bytes(_ID3V1_BYTES))  # it looks there
+    elif (start, stream.spans[0][0], len(stream.spans)) == (0, first_tag, 1) and _right(information, stream, end):
+        return Source(truncated=truncated)
+    else:
+        parts[0] = (information.end, stream.spans[0][1])
+        parts.insert(0, information.counting(max(counted, stream.frames), stream.size))
+    return Source((View(fd, [(start, first_tag), *parts, (tags_begin, end)]),), frames, truncated)
+
+
+def _right(information: mpeg.Information, stream: mpeg.Stream, size: int) -> bool:
+    """Whether an information frame counts what is there; where its bytes are not, libsndfile writes a warning."""
+    frames_right = information.frames is not None and information.frames >= stream.frames
+    return frames_right and (information.size is None or abs(information.size - size) * 100 < size)
+
+
+def find(path: Path, fd: int) -> Source | None:
+    """Tell how an open file is to be played; None where its first bytes say nothing of it.
+
+    Args:
+        path: The file, for messages.
+        fd: The file, open for reading.
+
+    Raises:
+        AudioError: Not all that it holds can be played.
+    """
+    read, size = reading(fd), os.fstat(fd).st_size
+    start, end = id3.end(read, 0), id3.begin(read, size)
+    magic = read(4, start)
+    if mpeg.begins(magic):
+        return mpeg_source(path, fd, 0, size)
+    if magic == b"fLaC":
+        starts = flac.starts(read, start, end)
+        return _streams(fd, list(zip(starts, [*starts[1:], end], strict=True)))
+    if found := flac.header(read(_FLAC_FRAME_BYTES, start)):
+        header, before = found
+        view = View(fd, [header, (start, end)])
+        ending = flac.ending(view.tail(flac.TAIL_BYTES))
+        return Source((view,), ending.frames - before if ending else None)
+    if magic == b"OggS":
+        return _ogg_source(path, fd, start, end)
+    if magic in (b".snd", b"dns."):
+        return _au_source(path, fd, start, end)
+    if layout := chunks.layout(read, start, end):
+        return _chunk_source(path, fd, layout, start, end)
+    return None
+
+
+def _ogg_source(path: Path, fd: int, start: int, end: int) -> Source:
+    read = reading(fd)
+    links = ogg.links(read, start, end)
+    if links and all(link.codec.startswith(b"\x7fFLAC") for link in links):
+        return Source(tuple(View(fd, ogg.flac_spans(read, link)) for link in links))
+    if links and (name := codecs.unread(b"", links[0].codec)):
+        raise AudioError(f"{quoted(path)} holds {name} in Ogg, which cannot be read here: {_REMEDY}.")
+    return _streams(fd, [(link.start, link.end) for link in links])
+
+
+def _au_source(path: Path, fd: int, start: int, end: int) -> Source:
+    read = reading(fd)
+    order: Literal["big", "little"] = "big" if read(4, start) == b".snd" else "little"
+    first, size = (int.from_bytes(read(4, start + place), order) for place in (4, 8))
+    if read(4, start + first + size) == read(4, start):
+        raise AudioError(f"{quoted(path)} is two files joined into one: split it.")
+    # libsndfile believes the size; there is nothing but sound behind the header. The largest stands for "not known".
+    truncated = end - start - first < size < _UNKNOWN
+    view = View(fd, [(start, start + 8), _UNKNOWN.to_bytes(4, order), (start + 12, end)])
+    return Source((view,), truncated=truncated)
+
+
+def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: int) -> Source:
+    name, first, size = quoted(path), layout.start, layout.size
+    if first is None:
+        return Source()
+    if layout.codec in _MPEG_IN_WAV and (found := mpeg_source(path, fd, first, min(end, first + (size or end)))):
+        return found
+    if layout.more:
+        raise AudioError(
+            f"{name} holds {layout.more + 1} recordings in a row, of which players play the first: split it."
+        )
+    if layout.uncounted and size:
+        seconds = f"{layout.uncounted} bytes behind the {size} that its header counts as sound"
+        raise AudioError(f"{name} holds {seconds}: export it again, or mend its header.")
+    if layout.uncounted and size == 0 and layout.magic != b"FORM":
+        raise AudioError(
+            f"{name} has a header that counts no sound, and {layout.uncounted} bytes behind it: export it again."
+        )
+    if layout.magic == b"caff" and (size is None or first + size > end):
+        # libsndfile calls it malformed.
+        present = (end - first + _CAF_EDITS_BYTES).to_bytes(8, "big")
+        at = first - _CAF_EDITS_BYTES
+        return Source((View(fd, [(start, at - 8), present, (at, end)]),), truncated=size is not None)
+    if layout.magic == b"BW64":
+        return Source((View(fd, [b"RF64", (start + 4, end)]),))
+    if layout.magic == b"riff" and size:
+        end = min(end, first + size)  # of W64 libsndfile plays what stands behind the sound
+    return _streams(fd, [(start, end)])
+
+
+def _streams(fd: int, spans: list[tuple[int, int]]) -> Source:
+    """Play stretches of a file one after the other; by itself where it is a single one."""
+    if len(spans) < 2 and spans in ([], [(0, os.fstat(fd).st_size)]):
+        return Source()
+    return Source(tuple(View(fd, [span]) for span in spans))
+
+
+def unread(fd: int) -> str | None:
+    """Name what an open file holds that libsndfile does not read; None where that is not known."""
+    read = reading(fd)
+    start = id3.end(read, 0)
+    layout = chunks.layout(read, start, os.fstat(fd).st_size)
+    return codecs.unread(read(12, start), layout.codec if layout else None)
