@@ -23,6 +23,7 @@ _OTHERS: Final = frozenset({
 """Chunks without sound, known by name: one of them may lack its end."""
 _LEADS: Final = {b"SSND": 8, b"caff": 4}
 """How many bytes of such a chunk stand before its sound."""
+_MOST_CHUNKS: Final = 10_000
 _SHORTEST_CHUNK_BYTES: Final = 8
 _PRINTABLE: Final = range(0x20, 0x7F)
 _EXTENSIBLE: Final = 0xFFFE
@@ -87,9 +88,10 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
     codec: int | bytes = b""
     sounds: list[tuple[int, int | None]] = []
     long_size = None
-    others = 0
-    while (found := _chunk(read, at, end, container)) is not None:
+    others = passed = 0
+    while passed < _MOST_CHUNKS and (found := _chunk(read, at, end, container)) is not None:
         name, first, size = found
+        passed += 1
         if name in _CONTAINERS:
             others += 1
         if name == b"ds64":

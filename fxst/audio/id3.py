@@ -79,12 +79,14 @@ def _length_before(read: Read, stop: int) -> int:
     if stop < _APE_HEADER_BYTES:
         return 0
     foot = read(_APE_HEADER_BYTES, stop - _APE_HEADER_BYTES)
-    length = 0
+    length, mark = 0, b""
     if foot[:8] == b"APETAGEX":
         with_header = int.from_bytes(foot[20:24], "little") & _APE_WITH_HEADER
         length = int.from_bytes(foot[12:16], "little") + (_APE_HEADER_BYTES if with_header else 0)
+        mark = b"APETAGEX" if with_header else b""
     elif foot[-9:] == b"LYRICS200" and foot[-15:-9].isdigit():
-        length = int(foot[-15:-9]) + 15
+        length, mark = int(foot[-15:-9]) + 15, b"LYRICSBEGIN"
     elif foot[-10:-7] == b"3DI" and max(foot[-4:]) < 0x80:
-        length = _id3v2_bytes(foot[-10:])
-    return length if length <= stop else 0
+        length, mark = _id3v2_bytes(foot[-10:]), b"ID3"
+    # A length that lies would take sound away.
+    return length if length <= stop and read(len(mark), stop - length) == mark else 0

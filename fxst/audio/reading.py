@@ -112,6 +112,9 @@ class Reader:
             raise AudioError(
                 f"{quoted(path)} cannot be read as sound ({why}): convert it to WAV or FLAC, or leave it out."
             ) from error
+        except OSError as error:
+            self.close()
+            raise AudioError(f"{quoted(path)} cannot be read ({reason(error)}): copy it anew.") from error
         except BaseException:
             self.close()
             raise

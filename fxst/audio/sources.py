@@ -58,7 +58,8 @@ def mpeg_source(path: Path, fd: int, start: int, end: int) -> Source | None:
         AudioError: There is some, and it cannot be played as one stream.
     """
     read = reading(fd)
-    tags_end, tags_begin = id3.end(read, start), id3.begin(read, end)
+    tags_end = id3.end(read, start)
+    tags_begin = max(tags_end, id3.begin(read, end))
     stream = mpeg.walk(read, tags_end, tags_begin)
     if stream is None:
         return None
@@ -103,7 +104,8 @@ def find(path: Path, fd: int) -> Source | None:
         AudioError: Not all that it holds can be played.
     """
     read, size = reading(fd), os.fstat(fd).st_size
-    start, end = id3.end(read, 0), id3.begin(read, size)
+    start = id3.end(read, 0)
+    end = max(start, id3.begin(read, size))
     magic = read(4, start)
     if mpeg.begins(magic):
         return mpeg_source(path, fd, 0, size)
@@ -157,8 +159,10 @@ def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: i
             f"{name} holds {layout.more + 1} recordings in a row, of which players play the first: split it."
         )
     if layout.uncounted and size:
-        seconds = f"{layout.uncounted} bytes behind the {size} that its header counts as sound"
-        raise AudioError(f"{name} holds {seconds}: export it again, or mend its header.")
+        raise AudioError(
+            f"{name} holds {layout.uncounted} bytes behind the {size} that its header counts as sound: "
+            "export it again, or mend its header."
+        )
     if layout.uncounted and size == 0 and layout.magic != b"FORM":
         raise AudioError(
             f"{name} has a header that counts no sound, and {layout.uncounted} bytes behind it: export it again."
