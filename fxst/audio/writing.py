@@ -262,6 +262,8 @@ class Writer:
         try:
             with Reader(self._temporary) as reader:
                 yield reader
+        except OSError as error:
+            raise staging.unwritable(self.path, error) from error
         except AudioError as error:
             raise OutputError(
                 f"{quoted(self.path)} was written, and cannot be read: choose another file format, such as .wav."

@@ -193,7 +193,8 @@ class Manifest:
     def close(self) -> None:
         """Let go of the file, and of all locks."""
         if self._fd >= 0:
-            os.close(self._fd)
+            with contextlib.suppress(OSError):  # every line is on the disk already
+                os.close(self._fd)
             self._fd = -1
 
     def refresh(self) -> None:
