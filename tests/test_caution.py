@@ -48,16 +48,16 @@ def test_a_recording_is_no_distance_from_itself_and_a_style_is_one(halves):
 
 def test_what_brings_a_recording_nearer_is_applied_whole(halves):
     x, other = halves
-    trial = limit_amount(STUDIO, BRIGHT.settings, Excerpt(x, RATE), describe(Excerpt(render(other, BRIGHT), RATE)))
+    trial = limit_amount(STUDIO, BRIGHT.rows, Excerpt(x, RATE), describe(Excerpt(render(other, BRIGHT), RATE)))
     assert trial.amount == 1
-    assert trial.settings == BRIGHT.settings
+    assert trial.settings == BRIGHT.rows
     assert trial.after_db < trial.before_db
 
 
 def test_what_takes_a_recording_away_is_not_applied_at_all(halves):
     x, other = halves
     dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -18.0}})
-    trial = limit_amount(STUDIO, dull.settings, Excerpt(x, RATE), describe(Excerpt(render(other, BRIGHT), RATE)))
+    trial = limit_amount(STUDIO, dull.rows, Excerpt(x, RATE), describe(Excerpt(render(other, BRIGHT), RATE)))
     assert trial.amount == 0
     np.testing.assert_array_equal(render(x, Table(STUDIO, trial.settings)), x)
 
@@ -66,7 +66,7 @@ def test_too_much_of_the_right_thing_is_turned_down(halves):
     x, other = halves
     far = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 24.0}})
     reference = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": 4.0}})
-    trial = limit_amount(STUDIO, far.settings, Excerpt(x, RATE), describe(Excerpt(render(other, reference), RATE)))
+    trial = limit_amount(STUDIO, far.rows, Excerpt(x, RATE), describe(Excerpt(render(other, reference), RATE)))
     assert 0 < trial.amount < 1
 
 
@@ -77,23 +77,23 @@ def test_noise_rises_by_no_more_than_the_limit_against_what_sounds_beyond_both_r
     x = (talks * noise(RATE, 1, 6) + hiss).astype(np.float32)
     squashed = NOTHING.with_values({"compressor": {"threshold_db": -60.0, "ratio": 4.0, "makeup_db": 20.0}})
     clean = describe(Excerpt((talks * noise(RATE, 1, 6) + 0.1 * hiss).astype(np.float32), RATE))
-    trial = limit_amount(STUDIO, squashed.settings, Excerpt(x, RATE), clean)
+    trial = limit_amount(STUDIO, squashed.rows, Excerpt(x, RATE), clean)
     assert trial.noisy
     assert 0 < trial.amount < 1
     assert 0 < noise_db(render(x, Table(STUDIO, trial.settings))) - noise_db(x) <= safety.MOST_NOISE_DB
     assert "more would have raised the noise floor by more than 9 dB relative to the signal" in trial.remark
     noisy = Excerpt(render(x, squashed), RATE)  # the reference has the noise itself
-    assert limit_amount(STUDIO, squashed.settings, Excerpt(x, RATE), describe(noisy)).amount == 1
+    assert limit_amount(STUDIO, squashed.rows, Excerpt(x, RATE), describe(noisy)).amount == 1
 
 
 def test_what_is_louder_is_not_noisier_but_what_is_but_noise_does_not_become_as_loud_as_a_voice(halves, noise):
     x, other = (0.1 * half for half in halves)
     louder, loudest = (NOTHING.with_values({"compressor": {"makeup_db": gain}}) for gain in (20.0, 40.0))
     reference = replace(describe(Excerpt(render(other, louder), RATE)), floor_db=-80.0)
-    trial = limit_amount(STUDIO, louder.settings, Excerpt(x, RATE), reference)
+    trial = limit_amount(STUDIO, louder.rows, Excerpt(x, RATE), reference)
     assert (trial.amount, trial.noisy) == (1, False)
     hiss = 10 ** (-70 / 20) * noise(RATE, 1, 3)
-    trial = limit_amount(STUDIO, loudest.settings, Excerpt(hiss, RATE), reference)
+    trial = limit_amount(STUDIO, loudest.rows, Excerpt(hiss, RATE), reference)
     assert trial.noisy
     raised = noise_floor_db(Excerpt(render(hiss, Table(STUDIO, trial.settings)), RATE))
     assert raised <= safety.MOST_RISE_DB + max(reference.floor_db, noise_floor_db(Excerpt(hiss, RATE)))
@@ -108,7 +108,7 @@ def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, 
     lifting = dull.with_values({"upward_compressor": {"threshold_db": -20.0, "ratio": 4.0}})
     as_loud = describe(Excerpt(render(clean, dull), RATE))
     reference = replace(as_loud, level_db=as_loud.level_db - 6, floor_db=as_loud.floor_db - 6)  # to be levelled
-    trial = limit_amount(STUDIO, lifting.settings, Excerpt(x, RATE), reference)
+    trial = limit_amount(STUDIO, lifting.rows, Excerpt(x, RATE), reference)
     assert (trial.amount, trial.noisy) == (1, True)
     assert 0 <= trial.upward_share < 1
     table = Table(STUDIO, trial.settings)
@@ -117,21 +117,21 @@ def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, 
     assert describe(Excerpt(render(x, table), RATE)).level_db == pytest.approx(reference.level_db, abs=0.3)
     assert noise_db(render(x, table)) - noise_db(x) <= safety.MOST_NOISE_DB
     assert "of the upward compressor was applied: more would have raised the noise floor" in trial.remark
-    assert not limit_amount(STUDIO, dull.settings, Excerpt(x, RATE), reference).remark
+    assert not limit_amount(STUDIO, dull.rows, Excerpt(x, RATE), reference).remark
 
 
 def test_what_sounds_becomes_as_loud_as_what_sounds_in_the_reference(halves):
     x, _ = halves
     louder = Excerpt(10 ** (8 / 20) * x, RATE)
-    rows = match_level(STUDIO, NOTHING.settings, Excerpt(x, RATE), describe(louder))
+    rows = match_level(STUDIO, NOTHING.rows, Excerpt(x, RATE), describe(louder))
     assert Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"] == pytest.approx(8.0, abs=0.01)
     squashed = NOTHING.with_values({"compressor": {"threshold_db": -50.0, "ratio": 10.0}})
-    rows = match_level(STUDIO, squashed.settings, Excerpt(x, RATE), describe(Excerpt(x, RATE)))
+    rows = match_level(STUDIO, squashed.rows, Excerpt(x, RATE), describe(Excerpt(x, RATE)))
     made_up = Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"]
     assert made_up > 10
     levels = [describe(Excerpt(y, RATE)).level_db for y in (x, render(x, Table(STUDIO, rows)))]
     assert levels[0] == pytest.approx(levels[1], abs=1.0)  # which moments count may change with their level
-    loudest = match_level(STUDIO, NOTHING.settings, Excerpt(1e-4 * x, RATE), describe(Excerpt(x, RATE)))
+    loudest = match_level(STUDIO, NOTHING.rows, Excerpt(1e-4 * x, RATE), describe(Excerpt(x, RATE)))
     assert Table(STUDIO, loudest).to_dict()["compressor"]["makeup_db"] == 48  # all that the effect can
     eq = CHAINS["eq"]
     assert match_level(eq, eq.defaults(), Excerpt(x, RATE), describe(louder)) == eq.defaults()
@@ -146,7 +146,7 @@ def moments(x):
 
 def makeup_db(x, reference, *, by_moments=True):
     known = FrameLevels(moments, moments(reference)) if by_moments else None
-    rows = match_level(STUDIO, NOTHING.settings, x, describe(reference), known)
+    rows = match_level(STUDIO, NOTHING.rows, x, describe(reference), known)
     return Table(STUDIO, rows).to_dict()["compressor"]["makeup_db"]
 
 
@@ -192,8 +192,8 @@ def test_pairs_count_for_most_of_it_and_where_there_are_none_for_nothing(halves)
 
 def test_a_share_of_the_way_leaves_the_rest_of_the_gain_that_was_chosen(halves):
     x, other = (Excerpt(half, RATE) for half in halves)
-    index = next(i for i, row in enumerate(NOTHING.settings) if row.parameter == "makeup_db")
-    rows = (*NOTHING.settings[:index], replace(NOTHING.settings[index], value=4.0), *NOTHING.settings[index + 1 :])
+    index = next(i for i, row in enumerate(NOTHING.rows) if row.parameter == "makeup_db")
+    rows = (*NOTHING.rows[:index], replace(NOTHING.rows[index], value=4.0), *NOTHING.rows[index + 1 :])
     all_of_it, some = (match_level(STUDIO, rows, x, describe(other), share=share)[index].value for share in (1.0, 0.6))
     assert all_of_it != pytest.approx(4.0, abs=0.1)
     assert some == pytest.approx(4.0 + 0.6 * (all_of_it - 4.0), abs=0.01)
@@ -212,9 +212,9 @@ def test_as_few_loud_moments_as_there_are_so_little_are_they_believed():
 
 def test_where_little_sounds_in_a_reference_neither_what_was_chosen_nor_the_reference_alone_tells_the_level(halves):
     x, other = (Excerpt(half, RATE) for half in halves)
-    index = next(i for i, row in enumerate(NOTHING.settings) if row.parameter == "makeup_db")
-    wrong = replace(NOTHING.settings[index], value=-20.0)  # as a model chooses that takes pauses for soft speech
-    rows = (*NOTHING.settings[:index], wrong, *NOTHING.settings[index + 1 :])
+    index = next(i for i, row in enumerate(NOTHING.rows) if row.parameter == "makeup_db")
+    wrong = replace(NOTHING.rows[index], value=-20.0)  # as a model chooses that takes pauses for soft speech
+    rows = (*NOTHING.rows[:index], wrong, *NOTHING.rows[index + 1 :])
     louder = replace(describe(other), level_db=describe(x).level_db + 20)
     frames = moments(other)
     few = frames[np.argsort(frames.sum(axis=1))[-4:]]
@@ -236,7 +236,7 @@ def test_pauses_that_become_softer_are_no_noise_though_a_word_reaches_into_one(m
     before, after = (Excerpt(y.astype(np.float32), RATE) for y in (x, after))
     assert noise_floor_db(after) - noise_floor_db(before) > 6
     monkeypatch.setattr(safety, "rendered", lambda *_: after)
-    trial = limit_amount(STUDIO, BRIGHT.settings, before, describe(before))
+    trial = limit_amount(STUDIO, BRIGHT.rows, before, describe(before))
     assert not trial.noisy
     assert trial.amount == 1
 
@@ -246,7 +246,7 @@ def test_an_excerpt_that_begins_in_the_middle_of_a_word_is_no_peak(noise):
         replace(row, value={"threshold_db": -50.0, "ratio": 20.0, "attack_ms": 200.0, "makeup_db": 24.0}[row.parameter])
         if row.effect == "compressor" and row.parameter not in ("release_ms",)
         else row
-        for row in NOTHING.settings
+        for row in NOTHING.rows
     )
     x = 0.3 * noise(RATE, 1, 6)
     process = STUDIO.exact(rows, sample_rate=RATE, channels=1)
@@ -279,8 +279,8 @@ def test_a_channel_without_sound_changes_nothing(halves):
     half_silent = Excerpt(np.concatenate([x, 0 * x]), RATE)
     assert distance(half_silent, reference) == pytest.approx(distance(Excerpt(x, RATE), reference), abs=1e-6)
     assert noise_floor_db(half_silent) == pytest.approx(noise_floor_db(Excerpt(x, RATE)), abs=1e-6)
-    assert match_level(STUDIO, NOTHING.settings, half_silent, describe(reference)) == match_level(
-        STUDIO, NOTHING.settings, Excerpt(x, RATE), describe(reference)
+    assert match_level(STUDIO, NOTHING.rows, half_silent, describe(reference)) == match_level(
+        STUDIO, NOTHING.rows, Excerpt(x, RATE), describe(reference)
     )
 
 

@@ -9,7 +9,8 @@ import soundfile
 import torch
 
 import fxst
-from fxst.batch.recipe import recipe_of
+from fxst.batch.preflight import preflight
+from fxst.batch.session import Session
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
@@ -65,7 +66,7 @@ def test_settings_move_to_what_is_expected(excerpt):
     )
     target = render(goal, excerpt)
     model = Oracle(target)
-    came = refined(model, STUDIO, near.settings, excerpt, *SILENCE, steps=40)
+    came = refined(model, STUDIO, near.rows, excerpt, *SILENCE, steps=40)
     assert came.after_db < 0.5 * came.before_db
     error = [np.square(render(table, excerpt) - target).mean() for table in (near, came.settings)]
     assert error[1] < 0.3 * error[0]
@@ -74,15 +75,15 @@ def test_settings_move_to_what_is_expected(excerpt):
 def test_what_is_as_expected_stays_as_it_is(excerpt):
     table = with_values(parametric_eq={"peak3_gain_db": 8.0}, compressor={"ratio": 2.0, "makeup_db": 3.0})
     model = Oracle(render(table, excerpt))
-    came = refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=5)
-    assert came.settings == table.settings
+    came = refined(model, STUDIO, table.rows, excerpt, *SILENCE, steps=5)
+    assert came.settings == table.rows
     assert came.before_db < 0.1
 
 
 def test_effects_out_of_the_way_stay_there_and_the_same_comes_out_again(excerpt):
     table = with_values(parametric_eq={"peak3_gain_db": 3.0})
     model = Oracle(render(with_values(parametric_eq={"peak3_gain_db": 9.0}), excerpt))
-    once, again = (refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=6) for _ in range(2))
+    once, again = (refined(model, STUDIO, table.rows, excerpt, *SILENCE, steps=6) for _ in range(2))
     assert once == again
     assert once.after_db < once.before_db
     assert Table(STUDIO, once.settings).bypassed == (
@@ -98,20 +99,20 @@ def test_what_is_expected_is_told_what_alike_moments_differ_by(excerpt):
     model = Oracle(render(table, excerpt))
     windows = torch.from_numpy(excerpt.samples[0]).unfold(0, 12_000, 12_000)
     frames = model.frames(windows - windows.mean(1, keepdim=True), sample_rate=RATE)
-    refined(model, STUDIO, table.settings, excerpt, torch.zeros(1), frames, steps=0)
+    refined(model, STUDIO, table.rows, excerpt, torch.zeros(1), frames, steps=0)
     assert model.matched.shape[0] == 1
     assert model.matched[0, : 2 * frames.shape[1]].abs().max() < 1e-3  # it is alike to itself
     bass = (model.extractor.octave_centres < 200).float() * 6
-    refined(model, STUDIO, table.settings, excerpt, torch.zeros(1), frames + bass, steps=0)
+    refined(model, STUDIO, table.rows, excerpt, torch.zeros(1), frames + bass, steps=0)
     assert torch.corrcoef(torch.stack((model.matched[0, : len(bass)], bass)))[0, 1] > 0.9
-    refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=0)
+    refined(model, STUDIO, table.rows, excerpt, *SILENCE, steps=0)
     assert not model.matched.any()
 
 
 def test_it_ends_when_nothing_is_gained(excerpt):
     table = with_values(compressor={"makeup_db": 1.0})
     model = Oracle(render(table, excerpt))
-    assert refined(model, STUDIO, table.settings, excerpt, *SILENCE, steps=500).steps < 60
+    assert refined(model, STUDIO, table.rows, excerpt, *SILENCE, steps=500).steps < 60
 
 
 def test_apply_refines_and_tells_what_it_gained(noise):
@@ -133,8 +134,8 @@ def test_a_command_that_cannot_refine_says_so_before_anything_is_heard(tmp_path,
     soundfile.write(tmp_path / "ref.wav", noise(RATE, 1, 1).T, RATE)
     command = ApplyConfig((tmp_path / "in.wav",), tmp_path / "out.wav", (str(tmp_path / "ref.wav"),), refine=True)
     with pytest.raises(SettingsError, match="cannot refine: use studio"):
-        recipe_of(replace(command, model="eq-comp"))
-    recipe_of(command)
+        Session(preflight(replace(command, model="eq-comp")))
+    Session(preflight(command))
 
 
 def test_the_command_refines_and_its_table_renders_the_same_again(tmp_path, noise):

@@ -111,7 +111,7 @@ def test_csv_has_the_columns_that_a_spreadsheet_shows(saved_csv):
 
 def test_a_table_is_its_rows_and_reads_aloud():
     table = table_of(CHAINS["eq-comp"])
-    assert list(table) == list(table.settings)
+    assert list(table) == list(table.rows)
     assert table[0].parameter == "low_shelf_gain_db"
     assert table.to_dict()["compressor"]["ratio"] == table[-4].value
     lines = str(table).splitlines()
@@ -392,7 +392,7 @@ def test_a_bypassed_effect_is_so_in_its_file_too(tmp_path, ending):
     path = tmp_path / f"table{ending}"
     table_files.write(Table(studio, rows), path)
     read = table_files.read(path)
-    assert read.settings == rows
+    assert read.rows == rows
     assert read.bypassed == ("distortion", "reverb")
     louder = read.with_values({"reverb": {"wet_level": 0.3}})
     assert louder.bypassed == ("distortion",)

@@ -129,12 +129,12 @@ def test_apply_gives_what_its_table_renders(style, speech, noise):
     result = style.apply(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
     assert result.audio.shape == x.shape
     assert result.audio.dtype == np.float32
-    assert np.array_equal(result.audio, render(x, result.settings, sample_rate=44_100))
-    assert np.array_equal(result.audio, style.render(x, tuple(result.settings), sample_rate=44_100))
-    assert result.settings == style.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
+    assert np.array_equal(result.audio, render(x, result.table, sample_rate=44_100))
+    assert np.array_equal(result.audio, style.render(x, tuple(result.table), sample_rate=44_100))
+    assert result.table == style.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
     assert result.warnings == ()
-    assert result.settings.provenance["model"] == "mine"
-    assert result.settings.provenance["fxst"] == fxst.__version__
+    assert result.table.provenance["model"] == "mine"
+    assert result.table.provenance["fxst"] == fxst.__version__
 
 
 def test_less_of_a_style_may_be_applied_and_channels_be_left_apart(style, speech, noise):
@@ -145,7 +145,7 @@ def test_less_of_a_style_may_be_applied_and_channels_be_left_apart(style, speech
     assert style.predict(x, reference, **rates, amount={"eq": 0.0}).bypassed == ("parametric_eq",)
     np.testing.assert_array_equal(style.apply(x, reference, **rates, amount=0.0).audio, x)
     apart = style.apply(x, reference, **rates, linked=False)
-    assert apart.settings == whole.linked(False)
+    assert apart.table == whole.linked(False)
     np.testing.assert_array_equal(apart.audio, render(x, whole.linked(False), sample_rate=44_100))
     assert whole.chain.effects[1].linked
     with pytest.raises(SettingsError, match="no effect 'reverb'"):
@@ -158,7 +158,7 @@ def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
     profile = profiles.from_json(profiles.to_json(profile))
     by_recording = style.apply(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
     by_profile = style.apply(x, profile, sample_rate=44_100)
-    assert by_profile.settings == by_recording.settings
+    assert by_profile.table == by_recording.table
     np.testing.assert_array_equal(by_profile.audio, by_recording.audio)
     with pytest.raises(AudioError, match="silent"):
         style.profile(style.analyse([np.zeros((1, 48_000), np.float32)], sample_rate=48_000))
@@ -320,7 +320,7 @@ def test_what_is_no_audio_is_refused(style, x, message):
 def test_silence_is_rendered_but_is_no_reference(style, noise):
     x, silence = noise(24_000, 1, 1), np.zeros((1, 24_000), np.float32)
     result = style.apply(silence, x, sample_rate=24_000)
-    assert result.settings.settings == style.chain.defaults()
+    assert result.table.rows == style.chain.defaults()
     assert "silent" in result.warnings[0]
     assert not result.audio.any()
     with pytest.raises(AudioError, match="reference is silent"):
@@ -351,7 +351,7 @@ def test_a_table_applied_again_gives_the_same_bits(tmp_path, model_folder, speec
     first = only(apply_files(config(source, tmp_path / "1.wav", reference=reference, params=table, model=model_folder)))
     again = only(apply_files(config(source, tmp_path / "2.wav", params=table)))
     assert (first.table, again.table) == (table, None)
-    assert first.settings == again.settings == table_files.read(table)
+    assert first.table == again.table == table_files.read(table)
     assert (tmp_path / "1.wav").read_bytes() == (tmp_path / "2.wav").read_bytes()
     assert (tmp_path / "1.wav").read_bytes() != source.read_bytes()
 
@@ -364,7 +364,7 @@ def test_files_and_arrays_sound_the_same(tmp_path, model_folder, style, speech, 
     result = style.apply(x, y, sample_rate=44_100, reference_sample_rate=48_000)
     assert np.array_equal(audio.read(tmp_path / "out.wav")[0], result.audio)
     table = table_files.read(tmp_path / "out.params.json")
-    assert table == result.settings
+    assert table == result.table
     assert (table.provenance["input"], table.provenance["reference"]) == ("in.wav", "ref.wav")
 
 
@@ -468,7 +468,7 @@ def test_one_bad_file_does_not_stop_the_rest(tmp_path, model_folder, noise):
     assert sorted(result.input.name for result in results) == ["a.wav", "b.wav", "c.flac", "d.wav"]
     assert sorted(failed) == ["b.wav", "d.wav"]
     assert "b.wav" in failed["b.wav"].error
-    assert (failed["b.wav"].table, failed["b.wav"].settings) == (None, None)
+    assert (failed["b.wav"].table_path, failed["b.wav"].table) == (None, None)
     left = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
     assert left == ["a.params.json", "a.wav", "deep", "deep/c.flac", "deep/c.params.json", "fxst-manifest.jsonl"]
 

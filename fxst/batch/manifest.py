@@ -15,14 +15,14 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from fxst import staging, untrusted
-from fxst.batch.goals import goals_of
 from fxst.batch.plan import MANIFEST, Job, Plan
+from fxst.batch.references import Reference
 from fxst.checkpoints import card
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, OutputError, SettingsError
@@ -370,11 +370,12 @@ def remove_empty(folder: Path) -> None:
             os.close(fd)
 
 
-def origin_of(config: ApplyConfig) -> Origin:
-    """Tell what a command does to every file, without doing anything.
+def origin_of(config: ApplyConfig, references: Sequence[Reference]) -> Origin:
+    """Return what a command does to every file.
 
     Args:
         config: The command.
+        references: Its references.
 
     Raises:
         AudioError: The reference cannot be read.
@@ -385,15 +386,13 @@ def origin_of(config: ApplyConfig) -> Origin:
         for field in dataclasses.fields(config)
         if field.name not in _WITHOUT_EFFECT
     }
-    goals = goals_of(config)
-    options["weights"] = [goal.weight for goal in goals]
+    options["weights"] = [reference.weight for reference in references]
     digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
     model = None
     if config.by_model:
         folder = card.find(config.model, "style")
-        told = card.read_card(folder, card.STYLE_FORMATS)
-        model = (folder.resolve().name, str(told.get("sha256")))
-    applied = [goal.path for goal in goals]
+        model = (folder.resolve().name, str(card.read_card(folder, card.STYLE_FORMATS).get("sha256")))
+    applied = [reference.path for reference in references]
     if not applied:
         assert config.params is not None, "plan() asks for one of the two"
         applied = [config.params]

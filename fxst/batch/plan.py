@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final, overload
 
 from fxst import audio
-from fxst.batch.goals import goals_of
 from fxst.batch.naming import check_template, names_beside, one_spelling, output_name, table_names
+from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import Recording, is_batch, select
 from fxst.chains import table_files
 from fxst.configs import ApplyConfig
@@ -55,10 +55,12 @@ class Plan(Sequence[Job]):
     Args:
         jobs: The recordings to render.
         folder: Of a batch, the folder for its outputs, which keeps a manifest; None for one recording by itself.
+        references: What the recordings are to sound like.
     """
 
     jobs: tuple[Job, ...]
     folder: Path | None
+    references: tuple[Reference, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Job: ...
@@ -107,6 +109,7 @@ def plan(config: ApplyConfig) -> Plan:
         _check_plot(config.plot, possible=not batch)
     if config.report is not None:
         _check_report(config.report)
+    references = references_of(config)
     notes = [""] * len(recordings)
     if not batch and config.output.suffix and not config.output.is_dir():
         if config.name is not None:
@@ -121,7 +124,7 @@ def plan(config: ApplyConfig) -> Plan:
                 "an audio file extension."
             )
         _check_folder(config.output)
-        outputs, notes = _in_folder(config, recordings)
+        outputs, notes = _in_folder(config, recordings, references)
     made = _tables(config, outputs) if config.by_model else [None] * len(outputs)
     jobs = tuple(
         Job(recording.path, output, table, note, str(recording.given), export_files(config.export, name))
@@ -129,17 +132,19 @@ def plan(config: ApplyConfig) -> Plan:
             recordings, outputs, made, notes, names_beside(outputs), strict=True
         )
     )
-    planned = Plan(jobs, config.output if batch else None)
+    planned = Plan(jobs, config.output if batch else None, references)
     check_names(_written(config, planned))
     check_inside(outputs[0].parent if outputs == [config.output] else config.output, _named_here(config, planned))
     _check_identities(config, planned)
     return planned
 
 
-def _in_folder(config: ApplyConfig, recordings: Sequence[Recording]) -> tuple[list[Path], list[str]]:
+def _in_folder(
+    config: ApplyConfig, recordings: Sequence[Recording], references: Sequence[Reference]
+) -> tuple[list[Path], list[str]]:
     """Name the outputs in a folder, and tell where a name is not what one would expect."""
     if config.name is not None:
-        known = _stands_for(config)
+        known = _stands_for(config, references)
         check_template(config.name, known)
         return [config.output / output_name(config.name, recording, known) for recording in recordings], [
             "" for _ in recordings
@@ -153,10 +158,10 @@ def _in_folder(config: ApplyConfig, recordings: Sequence[Recording]) -> tuple[li
     return outputs, notes
 
 
-def _stands_for(config: ApplyConfig) -> dict[str, str]:
+def _stands_for(config: ApplyConfig, references: Sequence[Reference]) -> dict[str, str]:
     """Tell what a template's `{ref}` and `{model}` stand for: what is applied, and what chose it."""
     if config.by_model:
-        stems = dict.fromkeys(goal.given.stem for goal in goals_of(config))
+        stems = dict.fromkeys(reference.given.stem for reference in references)
         return {"ref": "+".join(stems), "model": Path(config.model).name or Path(config.model).resolve().name}
     return {"ref": config.params.stem} if config.params is not None else {}
 
@@ -211,8 +216,8 @@ def _check_folder(folder: Path) -> None:
 def _check_identities(config: ApplyConfig, planned: Plan) -> None:
     """Refuse to write what is read, or the same file twice, by whatever path or spelling."""
     read = dict.fromkeys((job.input for job in planned), "an input")
-    for goal in goals_of(config):
-        read[goal.path] = "the style" if goal.is_profile else "the reference"
+    for reference in planned.references:
+        read[reference.path] = "the style" if reference.is_profile else "the reference"
     if not config.by_model and config.params is not None:
         read[config.params] = "the table to apply"
     if config.list_file is not None:

@@ -1,8 +1,8 @@
-"""Style profiles of files: their recordings are heard once, and are not needed again."""
+"""Style profiles of recordings, saved to files."""
 
 from fxst.audio import probe
 from fxst.batch.files import analyse_reference
-from fxst.batch.goals import references_of
+from fxst.batch.references import find_references
 from fxst.configs import ProfileConfig
 from fxst.errors import SettingsError
 from fxst.transfer import profiles
@@ -13,13 +13,13 @@ __all__ = ["save_profile"]
 
 
 def save_profile(config: ProfileConfig) -> tuple[StyleProfile, tuple[str, ...]]:
-    """Listen to references and write what they sound like.
+    """Analyse references, and write their style profile.
 
     Args:
         config: The command.
 
     Returns:
-        The profile, and what a person should know of the recordings, a sentence each.
+        The profile, and the remarks on the recordings, a sentence each.
 
     Raises:
         AudioError: A recording cannot be read, or is silent.
@@ -30,18 +30,18 @@ def save_profile(config: ProfileConfig) -> tuple[StyleProfile, tuple[str, ...]]:
     """
     if config.output.suffix.lower() != profiles.SUFFIX:
         raise SettingsError(f"{str(config.output)!r} has no profile extension: use {profiles.SUFFIX}.")
-    goals = references_of(config.references)
-    if not sum(goal.weight for goal in goals):
+    references = find_references(config.references)
+    if not sum(reference.weight for reference in references):
         raise SettingsError("All references have the weight 0: give one a weight above 0.")
-    for goal in goals:  # before torch is loaded, which takes seconds
-        probe(goal.path)
+    for reference in references:  # before torch is loaded, which takes seconds
+        probe(reference.path)
     style = load(config.model, device=config.device)
     made: list[StyleProfile] = []
     remarks: list[str] = []
-    for goal in goals:
-        profile, told = analyse_reference(style, goal.path, f"reference {goal.path.name!r}", None)
+    for reference in references:
+        profile, more = analyse_reference(style, reference.path, f"reference {reference.path.name!r}", None)
         made.append(profile)
-        remarks += told
-    mean = profiles.mean(made, [goal.weight for goal in goals])
+        remarks += more
+    mean = profiles.mean(made, [reference.weight for reference in references])
     profiles.write(mean, config.output)
     return mean, tuple(dict.fromkeys(remarks))

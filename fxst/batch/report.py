@@ -14,7 +14,7 @@ from fxst.errors import AudioError
 from fxst.report import Entry, Grid, OnDisk, Page, Recording, Track, write_report
 
 if TYPE_CHECKING:
-    from fxst.batch.run import FileResult
+    from fxst.batch.results import FileResult
 
 __all__ = ["TransferReport"]
 
@@ -75,7 +75,7 @@ class TransferReport:
             if self._failed <= MOST_ROWS:
                 self._failures.append((_clipped(name), _clipped(self._spoken(result.error))))
             return
-        settings = result.settings
+        settings = result.table
         remarks = (*(("made by an earlier run",) if result.was_finished else ()), *map(self._spoken, result.warnings))
         effects = _UNKNOWN
         if settings is not None:
@@ -125,14 +125,14 @@ class TransferReport:
         return message
 
     def _notes(self, result: "FileResult", remarks: Iterable[str]) -> Iterator[str]:
-        table = f", settings in {str(result.table)!r}" if result.table is not None else ""
+        table = f", settings in {str(result.table_path)!r}" if result.table_path is not None else ""
         yield self._spoken(f"Written to {str(result.output)!r}{table}.")
         if result.exports:
             yield f"For other programs: {', '.join(repr(str(path)) for path in result.exports)}."
-        if result.settings is not None and AMOUNT in result.settings.provenance:
-            yield f"Amount of the style: {result.settings.provenance[AMOUNT]}."
-        if result.settings is not None and LOUDNESS in result.settings.provenance:
-            yield f"Gain after the effects: {result.settings.provenance[LOUDNESS]}."
+        if result.table is not None and AMOUNT in result.table.provenance:
+            yield f"Amount of the style: {result.table.provenance[AMOUNT]}."
+        if result.table is not None and LOUDNESS in result.table.provenance:
+            yield f"Gain after the effects: {result.table.provenance[LOUDNESS]}."
         yield from (f"Note: {remark}." for remark in remarks)
 
     def _reference_tracks(self) -> tuple[tuple[Track, ...], tuple[str, ...]]:

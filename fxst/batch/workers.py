@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,11 +19,11 @@ from types import FrameType
 from typing import Any, Final
 
 from fxst import interrupts, isolation, shortage, staging
-from fxst.batch.bench import WAIT_SECONDS, Bench, Order
 from fxst.batch.files import Progress
 from fxst.batch.plan import Job
-from fxst.batch.recipe import FileResult, failure
-from fxst.chains import table_files
+from fxst.batch.preflight import Preflight
+from fxst.batch.results import FileResult, failure
+from fxst.batch.session import WAIT_SECONDS, Session
 from fxst.effects.declarations import declared_in, run_declarations
 from fxst.errors import FxstError
 
@@ -47,26 +46,26 @@ class Workers:
 
     Args:
         count: How many.
-        order: What they do to files.
-        progress: Is told how far the work on each file is.
+        checked: The preflight of the command.
+        progress: Called with the progress of the work on each file.
 
     Raises:
-        FxstError: What stands in the way of all files: a model that cannot be used, a reference that cannot be heard.
+        FxstError: No file can be rendered: the model cannot be used, or a reference cannot be analysed.
     """
 
-    def __init__(self, count: int, order: Order, progress: Progress | None) -> None:
-        self._order = order
+    def __init__(self, count: int, checked: Preflight, progress: Progress | None) -> None:
+        self._checked = checked.without_jobs()
         self._progress = progress
         self._workers: list[_Worker] = []
         try:
-            # The others load the model while the first one listens to the reference.
+            # The others load the model while the first one analyses the references.
             for _ in range(count):
                 self._begin_worker()
             first = self._workers[0]
-            first.send(("listen", None))
-            self._heard = self._await(first, "heard")
+            first.send(("analyse", None))
+            self._analysed = self._await(first, "analysed")
             for worker in self._workers[1:]:
-                worker.send(("recall", self._heard))
+                worker.send(("recall", self._analysed))
         except BaseException:
             self.stop()
             raise
@@ -105,7 +104,7 @@ class Workers:
                         later.append((time.monotonic() + WAIT_SECONDS, job))
                     elif kind == "result":
                         worker.job = None
-                        yield _unpacked(content)
+                        yield content
             for worker in self._workers:
                 worker.send(("end", None))
             self._leave()
@@ -140,7 +139,7 @@ class Workers:
         job = worker.job
         staging.sweep(job.output.parent, deep=False)
         self._begin_worker()
-        self._workers[-1].send(("recall", self._heard))
+        self._workers[-1].send(("recall", self._analysed))
         yield failure(
             job,
             f"{str(job.input)!r}: the process that worked on it died {_cause(worker.process)}: convert the recording "
@@ -149,7 +148,7 @@ class Workers:
 
     def _begin_worker(self) -> None:
         with interrupts.deferred():  # what is begun is known, and can be ended
-            self._workers.append(_Worker(self._order, report=self._progress is not None))
+            self._workers.append(_Worker(self._checked, report=self._progress is not None))
         interrupts.check()
 
     def _await(self, worker: "_Worker", kind: str) -> Any:
@@ -172,16 +171,18 @@ class Workers:
 class _Worker:
     """One worker process, as the main process sees it."""
 
-    def __init__(self, order: Order, *, report: bool) -> None:
+    def __init__(self, checked: Preflight, *, report: bool) -> None:
         self.job: Job | None = None
         context = multiprocessing.get_context("spawn")  # a forked child of a program with threads may hang
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
-            target=_work, args=(theirs, order, tuple(declared_in), report), daemon=True
+            target=_work, args=(theirs, tuple(declared_in), report), daemon=True
         )
         with _one_thread_each(), interrupts.kept_from_children(), isolation.safe_children():
             self.process.start()
         theirs.close()
+        # Not as an argument of the process: a table of a user's own effects is read once those are declared.
+        self.send(("preflight", checked))
 
     def begin(self, job: Job) -> None:
         self.job = job
@@ -221,7 +222,7 @@ class _Stop:
             raise _StopError
 
 
-def _work(connection: Connection, order: Order, declarations: Sequence[Path], report: bool) -> None:
+def _work(connection: Connection, declarations: Sequence[Path], report: bool) -> None:
     """Be a worker: do what the main process says, until it says nothing any more."""
     stop = _Stop()
     try:
@@ -231,20 +232,20 @@ def _work(connection: Connection, order: Order, declarations: Sequence[Path], re
         threading.Thread(target=_end_with_parent, daemon=True).start()
         for path in declarations:  # a new process knows nothing of the user's effects
             run_declarations(path)
-        bench = Bench(order)
+        session = Session(connection.recv()[1])
         _limit_memory()
-        told = _Report(connection, stop) if report else lambda path, done: stop.check()
+        progress = _Report(connection, stop) if report else lambda path, done: stop.check()
         while True:
             kind, content = connection.recv()
             if kind == "end":
                 return
-            if kind == "listen":
-                connection.send(("heard", bench.recipe.listen(told)))
+            if kind == "analyse":
+                connection.send(("analysed", session.analyse_references(progress)))
             elif kind == "recall":
-                bench.recipe.recall(content)
+                session.recall(content)
             else:
-                result = _attempt(bench, content, told)
-                connection.send(("busy", None) if result is None else ("result", _packed(result)))
+                result = _attempt(session, content, progress)
+                connection.send(("busy", None) if result is None else ("result", result))
     except _StopError:
         staging.abandon()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -257,9 +258,9 @@ def _work(connection: Connection, order: Order, declarations: Sequence[Path], re
         connection.send(("failed", FxstError(_unexpected(error))))
 
 
-def _attempt(bench: Bench, job: Job, progress: Progress) -> FileResult | None:
+def _attempt(session: Session, job: Job, progress: Progress) -> FileResult | None:
     try:
-        return bench.work_on(job, progress)
+        return session.render(job, progress)
     except Exception as error:  # a fault of fxst's in one file leaves the others be
         return failure(job, f"{str(job.input)!r}: {_unexpected(error)}")
 
@@ -285,17 +286,6 @@ class _Report:
         if now >= self._next or done >= 1:
             self._next = now + _PROGRESS_SECONDS
             self._connection.send(("progress", (path, done)))
-
-
-def _packed(result: FileResult) -> tuple[FileResult, str]:
-    # Effects of the user's own have no module that they could be found in again.
-    text = "" if result.settings is None else table_files.to_json(result.settings)
-    return replace(result, settings=None), text
-
-
-def _unpacked(packed: tuple[FileResult, str]) -> FileResult:
-    result, text = packed
-    return replace(result, settings=table_files.from_json(text) if text else None)
 
 
 def _limit_memory() -> None:

@@ -1,6 +1,6 @@
 """Parameter tables in memory: the value of every parameter of a chain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, overload
 
@@ -29,7 +29,7 @@ class Table(Sequence[Setting]):
 
     Args:
         chain: The effects that it sets.
-        settings: The rows.
+        rows: The rows.
         provenance: What it was made from: the version of fxst, the model, the names of input and reference.
         probabilities: A model's probability that each effect is active, by label, from 0 to 1; empty where it has none.
 
@@ -38,26 +38,32 @@ class Table(Sequence[Setting]):
     """
 
     chain: Chain
-    settings: tuple[Setting, ...]
+    rows: tuple[Setting, ...]
     provenance: Mapping[str, str] = field(default_factory=dict, compare=False)
     probabilities: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        self.chain.stages(self.settings)
+        self.chain.stages(self.rows)
+
+    def __reduce__(self) -> tuple[Callable[[str], "Table"], tuple[str]]:
+        # As its file has it: the class of a user's own effect has no module that another process could find it in.
+        from fxst.chains.table_files import from_json, to_json
+
+        return from_json, (to_json(self),)
 
     @overload
     def __getitem__(self, index: int) -> Setting: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[Setting, ...]: ...
     def __getitem__(self, index: int | slice) -> Setting | tuple[Setting, ...]:
-        return self.settings[index]
+        return self.rows[index]
 
     def __len__(self) -> int:
-        return len(self.settings)
+        return len(self.rows)
 
     def __str__(self) -> str:
         """Return the table as text, one parameter a line."""
-        cells = [(row.effect, row.parameter, short(row.value), row.unit) for row in self.settings]
+        cells = [(row.effect, row.parameter, short(row.value), row.unit) for row in self.rows]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = (
             f"{e:{widths[0]}}  {p:{widths[1]}}  {value:>{widths[2]}} {unit}".rstrip() for e, p, value, unit in cells
@@ -67,13 +73,12 @@ class Table(Sequence[Setting]):
     @property
     def bypassed(self) -> tuple[str, ...]:
         """The effects that leave the sound unchanged: bypassed, or transparent at their values."""
-        return tuple(stage.label for stage in self.chain.stages(self.settings) if not stage.active)
+        return tuple(stage.label for stage in self.chain.stages(self.rows) if not stage.active)
 
     def to_dict(self) -> dict[str, dict[str, float]]:
         """Return the values as `{effect: {parameter: value}}`."""
         return {
-            label: {row.parameter: row.value for row in self.settings if row.effect == label}
-            for label in self.chain.labels
+            label: {row.parameter: row.value for row in self.rows if row.effect == label} for label in self.chain.labels
         }
 
     def with_values(self, changes: Mapping[str, Mapping[str, float]]) -> "Table":
@@ -92,12 +97,12 @@ class Table(Sequence[Setting]):
                 value=float(left.pop((row.effect, row.parameter), row.value)),
                 bypass=row.bypass and row.effect not in changes,
             )
-            for row in self.settings
+            for row in self.rows
         ]
         if left:
             unknown = ", ".join(f"{effect} {name}" for effect, name in left)
             raise SettingsError(f"Chain {self.chain.name} has no {unknown}; look at the table for the names it has.")
-        return replace(self, settings=tuple(rows))
+        return replace(self, rows=tuple(rows))
 
     def at_amount(self, amount: float | Mapping[str, float]) -> "Table":
         """Return this table at another amount, with a note of it; see `Chain.at_amount`.
@@ -112,7 +117,7 @@ class Table(Sequence[Setting]):
         if AMOUNT in self.provenance:
             note = f"{self.provenance[AMOUNT]}, and of that {note}"
         provenance = {**self.provenance, AMOUNT: note}
-        return replace(self, settings=self.chain.at_amount(self.settings, amount), provenance=provenance)
+        return replace(self, rows=self.chain.at_amount(self.rows, amount), provenance=provenance)
 
     def linked(self, linked: bool) -> "Table":
         """Return this table with compressors that apply one gain to all channels, or that compress each by itself."""

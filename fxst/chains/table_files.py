@@ -123,7 +123,7 @@ def _text(path: Path) -> str:
 def to_json(table: Table) -> str:
     """Write a parameter table as the text of a JSON file."""
     # By hand, so that each row is a line: this is a file that people edit.
-    rows = ",\n".join("  " + untrusted.to_json(_plain(row)) for row in table.settings)
+    rows = ",\n".join("  " + untrusted.to_json(_plain(row)) for row in table.rows)
     head: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION, "made_by": dict(table.provenance)}
     if table.probabilities:
         head["effect_probability"] = dict(table.probabilities)
@@ -210,9 +210,9 @@ def _to_csv(table: Table) -> str:
     writer = csv.writer(file, lineterminator="\n")
     # Most tables have linked channels, and do without the column that would say so.
     apart = {label for label, effect in _effects(table.chain) if isinstance(effect, Dynamics) and not effect.linked}
-    bypass = any(row.bypass for row in table.settings)
+    bypass = any(row.bypass for row in table.rows)
     writer.writerow([*_COLUMNS, *([_LINKED] if apart else []), *([_BYPASS] if bypass else [])])
-    for row in table.settings:
+    for row in table.rows:
         numbers = (repr(float(number)) for number in (row.minimum, row.maximum))
         scale = scales[row.effect, row.parameter]
         more = ["no" if row.effect in apart else ""] if apart else []

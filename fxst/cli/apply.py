@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from fxst.batch.files import Progress
     from fxst.batch.plan import Job
+    from fxst.batch.preflight import Preflight
     from fxst.batch.report import TransferReport
-    from fxst.batch.run import FileResult, Survey
+    from fxst.batch.results import FileResult
 
 
 @command(app, ApplyConfig, "apply")
@@ -44,29 +45,28 @@ def apply(config: ApplyConfig) -> None:
 
 
 def _apply(files: Spooled) -> int:
-    from fxst.batch.goals import goals_of
-    from fxst.batch.run import survey
+    from fxst.batch.preflight import preflight
 
     config = files.config
-    found = survey(config)
-    if found.damaged:
-        lines = "1 line is damaged" if found.damaged == 1 else f"{found.damaged:,} lines are damaged"
+    checked = preflight(config)
+    if checked.damaged:
+        lines = "1 line is damaged" if checked.damaged == 1 else f"{checked.damaged:,} lines are damaged"
         warn(f"{lines} in the manifest of {quoted(config.output)}, and skipped.")
     # A table that is applied is the same for all files; of several new ones, each lies beside its output.
-    batch = found.planned.folder is not None
-    results = Results(files, show_table=not config.by_model or not batch, many=len(found.planned) > 1)
+    batch = checked.plan.folder is not None
+    results = Results(files, show_table=not config.by_model or not batch, many=len(checked.plan) > 1)
     if config.dry_run:
-        left = set(found.left)
-        for job in found.planned:
+        left = set(checked.left)
+        for job in checked.plan:
             results.plan(job, finished=job not in left)
         return results.end()
 
-    references = tuple(goal.path for goal in goals_of(config) if not goal.is_profile)
+    references = tuple(reference.path for reference in checked.plan.references if not reference.is_profile)
     page = _page(files, references)
     try:
         with (
-            _progress_bar(found.left) as progress,
-            contextlib.closing(_begin(config, found, _checked(progress, found))) as done,
+            _progress_bar(checked.left) as progress,
+            contextlib.closing(_begin(checked, _interruptible(progress, checked))) as done,
         ):
             for result in done:
                 if progress is not None:
@@ -75,7 +75,7 @@ def _apply(files: Spooled) -> int:
                 interrupts.check()
                 if page is not None:
                     page.add(result)
-                if config.plot is not None and result.settings is not None:
+                if config.plot is not None and result.table is not None:
                     from fxst.report.plot import plot_transfer
 
                     plot_transfer(
@@ -83,7 +83,7 @@ def _apply(files: Spooled) -> int:
                         input=result.input,
                         output=result.output,
                         references=references,
-                        settings=result.settings,
+                        settings=result.table,
                     )
                     results.wrote(quoted(config.plot))
         if page is not None:
@@ -97,9 +97,9 @@ def _apply(files: Spooled) -> int:
     return results.end()
 
 
-def _checked(progress: "Progress | None", found: "Survey") -> "Progress | None":
-    """Look with each block whether an interrupt came to nothing; workers, who do several files, look themselves."""
-    if len(found.left) > 1:
+def _interruptible(progress: "Progress | None", checked: "Preflight") -> "Progress | None":
+    """Check for an interrupt with each block; workers, which render several files, check for themselves."""
+    if len(checked.left) > 1:
         return progress
 
     def told(path: Path, done: float) -> None:
@@ -126,7 +126,7 @@ def _page(files: Spooled, references: "Sequence[Path]") -> "TransferReport | Non
     return TransferReport(config.report, references=references, items=config.report_items, names=files.names)
 
 
-def _begin(config: ApplyConfig, found: "Survey", progress: "Progress | None") -> "Generator[FileResult, None, None]":
+def _begin(checked: "Preflight", progress: "Progress | None") -> "Generator[FileResult, None, None]":
     """Load what is needed and begin to apply.
 
     Torch brings half a million objects that stay. Looking through them for garbage, while they come and once more
@@ -136,7 +136,7 @@ def _begin(config: ApplyConfig, found: "Survey", progress: "Progress | None") ->
     try:
         from fxst.batch.run import apply_files
 
-        return apply_files(config, progress, found=found)
+        return apply_files(checked.config, progress, checked=checked)
     finally:
         gc.freeze()
         gc.enable()

@@ -12,7 +12,7 @@ from fxst.version import __version__
 
 if TYPE_CHECKING:
     from fxst.batch.plan import Job
-    from fxst.batch.run import FileResult
+    from fxst.batch.results import FileResult
     from fxst.chains.table import Table
 
 __all__ = ["Results"]
@@ -55,15 +55,15 @@ class Results:
         self._count(state, result.exit_code)
         error, warnings = self._files.spoken(result.error), tuple(map(self._files.spoken, result.warnings))
         output = None if result.error else result.output
-        self._row(state, result.input, output, result.table, result.exports, result.settings, warnings, error)
+        self._row(state, result.input, output, result.table_path, result.exports, result.table, warnings, error)
         if error:
             complain(error)
         elif self._format == "table" and state == "written":
-            if self._show_table and result.settings is not None:
+            if self._show_table and result.table is not None:
                 show = show_table if self._files.config.verbose else show_summary
-                show(result.settings, err=self._files.sound_to_stdout)
+                show(result.table, err=self._files.sound_to_stdout)
                 self._show_table = False
-            self.wrote(f"{self._shown(result.output)}{self._settings(result.table)}")
+            self.wrote(f"{self._shown(result.output)}{self._settings(result.table_path)}")
             for path in result.exports:
                 self.wrote(self._shown(path))
         self._warn(result.input, warnings)

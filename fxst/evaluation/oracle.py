@@ -95,7 +95,7 @@ def optimise(
         tables.append(Table(chain, chain.settings(knobs)))
 
     def judged(table: Table) -> tuple[float, Samples]:
-        rendered = chain.exact(table.settings, sample_rate=sample_rate, channels=len(audio))(audio)
+        rendered = chain.exact(table.rows, sample_rate=sample_rate, channels=len(audio))(audio)
         if not np.isfinite(rendered).all():
             return math.inf, rendered
         with torch.no_grad():

@@ -50,7 +50,7 @@ def applied(model: "StyleTransfer", *, refine: int = 0) -> System:
             reference_sample_rate=item.reference_sample_rate,
             refine=refine,
         )
-        return Output(result.audio, result.settings)
+        return Output(result.audio, result.table)
 
     return apply
 

@@ -53,12 +53,12 @@ class Result:
 
     Args:
         audio: The rendered recording, of the shape and sample rate of the input.
-        settings: The parameter table that it was rendered with.
+        table: The parameter table that it was rendered with.
         warnings: Remarks, a sentence each.
     """
 
     audio: Samples
-    settings: Table
+    table: Table
     warnings: tuple[str, ...] = ()
 
 

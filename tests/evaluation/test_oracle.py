@@ -21,7 +21,7 @@ def mrstft(output, target):
 
 
 def rendered(x, table):
-    return table.chain.exact(table.settings, sample_rate=RATE, channels=len(x))(x)
+    return table.chain.exact(table.rows, sample_rate=RATE, channels=len(x))(x)
 
 
 def drawn(chain, seed):

@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from fxst.batch.report import TransferReport
-from fxst.batch.run import FileResult
+from fxst.batch.results import FileResult
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.report import Entry, InMemory, Page, Track, write_report

@@ -14,7 +14,7 @@ import soundfile
 from fxst import audio
 from fxst.batch import report as batch_report
 from fxst.batch.report import TransferReport
-from fxst.batch.run import FileResult
+from fxst.batch.results import FileResult
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.dsp.loudness import loudness, loudness_range, true_peak
@@ -261,7 +261,7 @@ def test_a_page_of_a_table_that_was_applied_needs_no_torch(noise):
 import sys
 from pathlib import Path
 from fxst.batch.report import TransferReport
-from fxst.batch.run import FileResult
+from fxst.batch.results import FileResult
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values({"upward_compressor": {"ratio": 1.0}})
@@ -279,7 +279,7 @@ LONG = """
 import resource, sys
 from pathlib import Path
 from fxst.batch.report import TransferReport
-from fxst.batch.run import FileResult
+from fxst.batch.results import FileResult
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values({"upward_compressor": {"ratio": 1.0}})

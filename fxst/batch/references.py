@@ -1,4 +1,4 @@
-"""What recordings are to sound like: references and style profiles, each with its weight."""
+"""The references of a command: recordings and style profiles, each with its weight."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,18 +10,18 @@ from fxst.configs import ApplyConfig
 from fxst.errors import NothingMatchedError, SettingsError
 from fxst.untrusted import number, quoted
 
-__all__ = ["Goal", "goals_of", "references_of", "told_of"]
+__all__ = ["Reference", "find_references", "names_of", "references_of"]
 
 
 @dataclass(frozen=True)
-class Goal:
-    """One recording, or one profile, to sound like.
+class Reference:
+    """A recording, or a style profile, to sound like.
 
     Args:
         path: The file.
-        weight: How much it counts beside others.
-        given: What was named: the file, or the folder that it was found in.
-        is_profile: Whether it is a style profile, and no recording.
+        weight: Its weight beside the others.
+        given: What the command names: the file, or the folder that it was found in.
+        is_profile: Whether it is a style profile.
     """
 
     path: Path
@@ -30,8 +30,8 @@ class Goal:
     is_profile: bool = False
 
 
-def goals_of(config: ApplyConfig) -> tuple[Goal, ...]:
-    """Find all that a command's recordings are to sound like.
+def references_of(config: ApplyConfig) -> tuple[Reference, ...]:
+    """Find the references of a command.
 
     Args:
         config: The command.
@@ -41,17 +41,17 @@ def goals_of(config: ApplyConfig) -> tuple[Goal, ...]:
         SettingsError: All weights are 0.
     """
     profiles = (_weighted(given) for given in config.styles)
-    goals = (
-        *references_of(config.references, outside=config.output),
-        *(Goal(path, weight, path, is_profile=True) for path, weight in profiles),
+    references = (
+        *find_references(config.references, outside=config.output),
+        *(Reference(path, weight, path, is_profile=True) for path, weight in profiles),
     )
-    if goals and not sum(goal.weight for goal in goals):
+    if references and not sum(reference.weight for reference in references):
         raise SettingsError("All references and styles have the weight 0: give one a weight above 0.")
-    return goals
+    return references
 
 
-def references_of(given: Sequence[str], *, outside: Path | None = None) -> tuple[Goal, ...]:
-    """Find the recordings that are meant by names such as `a.wav`, `a.wav:2` and `folder`.
+def find_references(given: Sequence[str], *, outside: Path | None = None) -> tuple[Reference, ...]:
+    """Find the recordings of names such as `a.wav`, `a.wav:2` and `folder`.
 
     A folder stands for all recordings below it, which share its weight. A file whose name ends in `:2` is that file.
 
@@ -62,32 +62,32 @@ def references_of(given: Sequence[str], *, outside: Path | None = None) -> tuple
     Raises:
         NothingMatchedError: A folder holds no sound files.
     """
-    return tuple(goal for name in given for goal in _of_reference(*_weighted(name), outside))
+    return tuple(reference for name in given for reference in _found(*_weighted(name), outside))
 
 
-def told_of(goals: Sequence[Goal]) -> dict[str, str]:
-    """Say what recordings are to sound like, for a table to tell."""
-    told: dict[str, list[str]] = {}
+def names_of(references: Sequence[Reference]) -> dict[str, str]:
+    """Return the names of references and style profiles, for the provenance of a table."""
+    names_by_kind: dict[str, list[str]] = {}
     weights: dict[tuple[bool, Path], float] = {}
-    for goal in goals:
-        key = goal.is_profile, goal.given
-        weights[key] = weights.get(key, 0.0) + goal.weight
+    for reference in references:
+        key = reference.is_profile, reference.given
+        weights[key] = weights.get(key, 0.0) + reference.weight
     for (is_profile, given), weight in weights.items():
         name = given.name or str(given)
-        told.setdefault("style" if is_profile else "reference", []).append(
+        names_by_kind.setdefault("style" if is_profile else "reference", []).append(
             name if len(set(weights.values())) == 1 else f"{name}:{weight:g}"
         )
-    return {kind: ", ".join(names) for kind, names in told.items()}
+    return {kind: ", ".join(names) for kind, names in names_by_kind.items()}
 
 
-def _of_reference(path: Path, weight: float, outside: Path | None) -> Iterator[Goal]:
+def _found(path: Path, weight: float, outside: Path | None) -> Iterator[Reference]:
     if not path.is_dir():
-        yield Goal(path, weight, path)
+        yield Reference(path, weight, path)
         return
     found = tuple(recordings_in(path, outside=outside, recursive=True))
     if not found:
         raise NothingMatchedError(f"{os.fspath(path)!r} holds no sound files: name another reference.")
-    yield from (Goal(recording, weight / len(found), path) for recording in found)
+    yield from (Reference(recording, weight / len(found), path) for recording in found)
 
 
 def _weighted(given: str) -> tuple[Path, float]:

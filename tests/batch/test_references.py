@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fxst.batch.goals import goals_of, references_of, told_of
+from fxst.batch.references import find_references, names_of, references_of
 from fxst.configs import ApplyConfig
 from fxst.errors import NothingMatchedError, SettingsError
 
@@ -18,7 +18,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def listed(*given):
-    return [(str(goal.path), goal.weight) for goal in references_of(given)]
+    return [(str(goal.path), goal.weight) for goal in find_references(given)]
 
 
 @pytest.mark.parametrize(
@@ -41,28 +41,28 @@ def test_a_weight_stands_behind_a_name_unless_a_file_is_called_so(given, expecte
 @pytest.mark.parametrize("given", ["a.wav:-1", "a.wav:nan", "a.wav:inf"])
 def test_a_weight_is_no_less_than_nothing(given):
     with pytest.raises(SettingsError, match="a weight is a number from 0 on"):
-        references_of([given])
+        find_references([given])
 
 
 def test_a_folders_recordings_share_its_weight():
     assert listed("a.wav", "book:3") == [("a.wav", 1.0), ("book/1.wav", 1.5), ("book/part/2.wav", 1.5)]
     with pytest.raises(NothingMatchedError, match="'empty' holds no sound files"):
-        references_of(["empty"])
+        find_references(["empty"])
 
 
 def test_references_and_styles_count_together():
     config = ApplyConfig((Path("x.wav"),), Path("out"), ("a.wav",), styles=("house.json:0.5",))
-    assert [(goal.path.name, goal.weight, goal.is_profile) for goal in goals_of(config)] == [
+    assert [(goal.path.name, goal.weight, goal.is_profile) for goal in references_of(config)] == [
         ("a.wav", 1.0, False),
         ("house.json", 0.5, True),
     ]
     with pytest.raises(SettingsError, match="have the weight 0"):
-        goals_of(ApplyConfig((Path("x.wav"),), Path("out"), ("a.wav:0",)))
+        references_of(ApplyConfig((Path("x.wav"),), Path("out"), ("a.wav:0",)))
 
 
 def test_a_table_is_told_what_was_meant():
     def told(*references, styles=()):
-        return told_of(goals_of(ApplyConfig((), Path("out"), references, styles=styles)))
+        return names_of(references_of(ApplyConfig((), Path("out"), references, styles=styles)))
 
     assert told("a.wav") == {"reference": "a.wav"}
     assert told("a.wav:5") == {"reference": "a.wav"}

@@ -1,0 +1,81 @@
+"""What is known before a batch begins: the plan, the references, tables and profiles that it uses, and what is left."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fxst.audio import probe
+from fxst.batch.manifest import Origin, origin_of, unfinished
+from fxst.batch.plan import Job, Plan, plan
+from fxst.chains import table_files
+from fxst.chains.amounts import parse_amounts
+from fxst.chains.table import Table
+from fxst.configs import ApplyConfig
+from fxst.transfer import profiles
+from fxst.transfer.profiles import StyleProfile
+
+__all__ = ["Preflight", "preflight"]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """All that a command needs before it renders, read once.
+
+    Args:
+        config: The command.
+        plan: Its jobs and references.
+        left: The jobs that are still to be done.
+        origin: What is done to every file of a batch; None for one recording by itself.
+        table: The table that is applied; None where a model chooses.
+        profiles: The style profiles, by path.
+        damaged: How many lines of the batch's manifest are damaged.
+    """
+
+    config: ApplyConfig
+    plan: Plan
+    left: tuple[Job, ...]
+    origin: Origin | None
+    table: Table | None = None
+    profiles: Mapping[Path, StyleProfile] = field(default_factory=dict)
+    damaged: int = 0
+
+    def without_jobs(self) -> "Preflight":
+        """Return it without its jobs, for worker processes, which get theirs one by one."""
+        return replace(self, plan=replace(self.plan, jobs=()), left=())
+
+
+def preflight(config: ApplyConfig) -> Preflight:
+    """Check all that a command reads and writes, and touch nothing.
+
+    Args:
+        config: The command.
+
+    Raises:
+        AudioError: A reference cannot be read.
+        ModelError: There is no such model, or it is damaged.
+        NothingMatchedError: No recordings were found.
+        OutputError: An output cannot be written.
+        SettingsError: The table, a profile or the plan is invalid, or the command would replace files that fxst has not
+            written.
+    """
+    planned = plan(config)
+    # What takes a moment comes before a model is loaded, which takes seconds.
+    read = {reference.path: profiles.read(reference.path) for reference in planned.references if reference.is_profile}
+    for reference in planned.references:
+        if not reference.is_profile:
+            probe(reference.path)
+    table = None if config.by_model else _table(config)
+    if planned.folder is None:
+        return Preflight(config, planned, planned.jobs, None, table, read)
+    origin = origin_of(config, planned.references)
+    left, damaged = unfinished(planned, config, origin)
+    return Preflight(config, planned, left, origin, table, read, damaged)
+
+
+def _table(config: ApplyConfig) -> Table:
+    """Read the table that a command applies, linked and scaled as the command says."""
+    assert config.params is not None, "plan() asks for one of the two"
+    table = table_files.read(config.params)
+    if config.link is not None:
+        table = table.linked(config.link)
+    return table.at_amount(parse_amounts(config.amount)) if config.amount else table

@@ -1,0 +1,243 @@
+"""A session: the references of a command analysed once, and one recording after the other rendered in this process."""
+
+import contextlib
+import importlib
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Final, NamedTuple, Protocol
+
+from fxst import staging
+from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file
+from fxst.batch.finish import REFERENCE, Finish
+from fxst.batch.manifest import Manifest, input_state
+from fxst.batch.plan import Job
+from fxst.batch.preflight import Preflight
+from fxst.batch.references import names_of
+from fxst.batch.results import FileResult, failure
+from fxst.chains import table_files
+from fxst.chains.amounts import parse_amounts
+from fxst.chains.table import Table
+from fxst.errors import AudioError, FxstError, SettingsError
+from fxst.transfer import profiles
+from fxst.transfer.profiles import StyleProfile
+from fxst.transfer.style_transfer import StyleTransfer, load, safety_remarks
+
+__all__ = ["WAIT_SECONDS", "Session", "finished"]
+
+WAIT_SECONDS: Final = 0.2
+"""How long a file that another process renders is left alone."""
+
+_ANALYSIS_SHARE: Final = 0.4
+"""The share of the analysis in the work on a file, for progress."""
+
+OnCommit = Callable[[Mapping[Path, Path]], Callable[[], None] | None]
+"""Called before files get their names, with the hidden file of each name; what it returns is called if that fails."""
+
+
+class Session:
+    """Renders recordings, one at a time.
+
+    Before the first one its references are analysed, here or by another process of this program.
+
+    Args:
+        checked: The preflight of the command.
+
+    Raises:
+        ModelError: There is no such model, or it is damaged.
+        SettingsError: An option is invalid.
+    """
+
+    def __init__(self, checked: Preflight) -> None:
+        self._checked = checked
+        self._manifest: Manifest | None = None
+        self._chooser: _Chooser = _TableChooser(checked) if checked.table is not None else _StyleChooser(checked)
+
+    def close(self) -> None:
+        """Close the manifest."""
+        if self._manifest is not None:
+            self._manifest.close()
+            self._manifest = None
+
+    def analyse_references(self, progress: Progress | None) -> bytes:
+        """Analyse the references; return the result for `recall`.
+
+        Raises:
+            AudioError: One cannot be read, or is silent.
+        """
+        return self._chooser.analyse_references(progress)
+
+    def recall(self, analysed: bytes) -> None:
+        """Use the analysis of another process of this program instead of `analyse_references`."""
+        self._chooser.recall(analysed)
+
+    def render(self, job: Job, progress: Progress | None) -> FileResult | None:
+        """Render a recording; None where another process is at work on it.
+
+        Args:
+            job: The recording.
+            progress: Called with the progress of the work.
+        """
+        folder, origin = self._checked.plan.folder, self._checked.origin
+        if folder is None or origin is None:
+            return self._attempt(job, progress, None)
+        try:
+            if self._manifest is None:
+                self._manifest = Manifest(folder, write=True)
+            manifest = self._manifest
+            with manifest.locked(job.output) as alone:
+                if not alone:
+                    return None
+                manifest.refresh()
+                if self._checked.config.resume and manifest.is_finished(job, origin):
+                    return finished(job, self._checked.table)
+                source = input_state(job)
+                if source is None:
+                    return self._attempt(job, progress, None)  # which says why it cannot be read
+                return self._attempt(
+                    job, progress, lambda hidden: manifest.add(manifest.row(job, source, origin, hidden))
+                )
+        except FxstError as error:
+            return failure(job, str(error), error.exit_code)
+
+    def _attempt(self, job: Job, progress: Progress | None, on_commit: OnCommit | None) -> FileResult:
+        """Choose and render; an error becomes the result."""
+        written: set[Path] = set()
+
+        def commit(hidden: Mapping[Path, Path]) -> Callable[[], None] | None:
+            written.update(hidden)
+            return None if on_commit is None else on_commit(hidden)
+
+        try:
+            with staging.together(commit):
+                choice = self._chooser.choose(job, progress)
+                table, remarks = render_file(
+                    job, choice.table, progress, share=choice.share_left, finish=self._chooser.finish
+                )
+        except FxstError as error:
+            return failure(job, str(error), error.exit_code)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # as torch says it
+                raise
+            return failure(job, f"{str(job.input)!r} needs too much memory to read: convert it to WAV first.")
+        exports = tuple(file.path for file in job.exports if Path(os.path.realpath(file.path)) in written)
+        warnings = tuple(dict.fromkeys((*filter(None, [job.note]), *choice.remarks, *remarks)))
+        return FileResult(job.input, job.output, job.table, table, warnings, exports=exports)
+
+
+def finished(job: Job, table: Table | None) -> FileResult:
+    """Return the result of a file that an earlier run rendered.
+
+    Args:
+        job: The file.
+        table: The table that the command applies; None where each file has its own.
+    """
+    with contextlib.suppress(SettingsError):  # a table that was edited since is not this run's business
+        table = table_files.read(job.table) if job.table is not None else table
+    exports = tuple(file.path for file in job.exports if file.path.exists())
+    return FileResult(job.input, job.output, job.table, table, was_finished=True, exports=exports)
+
+
+class _Choice(NamedTuple):
+    """A table for one file, the remarks on it, and the share of the work that is left."""
+
+    table: Table
+    remarks: tuple[str, ...]
+    share_left: float
+
+
+class _Chooser(Protocol):
+    """Chooses the table of each file."""
+
+    finish: Finish
+
+    def analyse_references(self, progress: Progress | None) -> bytes: ...
+    def recall(self, analysed: bytes) -> None: ...
+    def choose(self, job: Job, progress: Progress | None) -> _Choice: ...
+
+
+class _TableChooser:
+    """One table for all files."""
+
+    def __init__(self, checked: Preflight) -> None:
+        assert checked.table is not None, "none other has a table"
+        self._table, self.finish = checked.table, Finish.of(checked.config)
+        if self.finish.loudness == REFERENCE:
+            raise SettingsError("--loudness reference needs a reference: name one with --ref.")
+
+    def analyse_references(self, progress: Progress | None) -> bytes:
+        return b""
+
+    def recall(self, analysed: bytes) -> None:
+        pass
+
+    def choose(self, job: Job, progress: Progress | None) -> _Choice:
+        return _Choice(self._table, (), 1.0)
+
+
+class _StyleChooser:
+    """A table for each file, which a model chooses."""
+
+    _profile: StyleProfile
+    _remarks: tuple[str, ...]
+
+    def __init__(self, checked: Preflight) -> None:
+        config = checked.config
+        self._references, self._profiles = checked.plan.references, checked.profiles
+        self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
+        self._refine = config.refine_steps if config.refine else 0
+        self._style = load(config.model, device=config.device)
+        self._style.chain.amounts(self._amount)  # before anything is analysed
+        if self._refine:
+            self._style.check_refines()
+        for path, profile in self._profiles.items():
+            try:
+                profiles.check_model(profile, self._style.name, self._style.sha256)
+            except SettingsError as error:
+                raise SettingsError(f"{str(path)!r} was {error}") from error
+        _warm_up(self._style)
+
+    def analyse_references(self, progress: Progress | None) -> bytes:
+        found: list[StyleProfile] = []
+        remarks: list[str] = []
+        for reference in self._references:
+            if reference.is_profile:
+                found.append(self._profiles[reference.path])
+                continue
+            what = "reference" if len(self._references) == 1 else f"reference {reference.path.name!r}"
+            profile, more = analyse_reference(self._style, reference.path, what, progress)
+            found.append(profile)
+            remarks += more
+        self._take(profiles.mean(found, [reference.weight for reference in self._references]), tuple(remarks))
+        return pickle.dumps((self._profile, self._remarks))
+
+    def recall(self, analysed: bytes) -> None:
+        self._take(*pickle.loads(analysed))
+
+    def _take(self, profile: StyleProfile, remarks: tuple[str, ...]) -> None:
+        self._profile, self._remarks = profile, remarks
+        if self.finish.loudness == REFERENCE:
+            if profile.loudness_lufs is None:
+                raise AudioError("The reference is too soft to have a loudness: give --loudness a number of LUFS.")
+            self.finish = replace(self.finish, loudness=profile.loudness_lufs)
+
+    def choose(self, job: Job, progress: Progress | None) -> _Choice:
+        analysis, remarks = analyse_file(self._style, job.input, "input", progress, share=_ANALYSIS_SHARE)
+        names = {"input": job.input.name, **names_of(self._references)}
+        table = self._style.choose(
+            analysis, self._profile, names, amount=self._amount, linked=self._linked, refine=self._refine
+        )
+        return _Choice(table, (*remarks, *self._remarks, *safety_remarks(table)), 1 - _ANALYSIS_SHARE)
+
+
+def _warm_up(style: StyleTransfer) -> None:
+    """Load the libraries of the effects, which takes most of a second, while the references are analysed."""
+    chain = style.chain
+    if all(effect.any_thread for effect in chain.effects):
+        # First SciPy, which both threads need: two that load it at once can each find half of it, and fail.
+        importlib.import_module("scipy.signal")
+        rate = {"sample_rate": 48_000, "channels": 1}
+        Thread(target=chain.exact, args=(chain.defaults(),), kwargs=rate).start()
