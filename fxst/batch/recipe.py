@@ -27,6 +27,10 @@ __all__ = ["FileResult", "Recipe", "Vouch", "attempt", "failure", "recipe_of", "
 Vouch = Callable[[Mapping[Path, Path]], None]
 """Is told, before files get their names, where each of them is hidden, by name."""
 
+_TOO_MUCH: Final = (
+    "takes more memory than any recording should: convert it to WAV first, or raise the limit where there is one "
+    "(`ulimit -v`, a container's)."
+)
 _LISTENING_SHARE: Final = 0.4
 """Of the work on a file."""
 
@@ -140,11 +144,11 @@ def attempt(recipe: Recipe, job: Job, progress: Progress | None, vouch: Vouch | 
     except FxstError as error:
         return failure(job, str(error), error.exit_code)
     except MemoryError:
-        return failure(job, f"{str(job.input)!r} takes more memory than any recording should: convert it to WAV first.")
+        return failure(job, f"{str(job.input)!r} {_TOO_MUCH}")
     except RuntimeError as error:
         if "allocate memory" not in str(error):  # as torch says it
             raise
-        return failure(job, f"{str(job.input)!r} takes more memory than any recording should: convert it to WAV first.")
+        return failure(job, f"{str(job.input)!r} {_TOO_MUCH}")
     note = (job.note,) if job.note else ()
     exports = tuple(file.path for file in job.exports if Path(os.path.realpath(file.path)) in written)
     warnings = note + tuple(dict.fromkeys(remarks + told))
