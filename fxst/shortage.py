@@ -44,12 +44,8 @@ def check_memory() -> None:
     Raises:
         FxstError: It may not.
     """
-    if resource is None:
-        return
-    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
-        limit, _ = resource.getrlimit(kind)
-        if limit != resource.RLIM_INFINITY and limit < _LEAST_BYTES:
-            raise FxstError(_MEMORY)
+    if any(limit < _LEAST_BYTES for limit in _limits()):
+        raise FxstError(_MEMORY)
 
 
 def open_more_files() -> None:
@@ -60,6 +56,14 @@ def open_more_files() -> None:
     if limit != most:
         with contextlib.suppress(OSError, ValueError):  # macOS allows fewer than it tells
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _limits() -> list[int]:
+    """Give what this process may take, by each limit that it has."""
+    if resource is None:
+        return []
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    return [limit for limit in limits if limit != resource.RLIM_INFINITY]
 
 
 def told(error: BaseException) -> str | None:
@@ -78,6 +82,8 @@ def told(error: BaseException) -> str | None:
         if number == errno.EAGAIN:
             return _PROCESSES
         if isinstance(cause, MemoryError) or number == errno.ENOMEM:
+            return _MEMORY
+        if isinstance(cause, SystemError) and _limits():  # a library that lacked memory, and did not say so
             return _MEMORY
         if isinstance(cause, ImportError | RuntimeError | OSError | SystemError):
             said = str(cause).lower()

@@ -32,6 +32,7 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _HIDDEN: Final = re.compile(r"\.fxst-[0-9a-f]{16}\.tmp")
 _begun: set[Path] = set()
+_swept: set[Path] = set()
 _waiting: ContextVar[list[tuple[Path, int, Path]] | None] = ContextVar("_waiting", default=None)
 
 
@@ -77,6 +78,8 @@ def together(vouch: Callable[[Mapping[Path, Path]], Callable[[], None] | None] |
 def begin(target: Path) -> tuple[Path, int]:
     """Create a hidden file beside a file's place; give its path, and its descriptor for reading and writing.
 
+    What dead processes have left in that folder is removed, once.
+
     Args:
         target: Where the file is to be in the end; no link.
 
@@ -85,13 +88,18 @@ def begin(target: Path) -> tuple[Path, int]:
     """
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(target))
+    if target.parent not in _swept:  # wherever this program writes, for no other command may ever come there
+        _swept.add(target.parent)
+        sweep(target.parent, deep=False)
     while True:
         hidden = target.parent / f".fxst-{secrets.token_hex(8)}.tmp"
         _begun.add(hidden)
         # 0o666 less the umask, as for any new file; tempfile would make it private.
         try:
             fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except BaseException:
+        except BaseException:  # an interrupt, too, which may come when the file is there already
+            with contextlib.suppress(OSError):
+                hidden.unlink(missing_ok=True)
             _begun.discard(hidden)
             raise
         if _locked(fd) is not False and os.fstat(fd).st_nlink:

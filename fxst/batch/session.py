@@ -122,7 +122,11 @@ class Session:
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # as torch says it
                 raise
-            return failure(job, f"{str(job.input)!r} needs too much memory to read: convert it to WAV first.")
+            return failure(
+                job,
+                f"{str(job.input)!r} needs too much memory to read: convert it to WAV first, or raise the limit where "
+                "there is one (`ulimit -v`, a container's).",
+            )
         exports = tuple(file.path for file in job.exports if Path(os.path.realpath(file.path)) in written)
         warnings = tuple(dict.fromkeys((*filter(None, [job.note]), *choice.remarks, *remarks)))
         return FileResult(job.input, job.output, job.table, table, warnings, exports=exports)

@@ -4,11 +4,13 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the program: safe in the folder that it runs in, and answering signals, before anything else is loaded."""
-    from fxst import isolation
+    """Run the program, which answers signals, and is safe in its folder, before anything else is loaded."""
     from fxst.cli import interrupts
 
     interrupts.begin()
+
+    from fxst import isolation
+
     isolation.guard()
 
     from fxst.cli import app

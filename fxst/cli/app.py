@@ -160,8 +160,8 @@ def _in_words(error: Exception) -> tuple[str, int]:
         with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
             traceback.print_exception(error, file=file)
     except OSError:
-        return f"fxst failed unexpectedly ({said}): please report it.", 1
-    return f"fxst failed unexpectedly ({said}): please report it, with what {path!r} tells of it.", 1
+        return f"Unexpected error ({said}): please report it.", 1
+    return f"Unexpected error ({said}): please report it, with the file {path!r}, which tells where it was.", 1
 
 
 def _run() -> None:

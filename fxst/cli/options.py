@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
+from fxst import staging
 from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
 from fxst.interrupts import exit_code
@@ -30,6 +31,7 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
                     run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
             except KeyboardInterrupt as interrupt:
                 # Caught here, for Typer would end the program without a word.
+                staging.abandon()
                 say(f"fxst: {str(interrupt) or 'interrupted'}", err=True)
                 raise typer.Exit(exit_code(interrupt)) from interrupt
 

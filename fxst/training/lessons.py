@@ -1,8 +1,8 @@
 """Examples that a studio model has listened to, kept as files: listening takes longer than all that follows."""
 
 import hashlib
+import io
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -189,11 +189,9 @@ class Lessons(Dataset[Examples]):
         for name in ("inputs", "targets"):
             arrays[name], arrays[f"{name}_scale"] = _in_16_bits(arrays[name])
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes hear, and one may be killed: a file is there when it is whole.
-        temporary = path.with_name(f".{path.stem}-{os.getpid()}.npz")
-        with staging.told(path):
-            np.savez(temporary, **arrays)
-            temporary.replace(path)
+        whole = io.BytesIO()
+        np.savez(whole, **arrays)
+        staging.write(path, whole.getvalue())  # several processes hear, and one may be killed
 
 
 class _Heard(Dataset[Lesson]):

@@ -77,8 +77,8 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(unbroken, tiny_data
     assert (folder / "model.safetensors").read_bytes() == (unbroken / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_exports_the_best_model_so_far(number, tiny_dataset, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_exports_the_best_model_so_far(number, code, tiny_dataset, tmp_path):
     folder = tmp_path / "interrupted"
     # Far more steps than anyone waits for; a shell that starts a job in the background would ignore SIGINT.
     run = subprocess.Popen(
@@ -89,11 +89,11 @@ def test_an_interrupted_run_exports_the_best_model_so_far(number, tiny_dataset, 
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     wait_for(folder / "checkpoints/last.ckpt", run)
-    time.sleep(0.5)
     os.kill(run.pid, number)
     _, errors = run.communicate(timeout=120)
-    assert run.returncode == 130, errors
+    assert run.returncode == code, errors
     assert "--resume" in errors
+    assert "Traceback" not in errors
     assert json.loads((folder / "card.json").read_text())["training"]["interrupted"] is True
     assert len(checkpoint.load(folder).chain.knobs) == 8
     assert len(losses(folder)) >= 1
