@@ -59,12 +59,16 @@ def links(read: Read, start: int, end: int) -> list[Link]:
         if at + len(piece) >= end or not piece:
             break
         at += len(piece) - len(_MARK)
-    ends = [place for place, _ in starts[1:]] + [end]
-    return [Link(place, stop, codec) for (place, codec), stop in zip(starts, ends, strict=True)]
+    return [
+        Link(place, starts[number + 1][0] if number + 1 < len(starts) else end, codec)
+        for number, (place, codec) in enumerate(starts)
+    ]
 
 
-def flac_spans(read: Read, link: Link) -> list[tuple[int, int]]:
+def flac_spans(read: Read, link: Link) -> list[tuple[int, int]] | None:
     """Find what a file of FLAC alone would hold: the pages' contents, without the first packet's own beginning.
+
+    None where pages do not follow each other to the end.
 
     Args:
         read: Gives `size` bytes from a place on: `read(size, place)`.
@@ -72,10 +76,10 @@ def flac_spans(read: Read, link: Link) -> list[tuple[int, int]]:
     """
     spans: list[tuple[int, int]] = []
     at, serial = link.start, read(_HEAD_BYTES, link.start)[_SERIAL]
-    while at < link.end and (head := read(_HEAD_BYTES + 255, at))[:5] == _MARK:
+    while at < link.end and (head := read(_HEAD_BYTES + 255, at))[:5] == _MARK and len(head) > _HEAD_BYTES:
         first = at + _HEAD_BYTES + head[26]
         stop = first + sum(head[_HEAD_BYTES : _HEAD_BYTES + head[26]])
         if head[_SERIAL] == serial:
-            spans.append((first + (0 if spans else _FLAC_MAPPING_BYTES), stop))
+            spans.append((first if spans else min(first + _FLAC_MAPPING_BYTES, stop), stop))
         at = stop
-    return spans
+    return spans if at == link.end else None

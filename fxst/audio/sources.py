@@ -129,9 +129,14 @@ def find(path: Path, fd: int) -> Source | None:
 def _ogg_source(path: Path, fd: int, start: int, end: int) -> Source:
     read = reading(fd)
     links = ogg.links(read, start, end)
-    if links and all(link.codec.startswith(b"\x7fFLAC") for link in links):
-        return Source(tuple(View(fd, ogg.flac_spans(read, link)) for link in links))
-    if links and (name := codecs.unread(b"", links[0].codec)):
+    if not links or links[0].start != start:
+        raise AudioError(f"{quoted(path)} lacks the beginning of its sound: get a whole copy of it.")
+    if all(link.codec.startswith(b"\x7fFLAC") for link in links):
+        spans = [ogg.flac_spans(read, link) for link in links]
+        if None in spans:
+            raise AudioError(f"{quoted(path)} is damaged: the pages of its FLAC break off; get a whole copy of it.")
+        return Source(tuple(View(fd, span) for span in spans if span))
+    if name := codecs.unread(b"", links[0].codec):
         raise AudioError(f"{quoted(path)} holds {name} in Ogg, which cannot be read here: {_REMEDY}.")
     return _streams(fd, [(link.start, link.end) for link in links])
 
