@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -35,6 +36,44 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path):
     assert names(tmp_path) == ["x"]
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
+
+
+@pytest.mark.parametrize("call", ["fsync", "write", "close", "replace"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_what_the_system_fails_to_write_does_not_appear(tmp_path, monkeypatch, call, number):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, call, fail)
+        with pytest.raises(OutputError, match="x' cannot be written"):
+            staging.write(tmp_path / "x", b"new")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_a_drive_that_cannot_synchronise_is_written_to(tmp_path, monkeypatch, number):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    staging.write(tmp_path / "x", b"new")
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+def test_nothing_that_was_finished_together_stays_where_one_cannot_get_its_name(tmp_path):
+    (tmp_path / "b").mkdir()
+    taken_back = []
+
+    def both():
+        with staging.together(lambda _: lambda: taken_back.append(True)):
+            staged(tmp_path / "a")
+            staged(tmp_path / "b")
+
+    with pytest.raises(OutputError):
+        both()
+    assert names(tmp_path) == ["b"]
+    assert taken_back
 
 
 def test_what_is_protected_against_writing_is_not_replaced(tmp_path, monkeypatch):

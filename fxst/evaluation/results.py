@@ -1,5 +1,6 @@
 """What an evaluation leaves on disk: figures, the items that they are of, and the audio."""
 
+import contextlib
 import csv
 import io
 import math
@@ -80,7 +81,8 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a line that could not be written was told of already
+                self._file.close()
 
     def add(self, index: int, scored: Scored) -> None:
         """Note that an item is finished.

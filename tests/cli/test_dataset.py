@@ -36,6 +36,20 @@ def test_the_program_builds_and_says_what(voices, tmp_path):
     assert not list(tmp_path.glob("data/unfinished"))
 
 
+@pytest.mark.parametrize("size", [0, 10_000])
+def test_a_disk_without_room_is_told_and_no_dataset_is_called_finished(voices, tmp_path, size):
+    resource = pytest.importorskip("resource")
+    build = (sys.executable, "-m", "fxst", "dataset", "build", voices, "-o", tmp_path / "data", "-n", "4")
+    done = subprocess.run(
+        [*build, "--workers", "1"],
+        capture_output=True, text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert "data' cannot be written (file too large): free space" in done.stderr
+    assert not (tmp_path / "data/dataset.json").exists()
+    assert not (tmp_path / "data/manifest.csv").exists()
+
+
 def test_a_damaged_file_fails_the_command_and_the_rest_is_kept(voices, tmp_path):
     (tmp_path / "bad.wav").write_text("hello")
     arguments = ["dataset", "build", str(voices), str(tmp_path / "bad.wav"), "-o", str(tmp_path / "data"), "-n", "0"]

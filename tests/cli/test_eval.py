@@ -756,8 +756,21 @@ def test_models_of_different_chains_need_a_chain_for_its_targets(fxst, model, re
 def test_a_folder_that_cannot_be_made(fxst):
     Path("out").write_text("not a folder")
     code, out, err = fxst("eval", *QUICK, "-o", "out")
-    assert (code, out) == (1, "")
+    assert (code, out) == (5, "")
     assert err == "fxst: The folder 'out' cannot be made (file exists): choose another.\n"
+
+
+def test_results_that_a_disk_has_no_room_for_do_not_appear(fxst):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))  # room for the figures, and not for the summary
+    try:
+        code, _, err = fxst("eval", *QUICK, "-o", "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 5
+    assert "cannot be written (file too large): free space" in err
+    assert not {"items.csv", "items.jsonl", "summary.json"} & {path.name for path in Path("out").iterdir()}
 
 
 def test_baselines_are_chosen_by_name(fxst):
