@@ -90,8 +90,8 @@ def test_a_pair_of_torch_and_torchaudio_that_does_not_fit_gets_the_remedy(monkey
     assert found["torchaudio"].state == "failed"
     assert "libtorch_cuda.so" in found["torchaudio"].found
     # In the versions that pyproject.toml asks for, from the installed metadata.
-    assert '"torch' in found["torchaudio"].remedy
-    assert '"torchaudio' in found["torchaudio"].remedy
+    assert "'torch" in found["torchaudio"].remedy
+    assert "'torchaudio" in found["torchaudio"].remedy
     assert "<2." in found["torchaudio"].remedy
     assert is_well(found.values())
 
@@ -103,7 +103,7 @@ def test_a_package_that_is_not_there_is_missing(monkeypatch):
     found = {check.part: check for check in fxst.doctor._packages()}
     for name in ("soxr", "pesq"):
         assert found[name].state == "missing"
-        assert found[name].remedy.startswith(f'pip install "{name}>=')
+        assert found[name].remedy.startswith(f"pip install '{name}>=")
     assert not is_well(found.values())
 
 

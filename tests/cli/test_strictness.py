@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,35 @@ def test_what_could_not_be_measured_is_null_in_json(fxst):
     assert any(figure["mean"]["value"] is None for figure in figures.values())
     for line in Path("to/items.jsonl").read_text(encoding="utf-8").splitlines():
         strict(line)
+
+
+ODD = {"huge": [9e11, -9e11] * 6000, "silent": [0.0] * 12_000, "tiny": [1e-40] * 12_000, "one": [0.5]}
+
+
+@pytest.mark.parametrize("samples", ODD.values(), ids=ODD)
+def test_numpy_has_nothing_to_warn_of(fxst, samples):
+    soundfile.write("odd.wav", samples, 24_000, subtype="FLOAT")
+    chain = CHAINS["studio"]
+    loudest = {
+        "parametric_eq": {f"{band}_gain_db": 24.0 for band in chain.effects[1].bands},
+        "distortion": {"mix": 0.5},
+    }
+    tables.write(Table(chain, chain.defaults()).with_values(loudest), Path("loudest.json"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for more in (
+            ("--loudness", "-16"),
+            ("--ceiling", "none", "--tail", "auto", "--export", "all", "--report", "p.html"),
+        ):
+            code, _, err = fxst("apply", "odd.wav", "-p", "loudest.json", "-o", "o.wav", *more)
+            assert code == 0, err
+
+
+@pytest.mark.parametrize("sample", [1e13, -3e38])
+def test_samples_too_large_to_reckon_with_are_refused(fxst, sample):
+    soundfile.write("odd.wav", [0.0, sample], 24_000, subtype="FLOAT")
+    assert refused(fxst("apply", "odd.wav", "-p", "table.json", "-o", "o.wav"), "far beyond full scale", code=1)
+    assert not Path("o.wav").exists()
 
 
 @pytest.mark.parametrize(
