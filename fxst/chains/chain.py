@@ -5,9 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fxst.chains.amounts import amount_of_each
 from fxst.effects import (
     EFFECTS,
@@ -21,6 +18,7 @@ from fxst.errors import SettingsError, UndeclaredError
 
 if TYPE_CHECKING:
     from torch import Tensor
+from fxst.dsp import Samples
 
 __all__ = ["Chain", "rounded"]
 
@@ -230,7 +228,7 @@ class Chain:
             if not effect.is_transparent(values)
         ]
 
-        def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
+        def process(block: Samples) -> Samples:
             for processor in processors:
                 block = processor(block)
             return block

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fxst.dsp import Array
 from fxst.report.markup import text
 
 __all__ = ["Curve", "Panel", "frequency_chart", "legend", "panel_height", "sample", "time_chart"]
 
-Array = NDArray[np.float64]
 
 # The text is 12 units high: beside two others on a wide screen, and alone on a narrow one, a chart is about as
 # many pixels wide.
