@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import soundfile
 
+from fxst.dsp import Samples
 from fxst.errors import AudioError, OutputError
 from fxst.untrusted import quoted
 
@@ -25,7 +24,6 @@ __all__ = [
     "reason",
 ]
 
-Samples: TypeAlias = npt.NDArray[np.float32]
 
 _FORMATS: Final = {
     ".wav": "WAV", ".wave": "WAV", ".rf64": "RF64", ".w64": "W64", ".aif": "AIFF", ".aiff": "AIFF",

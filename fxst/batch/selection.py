@@ -14,7 +14,7 @@ from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, NothingMatchedError, SettingsError
 from fxst.untrusted import quoted
 
-__all__ = ["Recording", "is_batch", "is_pattern", "matches", "read_list", "recordings_in", "select"]
+__all__ = ["Recording", "is_batch", "is_pattern", "read_list", "recordings_in", "select"]
 
 _STANDARD_INPUT: Final = Path("-")
 _LARGEST_LIST_BYTES: Final = 1 << 28
@@ -79,25 +79,6 @@ def select(config: ApplyConfig) -> tuple[Recording, ...]:
 def is_pattern(path: Path) -> bool:
     """Whether a name is a pattern such as `*.wav`: it has one's signs, and no file is called that."""
     return _MAGIC.search(str(path)) is not None and not os.path.lexists(path)
-
-
-def matches(pattern: str, place: PurePosixPath) -> bool:
-    """Whether a pattern of `--include` or `--exclude` takes a place.
-
-    Without a slash it is about the name alone; with one, about the whole path below the folder that was given, where
-    `*` ends at a slash and `**` does not. Upper and lower case are the same.
-
-    Args:
-        pattern: The pattern.
-        place: A path.
-
-    Raises:
-        SettingsError: The pattern makes no sense.
-
-    >>> [matches(pattern, PurePosixPath("book/2/Take.WAV")) for pattern in ("*.wav", "book/*", "book/**", "**/2/*")]
-    [True, False, True, True]
-    """
-    return _any((_compiled(pattern),), place)
 
 
 def read_list(path: Path) -> tuple[Path, ...]:
@@ -221,11 +202,20 @@ def recordings_in(
 
 
 def _any(patterns: Sequence[re.Pattern[str]], place: PurePosixPath) -> bool:
+    """Whether one of some patterns takes a place.
+
+    >>> [_any([_compiled(pattern)], PurePosixPath("book/2/Take.WAV")) for pattern in ("*.wav", "book/*", "book/**")]
+    [True, False, True]
+    """
     return any(pattern.fullmatch(str(place)) for pattern in patterns)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Turn a pattern into a regular expression for a whole path."""
+    """Turn a pattern of `--include` or `--exclude` into a regular expression for a whole path.
+
+    Without a slash it is about the name alone; with one, about the whole path below the folder that was given, where
+    `*` ends at a slash and `**` does not. Upper and lower case are the same.
+    """
     if not pattern:
         raise SettingsError("An empty pattern matches nothing: give --include and --exclude a pattern such as '*.wav'.")
     whole = pattern.removeprefix("./")

@@ -5,9 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fxst.chains.amounts import amount_of_each
 from fxst.effects import (
     EFFECTS,
@@ -23,6 +20,7 @@ from fxst.untrusted import shell_word
 
 if TYPE_CHECKING:
     from torch import Tensor
+from fxst.dsp import Samples
 
 __all__ = ["Chain", "Stage", "rounded"]
 
@@ -301,7 +299,7 @@ class Chain:
             if stage.active
         ]
 
-        def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
+        def process(block: Samples) -> Samples:
             for processor in processors:
                 block = processor(block)
             return block

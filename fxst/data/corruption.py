@@ -3,15 +3,14 @@
 Apart from one another: what was drawn is plain data, which a list of items holds and which makes the same sound again.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from fxst.audio import Samples
 from fxst.data import sox
 from fxst.data.sox import Points
+from fxst.dsp import Array, Samples
 from fxst.errors import SettingsError
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "draw_compressor",
     "draw_expander",
     "draw_frequency_corruption",
-    "from_data",
     "to_data",
 ]
 
@@ -63,7 +61,7 @@ class Band:
     gain_db: float
     applied: bool
 
-    def sections(self, *, sample_rate: int) -> sox.Sections:
+    def sections(self, *, sample_rate: int) -> Array:
         """Return the filter as second-order sections."""
         if self.q is not None:
             return sox.equalizer(self.f0_hz, self.q, self.gain_db, sample_rate=sample_rate)
@@ -81,7 +79,7 @@ class FrequencyCorruption:
 
     bands: tuple[Band, ...]
 
-    def sections(self, *, sample_rate: int) -> sox.Sections:
+    def sections(self, *, sample_rate: int) -> Array:
         """Return the bands that are heard as second-order sections."""
         heard = [band.sections(sample_rate=sample_rate) for band in self.bands if band.applied]
         return np.concatenate(heard) if heard else np.zeros((0, 6))
@@ -226,19 +224,3 @@ def to_data(corruption: Corruption) -> dict[str, Any]:
     if isinstance(corruption, Dynamics):
         return asdict(corruption)
     return {"kind": "frequency", "bands": [asdict(band) for band in corruption.bands]}
-
-
-def from_data(data: Mapping[str, Any]) -> Corruption:
-    """Make what was drawn from data again.
-
-    Raises:
-        SettingsError: The data is no corruption's.
-    """
-    try:
-        if data["kind"] == "frequency":
-            return FrequencyCorruption(tuple(Band(**band) for band in data["bands"]))
-        if data["kind"] in get_args(DynamicsKind):
-            return Dynamics(**data)
-    except (KeyError, TypeError) as error:
-        raise SettingsError(f"What was drawn for an item cannot be read ({error}).") from error
-    raise SettingsError(f"What was drawn for an item is of no kind that is known: {data['kind']!r}.")

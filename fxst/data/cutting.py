@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst import audio
+from fxst.dsp import Array, Samples
 from fxst.errors import AudioError
 
 __all__ = ["FULL_SCALE", "SILENCE_DB", "Cut", "Job", "Length", "cut", "measure"]
@@ -79,8 +80,8 @@ class Cut:
 
     windows: npt.NDArray[np.int64]
     samples: npt.NDArray[np.int16]
-    rms_db: npt.NDArray[np.float64]
-    scale: npt.NDArray[np.float32]
+    rms_db: Array
+    scale: Samples
     problem: str | None = None
     usable: bool = True
 
@@ -102,7 +103,7 @@ def cut(job: Job) -> Cut:
     Args:
         job: Which clips of which recording.
     """
-    pieces: list[npt.NDArray[np.float32]] = []
+    pieces: list[Samples] = []
     windows: list[int] = []
     problem = None
     try:
@@ -136,9 +137,7 @@ def _runs(job: Job) -> Iterator[npt.NDArray[np.int64]]:
     return iter(np.split(job.windows, np.flatnonzero(gaps > READ_THROUGH_SECONDS) + 1))
 
 
-def _cut_run(
-    reader: audio.Reader, run: npt.NDArray[np.int64], job: Job
-) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+def _cut_run(reader: audio.Reader, run: npt.NDArray[np.int64], job: Job) -> Iterator[tuple[int, Samples]]:
     source_rate, target_rate = reader.info.sample_rate, job.sample_rate
     # Samples of the two rates coincide only every so often; there the stretch has to begin.
     common = math.gcd(source_rate, target_rate)
@@ -161,9 +160,7 @@ def _cut_run(
             yield window, stretch[first : first + job.clip_samples]
 
 
-def _scaled(
-    windows: list[int], pieces: list[npt.NDArray[np.float32]], job: Job, *, problem: str | None, usable: bool
-) -> Cut:
+def _scaled(windows: list[int], pieces: list[Samples], job: Job, *, problem: str | None, usable: bool) -> Cut:
     clips = np.stack(pieces) if pieces else np.zeros((0, job.clip_samples), np.float32)
     mean_square = np.square(clips, dtype=np.float64).mean(axis=1)
     kept = mean_square > 10 ** (SILENCE_DB / 10)

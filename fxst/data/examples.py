@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxst.data.manifest import Dataset
+from fxst.dsp import Samples
 from fxst.errors import SettingsError
 
 __all__ = ["StyleExamples", "draw"]
@@ -22,9 +22,9 @@ class StyleExamples:
         input, reference: (B, clips, T), dry; knobs: (B, P), on [0, 1].
     """
 
-    input: NDArray[np.float32]
-    reference: NDArray[np.float32]
-    knobs: NDArray[np.float32]
+    input: Samples
+    reference: Samples
+    knobs: Samples
 
 
 def draw(dataset: Dataset, split: str, *, n_knobs: int, batch: int, clips: int, seed: int, step: int) -> StyleExamples:

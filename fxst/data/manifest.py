@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.data.cutting import FULL_SCALE
+from fxst.dsp import Samples
 from fxst.errors import ModelError
 from fxst.untrusted import from_json, number, quoted, shell_word, whole_number
 
@@ -196,7 +197,7 @@ class Dataset:
             raise self._damaged(MANIFEST) from error
         return {speaker: sorted(names) for speaker, names in sorted(found.items())}
 
-    def clips(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def clips(self, indices: npt.NDArray[np.int64]) -> Samples:
         """Fetch clips by their numbers, at their own level.
 
         Args:

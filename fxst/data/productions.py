@@ -395,7 +395,7 @@ def random_curve(rng: np.random.Generator, *, sample_rate: int) -> Array:
     return curve
 
 
-def _curve(sections: sox.Sections, rate: int) -> Array:
+def _curve(sections: NDArray[np.float64], rate: int) -> Array:
     """Give the response of sections at the bands' centres, in units of 20 dB."""
     from scipy.signal import sosfreqz
 

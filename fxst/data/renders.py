@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fxst.chains.chain import Chain
 from fxst.chains.rendering import render_exact
 from fxst.data.manifest import Dataset
 from fxst.data.sources import SPLITS
+from fxst.dsp import Samples
 from fxst.errors import SettingsError
 
 __all__ = ["Renders", "draw_renders"]
@@ -23,9 +23,9 @@ class Renders:
         input, output: (B, 1, T); knobs: (B, P), on [0, 1].
     """
 
-    input: NDArray[np.float32]
-    knobs: NDArray[np.float32]
-    output: NDArray[np.float32]
+    input: Samples
+    knobs: Samples
+    output: Samples
 
 
 def draw_renders(

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fxst.audio import Samples
+from fxst.dsp import Array, Samples
 from fxst.effects.parametric_eq import Kind, ParametricEQ
 from fxst.errors import SettingsError
 
-__all__ = ["Curve", "Points", "Sections", "bass", "compand", "curve", "equalizer", "filtered", "treble"]
+__all__ = ["Array", "Curve", "Points", "bass", "compand", "curve", "equalizer", "filtered", "treble"]
 
-Sections = NDArray[np.float64]
 """Second-order sections in SciPy's layout, (K, 6)."""
 
 Points = Sequence[tuple[float, float]]
@@ -30,22 +28,22 @@ NEPER: Final = math.log(10) / 20
 """One decibel, as the natural logarithm of an amplitude factor."""
 
 
-def equalizer(f0_hz: float, q: float, gain_db: float, *, sample_rate: int) -> Sections:
+def equalizer(f0_hz: float, q: float, gain_db: float, *, sample_rate: int) -> Array:
     """Design SoX's `equalizer`: a peak or a dip."""
     return _band("peak", f0_hz, q, gain_db, sample_rate)
 
 
-def bass(f0_hz: float, gain_db: float, *, sample_rate: int) -> Sections:
+def bass(f0_hz: float, gain_db: float, *, sample_rate: int) -> Array:
     """Design SoX's `bass`: a low shelf of slope 0.5."""
     return _band("low_shelf", f0_hz, _shelf_q(gain_db), gain_db, sample_rate)
 
 
-def treble(f0_hz: float, gain_db: float, *, sample_rate: int) -> Sections:
+def treble(f0_hz: float, gain_db: float, *, sample_rate: int) -> Array:
     """Design SoX's `treble`: a high shelf of slope 0.5."""
     return _band("high_shelf", f0_hz, _shelf_q(gain_db), gain_db, sample_rate)
 
 
-def _band(kind: Kind, f0_hz: float, q: float, gain_db: float, sample_rate: int) -> Sections:
+def _band(kind: Kind, f0_hz: float, q: float, gain_db: float, sample_rate: int) -> Array:
     eq = ParametricEQ(kinds=(kind,))
     values = zip((parameter.name for parameter in eq.parameters), (gain_db, f0_hz, q), strict=True)
     return eq.sections(dict(values), sample_rate=sample_rate)
@@ -61,7 +59,7 @@ def _shelf_q(gain_db: float) -> float:
     return 1 / math.sqrt((a + 1 / a) * (1 / SHELF_SLOPE - 1) + 2)
 
 
-def filtered(x: Samples, sections: Sections) -> Samples:
+def filtered(x: Samples, sections: Array) -> Samples:
     """Filter a recording from silence on, in float64; nothing clips.
 
     Shape:
@@ -86,17 +84,17 @@ class Curve:
         bends: How each is bent; 0 for a line.
     """
 
-    starts: NDArray[np.float64]
-    gains: NDArray[np.float64]
-    slopes: NDArray[np.float64]
-    bends: NDArray[np.float64]
+    starts: Array
+    gains: Array
+    slopes: Array
+    bends: Array
 
-    def __call__(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, level: Array) -> Array:
         """Give the factor for levels that are amplitudes on [0, 1], full scale 1."""
         u = np.log(np.maximum(level, math.exp(self.starts[0])))
         piece = np.maximum(np.searchsorted(self.starts, u, side="right") - 1, 0)
         u -= self.starts[piece]
-        factor: NDArray[np.float64] = np.exp(self.gains[piece] + u * (self.slopes[piece] + u * self.bends[piece]))
+        factor: Array = np.exp(self.gains[piece] + u * (self.slopes[piece] + u * self.bends[piece]))
         return factor
 
 

@@ -5,7 +5,8 @@ import math
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+
+from fxst.dsp import Array, Samples
 
 __all__ = ["Limiter"]
 
@@ -36,9 +37,6 @@ _POINTS: Final = (2, 4, OVERSAMPLING)
 """So many points a sample are looked at, one after the other, each time at the odd ones."""
 _BLOCK: Final = 32
 _SLACK: Final = 1.05
-
-Samples = npt.NDArray[np.float32]
-Array = npt.NDArray[np.float64]
 
 
 class Limiter:

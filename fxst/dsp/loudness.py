@@ -6,7 +6,8 @@ from array import array
 from typing import Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
+
+from fxst.dsp import Array, Samples
 
 __all__ = ["LoudnessMeter", "TruePeakMeter", "loudness", "loudness_range", "true_peak"]
 
@@ -29,7 +30,7 @@ _KAISER_BETA: Final = 6.0
 _Meter = TypeVar("_Meter", "LoudnessMeter", "TruePeakMeter")
 
 
-def loudness(x: npt.NDArray[np.float32], *, sample_rate: int) -> float:
+def loudness(x: Samples, *, sample_rate: int) -> float:
     """Measure how loud a recording is, in LUFS: gated, so that pauses do not count.
 
     Args:
@@ -48,7 +49,7 @@ def loudness(x: npt.NDArray[np.float32], *, sample_rate: int) -> float:
     return _fed(LoudnessMeter(sample_rate=sample_rate, channels=x.shape[0]), x).integrated()
 
 
-def loudness_range(x: npt.NDArray[np.float32], *, sample_rate: int) -> float:
+def loudness_range(x: Samples, *, sample_rate: int) -> float:
     """Measure how far the loud passages of a recording are above the soft ones, in LU; pauses do not count.
 
     Args:
@@ -68,7 +69,7 @@ def loudness_range(x: npt.NDArray[np.float32], *, sample_rate: int) -> float:
     return _fed(LoudnessMeter(sample_rate=sample_rate, channels=x.shape[0]), x).loudness_range()
 
 
-def true_peak(x: npt.NDArray[np.float32], *, sample_rate: int) -> float:
+def true_peak(x: Samples, *, sample_rate: int) -> float:
     """Measure how high a recording's waveform goes, between its samples too, in dBTP.
 
     Args:
@@ -107,7 +108,7 @@ class LoudnessMeter:
         self._energy = 0.0
         self._frames = 0
 
-    def process(self, block: npt.NDArray[np.float32]) -> None:
+    def process(self, block: Samples) -> None:
         """Take in the next stretch of audio.
 
         Args:
@@ -165,7 +166,7 @@ class TruePeakMeter:
         self._held = np.zeros((channels, _TAPS), np.float32)  # silence before the stream
         self._peaks = np.zeros(channels)
 
-    def process(self, block: npt.NDArray[np.float32]) -> None:
+    def process(self, block: Samples) -> None:
         """Take in the next stretch of audio.
 
         Args:
@@ -181,7 +182,7 @@ class TruePeakMeter:
             self._peaks = self._highest(x[:, :whole])
             self._held = x[:, whole - _TAPS :].copy()
 
-    def peaks_dbtp(self) -> npt.NDArray[np.float64]:
+    def peaks_dbtp(self) -> Array:
         """Give each channel's true peak so far, full scale 0 dB; minus infinity for silence.
 
         Shape:
@@ -191,7 +192,7 @@ class TruePeakMeter:
         with np.errstate(divide="ignore"):
             return 20 * np.log10(self._highest(ending))
 
-    def _highest(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def _highest(self, x: Samples) -> Array:
         peaks = self._peaks.copy()
         for channel, row in enumerate(x):
             blocks = row.reshape(-1, _TAPS)
@@ -204,14 +205,14 @@ class TruePeakMeter:
         return peaks
 
 
-def _fed(meter: _Meter, x: npt.NDArray[np.float32]) -> _Meter:
+def _fed(meter: _Meter, x: Samples) -> _Meter:
     # In chunks: what meters make of audio is a multiple of it, and a recording may be hours long.
     for first in range(0, x.shape[1], _CHUNK_FRAMES):
         meter.process(x[:, first : first + _CHUNK_FRAMES])
     return meter
 
 
-def _gated(steps: npt.NDArray[np.float64], *, steps_a_block: int, relative_gate: float) -> npt.NDArray[np.float64]:
+def _gated(steps: Array, *, steps_a_block: int, relative_gate: float) -> Array:
     """Give the energies of the blocks that are neither silence nor pauses."""
     blocks = np.convolve(steps, np.full(steps_a_block, 1 / steps_a_block), mode="valid")
     blocks = blocks[blocks > _energy(ABSOLUTE_GATE_LUFS)]
@@ -229,7 +230,7 @@ def _energy(lufs: float) -> float:
 
 
 @functools.cache
-def _interpolation(factor: int) -> tuple[npt.NDArray[np.float32], float]:
+def _interpolation(factor: int) -> tuple[Samples, float]:
     """Give the matrix from two blocks of samples to what lies between them, and by how much it may exceed them.
 
     A windowed sinc, flat to 0.44 of the sample rate, where it passes through every sample: only the points in between
@@ -251,12 +252,12 @@ def _interpolation(factor: int) -> tuple[npt.NDArray[np.float32], float]:
     return matrix.reshape(2 * _TAPS, -1).astype(np.float32), most
 
 
-def _channel_weights(channels: int) -> npt.NDArray[np.float64]:
+def _channel_weights(channels: int) -> Array:
     surround = {5: (1, 1, 1, 1.41, 1.41), 6: (1, 1, 1, 0, 1.41, 1.41)}
     return np.array(surround.get(channels, (1,) * channels), np.float64)
 
 
-def _k_weighting(sample_rate: int) -> npt.NDArray[np.float64]:
+def _k_weighting(sample_rate: int) -> Array:
     """The standard's two biquads, a high shelf and a high-pass, at any sample rate.
 
     The standard tabulates them at 48 kHz only; these analogue prototypes give its table there.

@@ -98,13 +98,7 @@ def spectral_power(spectrum: Signal) -> Signal:
 
 
 def power_spectra(x: Samples, window: Samples, *, hop: int, n_fft: int | None = None) -> Iterator[Samples]:
-    """Yield short-time power spectra, a few frames at a time: those of a whole recording may not fit in memory.
-
-    Args:
-        x: The signal; for frames centred on its samples, `mirrored` first.
-        window: What each frame is multiplied by.
-        hop: From one frame to the next, in samples.
-        n_fft: The length of the transform, with zeros behind each frame; else the window's.
+    """Yield the powers of `stft`, a few frames at a time: those of a whole recording may not fit in memory.
 
     Shape:
         x: `(..., time)`; window: `(length,)`; each block: `(..., frames, bins)`.

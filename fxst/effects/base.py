@@ -7,20 +7,20 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError
 
 if TYPE_CHECKING:
     from torch import Tensor
+from fxst.dsp import Samples
 
 __all__ = ["EFFECTS", "Effect", "Processor", "plugin_processor"]
 
 PLUGIN_BUFFER = 8192
 """Samples that pedalboard hands to a plugin at a time."""
 
-Processor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Processor = Callable[[Samples], Samples]
 """Renders block after block, (channels, time) to the same shape, keeping its state between calls."""
 
 EFFECTS: "dict[str, type[Effect]]" = {}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxst.effects.base import Processor, plugin_processor
 from fxst.effects.dynamics import Dynamics
@@ -14,6 +13,7 @@ from fxst.effects.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
+from fxst.dsp import Samples
 
 __all__ = ["Compressor"]
 
@@ -70,9 +70,7 @@ class Compressor(Dynamics):
 
         return x * self._gain(x, values, sample_rate=sample_rate) * filters.to_gain(values["makeup_db"])[:, None, None]
 
-    def gain_reduction(
-        self, x: NDArray[np.float32], values: Mapping[str, float], *, sample_rate: int
-    ) -> NDArray[np.float32]:
+    def gain_reduction(self, x: Samples, values: Mapping[str, float], *, sample_rate: int) -> Samples:
         """Tell by how much the compressor turns a signal down at each moment, as a meter would show it.
 
         Args:
@@ -104,7 +102,7 @@ class Compressor(Dynamics):
 def _linked(compress: Processor) -> Processor:
     """Give all channels the gain that a compressor of one channel has for the loudest of them."""
 
-    def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    def process(block: Samples) -> Samples:
         loudest = functools.reduce(np.maximum, np.abs(block))
         # In float64, where to divide and to multiply again misses nothing: two channels that are alike come out as one.
         gain = np.divide(compress(loudest[None])[0], np.maximum(loudest, TINY), dtype=np.float64)

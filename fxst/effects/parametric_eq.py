@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxst.effects.base import Effect, Processor
 from fxst.effects.parameters import Parameter
@@ -15,6 +14,7 @@ from fxst.errors import SettingsError
 
 if TYPE_CHECKING:
     from torch import Tensor
+from fxst.dsp import Array, Samples
 
 __all__ = ["ParametricEQ", "section"]
 
@@ -119,7 +119,7 @@ class ParametricEQ(Effect):
             bands.append((hz, f"{gain_db:+g} dB at {place}{shape}" if gain_db else ""))
         return ", ".join(words for _, words in sorted(bands) if words) or "flat"
 
-    def sections(self, values: Mapping[str, float], *, sample_rate: int) -> NDArray[np.float64]:
+    def sections(self, values: Mapping[str, float], *, sample_rate: int) -> Array:
         """Return the bands as second-order sections in SciPy's layout, (K, 6)."""
         rows = []
         for kind, band in zip(self.kinds, self.bands, strict=True):
@@ -155,7 +155,7 @@ class ParametricEQ(Effect):
         sos = self.sections(values, sample_rate=sample_rate)
         state = np.zeros((len(sos), channels, 2))
 
-        def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
+        def process(block: Samples) -> Samples:
             nonlocal state
             if not block.size:
                 return block  # which sosfilt refuses

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxst.effects.base import EFFECTS, Effect, Processor, plugin_processor
 from fxst.effects.parameters import Parameter
@@ -16,6 +15,7 @@ from fxst.errors import SettingsError, UndeclaredError
 
 if TYPE_CHECKING:
     from torch import Tensor
+from fxst.dsp import Samples
 
 __all__ = ["PluginEffect", "declare_plugin"]
 
@@ -179,7 +179,7 @@ def _try(name: str, plugins: Sequence[Any], parameters: Sequence[Parameter]) -> 
             )
 
 
-def _play_noise(name: str, plugin: Any, values: Mapping[str, float]) -> NDArray[np.float32]:
+def _play_noise(name: str, plugin: Any, values: Mapping[str, float]) -> Samples:
     noise = (0.1 * np.random.default_rng(0).standard_normal((2, TRIAL_RATE // 4))).astype(np.float32)
     for channels in (1, 2):
         try:
@@ -210,7 +210,7 @@ def _ready(name: str, plugin: Any, values: Mapping[str, float], *, sample_rate: 
         width = "stereo" if channels == 2 else "mono"
         raise _RefusedError(f"The plugin {name} cannot render {width}: {_said(error)}") from error
 
-    def render(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    def render(block: Samples) -> Samples:
         try:
             rendered = process(block)
         except REFUSALS as error:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxst.effects.base import Processor
 from fxst.effects.dynamics import Dynamics
@@ -14,6 +13,7 @@ from fxst.effects.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
+from fxst.dsp import Samples
 
 __all__ = ["UpwardCompressor"]
 
@@ -60,7 +60,7 @@ class UpwardCompressor(Dynamics):
         follow = Follower(attack, release, begin=threshold, channels=1 if linked else channels)
         slope = 1 / values["ratio"] - 1
 
-        def process(block: NDArray[np.float32]) -> NDArray[np.float32]:
+        def process(block: Samples) -> Samples:
             loudness = np.abs(block)
             level = follow(loudness.max(axis=0, keepdims=True) if linked else loudness)
             y = np.empty_like(block)

@@ -3,10 +3,10 @@
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from fxst.audio import Samples
 from fxst.chains.table import Table
+from fxst.dsp import Array, Samples
 from fxst.dsp.spectra import third_octaves
 
 __all__ = ["change_db", "heard"]
@@ -70,7 +70,7 @@ def change_db(x: Samples, y: Samples, *, sample_rate: int) -> float:
     return float((after - before)[audible].std())
 
 
-def _levels_db(x: Samples, sample_rate: int) -> npt.NDArray[np.float64]:
+def _levels_db(x: Samples, sample_rate: int) -> Array:
     length = min(round(MOMENT_SECONDS * sample_rate), x.shape[1])
     moments = x[:, : x.shape[1] // length * length].reshape(-1, length)
     return third_octaves(moments, sample_rate=sample_rate)[1]

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from fxst.dsp import Array
 from fxst.dsp.stft import MR_STFT_WINDOWS
 from fxst.evaluation.sound import CENTROID_WINDOW, SILENCE, Sound
 
@@ -55,8 +55,6 @@ FEWEST_MOMENTS: Final = 10
 
 LOGARITHMS_A_DB: Final = math.log(10)
 """The published figures of level are 20 times the natural logarithm: this many to one dB."""
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from fxst.dsp import Array, Samples
 from fxst.dsp.loudness import loudness
 from fxst.dsp.stft import mirrored, power_spectra
 
-__all__ = ["compress", "equalise", "rule_based"]
+__all__ = ["equalise", "rule_based"]
 
 PEAK_DB: Final = -12.0
 
@@ -99,29 +99,14 @@ def equalise(audio: Samples, reference: Samples) -> Samples:
     return filtered
 
 
-def compress(audio: Samples, *, threshold_db: float, sample_rate: int) -> Samples:
-    """Turn down what is louder than a threshold, with the recipe's ratio, soft knee and times; no make-up gain.
-
-    Args:
-        audio: The recording; its channels are turned down together, by the loudest of them.
-        threshold_db: The middle of the knee.
-        sample_rate: The recording's.
-
-    Shape:
-        audio and result: `(channels, time)`.
+def _gain(level_db: Array, threshold_db: float, *, sample_rate: int) -> Array:
+    """Compute a compressor's gain, `(time,)`, from the level: the recipe's ratio, soft knee and times; no make-up gain.
 
     Source:
         D. Giannoulis, M. Massberg and J. D. Reiss, "Digital dynamic range compressor design", JAES 2012: the
         feed-forward design in the log domain, its soft knee, and its smooth branching detector after the gain
         computer. A time is how long 10 % to 90 % of a step take.
     """
-    gain = _gain(_level_db(audio), threshold_db, sample_rate=sample_rate)
-    compressed: Samples = (audio * gain).astype(np.float32)
-    return compressed
-
-
-def _gain(level_db: Array, threshold_db: float, *, sample_rate: int) -> Array:
-    """Compute the compressor's gain, `(time,)`, from the level."""
     from fxst.dsp.follower import Follower
 
     # Quadratic on the knee and linear above it: the square of what is on the knee, and the rest as it is.

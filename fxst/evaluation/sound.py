@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst import audio
-from fxst.audio import Samples
+from fxst.dsp import Array, Samples
 from fxst.dsp.loudness import LoudnessMeter, TruePeakMeter
 from fxst.dsp.spectra import third_octaves
 from fxst.dsp.stft import MR_STFT_FLOOR, hann, mirrored, power_spectra
@@ -30,8 +30,6 @@ MOST_SAMPLES_KEPT: Final = 1 << 19
 """Up to how many samples, in all channels, spectra are kept: about 25 bytes a sample."""
 
 _CHUNK_FRAMES: Final = 1 << 18
-
-Array = npt.NDArray[np.float64]
 
 
 class Sound:

@@ -8,8 +8,8 @@ from dataclasses import astuple, dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from fxst.dsp import Array
 from fxst.errors import SettingsError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Scored
@@ -42,8 +42,6 @@ ROUNDING: Final = 1e-9
 """A mean distance below this is what rounding left of 0, in any unit, and nothing is a share of it."""
 
 _MORE_IS_BETTER: Final = {metric.name for metric in METRICS if metric.higher_is_better}
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fxst.dsp import Array
 
 __all__ = ["Chart", "Curve", "Strip", "frequency_chart", "frequency_label", "time_chart"]
 
-Array = NDArray[np.float64]
 Mark = tuple[float, str]
 """A place on an axis, in units of the drawing, and the text beside it."""
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxst.audio import Samples
 from fxst.chains.table import Table, equaliser_response
+from fxst.dsp import Array, Samples
 from fxst.effects import Compressor, ParametricEQ
 from fxst.report.charts import Chart, Curve, frequency_chart, time_chart
 from fxst.report.content import Entry, Track
@@ -18,7 +18,6 @@ from fxst.report.recordings import Recording
 
 __all__ = ["LONGEST_CURVE", "charts_of", "deepest", "styles"]
 
-Array = NDArray[np.float64]
 
 LONGEST_CURVE: Final = 600
 """Points in a curve: more than a chart is pixels wide."""

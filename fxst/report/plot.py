@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxst import audio, staging
 from fxst.chains.table import Table, equaliser_response
+from fxst.dsp import Array
 from fxst.dsp.spectra import LongTermSpectrum
 from fxst.effects import ParametricEQ
 from fxst.report.charts import frequency_label
 
 __all__ = ["long_term_spectrum", "plot_transfer"]
 
-Array = NDArray[np.float64]
 
 LOWEST_HZ: Final = 20.0
 

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fxst import audio
 from fxst.audio import LoudnessMeter, Samples
+from fxst.dsp import Array
 from fxst.dsp.loudness import TruePeakMeter
 from fxst.dsp.spectra import LongTermSpectrum
 
 __all__ = ["InMemory", "OnDisk", "Recording", "Survey", "survey"]
 
-Array = NDArray[np.float64]
 
 _STEPS_A_SECOND: Final = 10
 _BLOCK_FRAMES: Final = 1 << 16

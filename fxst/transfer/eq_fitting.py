@@ -4,9 +4,9 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from fxst.dsp import Array
 from fxst.effects import ParametricEQ
 
 __all__ = ["fitted"]
@@ -25,8 +25,6 @@ LITTLE_DB: Final = 0.5
 
 NUDGE: Final = 1e-4
 """The step of a logit for finite differences."""
-
-Array = NDArray[np.float64]
 
 
 def fitted(eq: ParametricEQ, knobs: Tensor, curve_db: Tensor, hz: Tensor, *, sample_rate: int) -> Tensor:

@@ -179,7 +179,7 @@ def test_numpy_has_nothing_to_warn_of(fxst, samples):
         "parametric_eq": {f"{band}_gain_db": 24.0 for band in chain.effects[1].bands},
         "distortion": {"mix": 0.5},
     }
-    tables.write(Table(chain, chain.defaults()).with_values(loudest), Path("loudest.json"))
+    table_files.write(Table(chain, chain.defaults()).with_values(loudest), Path("loudest.json"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for more in (

@@ -8,7 +8,7 @@ import soundfile
 
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.data.corruption import from_data
+from fxst.data.corruption import Band, Dynamics, FrequencyCorruption
 from fxst.effects import EFFECTS, declare_plugin
 from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError
@@ -17,6 +17,13 @@ from fxst.evaluation.voices import Stretch, Voices, read
 
 RATE = 24_000
 PEAK = 10 ** (-12 / 20)
+
+
+def from_list(drawn):
+    """Make a style from what the list of items tells of it."""
+    if drawn["kind"] == "frequency":
+        return FrequencyCorruption(tuple(Band(**band) for band in drawn["bands"]))
+    return Dynamics(**drawn)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +82,7 @@ def test_the_list_of_items_makes_the_same_sound_again(voices):
         made = {}
         for role in ("input", "target"):
             x = base
-            for style in map(from_data, drawn[role]):
+            for style in map(from_list, drawn[role]):
                 if role == "input" and getattr(style, "kind", "") == "expander":
                     x = x * np.float32(PEAK / np.abs(x).max())
                 x = style.apply(x, sample_rate=RATE)
@@ -206,7 +213,7 @@ def test_another_voice_is_the_reference_in_the_style_of_the_target(voices):
         assert {Path(stretch.file).name for stretch in stretches} == {drawn["reference_voice"]}
         x = read(stretches, samples=2 * PATCH_SAMPLES[RATE], sample_rate=RATE)
         x = x * np.float32(PEAK / np.abs(x).max())
-        for style in map(from_data, drawn["target"]):
+        for style in map(from_list, drawn["target"]):
             x = style.apply(x, sample_rate=RATE)
         ramp = np.minimum(1, np.arange(x.shape[1]) / (0.05 * RATE - 1))
         x = x * ramp * ramp[::-1]
