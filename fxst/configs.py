@@ -185,8 +185,7 @@ ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects",
 class ApplyConfig:
     """Make recordings sound as if they had been produced like another one.
 
-    Sample rate, channels, bit depth and length are kept. The settings are summarised, and saved as a table to edit and
-    apply again.
+    Sample rate, channels, bit depth and length are kept. The settings are saved as a table to edit and apply again.
     """
 
     inputs: tuple[Path, ...] = argument(
@@ -203,23 +202,22 @@ class ApplyConfig:
     )
     references: tuple[str, ...] = option(
         (),
-        "Recording to sound like, or a folder of them. Repeat the option for their mean; radio.wav:2 has the weight 2.",
+        "Recording to sound like, or a folder of them. Several are averaged; radio.wav:2 has the weight 2.",
         flags=("--ref", "-r"),
         metavar="FILE",
         panel="Reference",
     )
     styles: tuple[str, ...] = option(
         (),
-        "Style profile from `fxst style save`, alone or with references. Repeat the option, with weights such as "
-        "a.json:0.3, to interpolate.",
+        "Style profile from `fxst style save`. Several are averaged, references too; a.json:0.3 has the weight 0.3.",
         flags=("--style",),
         metavar="JSON",
         panel="Reference",
     )
     params: Path | None = option(
         None,
-        "With --ref or --style: file to write the parameter table to (.json or .csv), or just json or csv for one "
-        "beside each output. Without them: the table to apply.",
+        "Parameter table to apply. With --ref or --style: the table to write, .json or .csv; just json or csv names "
+        "it after the output.",
         flags=("--params", "-p"),
         metavar="FILE",
         panel="Output",
@@ -239,8 +237,7 @@ class ApplyConfig:
     )
     amount: tuple[str, ...] = option(
         (),
-        "Amount of the style in percent, from 0 (no change) to 150; or of one effect, such as eq=50, comp=120, dist=0, "
-        "reverb=30 or up=50. Repeat the option for more.",
+        "Amount of the style in percent, 0 to 150, or of one effect: eq=50, comp=120, dist=0, reverb=30, up=50.",
         metavar="PERCENT",
         panel="Reference",
     )
@@ -252,8 +249,7 @@ class ApplyConfig:
     )
     loudness: str | None = option(
         None,
-        "Integrated loudness of the output (BS.1770): that of the reference (reference) or of the input (keep), or a "
-        "number of LUFS such as -16.",
+        "Integrated loudness of the output (BS.1770) in LUFS; or that of the reference (reference) or input (keep).",
         metavar="LUFS",
         panel="Level",
     )
@@ -264,9 +260,7 @@ class ApplyConfig:
         panel="Level",
     )
     clip: Literal["ceiling", "float"] = option(
-        "ceiling",
-        "ceiling: limit every output. float: do not limit outputs of floating-point samples.",
-        panel="Level",
+        "ceiling", "ceiling: limit every output. float: do not limit outputs of floating-point samples.", panel="Level"
     )
     tail: str = option(
         "0",
@@ -276,9 +270,8 @@ class ApplyConfig:
     )
     export: tuple[ExportName, ...] = option(
         (),
-        "Also write the settings for another program: ffmpeg (filter graph), apo (Equalizer APO, AutoEq), pedalboard "
-        "(Python), camilladsp (YAML), easyeffects (preset), sox (command), ir (reverb impulse response), or all. "
-        "Repeat the option for more.",
+        "Also write the settings for another program: ffmpeg, apo (Equalizer APO, AutoEq), pedalboard (Python), "
+        "camilladsp, easyeffects, sox, ir (the reverb's impulse response), or all.",
         metavar="NAME",
         panel="Output",
     )
@@ -305,28 +298,20 @@ class ApplyConfig:
         panel="Batch",
     )
     recursive: bool = option(
-        True,
-        "Search the folders inside folders too, or not.",
-        flags=("--recursive/--no-recursive",),
-        panel="Batch",
+        True, "Search the folders inside folders too, or not.", flags=("--recursive/--no-recursive",), panel="Batch"
     )
     include: tuple[str, ...] = option(
         (),
-        "Take only files whose name matches the pattern, such as '*.flac'. A pattern with a slash is matched against "
-        "the path in the given folder. Repeat the option for more.",
+        "Take only files that match the pattern, such as '*.flac', or 'season1/*' for a path in the given folder.",
         metavar="PATTERN",
         panel="Batch",
     )
     exclude: tuple[str, ...] = option(
-        (),
-        "Skip files that match the pattern, such as 'drafts/**'. Repeat the option for more.",
-        metavar="PATTERN",
-        panel="Batch",
+        (), "Skip files that match the pattern, such as 'drafts/**'.", metavar="PATTERN", panel="Batch"
     )
     name: str | None = option(
         None,
-        "Naming template for outputs, such as '{relpath}-{ref}.{ext}'. Fields: {stem}, {ext}, {relpath} (the path in "
-        "the given folder without its ending), {ref}, {model}.",
+        "Naming template for outputs, such as '{relpath}-{ref}.{ext}'; other fields are {stem} and {model}.",
         metavar="TEMPLATE",
         panel="Batch",
     )
@@ -348,9 +333,7 @@ class ApplyConfig:
     )
     dry_run: bool = option(False, "List what would be done, and change nothing.", flags=("--dry-run",), panel="Batch")
     format: Literal["table", "json", "jsonl", "quiet"] = option(
-        "table",
-        "Standard output: text (table), one JSON document (json), a JSON object per recording (jsonl), or nothing.",
-        panel="Reports",
+        "table", "Standard output: text, one JSON document, one JSON object per recording, or nothing.", panel="Reports"
     )
     verbose: bool = option(
         False, "Print every parameter instead of a summary.", flags=("--verbose", "-v"), panel="Reports"
@@ -436,23 +419,18 @@ class EvalConfig:
         panel="Items",
     )
     models: tuple[str, ...] = option(
-        (),
-        "Name of a shipped model, or a model's folder. Repeat the option for more.",
-        flags=("--model", "-m"),
-        panel="Systems",
+        (), "Name of a shipped model, or a model's folder.", flags=("--model", "-m"), panel="Systems"
     )
     outputs: tuple[Path, ...] = option(
         (),
-        "Folder of outputs to score, each named after its item (with --pairs, after its input). Repeat the option for "
-        "more.",
+        "Folder of outputs to score, each named after its item (with --pairs, after its input).",
         metavar="FOLDER",
         panel="Systems",
     )
     baselines: tuple[str, ...] = option(
         (),
         "Baseline to compare with: closed-form, rule-based, matchering, oracle-eq, closed-form-eq, oracle-chain (many "
-        "seconds an item), all or none. Default: the first four, matchering only where it is installed. Repeat the "
-        "option for more.",
+        "seconds an item), all or none. Default: the first four, matchering only where it is installed.",
         flags=("--baseline",),
         metavar="NAME",
         panel="Systems",
@@ -528,10 +506,7 @@ class EvalConfig:
         panel="Results",
     )
     audio: Path | None = option(
-        None,
-        "Folder for the audio of every item, with a pairs.csv that lists it.",
-        metavar="FOLDER",
-        panel="Results",
+        None, "Folder for the audio of every item, with a pairs.csv that lists it.", metavar="FOLDER", panel="Results"
     )
     report: Path | None = option(None, "Web page with the tables, and items to play.", metavar="HTML", panel="Results")
     report_items: int = option(
@@ -540,7 +515,7 @@ class EvalConfig:
     require: tuple[str, ...] = option(
         (),
         "Exit with 1 unless every model and output meets this bound, such as mrstft_ratio<=0.45; eq.mrstft<=1 is for "
-        "the row eq only. Repeat the option for more.",
+        "the row eq only.",
         metavar="BOUND",
         panel="Results",
     )

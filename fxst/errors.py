@@ -1,7 +1,6 @@
 """What can go wrong, in words for the person at the keyboard, and the exit code that a program ends with then."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import ClassVar
 
 from fxst.untrusted import printable
@@ -74,7 +73,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
         name: The name that was given.
         known: All names that there are.
     """
+    from difflib import get_close_matches
+
     names = list(known)
     close = get_close_matches(name.lower(), names, 1)
     meant = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"There is no {what} {name!r:.80}{meant}; there are: {', '.join(names) or 'none'}"
+    return f"There is no {what} {name!r}{meant}; there are: {', '.join(names) or 'none'}"

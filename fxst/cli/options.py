@@ -55,7 +55,7 @@ def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
         flags = meta["flags"] or ("--" + item.name.replace("_", "-"),)
         info = typer.Option(
             *flags,
-            help=meta["help"],
+            help=meta["help"] + (" Repeat the option for more." if get_origin(hint) is tuple else ""),
             min=meta["min"],
             max=meta["max"],
             metavar=meta["metavar"],

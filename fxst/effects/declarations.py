@@ -42,7 +42,7 @@ def undeclared(effect: str) -> str:
         effect: Its name.
     """
     return (
-        f"{unknown('effect', effect, EFFECTS)}; one of your own needs the file that declares it "
+        f"{unknown('effect', effect[:80], EFFECTS)}; one of your own needs the file that declares it "
         "(`fxst --effects FILE.py ...`)."
     )
 

@@ -30,7 +30,7 @@ def test_a_short_block_is_no_fault(block_frames):
 
 def test_an_offset_is_told_of_the_worst_channel():
     x = np.stack([sine(0.1), sine(0.1) - 0.25])
-    assert remarks(x) == ("the input is DC offset of 25% of full scale: remove it first",)
+    assert remarks(x) == ("the input has a DC offset of 25% of full scale: remove it first",)
     assert remarks(sine(0.1) + 0.01) == ()
 
 

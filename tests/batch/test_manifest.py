@@ -121,7 +121,7 @@ def test_what_fxst_has_not_made_is_replaced_only_when_told_so(batch):
     Path("out/0.wav").write_text("precious")
     Path("out/1.wav").write_text("precious")
     before = batch.tree()
-    with pytest.raises(SettingsError, match=r"'out/0.wav' is there already.*and so are 1 more: --overwrite"):
+    with pytest.raises(SettingsError, match=r"'out/0.wav' exists.*and so are 1 more: --overwrite"):
         list(apply_files(config()))
     assert batch.tree() == before
     assert run(overwrite=True)["0.wav"] is False
@@ -131,7 +131,7 @@ def test_what_fxst_has_not_made_is_replaced_only_when_told_so(batch):
 def test_what_was_changed_since_is_replaced_only_when_told_so(two):
     with open("out/0.wav", "ab") as file:
         file.write(b"a note of mine")
-    with pytest.raises(SettingsError, match=r"'out/0.wav' exists and is not as fxst wrote it here: --overwrite"):
+    with pytest.raises(SettingsError, match=r"'out/0.wav' exists and is not as fxst wrote it: --overwrite"):
         run()
     assert run(overwrite=True) == {"0.wav": False, "1.wav": True}
 

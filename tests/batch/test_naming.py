@@ -62,7 +62,7 @@ def test_a_name_that_cannot_be_written_gets_an_ending_that_can():
         (".{ext}", "not a file name"),
         (".", "not a file name"),
         ("a\0{stem}", "not a valid file name"),
-        ("x" * 252 + ".wav", "longer than"),
+        ("x" * 252 + ".wav", "too long for"),
     ],
 )
 def test_a_template_that_names_no_file_in_the_folder_is_refused(template, message):

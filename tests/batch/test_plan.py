@@ -81,7 +81,7 @@ def test_a_table_goes_where_it_was_asked_for(params):
 def test_tables_of_several_recordings_take_the_form_that_was_asked_for():
     jobs = plan(config("a.wav", "b.flac", params="csv"))
     assert [job.table for job in jobs] == [Path("out/a.params.csv"), Path("out/b.params.csv")]
-    with pytest.raises(SettingsError, match="is one table, and 2 recordings have one each: say --params json"):
+    with pytest.raises(SettingsError, match="is one table, and each of 2 recordings has its own: use --params json"):
         plan(config("a.wav", "b.flac", params="t.csv"))
 
 
@@ -144,7 +144,7 @@ REFUSED = {
         "would replace the table to apply, 'x.wav'",
     ),
     "neither reference nor table": (lambda: config("a.wav", reference=None), "--ref"),
-    "no input": (lambda: config(), "name one"),
+    "no input": (lambda: config(), "name a recording"),
     "the list": (
         lambda: config(list_file=listed("book/1.wav", name="list.wav"), output=".", name="list.{ext}"),
         "would replace the list of inputs, 'list.wav'",
@@ -176,7 +176,7 @@ REFUSED = {
     ),
     "a table to refine": (
         lambda: config("a.wav", reference=None, params=touched("t.json"), refine=True),
-        "--refine is about what a model chooses",
+        "--refine works on settings that a model chooses",
     ),
     "table of another ending": (lambda: config("a.wav", output="x.wav", params="x.txt"), r"use \.json or \.csv"),
 }

@@ -47,7 +47,7 @@ def test_a_folder_that_cannot_be_searched_is_told_unless_it_is_left_out(monkeypa
         return scan(folder)
 
     monkeypatch.setattr(os, "scandir", barred)
-    with pytest.raises(AudioError, match=r"'book/part' cannot be searched \(permission denied\): .* or leave it out"):
+    with pytest.raises(AudioError, match=r"'book/part' cannot be searched \(permission denied\): .* or exclude it"):
         places("book")
     with pytest.raises(AudioError, match="'book/part' cannot be searched"):
         places("book/part", exclude=("*.wav",))
@@ -166,7 +166,7 @@ def test_a_list_that_is_none_is_told():
         places(list_file=Path("none"))
     with pytest.raises(AudioError, match="'book' cannot be read"):
         places(list_file=Path("book"))
-    with pytest.raises(SettingsError, match="name one"):
+    with pytest.raises(SettingsError, match="name a recording"):
         places()
 
 

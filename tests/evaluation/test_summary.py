@@ -166,7 +166,7 @@ def test_what_was_not_decided_is_counted():
     assert reverb.balanced_accuracy.value == pytest.approx(0.75)
     assert (reverb.heard, reverb.not_heard, reverb.missing) == (1, 2, 3)
     assert math.isnan(reverb.balanced_accuracy.low)  # one item with a reverb says nothing of others
-    assert hears(row).endswith("balanced accuracy of: reverb 75 %, 3 missing.")
+    assert hears(row).endswith("in detecting effects: reverb 75 %, 3 missing.")
 
 
 def test_what_is_always_heard_cannot_be_told_apart():
@@ -183,7 +183,7 @@ def test_what_is_always_heard_cannot_be_told_apart():
             "reverb": replace(row.detection["reverb"], balanced_accuracy=Interval(0.5, 0.25, 1.0)),
         },
     )
-    assert hears(beside).endswith("of: eq -; reverb 50 % (25-100).")
+    assert hears(beside).endswith("effects: eq -; reverb 50 % (25-100).")
 
 
 def test_one_item_has_no_interval():

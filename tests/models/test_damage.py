@@ -112,7 +112,7 @@ def test_the_files_of_two_models_do_not_make_one(tmp_path):
 def test_a_card_that_was_edited_is_refused(studio):
     card = json.loads((studio / "card.json").read_text())
     (studio / "card.json").write_text(json.dumps(card | {"note": "mine"}, indent=1) + "\n")
-    refused(studio, checkpoint.load, "damaged or changed; restore both files")
+    refused(studio, checkpoint.load, "damaged or changed: its card or its weights")
 
 
 @pytest.mark.parametrize("name", ["card.json", "model.safetensors"])
@@ -138,7 +138,7 @@ def test_what_is_no_file_is_refused_at_once(studio, name):
 def test_what_is_far_too_large_is_not_read(studio):
     for name in ("model.safetensors", "card.json"):
         os.truncate(studio / name, 1 << 40)
-        refused(studio, checkpoint.load, f"{name} that is larger")
+        refused(studio, checkpoint.load, f"{name} that is too large")
 
 
 @pytest.mark.parametrize(
