@@ -4,7 +4,6 @@ from typing import Final
 
 import numpy as np
 
-from fxst.audio import Samples
 from fxst.chains.table import Table
 from fxst.dsp import Array, Samples
 from fxst.dsp.spectra import third_octaves

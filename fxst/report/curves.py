@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from fxst.audio import Samples
 from fxst.chains.table import Table, equaliser_response
 from fxst.dsp import Array, Samples
 from fxst.effects import Compressor, ParametricEQ
