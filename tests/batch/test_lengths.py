@@ -136,12 +136,10 @@ def flacs():
     yield "flac with id3v2", id3v2(5000) + flac, len(A)
     first = flac.index(b"\xff\xf8", flac.index(b"vorbis") if b"vorbis" in flac else 42)
     yield "flac that begins at a frame", flac[first:], len(A)
-    yield "flac in ogg", ffmpeg(A, "-c:a", "flac", "-f", "ogg"), len(A)
-    yield (
-        "two flacs in ogg joined",
-        ffmpeg(A, "-c:a", "flac", "-f", "ogg") + ffmpeg(B, "-c:a", "flac", "-f", "ogg"),
-        both,
-    )
+    in_ogg, other_in_ogg = (ffmpeg(x, "-c:a", "flac", "-f", "ogg") for x in (A, B))
+    yield "flac in ogg", in_ogg, len(A)
+    yield "two flacs in ogg joined", in_ogg + other_in_ogg, both
+    yield "flac in ogg, damaged", patched(in_ogg, in_ogg.rindex(b"OggS"), b"oops"), "damaged"
 
 
 def oggs():
@@ -151,6 +149,7 @@ def oggs():
     yield "two opus joined", opus + file(B, "OGG", "OPUS", 48_000), len(A) + len(B)
     yield "another rate of vorbis joined", vorbis + file(B, "OGG", "VORBIS", 48_000), "sample rate from 44100 to 48000"
     yield "stereo opus joined", opus + file(noise(30_000, 2), "OGG", "OPUS", 48_000), "channels from 1 to 2"
+    yield "vorbis without its beginning", vorbis[vorbis.index(b"OggS", 1) :], "lacks the beginning"
     yield "vorbis with id3v1", vorbis + ID3V1, len(A)
     yield "vorbis with id3v2", id3v2(700) + vorbis, len(A)
 
