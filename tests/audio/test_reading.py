@@ -18,7 +18,7 @@ from fxst.audio import flac
 from fxst.dsp.loudness import _k_weighting
 from fxst.errors import AudioError
 
-SHARED = Path(__file__).parents[1] / "../shared"
+SHARED = Path(__file__).parents[2] / "../shared"
 BAD_AUDIO = sorted(path for path in (SHARED / "bad-audio").rglob("*") if path.is_file())
 
 RNG = np.random.default_rng(0)

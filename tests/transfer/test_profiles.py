@@ -14,7 +14,7 @@ from fxst.transfer.descriptors import Descriptors
 from fxst.transfer.level_matching import loudness_key
 from fxst.transfer.profiles import StyleProfile
 
-SCHEMA = json.loads((Path(__file__).parents[1] / "docs/style-profile.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/style-profile.schema.json").read_text(encoding="utf-8"))
 NUMBERS = st.floats(-200, 200)
 PROFILES = st.builds(
     StyleProfile,
