@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
-from test_architecture import LAYERS
 
 import fxst.cli
 from fxst.chains.named import CHAINS, STUDIO_BANDS
@@ -18,6 +17,7 @@ from fxst.checkpoints import catalogue
 from fxst.cli.app import EXIT_CODES, app
 from fxst.effects import EFFECTS, Effect
 from fxst.evaluation.metrics import METRICS
+from fxst.layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -10,23 +10,9 @@ from pathlib import Path
 import pytest
 
 import fxst
+from fxst.layers import LAYERS
 
 PACKAGE = Path(fxst.__file__).parent
-
-# From the ground up: what stands on one line may import from the same line and from all above it, never in a circle.
-LAYERS = (
-    {"errors", "configs", "version", "untrusted"},
-    {"interrupts", "isolation", "places", "shortage", "staging", "threads"},
-    {"dsp"},
-    {"audio", "effects", "models"},
-    {"chains", "workers"},
-    {"data", "checkpoints", "report", "exports"},
-    {"gradients", "transfer", "doctor"},
-    {"training", "batch"},
-    {"evaluation"},
-    {"cli"},
-    {"__init__", "__main__"},
-)
 
 HOMES = {  # outside packages, and the modules or folders that may import them
     "auraloss": {"dsp.stft"},
@@ -87,14 +73,16 @@ def part_of(module):
 
 
 def layer(part):
+    if part in ("__init__", "__main__", "layers"):  # the package itself, and what describes it
+        return len(LAYERS)
     for height, parts in enumerate(LAYERS):
         if part in parts:
             return height
-    pytest.fail(f"fxst.{part} has no place in LAYERS: give it one")
+    pytest.fail(f"fxst.{part} has no place in fxst.layers: give it one")
 
 
 def test_every_part_has_its_place():
-    assert {part_of(module) for module in MODULES} == set().union(*LAYERS)
+    assert {part_of(module) for module in MODULES} - {"__init__", "__main__", "layers"} == set().union(*LAYERS)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -103,15 +91,67 @@ def test_imports_run_one_way(module):
         assert layer(part) <= layer(part_of(module)), f"{module} imports {part}, which stands above it"
 
 
-def test_imports_make_no_circle():
+def target_of(name):
+    """The module of ours that an imported name lies in: `effects.reverb` for `fxst.effects.reverb.Reverb`."""
+    parts = name.split(".")[1:]
+    while parts and ".".join(parts) not in MODULES:
+        parts.pop()
+    return ".".join(parts)
+
+
+def at_import(path):
+    """The names that a file imports while it is imported itself: not in functions, nor for type checkers alone."""
+
+    def walk(body):
+        for node in body:
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            elif isinstance(node, ast.If) and ast.unparse(node.test) != "TYPE_CHECKING":
+                yield from walk([*node.body, *node.orelse])
+            elif isinstance(node, ast.Try):
+                yield from walk([*node.body, *(item for handler in node.handlers for item in handler.body)])
+
+    return walk(tree(path).body)
+
+
+def circles(needs):
+    """What is left of a graph once everything that needs nothing is taken away, again and again."""
+    while free := {module for module, wanted in needs.items() if not wanted & needs.keys()}:
+        needs = {module: wanted for module, wanted in needs.items() if module not in free}
+    return sorted(needs)
+
+
+def test_parts_import_each_other_in_no_circle():
     needs = {}
     for module, path in MODULES.items():
-        if part_of(module) not in LAYERS[-1]:  # the package itself opens what is asked for, when it is asked for
+        if layer(part_of(module)) < len(LAYERS):  # the package itself opens what is asked for, when it is asked for
             needs.setdefault(part_of(module), set()).update(set(own_imports(path)) - {part_of(module)})
-    while needs:
-        free = {part for part, wanted in needs.items() if not wanted & needs.keys()}
-        assert free, f"a circle of imports among {sorted(needs)}"
-        needs = {part: wanted for part, wanted in needs.items() if part not in free}
+    assert not circles(needs)
+
+
+def test_modules_import_each_other_in_no_circle():
+    needs = {}
+    for module, path in MODULES.items():
+        found = {target_of(name) for name in at_import(path) if name.startswith("fxst.")} - {module, ""}
+        # A package imports its modules, and they each other by name.
+        needs[module] = {name for name in found if not module.startswith(f"{name}.")}
+    assert not circles(needs)
+
+
+def test_circles_are_seen():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c", "d"]
+    assert circles({"a": {"b"}, "b": set()}) == []
+
+
+def test_one_class_name_is_one_class():
+    homes = {}
+    for module, path in MODULES.items():
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert not {name: modules for name, modules in homes.items() if len(modules) > 1}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from fxst.chain import CHAINS
-from fxst.tables import Table
 
-from fxst import tables
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table import Table
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def recordings(trap, examples):
         (trap.folder / f"in/{name}.wav").write_bytes((examples / f"{name}.wav").read_bytes())
     # An upward compressor's follower is compiled.
     table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values({"upward_compressor": {"ratio": 2.0}})
-    tables.write(table, trap.folder / "house.json")
+    table_files.write(table, trap.folder / "house.json")
     (trap.folder / "pairs.csv").write_text("input,reference\nin/voice.wav,in/radio.wav\n")
     return trap
 

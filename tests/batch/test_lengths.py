@@ -15,10 +15,10 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from fxst.chain import CHAINS
-from fxst.tables import Table
 
-from fxst import tables
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table import Table
 
 RATE = 44_100
 FRAME = 1152
@@ -243,7 +243,7 @@ def rendered(tmp_path_factory):
     """Everything rendered in one call: name of the case -> (what is expected, its row, its path)."""
     folder = tmp_path_factory.mktemp("lengths")
     (folder / "in").mkdir()
-    tables.write(Table(CHAINS["eq-comp"], CHAINS["eq-comp"].defaults()), folder / "house.json")
+    table_files.write(Table(CHAINS["eq-comp"], CHAINS["eq-comp"].defaults()), folder / "house.json")
     expected = {}
     for made in CASES:
         for name, data, wanted in made():

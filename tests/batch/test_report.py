@@ -29,7 +29,7 @@ STUDIO = Table(CHAINS["studio"], CHAINS["studio"].at_amount(CHAINS["studio"].def
 )
 SURE = Table(
     STUDIO.chain,
-    STUDIO.settings,
+    STUDIO.rows,
     {"model": "studio", "reference": "radio.wav:2, house"},
     {"parametric_eq": 0.93, "compressor": 0.71, "distortion": 0.08, "reverb": 0.3},
 )

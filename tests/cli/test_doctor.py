@@ -5,10 +5,10 @@ import jsonschema
 import pytest
 
 import fxst.doctor
-from fxst import __version__
 from fxst.checkpoints import catalogue
 from fxst.doctor import Check, is_well
 from fxst.errors import ModelError
+from fxst.version import __version__
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/doctor.schema.json").read_text())
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 from typer.main import get_command
 
-from fxst import __version__
 from fxst.cli.app import app, main
+from fxst.version import __version__
 
 
 def run(*arguments):

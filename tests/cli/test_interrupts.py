@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from fxst.chain import CHAINS
-from fxst.tables import Table
 
-from fxst import staging, tables
+from fxst import staging
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table import Table
 
 SIGNALS = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 
@@ -23,7 +24,7 @@ def here(tmp_path, monkeypatch, noise):
     Path("in").mkdir()
     for name in "abc":
         soundfile.write(f"in/{name}.wav", noise(44_100, 1, 2.0).T, 44_100)
-    tables.write(Table(CHAINS["eq-comp"], CHAINS["eq-comp"].defaults()), Path("house.json"))
+    table_files.write(Table(CHAINS["eq-comp"], CHAINS["eq-comp"].defaults()), Path("house.json"))
     Path("pairs.csv").write_text("input,reference\nin/a.wav,in/b.wav\n")
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fxst.chain import CHAINS
-from fxst.loudness import true_peak
-from fxst.tables import Table
 
-from fxst import audio, tables
+from fxst import audio
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table import Table
+from fxst.dsp.loudness import true_peak
 
 resource = pytest.importorskip("resource")
 
@@ -125,7 +126,7 @@ for arguments in json.load(sys.stdin):
 def here(tmp_path, monkeypatch):
     """A folder to work in, with a table that changes nothing."""
     monkeypatch.chdir(tmp_path)
-    tables.write(Table(EQ, EQ.defaults()), Path("t.json"))
+    table_files.write(Table(EQ, EQ.defaults()), Path("t.json"))
     return tmp_path
 
 

@@ -10,7 +10,7 @@ from numba.core import caching
 
 from fxst.chains import table_files
 from fxst.chains.chain import Chain
-from fxst.chains.table_files import Table
+from fxst.chains.table import Table
 from fxst.dsp.compiled import Compiled, cache_folder
 from fxst.effects import UpwardCompressor
 

@@ -8,7 +8,8 @@ from fxst.models.encoder import EncoderConfig
 from fxst.models.matching import MOST_FRAMES
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import StyleModel, StyleModelConfig
-from fxst.transfer.analysis import RANGE_DB, TURNS_AFTER, Analyser, from_tenths, in_tenths, one_thread
+from fxst.threads import one_thread
+from fxst.transfer.analysis import RANGE_DB, TURNS_AFTER, Analyser, from_tenths, in_tenths
 
 RATE = 24_000
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fxst.chains.named import CHAINS
-from fxst.models.ear import octave_centres
+from fxst.models.feature_extractor import octave_centres
 from fxst.transfer.eq_fitting import fitted
 
 EQ = CHAINS["studio"].effects[1]

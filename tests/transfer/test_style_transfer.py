@@ -24,10 +24,12 @@ from fxst.effects import EFFECTS, declare_plugin
 from fxst.effects.parameters import Parameter
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models.encoder import EncoderConfig
+from fxst.models.protocol import Decision
 from fxst.models.studio import StudioModel, StudioModelConfig
-from fxst.models.style import Decision, StyleModel, StyleModelConfig
-from fxst.transfer import eq_fitting, load, profiles, render, style_transfer
-from fxst.transfer.safety import Trial
+from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.transfer import eq_fitting, profiles, style_transfer
+from fxst.transfer.safety import SafetyResult
+from fxst.transfer.style_transfer import load, render
 
 
 def make_model(folder, chain):
@@ -616,7 +618,9 @@ def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studi
         torch.full((1, len(studio.chain.knobs)), 0.6), torch.full((1, 5), 2.0 if wanted else -2.0), curve[None]
     )
     monkeypatch.setattr(model, "decide", lambda *_: decision)
-    monkeypatch.setattr(style_transfer, "cautious", lambda _, rows, *__: Trial(tuple(rows), 1.0, 0.0, 0.0, noisy=False))
+    monkeypatch.setattr(
+        style_transfer, "limit_amount", lambda _, rows, *__: SafetyResult(tuple(rows), 1.0, 0.0, 0.0, noisy=False)
+    )
     hiss = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 48_000)).astype(np.float32)
     table = studio.predict(hiss[0], hiss[1], sample_rate=24_000)
     assert set(table.bypassed) == (

@@ -1,0 +1,18 @@
+"""The layers of fxst, lowest first: a part imports from its own layer and those below, and never in a circle."""
+
+from typing import Final
+
+__all__ = ["LAYERS"]
+
+LAYERS: Final = (
+    ("errors", "configs", "version", "untrusted"),
+    ("interrupts", "isolation", "places", "shortage", "staging", "threads"),
+    ("dsp",),
+    ("audio", "effects", "models"),
+    ("chains", "workers"),
+    ("data", "checkpoints", "report", "exports"),
+    ("gradients", "transfer", "doctor"),
+    ("training", "batch"),
+    ("evaluation",),
+    ("cli",),
+)
