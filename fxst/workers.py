@@ -17,7 +17,7 @@ from fxst.effects.declarations import declared_in, run_declarations
 from fxst.errors import FxstError
 from fxst.threads import processors
 
-__all__ = ["Workers", "processors"]
+__all__ = ["WorkerPool", "processors"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 _JOBS_AHEAD_A_WORKER = 3
 
 
-class Workers(contextlib.AbstractContextManager["Workers"]):
+class WorkerPool(contextlib.AbstractContextManager["WorkerPool"]):
     """Worker processes, started when there is work.
 
     Even one worker is a process of its own: a decoder that crashes on a damaged file must not take the build along.

@@ -37,8 +37,8 @@ __all__ = [
     "FileState",
     "InputState",
     "Manifest",
+    "ManifestRow",
     "Origin",
-    "Row",
     "input_state",
     "origin_of",
     "remove_empty",
@@ -98,7 +98,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Row:
+class ManifestRow:
     """One file that was made.
 
     Args:
@@ -119,7 +119,7 @@ class Row:
         return json.dumps({**row, "beside": [asdict(state) for state in self.beside]})
 
     @classmethod
-    def from_json(cls, line: bytes) -> "Row | None":
+    def from_json(cls, line: bytes) -> "ManifestRow | None":
         """Read a line; None where it is no row."""
         try:
             row = untrusted.from_json(line)
@@ -155,7 +155,7 @@ class Manifest:
         self.path = folder / MANIFEST
         self._folder = Path(os.path.realpath(folder))
         self.damaged = 0
-        self._rows: dict[str, dict[Row, None]] = {}
+        self._rows: dict[str, dict[ManifestRow, None]] = {}
         self._states: dict[str, set[FileState]] = {}
         self._end = 0
         self._within_damage = False  # whether `_end` is in the midst of a line that is too long for a row
@@ -211,7 +211,7 @@ class Manifest:
             if self._within_damage or len(rest) > _LONGEST_LINE:
                 self._within_damage, rest = True, b""
             for line in lines:
-                row = Row.from_json(line)
+                row = ManifestRow.from_json(line)
                 if row is not None:
                     self._rows.setdefault(row.output.path, {})[row] = None
                     for state in (row.output, *row.beside):
@@ -220,7 +220,7 @@ class Manifest:
                     self.damaged += 1
         self._end = position - len(rest)
 
-    def add(self, row: Row) -> Callable[[], None]:
+    def add(self, row: ManifestRow) -> Callable[[], None]:
         """Add a line, which is on the disk when this returns; one that is there already is not added again.
 
         Returns:
@@ -255,7 +255,7 @@ class Manifest:
             end = self._end
         return lambda: self._take_back(row, start, end)
 
-    def _take_back(self, row: Row, start: int, end: int) -> None:
+    def _take_back(self, row: ManifestRow, start: int, end: int) -> None:
         with self._locked(_APPENDING) as alone, contextlib.suppress(OSError):
             if alone and os.fstat(self._fd).st_size == end:
                 os.ftruncate(self._fd, start)
@@ -294,7 +294,7 @@ class Manifest:
         """Whether what is at a path is as some row says that fxst made it."""
         return self._is_there(self.place(path), self._states.get(self.place(path), set()))
 
-    def row(self, job: Job, source: InputState, origin: Origin, hidden: Mapping[Path, Path]) -> Row:
+    def row(self, job: Job, source: InputState, origin: Origin, hidden: Mapping[Path, Path]) -> ManifestRow:
         """Make the row of a file from what is whole, and has not its name yet.
 
         Args:
@@ -305,7 +305,7 @@ class Manifest:
         """
         states = {place: _state(path, place) for target, path in hidden.items() for place in (self.place(target),)}
         output = states.pop(self.place(job.output))
-        return Row(source, origin, output, tuple(states[place] for place in sorted(states)))
+        return ManifestRow(source, origin, output, tuple(states[place] for place in sorted(states)))
 
     def _taken(self) -> bool:
         """Keep others from removing the file; tell whether none has done so before."""

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from fxst import audio
-from fxst.batch.selection import Recording
+from fxst.batch.selection import InputRecording
 from fxst.errors import SettingsError
 from fxst.places import LONGEST_NAME_BYTES
 
@@ -38,7 +38,7 @@ def check_template(template: str, known: Mapping[str, str]) -> None:
             raise SettingsError(f"The name {template!r} asks for a {what}, and there is none: leave {{{field}}} out.")
 
 
-def output_name(template: str, recording: Recording, known: Mapping[str, str]) -> PurePosixPath:
+def output_name(template: str, recording: InputRecording, known: Mapping[str, str]) -> PurePosixPath:
     """Name a recording's output, as a path below the folder for outputs.
 
     A name without a sound file's ending gets the recording's, or `.wav` where that has none that can be written.

@@ -9,7 +9,7 @@ from typing import Final, overload
 from fxst import audio
 from fxst.batch.naming import check_template, names_beside, one_spelling, output_name, table_names
 from fxst.batch.references import Reference, references_of
-from fxst.batch.selection import Recording, is_batch, select
+from fxst.batch.selection import InputRecording, is_batch, select
 from fxst.chains import table_files
 from fxst.configs import ApplyConfig
 from fxst.errors import OutputError, SettingsError
@@ -140,7 +140,7 @@ def plan(config: ApplyConfig) -> Plan:
 
 
 def _in_folder(
-    config: ApplyConfig, recordings: Sequence[Recording], references: Sequence[Reference]
+    config: ApplyConfig, recordings: Sequence[InputRecording], references: Sequence[Reference]
 ) -> tuple[list[Path], list[str]]:
     """Name the outputs in a folder, and tell where a name is not what one would expect."""
     if config.name is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from fxst import audio
 from fxst.chains.table import AMOUNT, LOUDNESS, Table
 from fxst.errors import AudioError
-from fxst.report import Entry, Grid, OnDisk, Page, Recording, Track, write_report
+from fxst.report import FigureTable, OnDisk, Page, Recording, ReportEntry, Track, write_report
 
 if TYPE_CHECKING:
     from fxst.batch.results import FileResult
@@ -169,30 +169,30 @@ class TransferReport:
         if max(self._rendered, self._failed) > MOST_ROWS:
             yield f"Each table lists the first {MOST_ROWS:,} files."
 
-    def _grids(self, references: Sequence[Track]) -> Iterator[Grid]:
+    def _grids(self, references: Sequence[Track]) -> Iterator[FigureTable]:
         if self._failures:
-            yield Grid("Files that failed", ("File", "Why"), tuple(sorted(self._failures)))
+            yield FigureTable("Files that failed", ("File", "Why"), tuple(sorted(self._failures)))
         if self._rows:
             levels = ("Loudness before (LUFS)", "after", "True peak before (dBTP)", "after")
             columns = 7 if any(row[-1] for row in self._rows) else 6
             header = ("File", *levels, "Effects in use", "Remarks")[:columns]
-            yield Grid("Rendered files", header, tuple(row[:columns] for row in sorted(self._rows)))
+            yield FigureTable("Rendered files", header, tuple(row[:columns] for row in sorted(self._rows)))
             if references:
                 yield _levels("References", references)
 
 
-def _entry(rendered: _Rendered, references: Sequence[Track]) -> Entry:
+def _entry(rendered: _Rendered, references: Sequence[Track]) -> ReportEntry:
     tracks = (
         Track("input", "input", rendered.before),
         Track("output", "output", rendered.after, rendered.settings),
         *references,
     )
-    return Entry(rendered.name, tracks, _levels("Loudness and peaks", tracks), rendered.notes)
+    return ReportEntry(rendered.name, tracks, _levels("Loudness and peaks", tracks), rendered.notes)
 
 
-def _levels(caption: str, tracks: Iterable[Track]) -> Grid:
+def _levels(caption: str, tracks: Iterable[Track]) -> FigureTable:
     header = ("", "Loudness (LUFS)", "Loudness range (LU)", "True peak (dBTP)", "Length (s)")
-    return Grid(caption, header, tuple((track.label, *_measures(track.recording)) for track in tracks))
+    return FigureTable(caption, header, tuple((track.label, *_measures(track.recording)) for track in tracks))
 
 
 def _measures(recording: Recording) -> Iterator[str]:

@@ -14,7 +14,7 @@ from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, NothingMatchedError, SettingsError
 from fxst.untrusted import quoted
 
-__all__ = ["Recording", "is_batch", "is_pattern", "read_list", "recordings_in", "select"]
+__all__ = ["InputRecording", "is_batch", "is_pattern", "read_list", "recordings_in", "select"]
 
 _STANDARD_INPUT: Final = Path("-")
 _LARGEST_LIST_BYTES: Final = 1 << 28
@@ -22,7 +22,7 @@ _MAGIC: Final = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
-class Recording:
+class InputRecording:
     """One recording that was selected.
 
     Args:
@@ -43,7 +43,7 @@ def is_batch(config: ApplyConfig) -> bool:
     return not one or config.inputs[0].is_dir() or is_pattern(config.inputs[0])
 
 
-def select(config: ApplyConfig) -> tuple[Recording, ...]:
+def select(config: ApplyConfig) -> tuple[InputRecording, ...]:
     """Find the recordings that a command is about, in the order in which they were named.
 
     Folders are searched for names with a sound file's ending, hidden ones left out; a pattern takes what it matches.
@@ -108,7 +108,7 @@ def read_list(path: Path) -> tuple[Path, ...]:
     return tuple(Path(os.fsdecode(name)) for name in names if name.strip())
 
 
-def _found(config: ApplyConfig) -> Iterator[Recording]:
+def _found(config: ApplyConfig) -> Iterator[InputRecording]:
     for given in config.inputs:
         if is_pattern(given):
             yield from _of_pattern(given, config)
@@ -118,26 +118,26 @@ def _found(config: ApplyConfig) -> Iterator[Recording]:
         yield from _of_path(given, config)
 
 
-def _of_path(given: Path, config: ApplyConfig) -> Iterator[Recording]:
+def _of_path(given: Path, config: ApplyConfig) -> Iterator[InputRecording]:
     if not given.is_dir():
         below = not given.is_absolute() and ".." not in given.parts
-        yield Recording(given, PurePosixPath(given.name), PurePosixPath(given if below else given.name))
+        yield InputRecording(given, PurePosixPath(given.name), PurePosixPath(given if below else given.name))
         return
     yield from _of_folder(given, given, config)
 
 
-def _of_folder(folder: Path, root: Path, config: ApplyConfig) -> Iterator[Recording]:
+def _of_folder(folder: Path, root: Path, config: ApplyConfig) -> Iterator[InputRecording]:
     found = False
     for path in recordings_in(folder, outside=config.output, recursive=config.recursive, exclude=config.exclude):
         found = True
         place = PurePosixPath(path.relative_to(root))
-        yield Recording(path, place, place)
+        yield InputRecording(path, place, place)
     if not found:
         below = "" if config.recursive else ", or leave out --no-recursive"
         raise NothingMatchedError(f"{quoted(folder)} holds no sound files: name another folder{below}.")
 
 
-def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[Recording]:
+def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[InputRecording]:
     fixed = []
     for part in pattern.parts:
         if _MAGIC.search(part):
@@ -156,7 +156,7 @@ def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[Recording]:
         elif done not in (os.path.realpath(parent) for parent in path.parents):
             taken = True
             place = PurePosixPath(path.relative_to(root))
-            yield Recording(path, place, place)
+            yield InputRecording(path, place, place)
     if not taken:
         raise NothingMatchedError(f"{quoted(pattern)} matches no file: check the pattern.")
 

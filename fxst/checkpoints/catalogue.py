@@ -19,7 +19,7 @@ from fxst.checkpoints.card import (
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, ModelError
 
-__all__ = ["Entry", "Figure", "describe", "locate", "shipped", "verify"]
+__all__ = ["CatalogueEntry", "ModelFigure", "describe", "locate", "shipped", "verify"]
 
 FORMATS: Final = (*STYLE_FORMATS, PROXY_FORMAT)
 
@@ -36,7 +36,7 @@ that of what the effect changes.
 
 
 @dataclass(frozen=True)
-class Figure:
+class ModelFigure:
     """What a model came to, in one figure, on recordings that it did not learn from.
 
     Args:
@@ -51,7 +51,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """A model as its card tells of it.
 
     Args:
@@ -82,12 +82,12 @@ class Entry:
         return self.kind == "style" and self.name == ApplyConfig.model and self.folder in shipped()
 
     @property
-    def figure(self) -> Figure | None:
+    def figure(self) -> ModelFigure | None:
         """Its headline figure; None where the card has none."""
         for path, words in FIGURES:
             value = self.told(*path)
             if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                return Figure(path[-1], value, words.format(value))
+                return ModelFigure(path[-1], value, words.format(value))
         return None
 
     @property
@@ -190,7 +190,7 @@ def locate(name_or_path: str | Path) -> Path:
     return find(name_or_path, "style", "proxy")
 
 
-def describe(folder: Path) -> Entry:
+def describe(folder: Path) -> CatalogueEntry:
     """Read what a model's card tells. Whether the model is whole, only `verify` finds out.
 
     Raises:
@@ -209,10 +209,10 @@ def describe(folder: Path) -> Entry:
             f"The model {str(folder)!r} cannot be read ({weights_file(folder).name}: {error.strerror}); restore its "
             "files."
         ) from error
-    return Entry(folder, card, chain, size)
+    return CatalogueEntry(folder, card, chain, size)
 
 
-def verify(folder: Path) -> Entry:
+def verify(folder: Path) -> CatalogueEntry:
     """Load a model as if to use it: its hash, its parts, and that every number in it is finite.
 
     Raises:

@@ -13,6 +13,6 @@ def main() -> None:
 
     isolation.guard()
 
-    from fxst.cli import app
+    from fxst.cli.main import main as run
 
-    app.main()
+    run()

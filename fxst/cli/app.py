@@ -1,20 +1,18 @@
-"""The `fxst` program: its command tree, and how errors become one line and an exit code."""
+"""The command tree of the `fxst` program: its Typer objects and its exit codes."""
 
-import errno
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from fxst import interrupts, shortage
+from fxst import interrupts
 from fxst.cli.interrupts import terminable
-from fxst.cli.terminal import complain, say
-from fxst.errors import FxstError, OutputError, SettingsError
+from fxst.cli.terminal import say
+from fxst.errors import SettingsError
 from fxst.untrusted import printable, quoted
 
-__all__ = ["EXIT_CODES", "app", "main"]
+__all__ = ["EXIT_CODES", "app", "dataset_app"]
 
 EXIT_CODES: Final = {
     0: "all went well",
@@ -27,8 +25,6 @@ EXIT_CODES: Final = {
     143: "interrupted by SIGTERM",
 }
 """What the program's exit codes mean."""
-
-_NOT_WRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 class _Program(TyperGroup):
@@ -125,53 +121,3 @@ def _declare(files: list[Path]) -> None:
                 raise SettingsError(f"{str(path)!r} changes {name}, a chain of fxst's own: give yours another name.")
         if before == (EFFECTS, CHAINS):
             raise SettingsError(f"{str(path)!r} declares neither an effect nor a chain: see docs/own-effects.md.")
-
-
-def main() -> None:
-    """Run the program, and exit with one of `EXIT_CODES`."""
-    try:
-        shortage.check_memory()
-        shortage.open_more_files()
-        _run()
-    except KeyboardInterrupt as interrupt:  # while a command was not yet, or no more, there to answer it
-        typer.secho("fxst: interrupted", err=True)
-        sys.exit(interrupts.exit_code(interrupt))
-    except FxstError as error:
-        message, code = str(error), error.exit_code
-    except Exception as error:
-        message, code = _in_words(error)
-    complain(message)
-    sys.exit(code)
-
-
-def _in_words(error: Exception) -> tuple[str, int]:
-    """Say in one line what no part of the program has put in its own words, and with which code it ends then."""
-    if remedy := shortage.told(error):
-        return remedy, 1
-    if isinstance(error, OSError):  # a full disk under stdout, say
-        code = OutputError.exit_code if error.errno in _NOT_WRITABLE else 1
-        return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "") + ".", code
-    import tempfile
-    import traceback
-
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    try:
-        fd, path = tempfile.mkstemp(prefix="fxst-", suffix=".txt")
-        with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
-            traceback.print_exception(error, file=file)
-    except OSError:
-        return f"Unexpected error ({said}): please report it.", 1
-    return f"Unexpected error ({said}): please report it, with the file {path!r}, which tells where it was.", 1
-
-
-def _run() -> None:
-    import fxst.cli.apply
-    import fxst.cli.chains
-    import fxst.cli.dataset
-    import fxst.cli.doctor
-    import fxst.cli.eval
-    import fxst.cli.models
-    import fxst.cli.proxy
-    import fxst.cli.style  # noqa: F401  (each module registers its commands)
-
-    app(prog_name="fxst")

@@ -13,7 +13,7 @@ from fxst.errors import ModelError
 from fxst.untrusted import printable
 
 if TYPE_CHECKING:
-    from fxst.checkpoints.catalogue import Entry
+    from fxst.checkpoints.catalogue import CatalogueEntry
 
 models_app = typer.Typer(no_args_is_help=True, help="List, describe and verify models.")
 app.add_typer(models_app, name="models")
@@ -83,7 +83,7 @@ def _print_json(format: str, **parts: Any) -> None:  # noqa: A002  (as the field
     print_json({"format": format, "format_version": 1, **parts})
 
 
-def _show_list(entries: "list[Entry]") -> None:
+def _show_list(entries: "list[CatalogueEntry]") -> None:
     from fxst.cli.grids import Console, Grid
 
     grid = Grid("model", "kind", "chain")
@@ -98,7 +98,7 @@ def _show_list(entries: "list[Entry]") -> None:
     Console().print(grid)
 
 
-def _show_entry(entry: "Entry") -> None:
+def _show_entry(entry: "CatalogueEntry") -> None:
     from rich.text import Text
 
     from fxst.cli.grids import Console, Grid
@@ -131,12 +131,12 @@ def _show_entry(entry: "Entry") -> None:
     Console().print(grid)
 
 
-def _size(entry: "Entry") -> str:
+def _size(entry: "CatalogueEntry") -> str:
     size = entry.weights_bytes
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
-def _history(entry: "Entry") -> list[Any]:
+def _history(entry: "CatalogueEntry") -> list[Any]:
     told = entry.told("training", "history")
     return told if isinstance(told, list) else []
 

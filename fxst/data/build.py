@@ -28,11 +28,11 @@ from fxst.data import cutting
 from fxst.data.manifest import CARD, COLUMNS, FORMAT, FORMAT_VERSION, MANIFEST, REPORT, clips_in_a_shard, read_card
 from fxst.data.selection import Candidates
 from fxst.data.shards import Position, Shards, write_atomically
-from fxst.data.sources import SPLITS, Problem, Recording, assign_splits, find_recordings, located, root_folder
+from fxst.data.sources import SPLITS, Problem, SourceRecording, assign_splits, find_recordings, located, root_folder
 from fxst.errors import AudioError, NothingMatchedError, SettingsError
 from fxst.places import check_inside
 from fxst.untrusted import from_json, quoted, to_json
-from fxst.workers import Workers, processors
+from fxst.workers import WorkerPool, processors
 
 __all__ = ["DatasetSummary", "Progress", "build"]
 
@@ -177,7 +177,7 @@ class _Build:
             )
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._claimed_folder())
-            workers = stack.enter_context(Workers(min(self.config.workers or processors(), len(recordings))))
+            workers = stack.enter_context(WorkerPool(min(self.config.workers or processors(), len(recordings))))
             lengths = self._measured(recordings, workers)
             self._note_settings(recordings, lengths)
             shards = stack.enter_context(Shards(self.config.output, self.notes_folder, clip_samples=self.clip_samples))
@@ -204,12 +204,12 @@ class _Build:
                     self.config.output.rmdir()
                 raise
 
-    def _measured(self, recordings: Sequence[Recording], workers: Workers) -> list[cutting.Length]:
+    def _measured(self, recordings: Sequence[SourceRecording], workers: WorkerPool) -> list[cutting.Length]:
         paths = map(self._path, recordings)
         groups = iter(lambda: list(itertools.islice(paths, _MEASURED_AT_ONCE)), [])
         return list(itertools.chain.from_iterable(workers.map(cutting.measure, groups)))
 
-    def _note_settings(self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length]) -> None:
+    def _note_settings(self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]) -> None:
         digest = hashlib.sha256()
         for recording, length in zip(recordings, lengths, strict=True):
             digest.update(repr((recording, length)).encode("utf-8", "surrogateescape"))
@@ -223,7 +223,11 @@ class _Build:
         write_atomically(path, note)
 
     def _cut(
-        self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length], workers: Workers, shards: Shards
+        self,
+        recordings: Sequence[SourceRecording],
+        lengths: Sequence[cutting.Length],
+        workers: WorkerPool,
+        shards: Shards,
     ) -> None:
         windows = [math.floor(length.seconds * self.config.sample_rate / self.clip_samples) for length in lengths]
         candidates = Candidates([item.speaker for item in recordings], windows, seed=self.config.seed)
@@ -247,7 +251,7 @@ class _Build:
                 len(edges) - 1,
             )
             tasks = (
-                cutting.Job(
+                cutting.CuttingJob(
                     self._path(recordings[drawn[edges[job]]]),
                     numbers[edges[job] : edges[job + 1]],
                     self.clip_samples,
@@ -273,11 +277,11 @@ class _Build:
         first_of_recording = np.searchsorted(drawn, drawn, side="left")
         return np.append(np.flatnonzero((places - first_of_recording) % most == 0), len(drawn))
 
-    def _path(self, recording: Recording) -> str:
+    def _path(self, recording: SourceRecording) -> str:
         return str(self.bases[recording.root] / recording.name)
 
     def _problems(
-        self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length], shards: Shards
+        self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length], shards: Shards
     ) -> list[Problem]:
         first = {index: length.problem for index, length in enumerate(lengths) if length.problem is not None}
         for fault in shards.faults:
@@ -286,7 +290,7 @@ class _Build:
 
     def _write_tables(
         self,
-        recordings: Sequence[Recording],
+        recordings: Sequence[SourceRecording],
         lengths: Sequence[cutting.Length],
         shards: Shards,
         problems: Sequence[Problem],
@@ -343,7 +347,7 @@ class _Build:
         write_atomically(self.config.output / CARD, to_json(card, indent=2) + "\n")
 
     def _splits(
-        self, recordings: Sequence[Recording], lengths: Sequence[cutting.Length]
+        self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]
     ) -> tuple[list[str], list[str]]:
         """The split of each recording, and what the person should know about it."""
         groups = [item.speaker for item in recordings]

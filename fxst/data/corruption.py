@@ -14,9 +14,9 @@ from fxst.dsp import Array, Samples
 from fxst.errors import SettingsError
 
 __all__ = [
-    "Band",
     "Corruption",
-    "Dynamics",
+    "CorruptionBand",
+    "DynamicsCorruption",
     "FrequencyCorruption",
     "draw_compressor",
     "draw_expander",
@@ -44,7 +44,7 @@ FLOOR_DB: Final = -100.0
 
 
 @dataclass(frozen=True)
-class Band:
+class CorruptionBand:
     """One band that was drawn.
 
     Args:
@@ -77,7 +77,7 @@ class FrequencyCorruption:
         bands: What was drawn, in series.
     """
 
-    bands: tuple[Band, ...]
+    bands: tuple[CorruptionBand, ...]
 
     def sections(self, *, sample_rate: int) -> Array:
         """Return the bands that are heard as second-order sections."""
@@ -94,7 +94,7 @@ class FrequencyCorruption:
 
 
 @dataclass(frozen=True)
-class Dynamics:
+class DynamicsCorruption:
     """A random compressor or expander, with SoX's `compand`.
 
     Args:
@@ -142,7 +142,7 @@ class Dynamics:
         )
 
 
-Corruption: TypeAlias = FrequencyCorruption | Dynamics
+Corruption: TypeAlias = FrequencyCorruption | DynamicsCorruption
 
 
 def draw_frequency_corruption(rng: np.random.Generator, *, sample_rate: int) -> FrequencyCorruption:
@@ -167,20 +167,20 @@ def draw_frequency_corruption(rng: np.random.Generator, *, sample_rate: int) -> 
             q = _rounded(0.1 + 10 * rng.random())
             gain_db = _signed(rng, 48)
             summed += gain_db
-            bands.append(Band("equalizer", f0_hz, q, gain_db, abs(summed) < MOST_SUMMED_DB))
+            bands.append(CorruptionBand("equalizer", f0_hz, q, gain_db, abs(summed) < MOST_SUMMED_DB))
     if rng.random() < BAND_PROBABILITY:
-        bands.append(Band("bass", _whole(rng, *BASS_HZ), None, _signed(rng, 24), True))
+        bands.append(CorruptionBand("bass", _whole(rng, *BASS_HZ), None, _signed(rng, 24), True))
     if rng.random() < BAND_PROBABILITY:
-        bands.append(Band("treble", _whole(rng, TREBLE_HZ[0], highest), None, _signed(rng, 24), True))
+        bands.append(CorruptionBand("treble", _whole(rng, TREBLE_HZ[0], highest), None, _signed(rng, 24), True))
     return FrequencyCorruption(tuple(bands))
 
 
-def draw_compressor(rng: np.random.Generator) -> Dynamics:
+def draw_compressor(rng: np.random.Generator) -> DynamicsCorruption:
     """Draw a compressor, which hears the level one attack ahead."""
     return _draw_dynamics(rng, "compressor", least_attack_ms=0.5, threshold_db=(-12, -64), most_ratio=11)
 
 
-def draw_expander(rng: np.random.Generator) -> Dynamics:
+def draw_expander(rng: np.random.Generator) -> DynamicsCorruption:
     """Draw an expander, which does not hear ahead."""
     return _draw_dynamics(rng, "expander", least_attack_ms=1.0, threshold_db=(-10, -30), most_ratio=5)
 
@@ -192,9 +192,9 @@ def _draw_dynamics(
     least_attack_ms: float,
     threshold_db: tuple[float, float],
     most_ratio: float,
-) -> Dynamics:
+) -> DynamicsCorruption:
     attack_ms = _rounded(least_attack_ms + 50 * rng.random())
-    return Dynamics(
+    return DynamicsCorruption(
         kind=kind,
         attack_ms=attack_ms,
         release_ms=_rounded(attack_ms + 200 * rng.random()),
@@ -221,6 +221,6 @@ def _signed(rng: np.random.Generator, most: float) -> float:
 
 def to_data(corruption: Corruption) -> dict[str, Any]:
     """Return what was drawn as data that JSON can hold."""
-    if isinstance(corruption, Dynamics):
+    if isinstance(corruption, DynamicsCorruption):
         return asdict(corruption)
     return {"kind": "frequency", "bands": [asdict(band) for band in corruption.bands]}

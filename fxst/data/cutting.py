@@ -12,7 +12,7 @@ from fxst import audio
 from fxst.dsp import Array, Samples
 from fxst.errors import AudioError
 
-__all__ = ["FULL_SCALE", "SILENCE_DB", "Cut", "Job", "Length", "cut", "measure"]
+__all__ = ["FULL_SCALE", "SILENCE_DB", "Cut", "CuttingJob", "Length", "cut", "measure"]
 
 SILENCE_DB = -50.0
 """A clip whose RMS level is below this, in dBFS, counts as silence: speech has pauses of -60, and is at -25."""
@@ -46,7 +46,7 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class CuttingJob:
     """Which clips to cut from a recording.
 
     Args:
@@ -95,7 +95,7 @@ def measure(paths: list[str]) -> list[Length]:
     return [_length(Path(path)) for path in paths]
 
 
-def cut(job: Job) -> Cut:
+def cut(job: CuttingJob) -> Cut:
     """Cut clips: mixed to mono, resampled, silence left out. Damage is told, never raised.
 
     A clip equals the same stretch of the wholly resampled recording, whichever other clips are cut.
@@ -131,13 +131,13 @@ def _length(path: Path) -> Length:
         return Length(0.0, str(error))
 
 
-def _runs(job: Job) -> Iterator[npt.NDArray[np.int64]]:
+def _runs(job: CuttingJob) -> Iterator[npt.NDArray[np.int64]]:
     """Split the windows where skipping is cheaper than reading on."""
     gaps = (np.diff(job.windows) - 1) * (job.clip_samples / job.sample_rate)
     return iter(np.split(job.windows, np.flatnonzero(gaps > READ_THROUGH_SECONDS) + 1))
 
 
-def _cut_run(reader: audio.Reader, run: npt.NDArray[np.int64], job: Job) -> Iterator[tuple[int, Samples]]:
+def _cut_run(reader: audio.Reader, run: npt.NDArray[np.int64], job: CuttingJob) -> Iterator[tuple[int, Samples]]:
     source_rate, target_rate = reader.info.sample_rate, job.sample_rate
     # Samples of the two rates coincide only every so often; there the stretch has to begin.
     common = math.gcd(source_rate, target_rate)
@@ -160,7 +160,7 @@ def _cut_run(reader: audio.Reader, run: npt.NDArray[np.int64], job: Job) -> Iter
             yield window, stretch[first : first + job.clip_samples]
 
 
-def _scaled(windows: list[int], pieces: list[Samples], job: Job, *, problem: str | None, usable: bool) -> Cut:
+def _scaled(windows: list[int], pieces: list[Samples], job: CuttingJob, *, problem: str | None, usable: bool) -> Cut:
     clips = np.stack(pieces) if pieces else np.zeros((0, job.clip_samples), np.float32)
     mean_square = np.square(clips, dtype=np.float64).mean(axis=1)
     kept = mean_square > 10 ** (SILENCE_DB / 10)

@@ -12,7 +12,7 @@ from fxst import audio
 from fxst.audio import Samples
 from fxst.chains.chain import Chain
 from fxst.data import sox
-from fxst.data.corruption import HIGHEST, Dynamics, draw_compressor, draw_expander, draw_frequency_corruption
+from fxst.data.corruption import HIGHEST, DynamicsCorruption, draw_compressor, draw_expander, draw_frequency_corruption
 from fxst.data.manifest import Dataset
 from fxst.effects import ParametricEQ
 from fxst.effects.parameters import Setting
@@ -266,7 +266,7 @@ def _middle(rate: int) -> NDArray[np.bool_]:
     return middle
 
 
-def _compressing(compressor: Dynamics | None, before_db: float, after_db: float) -> dict[str, float]:
+def _compressing(compressor: DynamicsCorruption | None, before_db: float, after_db: float) -> dict[str, float]:
     """Say how a chain's compressor would be set for what a published one did.
 
     Args:
@@ -284,7 +284,7 @@ def _compressing(compressor: Dynamics | None, before_db: float, after_db: float)
     }
 
 
-def _undoing(chain: Chain, expander: Dynamics | None, after_db: float) -> tuple[dict[str, float], float]:
+def _undoing(chain: Chain, expander: DynamicsCorruption | None, after_db: float) -> tuple[dict[str, float], float]:
     """Say how a chain's upward compressor would be set to undo a published expander.
 
     Where an expander's level e follows a signal's with a time constant T, the power e^ratio follows the level of what
@@ -313,7 +313,7 @@ def _undoing(chain: Chain, expander: Dynamics | None, after_db: float) -> tuple[
     return settings, expander.makeup_db - (threshold_db - held_db) * (1 - 1 / expander.ratio)
 
 
-def _times(dynamics: Dynamics) -> dict[str, float]:
+def _times(dynamics: DynamicsCorruption) -> dict[str, float]:
     # SoX's time constants are those of an exponential; ours are 2 pi times as long for the same.
     return {"attack_ms": 2 * np.pi * dynamics.attack_ms, "release_ms": 2 * np.pi * dynamics.release_ms}
 

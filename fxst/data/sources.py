@@ -13,7 +13,7 @@ from fxst.errors import AudioError
 __all__ = [
     "SPLITS",
     "Problem",
-    "Recording",
+    "SourceRecording",
     "assign_splits",
     "find_recordings",
     "located",
@@ -27,7 +27,7 @@ HELD_OUT_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class SourceRecording:
     """A sound file to cut clips from.
 
     Args:
@@ -54,7 +54,7 @@ class Problem:
     problem: str
 
 
-def find_recordings(sources: Sequence[Path], *, leave_out: Path) -> tuple[list[Recording], list[Problem]]:
+def find_recordings(sources: Sequence[Path], *, leave_out: Path) -> tuple[list[SourceRecording], list[Problem]]:
     """List the sound files in folders, by speaker and name; no file twice, whatever links lead to it.
 
     Hidden files and folders are passed over. A source that is a file itself counts whatever its name ends in.
@@ -69,7 +69,7 @@ def find_recordings(sources: Sequence[Path], *, leave_out: Path) -> tuple[list[R
     Raises:
         AudioError: a source does not exist.
     """
-    found: list[Recording] = []
+    found: list[SourceRecording] = []
     problems: list[Problem] = []
     seen = {_identity(leave_out)}
     alone = len({source.resolve() for source in sources if source.is_dir()}) < 2
@@ -84,7 +84,7 @@ def find_recordings(sources: Sequence[Path], *, leave_out: Path) -> tuple[list[R
         for path in paths:
             name = path.relative_to(base)
             found.append(
-                Recording(root, name.as_posix(), speaker_of(path, base=base, alone=alone or not source.is_dir()))
+                SourceRecording(root, name.as_posix(), speaker_of(path, base=base, alone=alone or not source.is_dir()))
             )
     return sorted(found, key=lambda item: (item.speaker, item.root, item.name)), problems
 

@@ -15,7 +15,7 @@ from fxst.dsp import Array, Samples
 from fxst.effects.parametric_eq import Kind, ParametricEQ
 from fxst.errors import SettingsError
 
-__all__ = ["Array", "Curve", "Points", "bass", "compand", "curve", "equalizer", "filtered", "treble"]
+__all__ = ["Array", "Points", "TransferCurve", "bass", "compand", "curve", "equalizer", "filtered", "treble"]
 
 """Second-order sections in SciPy's layout, (K, 6)."""
 
@@ -74,7 +74,7 @@ def filtered(x: Samples, sections: Array) -> Samples:
 
 
 @dataclass(frozen=True)
-class Curve:
+class TransferCurve:
     """What a level is multiplied by: pieces of parabolas, gain over level, both in nepers.
 
     Args:
@@ -98,7 +98,7 @@ class Curve:
         return factor
 
 
-def curve(points: Points, *, knee_db: float, gain_db: float) -> Curve:
+def curve(points: Points, *, knee_db: float, gain_db: float) -> TransferCurve:
     """Shape the transfer curve of `compand`, with rounded corners.
 
     Args:
@@ -129,7 +129,7 @@ def curve(points: Points, *, knee_db: float, gain_db: float) -> Curve:
         pieces += [_line(start, here), _parabola(here, corner, there)]
         start = there
     pieces.append(_line(start, end))
-    return Curve(*np.array(pieces).T)
+    return TransferCurve(*np.array(pieces).T)
 
 
 Point = tuple[float, float]

@@ -22,13 +22,13 @@ from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.protocol import DrawnItems
 from fxst.evaluation.results import FILES, FORMAT_VERSION, Journal, KeptAudio, make_folder, write_results
 from fxst.evaluation.scores import SETTINGS, Scored, score_item
-from fxst.evaluation.summary import INPUT, Requirement, Row, summarise
+from fxst.evaluation.summary import INPUT, Requirement, SystemRow, summarise
 from fxst.evaluation.systems import Output, System, applied, given, renders_in, through_proxies
 from fxst.evaluation.voices import Voices
 from fxst.places import check_inside
 from fxst.transfer import style_transfer
 from fxst.transfer.style_transfer import StyleTransfer
-from fxst.workers import Workers, processors
+from fxst.workers import WorkerPool, processors
 
 __all__ = ["Evaluation", "Progress", "Task", "evaluate"]
 
@@ -91,7 +91,7 @@ class Evaluation:
     config: EvalConfig
     task: Task
     items: tuple[Scored, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SystemRow, ...]
     shortfalls: tuple[str, ...]
 
 
@@ -159,7 +159,7 @@ def _score(config: EvalConfig, indices: Sequence[int]) -> Iterator[Scored]:
     if workers < 2 or len(indices) < FEW_ITEMS:
         yield from map(partial(_score_one, config), indices)
         return
-    with Workers(workers) as pool:
+    with WorkerPool(workers) as pool:
         yield from pool.map(partial(_score_one, config), indices)
 
 
@@ -382,14 +382,14 @@ def _no_targets(config: EvalConfig) -> str:
     return "--other-voice has none" if config.other_voice else "the CSV names none: add the column target"
 
 
-def _shortfalls(requirement: Requirement, rows: Sequence[Row], judged: Sequence[str]) -> list[str]:
+def _shortfalls(requirement: Requirement, rows: Sequence[SystemRow], judged: Sequence[str]) -> list[str]:
     systems = (requirement.system,) if requirement.system else judged
     inputs = next(row for row in rows if row.system == INPUT)
     reasons = ((row.system, _reason(requirement, row, inputs)) for row in rows if row.system in systems)
     return [f"{system} falls short of {requirement.text}: {reason}" for system, reason in reasons if reason]
 
 
-def _reason(requirement: Requirement, row: Row, inputs: Row) -> str:
+def _reason(requirement: Requirement, row: SystemRow, inputs: SystemRow) -> str:
     """Tell why a requirement is not met; empty where it is."""
     value = requirement.value(row)
     if math.isnan(value):

@@ -21,7 +21,7 @@ import numpy as np
 
 from fxst.dsp import Array
 from fxst.dsp.stft import MR_STFT_WINDOWS
-from fxst.evaluation.sound import CENTROID_WINDOW, SILENCE, Sound
+from fxst.evaluation.sound import CENTROID_WINDOW, SILENCE, EvaluatedSound
 
 __all__ = [
     "METRICS",
@@ -75,7 +75,7 @@ class Metric:
     name: str
     heading: str
     unit: str
-    measure: Callable[[Sound, Sound], float]
+    measure: Callable[[EvaluatedSound, EvaluatedSound], float]
     paired: bool
     published: bool
     higher_is_better: bool
@@ -87,7 +87,7 @@ def pesq_available() -> bool:
     return importlib.util.find_spec("pesq") is not None
 
 
-def pesq(output: Sound, target: Sound) -> float:
+def pesq(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Predict how good listeners would find the speech beside its target: from 1, bad, to 4.6, the same.
 
     It has no figure without the package `pesq`, and none for what that package cannot measure: less than a quarter
@@ -119,7 +119,7 @@ def pesq(output: Sound, target: Sound) -> float:
     return _mean_by_channel(output, target, (output.at(PESQ_RATE).samples, target.at(PESQ_RATE).samples), judge)
 
 
-def mrstft(output: Sound, target: Sound) -> float:
+def mrstft(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare spectra as they change, from 32 samples at a time to 32,768: linear and log magnitudes together.
 
     The mean over six FFTs of the mean absolute difference of magnitudes and of their natural logarithms; hops of
@@ -148,7 +148,7 @@ def mrstft(output: Sound, target: Sound) -> float:
     return total / len(MR_STFT_WINDOWS)
 
 
-def msd(output: Sound, target: Sound) -> float:
+def msd(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare colour in fine detail, a few seconds at a time: linear and log magnitudes in 128 mel bands together.
 
     The mean absolute difference of the magnitudes in the bands and of their natural logarithms; FFT, hop and Hann
@@ -167,7 +167,7 @@ def msd(output: Sound, target: Sound) -> float:
     return float(np.abs(x - y).mean() + np.abs(np.log(x / y)).mean()) if x.size else math.nan
 
 
-def sce(output: Sound, target: Sound) -> float:
+def sce(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare brightness: the difference of the mean spectral centroids, in Hz.
 
     Frames of silence have no centroid and are left out. Two sounds at different sample rates are compared at the lower
@@ -183,7 +183,7 @@ def sce(output: Sound, target: Sound) -> float:
     return _difference(output.at(rate), target.at(rate), lambda sound: sound.centroid_hz)
 
 
-def cfe(output: Sound, target: Sound) -> float:
+def cfe(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare dynamics by crest factor as published, with 20 times the natural logarithm: `cfe_db` times 2.3026.
 
     Args:
@@ -193,7 +193,7 @@ def cfe(output: Sound, target: Sound) -> float:
     return cfe_db(output, target) * LOGARITHMS_A_DB
 
 
-def rms(output: Sound, target: Sound) -> float:
+def rms(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare levels as published, with 20 times the natural logarithm: `rms_db` times 2.3026.
 
     Args:
@@ -203,7 +203,7 @@ def rms(output: Sound, target: Sound) -> float:
     return rms_db(output, target) * LOGARITHMS_A_DB
 
 
-def lufs(output: Sound, target: Sound) -> float:
+def lufs(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare loudness as broadcasters measure it, of all channels together, in dB.
 
     Mono counts as two equal channels, which is how it is heard. A recording shorter than one gating block of 400 ms,
@@ -219,7 +219,7 @@ def lufs(output: Sound, target: Sound) -> float:
     return abs(output.loudness_lufs - target.loudness_lufs)
 
 
-def cfe_db(output: Sound, target: Sound) -> float:
+def cfe_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare dynamics: the difference of the crest factors (peak over root mean square), in dB.
 
     Args:
@@ -229,7 +229,7 @@ def cfe_db(output: Sound, target: Sound) -> float:
     return _difference(output, target, lambda sound: sound.crest_db)
 
 
-def rms_db(output: Sound, target: Sound) -> float:
+def rms_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare levels: the difference of the root mean squares, in dB.
 
     Args:
@@ -239,7 +239,7 @@ def rms_db(output: Sound, target: Sound) -> float:
     return _difference(output, target, lambda sound: sound.rms_db)
 
 
-def mae(output: Sound, target: Sound) -> float:
+def mae(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare waveforms: the mean absolute difference of their samples.
 
     Args:
@@ -250,7 +250,7 @@ def mae(output: Sound, target: Sound) -> float:
     return float(np.abs(output.samples - target.samples).mean(dtype=np.float64))
 
 
-def ltas_db(output: Sound, target: Sound) -> float:
+def ltas_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare colour and level: the mean difference of the long-term average spectra over third octaves, in dB.
 
     From 20 Hz, or from where the shorter of the two resolves third octaves, to the lower of half their sample rates.
@@ -275,7 +275,7 @@ def ltas_db(output: Sound, target: Sound) -> float:
     return _mean_by_channel(output, target, (x[:, np.isin(ours, bands)], y[:, np.isin(theirs, bands)]), distance)
 
 
-def lra_lu(output: Sound, target: Sound) -> float:
+def lra_lu(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare dynamics over seconds: the difference of the loudness ranges, in LU.
 
     It has no figure below 3 s, and takes about a minute to tell much.
@@ -290,7 +290,7 @@ def lra_lu(output: Sound, target: Sound) -> float:
     return abs(output.loudness_range_lu - target.loudness_range_lu)
 
 
-def true_peak_db(output: Sound, target: Sound) -> float:
+def true_peak_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare peaks, between samples too: the difference of the true peaks, in dB.
 
     Args:
@@ -303,7 +303,7 @@ def true_peak_db(output: Sound, target: Sound) -> float:
     return _difference(output, target, lambda sound: sound.true_peak_dbtp)
 
 
-def noise_floor_db(output: Sound, source: Sound) -> float:
+def noise_floor_db(output: EvaluatedSound, source: EvaluatedSound) -> float:
     """Tell by how much the noise floor rose, in dB; negative where it fell.
 
     The floor is the level that a tenth of all moments of 50 ms stay under; those that are digital silence in the input
@@ -359,7 +359,7 @@ METRICS: Final = (
 """Every metric, in the order of the tables: the seven that were published, in their units, then the others."""
 
 
-def _check_pair(output: Sound, target: Sound) -> None:
+def _check_pair(output: EvaluatedSound, target: EvaluatedSound) -> None:
     if output.samples.shape != target.samples.shape or output.sample_rate != target.sample_rate:
         raise ValueError(
             f"expected two of one shape and sample rate, got {output.samples.shape} at {output.sample_rate} Hz and "
@@ -367,13 +367,13 @@ def _check_pair(output: Sound, target: Sound) -> None:
         )
 
 
-def _difference(output: Sound, target: Sound, measured: Callable[[Sound], Array]) -> float:
+def _difference(output: EvaluatedSound, target: EvaluatedSound, measured: Callable[[EvaluatedSound], Array]) -> float:
     values = (measured(output), measured(target))
     return _mean_by_channel(output, target, values, lambda x, y: abs(float(x) - float(y)))
 
 
 def _mean_by_channel(
-    output: Sound, target: Sound, measured: tuple[Any, Any], distance: Callable[[Any, Any], float]
+    output: EvaluatedSound, target: EvaluatedSound, measured: tuple[Any, Any], distance: Callable[[Any, Any], float]
 ) -> float:
     """Take the mean over channels of a distance between what was measured in each."""
     sounding = output.sounding, target.sounding

@@ -12,7 +12,7 @@ from fxst.chains.chain import Chain
 from fxst.chains.table import Table
 from fxst.data.corruption import (
     Corruption,
-    Dynamics,
+    DynamicsCorruption,
     FrequencyCorruption,
     draw_compressor,
     draw_expander,
@@ -56,9 +56,9 @@ class Styles:
     """
 
     equaliser: FrequencyCorruption | None
-    expander: Dynamics | None
+    expander: DynamicsCorruption | None
     target_equaliser: FrequencyCorruption | None
-    target_compressor: Dynamics | None
+    target_compressor: DynamicsCorruption | None
 
 
 def draw_styles(rng: np.random.Generator, *, sample_rate: int) -> Styles:

@@ -10,8 +10,8 @@ import numpy as np
 from fxst.errors import FxstError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Scored, checked_output
-from fxst.evaluation.summary import INPUT, Figure, Interval, Row, groups_of, hears, in_digits, sure_over
-from fxst.report import Entry, Grid, InMemory, Page, Track, write_report
+from fxst.evaluation.summary import INPUT, Figure, Interval, SystemRow, groups_of, hears, in_digits, sure_over
+from fxst.report import FigureTable, InMemory, Page, ReportEntry, Track, write_report
 
 if TYPE_CHECKING:
     from fxst.evaluation.evaluate import Evaluation, Task
@@ -77,7 +77,7 @@ def _spread(evaluation: "Evaluation") -> list[int]:
     return [ranked[place] for place in np.linspace(0, len(ranked) - 1, count).round().astype(int)]
 
 
-def _summary(caption: str, rows: Iterable[Row], figure: str) -> Grid:
+def _summary(caption: str, rows: Iterable[SystemRow], figure: str) -> FigureTable:
     rows = list(rows)
     names = [name for name in HEADINGS if any(name in row.figures for row in rows)]
     if figure == "ratio":
@@ -94,10 +94,10 @@ def _summary(caption: str, rows: Iterable[Row], figure: str) -> Grid:
         )
         for row in rows
     ]
-    return Grid(caption, ("", *(HEADINGS[name] for name in names)), tuple(cells))
+    return FigureTable(caption, ("", *(HEADINGS[name] for name in names)), tuple(cells))
 
 
-def _known(row: Row, name: str) -> bool:
+def _known(row: SystemRow, name: str) -> bool:
     return name in row.figures and not math.isnan(row.figures[name].ratio.value)
 
 
@@ -113,13 +113,13 @@ def _missing(figure: Figure) -> str:
     return f", {figure.missing:,} missing" if figure.missing and not math.isnan(figure.mean.value) else ""
 
 
-def _entry(task: "Task", index: int, scored: Scored) -> Entry:
+def _entry(task: "Task", index: int, scored: Scored) -> ReportEntry:
     notes = [f"{score.system}: {score.error}" for score in scored.scores if score.error]
     tracks: list[Track] = []
     try:
         item = task.items[index]
     except FxstError as error:
-        return Entry(scored.name, (), None, (str(error),))
+        return ReportEntry(scored.name, (), None, (str(error),))
     rate = item.sample_rate
     tracks.append(Track("input", "input", InMemory(item.input, sample_rate=rate)))
     tracks.append(Track("reference", "reference", InMemory(item.reference, sample_rate=item.reference_sample_rate)))
@@ -133,12 +133,12 @@ def _entry(task: "Task", index: int, scored: Scored) -> Entry:
     if item.target is not None:
         tracks.append(Track("target", "target", InMemory(item.target, sample_rate=rate), item.settings))
     title = scored.name if scored.group == scored.name else f"{scored.name}: {scored.group}"
-    return Entry(title, tuple(tracks), _figures(scored), tuple(notes))
+    return ReportEntry(title, tuple(tracks), _figures(scored), tuple(notes))
 
 
-def _figures(scored: Scored) -> Grid:
+def _figures(scored: Scored) -> FigureTable:
     names = [name for name in HEADINGS if any(name in score.values for score in scored.scores)]
-    return Grid(
+    return FigureTable(
         "Distances of this item",
         ("", *(HEADINGS[name] for name in names)),
         tuple((score.system, *_values(score.values.get(name, math.nan) for name in names)) for score in scored.scores),

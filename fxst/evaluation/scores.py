@@ -12,7 +12,7 @@ from fxst.errors import AudioError, FxstError
 from fxst.evaluation.detection import heard
 from fxst.evaluation.items import Item, Items
 from fxst.evaluation.metrics import METRICS
-from fxst.evaluation.sound import Sound
+from fxst.evaluation.sound import EvaluatedSound
 from fxst.evaluation.systems import Output, System
 
 __all__ = ["SETTINGS", "Score", "Scored", "score_item", "settings_error"]
@@ -85,11 +85,11 @@ def score_item(
     except FxstError as error:
         return Scored(name, name, tuple(Score(system, nothing, str(error)) for system in systems))
     goal = (
-        Sound(item.reference, sample_rate=item.reference_sample_rate)
+        EvaluatedSound(item.reference, sample_rate=item.reference_sample_rate)
         if item.target is None
-        else Sound(item.target, sample_rate=item.sample_rate)
+        else EvaluatedSound(item.target, sample_rate=item.sample_rate)
     )
-    source = Sound(item.input, sample_rate=item.sample_rate)
+    source = EvaluatedSound(item.input, sample_rate=item.sample_rate)
     true = {} if item.settings is None else heard(item.settings, item.input, sample_rate=item.sample_rate)
     scores, outputs = [], {}
     for system, render in systems.items():
@@ -99,7 +99,7 @@ def score_item(
             scores.append(Score(system, nothing, str(error)))
             continue
         outputs[system] = output
-        sound = Sound(output.audio, sample_rate=item.sample_rate)
+        sound = EvaluatedSound(output.audio, sample_rate=item.sample_rate)
         values = {m.name: m.measure(sound, source if m.of_input else goal) for m in metrics}
         values = {metric: value if math.isfinite(value) else math.nan for metric, value in values.items()}
         found: dict[str, bool] | None = None

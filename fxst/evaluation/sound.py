@@ -14,7 +14,7 @@ from fxst.dsp.loudness import LoudnessMeter, TruePeakMeter
 from fxst.dsp.spectra import third_octaves
 from fxst.dsp.stft import MR_STFT_FLOOR, hann, mirrored, power_spectra
 
-__all__ = ["Sound"]
+__all__ = ["EvaluatedSound"]
 
 SILENCE: Final = 1e-12
 """Mean square under which there is nothing to measure: -120 dBFS, below what 20 bits hold."""
@@ -32,7 +32,7 @@ MOST_SAMPLES_KEPT: Final = 1 << 19
 _CHUNK_FRAMES: Final = 1 << 18
 
 
-class Sound:
+class EvaluatedSound:
     """A signal, and what is measured in it when it is first asked for.
 
     What is measured by channel is NaN for silent channels, and for what is too short.
@@ -54,7 +54,7 @@ class Sound:
             raise ValueError(f"expected samples of the shape (channels, time), got {self.samples.shape}")
         self.sample_rate = sample_rate
         self._magnitudes: dict[int, tuple[Samples, ...]] = {}
-        self._elsewhere: dict[int, Sound] = {}
+        self._elsewhere: dict[int, EvaluatedSound] = {}
 
     @property
     def channels(self) -> int:
@@ -206,7 +206,7 @@ class Sound:
     def _powers(self, window: int, *, hop: int) -> Iterator[Samples]:
         return power_spectra(mirrored(self.samples, window), hann(window), hop=hop)
 
-    def at(self, sample_rate: int) -> "Sound":
+    def at(self, sample_rate: int) -> "EvaluatedSound":
         """Give the same sound at another sample rate.
 
         Args:
@@ -216,7 +216,7 @@ class Sound:
             return self
         if sample_rate not in self._elsewhere:
             samples = audio.resample(self.samples, source_rate=self.sample_rate, target_rate=sample_rate)
-            self._elsewhere[sample_rate] = Sound(samples, sample_rate=sample_rate)
+            self._elsewhere[sample_rate] = EvaluatedSound(samples, sample_rate=sample_rate)
         return self._elsewhere[sample_rate]
 
     def _logarithm(self, values: Array) -> Array:

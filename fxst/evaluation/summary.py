@@ -22,7 +22,7 @@ __all__ = [
     "Figure",
     "Interval",
     "Requirement",
-    "Row",
+    "SystemRow",
     "groups_of",
     "hears",
     "in_digits",
@@ -94,7 +94,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Row:
+class SystemRow:
     """What the metrics say of one system.
 
     Args:
@@ -114,7 +114,7 @@ class Row:
         return all(math.isnan(figure.mean.value) for figure in self.figures.values())
 
 
-def summarise(items: Sequence[Scored], *, seed: int) -> tuple[Row, ...]:
+def summarise(items: Sequence[Scored], *, seed: int) -> tuple[SystemRow, ...]:
     """Take the means of all systems, with bootstrap intervals.
 
     Groups (voices, songs) are drawn again, with repetition, many times, and from each drawn group as many of its
@@ -135,7 +135,7 @@ def summarise(items: Sequence[Scored], *, seed: int) -> tuple[Row, ...]:
     systems = _metrics_by_system(items)
     inputs = _values(items, INPUT, systems[INPUT])
     return tuple(
-        Row(system, _figures(_values(items, system, metrics), inputs, draws), _detection(items, system, draws))
+        SystemRow(system, _figures(_values(items, system, metrics), inputs, draws), _detection(items, system, draws))
         for system, metrics in systems.items()
     )
 
@@ -172,7 +172,7 @@ def _detection(items: Sequence[Scored], system: str, draws: Array) -> dict[str, 
     return detection
 
 
-def hears(row: Row) -> str:
+def hears(row: SystemRow) -> str:
     """Say how well a system tells which effects are heard; empty where nobody can say.
 
     Args:
@@ -324,14 +324,14 @@ class Requirement:
             text, found["system"] or "", found["metric"], found["figure"] or "mean", found["relation"], bound
         )
 
-    def value(self, row: Row) -> float:
+    def value(self, row: SystemRow) -> float:
         """Find the figure that is bounded; NaN where the metric does not apply to the system."""
         figure = row.figures.get(self.metric)
         if figure is None:
             return math.nan
         return figure.missing if self.figure == "missing" else getattr(figure, self.figure).value
 
-    def met_by(self, row: Row) -> bool:
+    def met_by(self, row: SystemRow) -> bool:
         """Tell whether a system's figure keeps to the bound; one that is missing does not."""
         return _RELATIONS[self.relation](self.value(row), self.bound)
 

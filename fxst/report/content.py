@@ -7,7 +7,7 @@ from typing import Final, Literal
 from fxst.chains.table import Table
 from fxst.report.recordings import Recording
 
-__all__ = ["Entry", "Grid", "Page", "Role", "Track"]
+__all__ = ["FigureTable", "Page", "ReportEntry", "Role", "Track"]
 
 Role = Literal["input", "reference", "output", "target"]
 
@@ -33,7 +33,7 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Grid:
+class FigureTable:
     """A table of text.
 
     Args:
@@ -57,7 +57,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportEntry:
     """A recording and what became of it: one player, its curves and its tables.
 
     Args:
@@ -69,7 +69,7 @@ class Entry:
 
     title: str
     tracks: tuple[Track, ...]
-    figures: Grid | None = None
+    figures: FigureTable | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -86,5 +86,5 @@ class Page:
 
     title: str
     lead: tuple[str, ...] = ()
-    grids: tuple[Grid, ...] = ()
-    entries: tuple[Entry, ...] = ()
+    grids: tuple[FigureTable, ...] = ()
+    entries: tuple[ReportEntry, ...] = ()

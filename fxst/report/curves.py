@@ -11,8 +11,8 @@ from fxst.chains.table import Table, equaliser_response
 from fxst.dsp import Array, Samples
 from fxst.effects import Compressor, ParametricEQ
 from fxst.report.charts import Chart, Curve, frequency_chart, time_chart
-from fxst.report.content import Entry, Track
-from fxst.report.media import Excerpt, main_track
+from fxst.report.content import ReportEntry, Track
+from fxst.report.media import LoudExcerpt, main_track
 from fxst.report.recordings import Recording
 
 __all__ = ["LONGEST_CURVE", "charts_of", "deepest", "styles"]
@@ -43,7 +43,7 @@ def styles(tracks: Sequence[Track]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def charts_of(entry: Entry, excerpt: Excerpt) -> Iterator[Chart]:
+def charts_of(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
     """Draw what there is to draw.
 
     Args:
@@ -55,7 +55,7 @@ def charts_of(entry: Entry, excerpt: Excerpt) -> Iterator[Chart]:
     yield from _reductions(entry, excerpt)
 
 
-def _spectra(entry: Entry) -> Iterator[Chart]:
+def _spectra(entry: ReportEntry) -> Iterator[Chart]:
     curves = []
     for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
         survey = track.recording.survey
@@ -75,7 +75,7 @@ def _spectra(entry: Entry) -> Iterator[Chart]:
     )
 
 
-def _equalisers(entry: Entry) -> Iterator[Chart]:
+def _equalisers(entry: ReportEntry) -> Iterator[Chart]:
     sample_rate = main_track(entry).recording.sample_rate
     frequencies = np.geomspace(_LOWEST_HZ, min(_HIGHEST_HZ, sample_rate / 2.0001), _EQUALISER_POINTS)
     curves = [
@@ -100,7 +100,7 @@ def _equalisers(entry: Entry) -> Iterator[Chart]:
     )
 
 
-def _reductions(entry: Entry, excerpt: Excerpt) -> Iterator[Chart]:
+def _reductions(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
     inputs = [track for track in entry.tracks if track.role == "input"]
     if not inputs:
         return  # nobody knows what went into the chain
@@ -125,7 +125,7 @@ def _reductions(entry: Entry, excerpt: Excerpt) -> Iterator[Chart]:
     )
 
 
-def _reduction_of(table: Table, recording: Recording, excerpt: Excerpt) -> Iterator[tuple[str, Samples]]:
+def _reduction_of(table: Table, recording: Recording, excerpt: LoudExcerpt) -> Iterator[tuple[str, Samples]]:
     """Render an excerpt, and read the meter of every compressor that is not bypassed."""
     rate = recording.sample_rate
     stages = [stage for stage in table.chain.stages(table) if stage.active]
@@ -154,7 +154,7 @@ def deepest(db: Array) -> Array:
     return np.minimum.reduceat(db, starts) if count else db
 
 
-def _with_settings(entry: Entry) -> Iterator[tuple[Track, str, Table]]:
+def _with_settings(entry: ReportEntry) -> Iterator[tuple[Track, str, Table]]:
     for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
         if track.settings is not None:
             yield track, style, track.settings

@@ -10,10 +10,10 @@ import numpy as np
 
 from fxst import audio
 from fxst.audio import Samples
-from fxst.report.content import Entry, Track
+from fxst.report.content import ReportEntry, Track
 from fxst.report.recordings import Recording
 
-__all__ = ["QUALITIES", "Excerpt", "Quality", "Sound", "encoded_bytes", "excerpts", "main_track", "sounds"]
+__all__ = ["QUALITIES", "EncodedSound", "LoudExcerpt", "Quality", "encoded_bytes", "excerpts", "main_track", "sounds"]
 
 _PLAYED_RATES: Final = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 # What MP3 adds to a track's own length: a frame that tells the length, and the encoder's delay and padding.
@@ -55,7 +55,7 @@ QUALITIES: Final = (
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class LoudExcerpt:
     """A stretch of a track.
 
     Args:
@@ -68,7 +68,7 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
-class Sound:
+class EncodedSound:
     """A track as a page carries it.
 
     Args:
@@ -82,13 +82,13 @@ class Sound:
     matched_gain: float
 
 
-def main_track(entry: Entry) -> Track:
+def main_track(entry: ReportEntry) -> Track:
     """Choose the track whose time line the entry shows: the input, or what stands in for it."""
     ranks = {"input": 0, "output": 1, "target": 2, "reference": 3}
     return min(entry.tracks, key=lambda track: ranks[track.role])
 
 
-def excerpts(entry: Entry, *, seconds: float) -> tuple[Excerpt, ...]:
+def excerpts(entry: ReportEntry, *, seconds: float) -> tuple[LoudExcerpt, ...]:
     """Choose what of each track is heard: the loudest stretch of the input, the same of all that follow its time.
 
     Args:
@@ -106,11 +106,11 @@ def excerpts(entry: Entry, *, seconds: float) -> tuple[Excerpt, ...]:
             result.append(_loudest(track.recording, seconds=seconds))
         else:
             start = min(shared.start, length)
-            result.append(Excerpt(start, min(shared.seconds, length - start)))
+            result.append(LoudExcerpt(start, min(shared.seconds, length - start)))
     return tuple(result)
 
 
-def encoded_bytes(entry: Entry, quality: Quality) -> int:
+def encoded_bytes(entry: ReportEntry, quality: Quality) -> int:
     """Tell how much room an entry's sound takes on the page at most, without encoding it."""
     total = 0
     for track in entry.tracks:
@@ -119,7 +119,7 @@ def encoded_bytes(entry: Entry, quality: Quality) -> int:
     return total
 
 
-def sounds(entry: Entry, quality: Quality) -> tuple[tuple[Sound, ...], float]:
+def sounds(entry: ReportEntry, quality: Quality) -> tuple[tuple[EncodedSound, ...], float]:
     """Encode what of an entry is heard.
 
     All tracks are brought to one sample rate and encoded alike. So the encoder's delay, which a browser may or may
@@ -143,7 +143,7 @@ def sounds(entry: Entry, quality: Quality) -> tuple[tuple[Sound, ...], float]:
     levels = [audio.loudness(x, sample_rate=rate) if x.size else -math.inf for x in heard]
     quietest = min((level for level in levels if level > -math.inf), default=0.0)
     result = tuple(
-        Sound(
+        EncodedSound(
             base64.b64encode(
                 audio.compressed(np.float32(gain) * x, sample_rate=rate, kilobits=quality.kilobits(track))
             ).decode("ascii"),
@@ -161,19 +161,19 @@ def played_rate(tracks: Sequence[Track]) -> int:
     return next((rate for rate in _PLAYED_RATES if rate >= highest), _PLAYED_RATES[-1])
 
 
-def _playable(recording: Recording, excerpt: Excerpt, *, rate: int) -> Samples:
+def _playable(recording: Recording, excerpt: LoudExcerpt, *, rate: int) -> Samples:
     x = recording.read(start=excerpt.start, seconds=excerpt.seconds)
     if len(x) > 2:
         x = audio.mono(x)
     return audio.resample(x, source_rate=recording.sample_rate, target_rate=rate)
 
 
-def _loudest(recording: Recording, *, seconds: float) -> Excerpt:
+def _loudest(recording: Recording, *, seconds: float) -> LoudExcerpt:
     """Find the stretch with the most power, to a tenth of a second."""
     survey = recording.survey
     if survey.seconds <= seconds:
-        return Excerpt(0.0, survey.seconds)
+        return LoudExcerpt(0.0, survey.seconds)
     total = np.concatenate([[0.0], np.cumsum(survey.step_powers)])
     window = min(len(survey.step_powers), round(seconds / survey.step_seconds))
     first = int(np.argmax(total[window:] - total[:-window]))
-    return Excerpt(min(first * survey.step_seconds, survey.seconds - seconds), seconds)
+    return LoudExcerpt(min(first * survey.step_seconds, survey.seconds - seconds), seconds)

@@ -17,9 +17,9 @@ from markupsafe import Markup
 from fxst import staging
 from fxst.chains.table import short
 from fxst.report import charts, media
-from fxst.report.content import Entry, Page
+from fxst.report.content import Page, ReportEntry
 from fxst.report.curves import charts_of, styles
-from fxst.report.media import QUALITIES, Excerpt, Quality, Sound, encoded_bytes, excerpts, main_track
+from fxst.report.media import QUALITIES, EncodedSound, LoudExcerpt, Quality, encoded_bytes, excerpts, main_track
 from fxst.report.parameters import comparisons
 from fxst.report.recordings import InMemory
 from fxst.version import __version__
@@ -54,7 +54,7 @@ def write_report(path: Path, page: Page) -> None:
 class _Part:
     """An entry, and all of its page but the sound: `body` is HTML."""
 
-    entry: Entry
+    entry: ReportEntry
     key: str
     body: Markup
 
@@ -69,7 +69,7 @@ class _Part:
         names = (self.entry.title, *(track.label for track in self.entry.tracks))
         return 4000 + 6 * sum(map(len, names)) + len(self.body.encode())
 
-    def sounds(self, quality: Quality) -> tuple[list[tuple[Any, str, Sound]], float]:
+    def sounds(self, quality: Quality) -> tuple[list[tuple[Any, str, EncodedSound]], float]:
         """Encode its tracks: each with its style and its sound; and by how many dB all are played lower."""
         encoded, lowered_db = media.sounds(self.entry, quality)
         tracks = self.entry.tracks
@@ -88,7 +88,7 @@ def _html(page: Page) -> str:
     return render(*_fitted(page.entries, LARGEST_BYTES - fixed))
 
 
-def _fitted(entries: Sequence[Entry], room: int) -> tuple[list[_Part], Quality]:
+def _fitted(entries: Sequence[ReportEntry], room: int) -> tuple[list[_Part], Quality]:
     """Choose the best quality that fits, and how many entries do."""
     parts = [_part(entry, f"entry-{number}", QUALITIES[0]) for number, entry in enumerate(entries, 1)]
     for quality in QUALITIES:
@@ -102,7 +102,7 @@ def _fitted(entries: Sequence[Entry], room: int) -> tuple[list[_Part], Quality]:
     return parts[:fitting], quality
 
 
-def _part(entry: Entry, key: str, quality: Quality) -> _Part:
+def _part(entry: ReportEntry, key: str, quality: Quality) -> _Part:
     played = excerpts(entry, seconds=quality.seconds)
     body = (
         templates()
@@ -118,13 +118,13 @@ def _part(entry: Entry, key: str, quality: Quality) -> _Part:
     return _Part(entry, key, Markup(body))
 
 
-def _not_finite_note(entry: Entry) -> Iterator[str]:
+def _not_finite_note(entry: ReportEntry) -> Iterator[str]:
     mended = [track.label for track in entry.tracks if isinstance(track.recording, InMemory) and track.recording.mended]
     if mended:
         yield f"{', '.join(mended)}: samples that are not finite numbers are silent here."
 
 
-def _excerpt_notes(entry: Entry, played: Sequence[Excerpt]) -> Iterator[str]:
+def _excerpt_notes(entry: ReportEntry, played: Sequence[LoudExcerpt]) -> Iterator[str]:
     main = main_track(entry)
     for track, excerpt in zip(entry.tracks, played, strict=True):
         length = track.recording.survey.seconds

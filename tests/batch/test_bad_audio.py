@@ -38,7 +38,7 @@ import contextlib, io, json, resource, sys, time
 import fxst.transfer.analysis  # torch takes its time to load, which is no file's fault
 from fxst.cli import main
 import fxst.listening  # torch takes its time to load, which is no file's fault
-from fxst.cli.app import main
+from fxst.cli.main import main
 
 options = sys.argv[1:]
 done = []

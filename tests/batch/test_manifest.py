@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxst.batch.manifest import FileState, InputState, Manifest, Origin, Row, origin_of, remove_empty
+from fxst.batch.manifest import FileState, InputState, Manifest, ManifestRow, Origin, origin_of, remove_empty
 from fxst.batch.run import apply_files
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, OutputError, SettingsError
@@ -23,7 +23,7 @@ SCHEMA = Path(__file__).parents[2] / "docs/manifest.schema.json"
 HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
 STATES = st.builds(FileState, st.text(), st.integers(0, 2**63), HASHES)
 ROWS = st.builds(
-    Row,
+    ManifestRow,
     st.builds(InputState, st.text(), st.integers(0, 2**63), st.integers(-(2**62), 2**63)),
     st.builds(
         Origin, st.lists(STATES, max_size=2).map(tuple), st.none() | st.tuples(st.text(), st.text()), HASHES, st.text()
@@ -156,7 +156,7 @@ def test_rows_keep_to_their_schema_and_tell_no_time(two):
 
 @given(ROWS)
 def test_a_row_comes_back_as_it_was(row):
-    assert Row.from_json(row.to_json().encode()) == row
+    assert ManifestRow.from_json(row.to_json().encode()) == row
 
 
 def test_a_line_that_is_torn_is_cut_off_and_damaged_ones_are_counted(two):
@@ -177,7 +177,7 @@ def test_any_manifest_is_read(tmp_path_factory, data):
     folder.mkdir(exist_ok=True)
     (folder / MANIFEST).write_bytes(data)
     with Manifest(folder, write=True) as manifest:
-        row = Row(InputState("x", 1, 1), Origin((), None, "0" * 64, "1"), FileState("x", 1, "0" * 64), ())
+        row = ManifestRow(InputState("x", 1, 1), Origin((), None, "0" * 64, "1"), FileState("x", 1, "0" * 64), ())
         manifest.add(row)
         manifest.add(row)
     lines = (folder / MANIFEST).read_bytes().split(b"\n")
@@ -190,7 +190,7 @@ NESTED = ["[" * 100_000, '{"input": ' * 5000]
 
 @pytest.mark.parametrize("line", [*NESTED, '{"model": [1], "applied": []}', "null", "1e999", '{"applied": {"a": 1}}'])
 def test_a_line_that_is_no_row_is_none(line):
-    assert Row.from_json(line.encode()) is None
+    assert ManifestRow.from_json(line.encode()) is None
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
@@ -211,7 +211,7 @@ def test_a_manifest_leads_nowhere(two):
     """Rows of a stranger name files anywhere; nothing there is taken for an output, waited for, or changed."""
     os.mkfifo("pipe")
     with Manifest(Path("out"), write=True) as manifest:
-        (row, *_) = (Row.from_json(json.dumps(row).encode()) for row in two.rows())
+        (row, *_) = (ManifestRow.from_json(json.dumps(row).encode()) for row in two.rows())
         manifest.add(replace(row, beside=(FileState("../pipe", 0, "0" * 64), FileState("/dev/zero", 0, "0" * 64))))
     assert run() == {"0.wav": True, "1.wav": True}
 

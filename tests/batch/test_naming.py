@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from fxst import audio
 from fxst.batch.naming import FIELDS, check_template, output_name
-from fxst.batch.selection import Recording
+from fxst.batch.selection import InputRecording
 from fxst.errors import SettingsError
 
 KNOWN = {"ref": "radio", "model": "studio"}
 
 
 def recording(path="in/book/part/voice.flac", place="part/voice.flac"):
-    return Recording(Path(path), PurePosixPath(place), PurePosixPath(place))
+    return InputRecording(Path(path), PurePosixPath(place), PurePosixPath(place))
 
 
 def name(template, *arguments, known=KNOWN):

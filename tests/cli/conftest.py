@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fxst.cli.app import main
+from fxst.cli.main import main
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import sys
 import pytest
 from typer.main import get_command
 
-from fxst.cli.app import app, main
+from fxst.cli.app import app
+from fxst.cli.main import main
 from fxst.version import __version__
 
 

@@ -335,7 +335,7 @@ def die(_):
 
 
 def test_a_worker_that_dies_does_not_hang_the_build(monkeypatch, corpus, tmp_path):
-    with workers.Workers(2) as pool, pytest.raises(FxstError, match="run the same command again"):
+    with workers.WorkerPool(2) as pool, pytest.raises(FxstError, match="run the same command again"):
         list(pool.map(die, range(20)))
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fxst.data.corruption import (
-    Band,
-    Dynamics,
+    CorruptionBand,
+    DynamicsCorruption,
     FrequencyCorruption,
     draw_compressor,
     draw_expander,
@@ -170,9 +170,9 @@ def test_dynamics_are_drawn_from_their_ranges(draw, attack, threshold, ratio):
 
 def test_a_compressors_curve_has_its_ratio_above_the_threshold_and_an_expanders_below():
     settings = {"attack_ms": 1.0, "release_ms": 1.0, "knee_db": 0.0, "makeup_db": 0.0}
-    compressor = Dynamics("compressor", threshold_db=-20.0, ratio=4.0, **settings)
+    compressor = DynamicsCorruption("compressor", threshold_db=-20.0, ratio=4.0, **settings)
     assert compressor.points == ((-100, -100), (-20, -20), (0, -15))
-    expander = Dynamics("expander", threshold_db=-20.0, ratio=4.0, **settings)
+    expander = DynamicsCorruption("expander", threshold_db=-20.0, ratio=4.0, **settings)
     (low_in, low_out), (high_in, high_out) = expander.points
     assert (high_out - low_out) / (high_in - low_in) == 4
     assert (high_in, high_out) == (-20, -20)
@@ -196,10 +196,10 @@ def test_only_the_compressor_hears_ahead(speech):
     x[:, :6000] = 0
     x[:, 6000:] += 0.3
     settings = {"attack_ms": 10.0, "release_ms": 50.0, "knee_db": 0.0, "makeup_db": 0.0, "ratio": 4.0}
-    compressed = Dynamics("compressor", threshold_db=-40.0, **settings).apply(x, sample_rate=24_000)
+    compressed = DynamicsCorruption("compressor", threshold_db=-40.0, **settings).apply(x, sample_rate=24_000)
     attack = 240  # by the end of it, the level has come to 1 - 1/e
     assert abs(compressed[0, 6000]) < 0.6 * abs(x[0, 6000])
-    expanded = Dynamics("expander", threshold_db=-15.0, **settings).apply(x, sample_rate=24_000)
+    expanded = DynamicsCorruption("expander", threshold_db=-15.0, **settings).apply(x, sample_rate=24_000)
     assert abs(expanded[0, 6000]) < 0.01 * abs(x[0, 6000])
     assert abs(expanded[0, 6000 + 10 * attack]) > 0.9 * abs(x[0, 6000 + 10 * attack])
 
@@ -248,8 +248,8 @@ def test_equalising_is_linear(seed, speech):
 
 def test_what_was_left_out_is_not_heard(speech):
     x = speech(24_000, 2)
-    peak = Band("equalizer", 1000, 1.0, 30.0, applied=False)
-    bass = Band("bass", 100, None, 6.0, applied=True)
+    peak = CorruptionBand("equalizer", 1000, 1.0, 30.0, applied=False)
+    bass = CorruptionBand("bass", 100, None, 6.0, applied=True)
     assert np.array_equal(FrequencyCorruption((peak,)).apply(x, sample_rate=24_000), x)
     both, alone = (FrequencyCorruption(bands).apply(x, sample_rate=24_000) for bands in ((peak, bass), (bass,)))
     assert np.array_equal(both, alone)

@@ -15,7 +15,7 @@ def save(path, seconds, *, sample_rate, channels=1, **options):
 
 
 def cut(path, windows, *, clip_samples=12_720, sample_rate=24_000):
-    return cutting.cut(cutting.Job(str(path), np.array(windows, np.int64), clip_samples, sample_rate))
+    return cutting.cut(cutting.CuttingJob(str(path), np.array(windows, np.int64), clip_samples, sample_rate))
 
 
 def restored(result):
@@ -42,7 +42,7 @@ def test_clips_equal_the_wholly_resampled_recording(tmp_path, source_rate):
 def test_the_cut_leaves_no_edge(tmp_path, source_rate):
     path = save(tmp_path / "x.wav", 4, sample_rate=source_rate, subtype="FLOAT")
     whole = audio.resample(audio.read(path)[0], source_rate=source_rate, target_rate=24_000)[0]
-    job = cutting.Job(str(path), np.array([3], np.int64), 12_720, 24_000)
+    job = cutting.CuttingJob(str(path), np.array([3], np.int64), 12_720, 24_000)
     with audio.Reader(path) as reader:
         [(_, clip)] = cutting._cut_run(reader, job.windows, job)
     expected = whole[3 * 12_720 : 4 * 12_720]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.data.corruption import Dynamics as Published
+from fxst.data.corruption import DynamicsCorruption as Published
 from fxst.effects import UpwardCompressor
 
 SAMPLE_RATE = 24_000

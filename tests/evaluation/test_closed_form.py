@@ -9,7 +9,7 @@ from fxst.dsp.spectra import third_octaves
 from fxst.effects import Compressor, ParametricEQ
 from fxst.evaluation import metrics
 from fxst.evaluation.closed_form import closed_form, closed_form_in_chain
-from fxst.evaluation.sound import Sound
+from fxst.evaluation.sound import EvaluatedSound
 
 RATE = 24_000
 EQ = CHAINS["eq"]
@@ -25,7 +25,7 @@ def freely_matched(x, reference, rate=RATE, reference_rate=RATE, **options):
 
 
 def mrstft(output, target):
-    return metrics.mrstft(Sound(output, sample_rate=RATE), Sound(target, sample_rate=RATE))
+    return metrics.mrstft(EvaluatedSound(output, sample_rate=RATE), EvaluatedSound(target, sample_rate=RATE))
 
 
 def produced(x, settings, chain=EQ, rate=RATE):

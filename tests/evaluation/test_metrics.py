@@ -10,7 +10,7 @@ from fxst import audio
 from fxst.dsp.stft import mr_stft
 from fxst.evaluation import metrics
 from fxst.evaluation.metrics import METRICS
-from fxst.evaluation.sound import Sound
+from fxst.evaluation.sound import EvaluatedSound
 
 RATE = 24_000
 SIX_DB = 20 * math.log10(2)
@@ -23,7 +23,10 @@ def sine(hz, seconds=4.0, amplitude=0.5):
 
 
 def distances(output, target, *, chosen=DISTANCES, sample_rate=RATE, target_rate=None):
-    ours, theirs = Sound(output, sample_rate=sample_rate), Sound(target, sample_rate=target_rate or sample_rate)
+    ours, theirs = (
+        EvaluatedSound(output, sample_rate=sample_rate),
+        EvaluatedSound(target, sample_rate=target_rate or sample_rate),
+    )
     return {m.name: m.measure(ours, theirs) for m in chosen}
 
 
@@ -154,7 +157,7 @@ def test_the_spectrum_of_a_filtered_sound_is_off_by_the_filters_response(noise):
     x = noise(RATE, 1, 20.0)
     sections = signal.butter(2, 2000, "high", fs=RATE, output="sos")
     y = signal.sosfilt(sections, x, axis=1)
-    centres, (levels,) = Sound(x, sample_rate=RATE).third_octaves
+    centres, (levels,) = EvaluatedSound(x, sample_rate=RATE).third_octaves
     _, response = signal.sosfreqz(sections, worN=centres[:, None] * 2 ** np.linspace(-1 / 6, 1 / 6, 101), fs=RATE)
     gain_db = 10 * np.log10(np.square(np.abs(response)).mean(axis=1))
     # 80 dB under the loudest band there is nothing to hear.

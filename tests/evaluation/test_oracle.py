@@ -10,14 +10,14 @@ from fxst.chains.table import Table
 from fxst.effects import Compressor, ParametricEQ
 from fxst.evaluation import metrics, oracle
 from fxst.evaluation.oracle import optimise
-from fxst.evaluation.sound import Sound
+from fxst.evaluation.sound import EvaluatedSound
 
 RATE = 24_000
 FREE = Chain("free", (ParametricEQ(), Compressor()))
 
 
 def mrstft(output, target):
-    return metrics.mrstft(Sound(output, sample_rate=RATE), Sound(target, sample_rate=RATE))
+    return metrics.mrstft(EvaluatedSound(output, sample_rate=RATE), EvaluatedSound(target, sample_rate=RATE))
 
 
 def rendered(x, table):

@@ -8,7 +8,7 @@ import soundfile
 
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.data.corruption import Band, Dynamics, FrequencyCorruption
+from fxst.data.corruption import CorruptionBand, DynamicsCorruption, FrequencyCorruption
 from fxst.effects import EFFECTS, declare_plugin
 from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError
@@ -22,8 +22,8 @@ PEAK = 10 ** (-12 / 20)
 def from_list(drawn):
     """Make a style from what the list of items tells of it."""
     if drawn["kind"] == "frequency":
-        return FrequencyCorruption(tuple(Band(**band) for band in drawn["bands"]))
-    return Dynamics(**drawn)
+        return FrequencyCorruption(tuple(CorruptionBand(**band) for band in drawn["bands"]))
+    return DynamicsCorruption(**drawn)
 
 
 @pytest.fixture(scope="module")

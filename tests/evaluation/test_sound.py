@@ -7,7 +7,7 @@ import torch
 
 from fxst.evaluation import sound as sound_module
 from fxst.evaluation.metrics import METRICS
-from fxst.evaluation.sound import Sound, _mel_bank
+from fxst.evaluation.sound import EvaluatedSound, _mel_bank
 
 RATE = 24_000
 
@@ -24,7 +24,7 @@ def stereo(speech):
 
 def test_a_sine_and_a_square_wave():
     x = np.concatenate([sine(1000, 4.0), np.sign(sine(375.1, 4.0)) * np.float32(0.25)])
-    found = Sound(x, sample_rate=RATE)
+    found = EvaluatedSound(x, sample_rate=RATE)
     np.testing.assert_allclose(
         found.rms_db, [20 * math.log10(0.5) - 10 * math.log10(2), 20 * math.log10(0.25)], atol=1e-3
     )
@@ -37,11 +37,11 @@ def test_a_sine_and_a_square_wave():
 
 def test_what_is_silent_is_not_measured():
     x = np.concatenate([np.zeros_like(sine(440)), sine(440)])
-    found = Sound(x, sample_rate=RATE)
+    found = EvaluatedSound(x, sample_rate=RATE)
     assert found.sounding.tolist() == [False, True]
     for values in (found.rms_db, found.crest_db, found.centroid_hz, found.true_peak_dbtp):
         assert np.isnan(values).tolist() == [True, False]
-    silence = Sound(0 * x, sample_rate=RATE)
+    silence = EvaluatedSound(0 * x, sample_rate=RATE)
     assert math.isnan(silence.loudness_lufs)
     assert math.isnan(silence.loudness_range_lu)
 
@@ -50,13 +50,13 @@ def test_loudness_is_pyloudnorms(stereo):
     pyloudnorm = pytest.importorskip("pyloudnorm")
     meter = pyloudnorm.Meter(RATE)
     both, twice = (meter.integrated_loudness(x.T.astype(np.float64)) for x in (stereo, stereo[[0, 0]]))
-    assert Sound(stereo, sample_rate=RATE).loudness_lufs == pytest.approx(both, abs=0.1)
-    assert Sound(stereo[:1], sample_rate=RATE).loudness_lufs == pytest.approx(twice, abs=0.1)
+    assert EvaluatedSound(stereo, sample_rate=RATE).loudness_lufs == pytest.approx(both, abs=0.1)
+    assert EvaluatedSound(stereo[:1], sample_rate=RATE).loudness_lufs == pytest.approx(twice, abs=0.1)
 
 
 def test_mono_is_heard_as_two_equal_channels(speech):
     x = speech(RATE, 1, 5.0)
-    one, two = Sound(x, sample_rate=RATE), Sound(x[[0, 0]], sample_rate=RATE)
+    one, two = EvaluatedSound(x, sample_rate=RATE), EvaluatedSound(x[[0, 0]], sample_rate=RATE)
     assert one.loudness_lufs == pytest.approx(two.loudness_lufs, abs=1e-5)
     assert one.loudness_range_lu == pytest.approx(two.loudness_range_lu, abs=1e-5)
 
@@ -81,14 +81,14 @@ def test_no_mel_band_is_empty_at_any_sample_rate(sample_rate):
 
 
 def measured(x, y):
-    ours, theirs = (Sound(z, sample_rate=RATE) for z in (x, y))
+    ours, theirs = (EvaluatedSound(z, sample_rate=RATE) for z in (x, y))
     return {m.name: m.measure(ours, theirs) for m in METRICS if m.name != "pesq"}
 
 
 def test_a_target_is_measured_once(speech, monkeypatch):
     x = speech(RATE, 1, 5.0)
-    target = Sound(x, sample_rate=RATE)
-    first = {m.name: m.measure(Sound(0.5 * x, sample_rate=RATE), target) for m in METRICS}
+    target = EvaluatedSound(x, sample_rate=RATE)
+    first = {m.name: m.measure(EvaluatedSound(0.5 * x, sample_rate=RATE), target) for m in METRICS}
     measured = []
     for name in ("power_spectra", "third_octaves", "LoudnessMeter", "TruePeakMeter"):
         whole = getattr(sound_module, name)
@@ -101,7 +101,7 @@ def test_a_target_is_measured_once(speech, monkeypatch):
     again = {m.name: m.measure(target, target) for m in METRICS if m.name != "pesq"}
     assert measured == []
     assert set(again.values()) == {0.0}
-    second = {m.name: m.measure(Sound(0.5 * x, sample_rate=RATE), target) for m in METRICS}
+    second = {m.name: m.measure(EvaluatedSound(0.5 * x, sample_rate=RATE), target) for m in METRICS}
     assert sorted(set(measured)) == ["LoudnessMeter", "TruePeakMeter", "power_spectra", "third_octaves"]
     assert second == pytest.approx(first, nan_ok=True)
 
@@ -133,7 +133,7 @@ def test_tensors_and_arrays_are_alike_and_stay_as_they_are(stereo):
 
 
 def test_a_sound_at_another_rate():
-    found = Sound(sine(1000), sample_rate=RATE)
+    found = EvaluatedSound(sine(1000), sample_rate=RATE)
     assert found.at(16_000).samples.shape == (1, 32_000)
     assert found.at(16_000).rms_db == pytest.approx(found.rms_db, abs=0.01)
     assert found.at(16_000) is found.at(16_000)
@@ -143,4 +143,4 @@ def test_a_sound_at_another_rate():
 @pytest.mark.parametrize("shape", [(200,), (1, 0), (0, 5), (1, 1, 5), ()])
 def test_what_is_no_sound(shape):
     with pytest.raises(ValueError, match="channels, time"):
-        Sound(np.zeros(shape), sample_rate=RATE)
+        EvaluatedSound(np.zeros(shape), sample_rate=RATE)

@@ -7,7 +7,7 @@ import pytest
 from fxst.errors import SettingsError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import Score, Scored
-from fxst.evaluation.summary import Interval, Requirement, Row, hears, summarise, sure_over
+from fxst.evaluation.summary import Interval, Requirement, SystemRow, hears, summarise, sure_over
 
 
 def rows(seed=0, groups=None, **systems):
@@ -175,7 +175,7 @@ def test_what_is_always_heard_cannot_be_told_apart():
     assert (row.detection["reverb"].heard, row.detection["reverb"].not_heard) == (5, 0)
     assert hears(row) == ""
     # Beside another effect it stands without a figure.
-    beside = Row(
+    beside = SystemRow(
         "model",
         {},
         {

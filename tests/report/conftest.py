@@ -6,7 +6,7 @@ import torch
 
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
-from fxst.report import Entry, Grid, InMemory, Page, Track, write_report
+from fxst.report import FigureTable, InMemory, Page, ReportEntry, Track, write_report
 
 SAMPLE_RATE = 24_000
 SECONDS = 5.5
@@ -43,7 +43,7 @@ def entry(number):
 
     time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     reference = (0.3 * np.sin(2 * np.pi * REFERENCE_HZ * time))[None].astype(np.float32)
-    return Entry(
+    return ReportEntry(
         f"entry {number}",
         (
             track("Input", "input", sound(BEGIN_HZ["Input"])),
@@ -52,7 +52,7 @@ def entry(number):
             track("Another", "output", sound(BEGIN_HZ["Output"]), table(number + 100)),
             track("Target", "target", sound(BEGIN_HZ["Target"]), table(number + 200)),
         ),
-        Grid("Figures", ("System", "MRSTFT", "PESQ"), (("Output", "0.61", "3.02"), ("Another", "0.80", "2.50"))),
+        FigureTable("Figures", ("System", "MRSTFT", "PESQ"), (("Output", "0.61", "3.02"), ("Another", "0.80", "2.50"))),
     )
 
 
@@ -64,7 +64,7 @@ def ten_entries():
     return Page(
         "Ten entries",
         ("What this page is about.",),
-        (Grid("Summary", header, rows),),
+        (FigureTable("Summary", header, rows),),
         tuple(entry(number) for number in range(10)),
     )
 

@@ -12,7 +12,7 @@ from fxst.batch.report import TransferReport
 from fxst.batch.results import FileResult
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
-from fxst.report import Entry, InMemory, Page, Track, write_report
+from fxst.report import InMemory, Page, ReportEntry, Track, write_report
 from fxst.transfer.style_transfer import render
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -242,7 +242,7 @@ def test_same_loudness_turns_down_what_is_louder(open_page, tmp_path, speech):
         Track("Input", "input", InMemory(0.1 * x, sample_rate=24_000)),
         Track("Output", "output", InMemory(x, sample_rate=24_000)),
     )
-    write_report(tmp_path / "report.html", Page("Levels", entries=(Entry("levels", tracks),)))
+    write_report(tmp_path / "report.html", Page("Levels", entries=(ReportEntry("levels", tracks),)))
     shown = open_page(tmp_path / "report.html")
     # The gains themselves: speech is not steady enough to be compared by ear while it goes on.
     gains = "() => window.gains.slice(-3).map((gain) => Number(gain.gain.value.toFixed(3)))"

@@ -9,7 +9,7 @@ import pytest
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.effects import Compressor
-from fxst.report import Entry, InMemory, Track, curves, page
+from fxst.report import InMemory, ReportEntry, Track, curves, page
 from fxst.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from fxst.report.curves import LONGEST_CURVE, charts_of, deepest, styles
 from fxst.report.media import excerpts
@@ -53,7 +53,7 @@ def test_a_tone_stands_out_at_its_frequency_and_its_level():
     time = np.arange(2 * RATE) / RATE
     tone = np.stack([np.sin(2 * np.pi * 1000 * time)] * 2).astype(np.float32)
     tone[1] *= -1  # out of phase: as a sum of channels it would be silence
-    svg = drawn(Entry("tone", (track("Input", "input", tone),)))["Long-term spectra in third octaves"]
+    svg = drawn(ReportEntry("tone", (track("Input", "input", tone),)))["Long-term spectra in third octaves"]
     x, y = points(svg, "input")
     at = {words: place for place, _, words in ticks(svg, "middle")}
     levels = {words: place - 4 for _, place, words in ticks(svg, "end")}
@@ -69,7 +69,7 @@ def test_a_tone_stands_out_at_its_frequency_and_its_level():
 def test_the_equaliser_is_drawn_as_it_renders():
     table = FLAT.with_values({"parametric_eq": {"low_shelf_gain_db": 12.0, "high_shelf_gain_db": -9.0}})
     x = np.zeros((1, RATE), np.float32)
-    entry = Entry("eq", (track("Input", "input", x), track("Output", "output", x, table)))
+    entry = ReportEntry("eq", (track("Input", "input", x), track("Output", "output", x, table)))
     svg = drawn(entry)["Equaliser, all bands together"]
     across, down = points(svg, "output1")
     impulse = np.zeros((1, 1 << 16), np.float32)
@@ -89,7 +89,7 @@ def test_what_reaches_the_compressor_has_passed_the_equaliser():
         {"parametric_eq": {"low_shelf_gain_db": 12.0}, "compressor": {"threshold_db": -20.0, "ratio": 4.0}}
     )
     x = np.full((1, RATE), 0.25, np.float32)
-    entry = Entry("steady", (track("Input", "input", x), track("Output", "output", x, table)))
+    entry = ReportEntry("steady", (track("Input", "input", x), track("Output", "output", x, table)))
     svg = drawn(entry)["Gain reduction, without make-up gain"]
     expected = (20 * np.log10(0.25) + 12 + 20) * 3 / 4
     _, down = points(svg, "output1")
@@ -99,7 +99,7 @@ def test_what_reaches_the_compressor_has_passed_the_equaliser():
 def test_the_deepest_reduction_is_told_in_words():
     table = FLAT.with_values({"compressor": {"threshold_db": -20.0, "ratio": 4.0}})
     x = np.full((1, RATE), 0.5, np.float32)
-    entry = Entry("steady", (track("Input", "input", x), track("Output", "output", x, table)))
+    entry = ReportEntry("steady", (track("Input", "input", x), track("Output", "output", x, table)))
     expected = (20 * np.log10(0.5) + 20) * 3 / 4
     assert f"Output at most {expected:.1f} dB" in drawn(entry)["Gain reduction, without make-up gain"]
 
@@ -107,7 +107,7 @@ def test_the_deepest_reduction_is_told_in_words():
 def test_an_excerpts_meter_shows_what_the_whole_recordings_would(speech):
     x = np.concatenate([0.05 * speech(RATE, 2, seconds=2)] * 4 + [speech(RATE, 2, seconds=2)] * 5, axis=1)
     table = FLAT.with_values({"compressor": {"threshold_db": -15.0, "ratio": 6.0}})
-    entry = Entry("long", (track("Input", "input", x), track("Output", "output", x, table)))
+    entry = ReportEntry("long", (track("Input", "input", x), track("Output", "output", x, table)))
     excerpt = excerpts(entry, seconds=10)[0]
     assert excerpt.start > 5
     gain = Compressor().gain_reduction(x, table.to_dict()["compressor"], sample_rate=RATE)
@@ -132,10 +132,10 @@ def test_thinning_keeps_every_dip():
 
 def test_only_what_is_known_is_drawn():
     x = np.zeros((1, RATE), np.float32)
-    unknown = Entry("plain", (track("Input", "input", x), track("Output", "output", x)))
+    unknown = ReportEntry("plain", (track("Input", "input", x), track("Output", "output", x)))
     assert list(drawn(unknown)) == ["Long-term spectra in third octaves"]
     eq = Table(CHAINS["eq"], CHAINS["eq"].defaults())
-    only_eq = Entry("eq", (track("Input", "input", x), track("Output", "output", x, eq)))
+    only_eq = ReportEntry("eq", (track("Input", "input", x), track("Output", "output", x, eq)))
     assert list(drawn(only_eq)) == ["Long-term spectra in third octaves", "Equaliser, all bands together"]
 
 

@@ -15,7 +15,7 @@ import torch
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.errors import FxstError
-from fxst.report import Entry, Grid, InMemory, Page, Track, page, write_report
+from fxst.report import FigureTable, InMemory, Page, ReportEntry, Track, page, write_report
 
 RATE = 24_000
 CHAIN = CHAINS["eq-comp"]
@@ -142,8 +142,8 @@ def test_names_stay_text_whatever_they_hold(tmp_path):
             track(name, "reference", noise(0.5)),
             track(name, "output", noise(0.5), Table(replace(CHAIN, name=name), CHAIN.defaults())),
         )
-        grid = Grid(name, (name, name), ((name, name),))
-        entry = Entry(name, tracks, grid, (name,))
+        grid = FigureTable(name, (name, name), ((name, name),))
+        entry = ReportEntry(name, tracks, grid, (name,))
         (tmp_path / folder).mkdir()
         return outline(written(tmp_path / folder, entry, title=name, lead=(name,), grids=(grid,)))
 
@@ -157,7 +157,7 @@ def test_names_stay_text_whatever_they_hold(tmp_path):
 
 
 def test_what_html_cannot_hold_is_marked_and_never_stops_the_page(tmp_path):
-    path = written(tmp_path, Entry("a\x00b\x1bc\udcffd\ufffee", (track("x", "input", noise(0.5)),)))
+    path = written(tmp_path, ReportEntry("a\x00b\x1bc\udcffd\ufffee", (track("x", "input", noise(0.5)),)))
     assert "a\ufffdb\ufffdc\ufffdd\ufffde" in path.read_text(encoding="utf-8")
 
 
@@ -168,7 +168,7 @@ def test_what_was_in_step_stays_in_step(tmp_path):
         x = noise(2, 0.005, channels, seed)
         x[:, RATE + 123] = 0.9
         tracks.append(track(role, role, x))
-    found = decoded(written(tmp_path, Entry("clicks", tuple(tracks))))
+    found = decoded(written(tmp_path, ReportEntry("clicks", tuple(tracks))))
     assert [rate for _, rate in found] == [RATE] * 3
     assert [len(x) for x, _ in found] == [2 * RATE] * 3
     assert [x.shape[1] for x, _ in found] == [1, 2, 1]
@@ -187,7 +187,7 @@ def test_every_sample_rate_can_be_played_and_tracks_share_one(tmp_path):
                 sample_rate=second,
             ),
         )
-        (x, rate), (y, other) = decoded(written(tmp_path, Entry("rates", tracks)))
+        (x, rate), (y, other) = decoded(written(tmp_path, ReportEntry("rates", tracks)))
         assert rate == other == played
         assert len(x) == len(y) == played  # one second each
         assert np.abs(np.fft.rfft(y[:, 0])).argmax() == 440
@@ -197,12 +197,12 @@ def test_over_full_scale_all_are_played_lower_by_the_same_and_the_page_says_so(t
     time = np.arange(RATE) / RATE
     tone = np.sin(2 * np.pi * 1000 * time)[None].astype(np.float32)
     tracks = (track("Input", "input", 0.25 * tone), track("Output", "output", 2 * tone))
-    path = written(tmp_path, Entry("loud", tracks))
+    path = written(tmp_path, ReportEntry("loud", tracks))
     (x, _), (y, _) = decoded(path)
     assert np.abs(y).max() == pytest.approx(0.95, abs=0.01)  # the encoder's own 0.4 dB of room, in all tracks alike
     assert np.std(y) / np.std(x) == pytest.approx(8, rel=0.01)
     assert "6.0 dB lower" in path.read_text(encoding="utf-8")
-    calm = written(tmp_path, Entry("calm", tracks[:1]))
+    calm = written(tmp_path, ReportEntry("calm", tracks[:1]))
     assert "dB lower" not in calm.read_text(encoding="utf-8")
 
 
@@ -210,7 +210,7 @@ def test_same_loudness_brings_all_down_to_the_quietest(tmp_path):
     x = noise(2, 0.02)
     tracks = (track("Input", "input", 4 * x), track("Output", "output", x))
     tracks += (track("Target", "target", 0 * x),)
-    found = outline(written(tmp_path, Entry("levels", tracks)))
+    found = outline(written(tmp_path, ReportEntry("levels", tracks)))
     gains = [float(attributes["data-matched"]) for _, attributes in found.with_class("track")]
     assert gains == pytest.approx([0.25, 1, 1], rel=1e-3)
 
@@ -226,7 +226,7 @@ def test_of_a_long_recording_the_loudest_passage_is_heard_from_all_at_the_same_t
         track("Reference", "reference", reference),
         track("Output", "output", marked),
     )
-    path = written(tmp_path, Entry("long", tracks))
+    path = written(tmp_path, ReportEntry("long", tracks))
     (heard, _), (other, _), (mark, _) = decoded(path)
     assert len(heard) == len(mark) == len(other) == 10 * RATE
     assert int(np.abs(mark[:, 0]).argmax()) == 4 * RATE
@@ -237,7 +237,7 @@ def test_of_a_long_recording_the_loudest_passage_is_heard_from_all_at_the_same_t
 
 
 def test_where_there_is_too_much_to_hear_excerpts_shorten_then_entries_go_and_the_page_says_so(tmp_path, monkeypatch):
-    entries = [Entry(f"entry {n}", (track("Input", "input", noise(12, seed=n)),)) for n in range(4)]
+    entries = [ReportEntry(f"entry {n}", (track("Input", "input", noise(12, seed=n)),)) for n in range(4)]
     sizes, seconds, kept = [], [], []
     for limit in (900_000, 400_000, 250_000, 130_000):
         monkeypatch.setattr(page, "LARGEST_BYTES", limit)
@@ -262,7 +262,7 @@ def test_what_is_no_number_is_silent_and_named(tmp_path):
     broken[0, 100:200] = np.nan
     broken[0, 300] = np.inf
     tracks = (track("Input", "input", noise(1)), track("Broken", "output", broken, table()))
-    path = written(tmp_path, Entry("broken", tracks))
+    path = written(tmp_path, ReportEntry("broken", tracks))
     assert "Broken: samples that are not finite" in path.read_text(encoding="utf-8")
     assert "nan" not in re.sub(r'class="sound">[^<]*<', "", path.read_text(encoding="utf-8"))
 
@@ -270,11 +270,11 @@ def test_what_is_no_number_is_silent_and_named(tmp_path):
 def test_the_smallest_page_and_the_shortest_sound(tmp_path):
     assert outline(written(tmp_path)).with_class("player") == []
     tiny = np.full((1, 1), 0.1, np.float32)
-    found = outline(written(tmp_path, Entry("tiny", (track("Input", "input", tiny, table()),))))
+    found = outline(written(tmp_path, ReportEntry("tiny", (track("Input", "input", tiny, table()),))))
     assert len(found.with_class("player")) == 1
     silence = np.zeros((2, RATE), np.float32)
     tracks = (track("Input", "input", silence), track("Output", "output", silence, table()))
-    text = written(tmp_path, Entry("silence", tracks)).read_text(encoding="utf-8")
+    text = written(tmp_path, ReportEntry("silence", tracks)).read_text(encoding="utf-8")
     assert "at most 0.0 dB" in text
 
 
@@ -289,7 +289,7 @@ def test_parameters_of_one_chain_stand_side_by_side_and_constants_are_folded_awa
         track("Second", "target", x, second),
         track("Third", "output", x, other),
     )
-    text = written(tmp_path, Entry("tables", tracks)).read_text(encoding="utf-8")
+    text = written(tmp_path, ReportEntry("tables", tracks)).read_text(encoding="utf-8")
     row = re.search(r"<tr><td>compressor</td><th[^>]*>ratio</th>(.*?)</tr>", text)[1]
     assert re.findall(r">([^<>]+)<", row) == ["2.5", "5.75", ":1", "2 … 6"]
     assert "Parameters of the chain eq-comp" in text
@@ -306,7 +306,7 @@ def test_an_effect_that_one_table_bypasses_is_so_in_its_column(tmp_path):
     dry = heard.with_values({"reverb": dict(chain.effects[4].transparent())})
     x = noise(0.5)
     tracks = (track("Input", "input", x), track("Wet", "output", x, heard), track("Dry", "output", x, dry))
-    text = written(tmp_path, Entry("room", tracks)).read_text(encoding="utf-8")
+    text = written(tmp_path, ReportEntry("room", tracks)).read_text(encoding="utf-8")
     rows = re.findall(r"<tr><td>reverb</td>.*?</tr>", text)
     turned = [row for row in rows if "…" in row]
     assert len(turned) == len([p for p in chain.effects[4].parameters if not p.constant]) == 4

@@ -641,7 +641,7 @@ class Watch:
 
 
 sys.meta_path.insert(0, Watch())
-from fxst.cli.app import main
+from fxst.cli.main import main
 
 sys.argv = ["fxst", "apply", "in.wav", "--ref", "ref.wav", "-o", "out.wav"]
 try:
