@@ -5,9 +5,10 @@ import torch
 
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.chains.table import Table, equaliser_response, long_term_spectrum, plot_transfer
+from fxst.chains.table import Table, equaliser_response
 from fxst.effects import Reverb
 from fxst.errors import OutputError
+from fxst.report.plot import long_term_spectrum, plot_transfer
 
 
 def test_a_full_scale_sine_is_at_0_db_in_its_third_octave_and_nowhere_else(tmp_path):
