@@ -100,5 +100,9 @@ def plot_transfer(
 
 
 def _plain(name: str) -> str:
-    """Write a file's name so that matplotlib takes nothing in it for a formula."""
-    return printable(name).replace("$", r"\$")
+    """Write a file's name so that matplotlib takes nothing in it for a formula, and its font lacks no letter."""
+    from matplotlib import font_manager
+
+    letters = font_manager.get_font(font_manager.findfont(font_manager.FontProperties())).get_charmap()
+    shown = (one if ord(one) in letters else one.encode("unicode_escape").decode() for one in printable(name))
+    return "".join(shown).replace("$", r"\$")
