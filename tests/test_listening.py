@@ -7,8 +7,9 @@ from fxst.chain import CHAINS
 from fxst.listening import RANGE_DB, TURNS_AFTER, Listener, from_tenths, in_tenths, one_thread
 from fxst.models.encoder import EncoderConfig
 from fxst.models.matching import MOST_FRAMES
-from fxst.models.studio import StudioModel, StudioModelConfig
+from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.training.studio import studio_config
 
 RATE = 24_000
 
@@ -27,7 +28,7 @@ def model():
 @pytest.fixture(scope="module")
 def studio():
     torch.manual_seed(0)
-    config = StudioModelConfig.for_chain(CHAINS["studio"], 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
+    config = studio_config(CHAINS["studio"], 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
     return StudioModel(config).eval().requires_grad_(False)
 
 

@@ -14,8 +14,9 @@ from fxst.batch.recipe import recipe_of
 from fxst.chain import CHAINS
 from fxst.configs import ApplyConfig
 from fxst.errors import SettingsError
-from fxst.models.studio import Expected, StudioModel, StudioModelConfig
+from fxst.models.studio import Expected, StudioModel
 from fxst.refinement import refined
+from fxst.training.studio import studio_config
 from fxst.traits import Excerpt
 
 STUDIO = CHAINS["studio"]
@@ -29,7 +30,7 @@ class Oracle(StudioModel):
 
     def __init__(self, target):
         torch.manual_seed(0)
-        super().__init__(StudioModelConfig.for_chain(STUDIO, 0.5, channels=(4, 8)))
+        super().__init__(studio_config(STUDIO, 0.5, channels=(4, 8)))
         self.requires_grad_(False)
         self.target = torch.from_numpy(target)
 

@@ -12,7 +12,8 @@ from fxst.models import checkpoint
 from fxst.models.bands import SHAPE_LIMIT_DB, _interpolation
 from fxst.models.ear import BAND_LEVELS_DB, QUANTILES, _distribution, _quantiles, mel_centres, octave_centres
 from fxst.models.matching import matched_size
-from fxst.models.studio import StudioModel, StudioModelConfig, centred
+from fxst.models.studio import StudioModel, centred
+from fxst.training.studio import studio_config
 
 SECONDS = 32_768 / 24_000
 STUDIO = CHAINS["studio"]
@@ -21,7 +22,7 @@ STUDIO = CHAINS["studio"]
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = StudioModelConfig.for_chain(STUDIO, SECONDS, channels=(4, 8), hidden=(16,), rest_hidden=(16,))
+    config = studio_config(STUDIO, SECONDS, channels=(4, 8), hidden=(16,), rest_hidden=(16,))
     return StudioModel(config).eval().requires_grad_(False)
 
 

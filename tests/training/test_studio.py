@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fxst.data.productions import CURVE_HZ, WAYS, draw_productions
+from fxst.training.lessons import Lessons, _from_16_bits, _in_16_bits, hear
+from fxst.training.study import _counting, study, teach_fitter, told_loss
 from scipy.signal import butter, sosfilt
 
 from fxst.chain import CHAINS
@@ -15,14 +18,11 @@ from fxst.configs import DatasetConfig
 from fxst.data import sox
 from fxst.data.build import build
 from fxst.data.manifest import Dataset
-from fxst.data.productions import CURVE_HZ, WAYS, draw_productions
 from fxst.errors import ModelError, SettingsError
 from fxst.models import checkpoint
 from fxst.models.ear import octave_centres
 from fxst.models.studio import StudioModel, StudioModelConfig
-from fxst.training.lessons import Lessons, _from_16_bits, _in_16_bits, hear
 from fxst.training.studio import StudioLoss, render_wanted
-from fxst.training.study import _counting, study, teach_fitter, told_loss
 
 STUDIO = CHAINS["studio"]
 THRESHOLD = [f"{label} {p.name}" for label, p in STUDIO.knobs].index("compressor threshold_db")
