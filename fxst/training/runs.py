@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -39,7 +39,7 @@ Batch = tuple[Tensor, ...]
 REPORTED_STEPS = 10
 """Every so many steps the loss is reported: to read it makes a device wait."""
 
-LAST = "checkpoints/last.ckpt"
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 
 Draw = Callable[[str, int], Batch]
 """Gives the batch of a split (`train` or `val`) and a step, and depends on nothing else, so that resuming is exact."""
@@ -148,10 +148,11 @@ class _Data(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
         first = self.trainer.global_step
-        # Of a run that was stopped between validations Lightning counts the batches that are done.
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        done = 0 if progress.is_last_batch else progress.current.ready
-        count = min(self.config.validate_every, self.config.steps - first + done)
+        # Lightning counts what is done of an epoch that it resumes, and begins with a finished one to find it finished.
+        loop = self.trainer.fit_loop.epoch_loop
+        done = loop.batch_progress.current.ready if loop.restarting else 0
+        finished = loop.restarting and loop.batch_progress.is_last_batch
+        count = done if finished else min(self.config.validate_every, self.config.steps - first + done)
         loaders = getattr(self.config, "loaders", 0)
         return DataLoader(_Batches(self.draw, "train", first, count), batch_size=None, num_workers=loaders)
 
@@ -164,10 +165,14 @@ def _validation_batches(config: TrainingConfig) -> int:
 
 
 class _LossTable(Callback):
-    """Keeps one row of losses a validation; they travel in Lightning's checkpoint, so a resumed run has all."""
+    """Keeps one row of losses a validation, and a checkpoint of the last one and of the best.
 
-    def __init__(self, columns: Sequence[str]) -> None:
-        self.columns = columns
+    The rows travel in the checkpoint, so a resumed run has all.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        # Whole paths, for Lightning would write to what begins like an address.
+        self.folder, self.columns = folder.resolve(), columns
         self.rows: list[dict[str, float]] = []
         self.step_seconds: list[float] = []
         self._seconds = 0.0
@@ -203,11 +208,20 @@ class _LossTable(Callback):
         # A validation of few batches may have none of a kind.
         self.rows.append({name: known[name] for name in self.columns if name in known})
 
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if _best(self.rows) is self.rows[-1]:
+            trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "seconds": self.seconds, "training": [loss.cpu() for loss in self._training]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self._seconds, self._training = (state_dict[name] for name in ("rows", "seconds", "training"))
+
+
+def _best(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return min(rows, key=lambda row: row["val_loss"], default={})
 
 
 class Curve(NamedTuple):
@@ -248,7 +262,7 @@ class Run(Generic[Module]):
     @property
     def best(self) -> dict[str, float]:
         """Row of the table whose weights were kept; of a run that was never validated, empty."""
-        return min(self.rows, key=lambda row: row["val_loss"], default={})
+        return _best(self.rows)
 
     def card(self, *datasets: manifest.Dataset, **more: Any) -> dict[str, Any]:
         """Describe the training, for the model's card.
@@ -340,7 +354,7 @@ def run(
     keep_freed_memory()
     _silence_lightning()
     module, draw = make()
-    table = _LossTable(module.columns)
+    table = _LossTable(folder, module.columns)
     with run_folder.writable(folder):
         trainer = _trainer(config, folder, table)
         with Monitor(report) as monitor:
@@ -353,7 +367,7 @@ def run(
                 start = last.resolve() if last.is_file() else None
                 trainer.fit(module, datamodule=_Data(draw, config), ckpt_path=start, weights_only=True)
     if table.rows:
-        best = run_folder.read_checkpoint(folder / "checkpoints" / "best.ckpt", {"state_dict"})
+        best = run_folder.read_checkpoint(folder / BEST, {"state_dict"})
         module.load_state_dict(best["state_dict"])
     finished = bool(table.rows) and table.rows[-1]["step"] == config.steps
     return Run(
@@ -401,21 +415,13 @@ def _plain(value: Any) -> Any:
 
 
 def _trainer(config: TrainingConfig, folder: Path, table: _LossTable) -> lightning.Trainer:
-    checkpoints: dict[str, Any] = {
-        "dirpath": folder / "checkpoints",
-        "enable_version_counter": False,
-        "save_on_train_epoch_end": True,
-    }
     return lightning.Trainer(
         default_root_dir=folder,
         max_steps=config.steps,
         accelerator=config.device,
         devices=1,
-        callbacks=[
-            table,
-            ModelCheckpoint(filename="best", monitor="val_loss", mode="min", **checkpoints),
-            ModelCheckpoint(filename="last", **checkpoints),
-        ],
+        callbacks=[table],
+        enable_checkpointing=False,
         logger=[CSVLogger(folder / "logs", name="csv"), TensorBoardLogger(folder / "logs", name="tensorboard")],
         log_every_n_steps=10,
         gradient_clip_val=1.0,
