@@ -6,6 +6,7 @@ read back as the very same numbers.
 """
 
 import contextlib
+import copyreg
 import csv
 import io
 import re
@@ -393,3 +394,7 @@ def _number(given: Any, where: str, column: str, *, comma: bool = False) -> floa
 
 def _reason(error: BaseException) -> str:
     return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+
+
+# Between processes a table travels as its file: the class of a user's own effect has no module to be found in.
+copyreg.pickle(Table, lambda table: (from_json, (to_json(table),)))
