@@ -316,12 +316,12 @@ def test_some_effects_make_the_targets_and_models_tell_which(fxst, studio, recor
     assert list(row["detection"]) == labels
     listed = [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
     assert [one["item"] for one in listed] == [f"studio-2-of-5-24000-0-{number}" for number in range(6)]
-    # What made the targets stands in the list; an effect that is out of the way is not heard, and others may not be.
+    # What made the targets stands in the list; an effect that is out of the way is not audible, and others may not be.
     for label, knob in (("distortion", "distortion mix"), ("reverb", "reverb wet_level")):
         switched_on = sum(one["settings"][knob] > 0 for one in listed)
-        assert row["detection"][label]["heard"] <= switched_on
-        assert sum(row["detection"][label][verdict] for verdict in ("heard", "not_heard")) == 6
-    assert 0 < sum(one["heard"] for one in row["detection"].values()) <= 12
+        assert row["detection"][label]["audible"] <= switched_on
+        assert sum(row["detection"][label][verdict] for verdict in ("audible", "inaudible")) == 6
+    assert 0 < sum(one["audible"] for one in row["detection"].values()) <= 12
     told = " ".join(out.split())
     assert "Balanced accuracy of studio in detecting effects: " in told
     assert "balanced accuracy" in Path("page.html").read_text()
