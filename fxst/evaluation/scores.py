@@ -29,7 +29,7 @@ class Score:
         system: The system's name.
         values: What each metric that applies says; NaN is missing.
         error: Why there is no output at all, where there is none.
-        audible: Whether each effect is audible, by the labels of the true chain; None where there are no settings to tell.
+        audible: Whether each effect is audible, by the labels of the true chain; None without settings.
     """
 
     system: str
