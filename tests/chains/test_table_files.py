@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fxst.chains import table_files
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.chains.table import Table, short
+from fxst.chains.table import Table
 from fxst.effects import Compressor, Distortion, ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import FxstError, OutputError, SettingsError
@@ -107,28 +107,6 @@ def test_csv_has_the_columns_that_a_spreadsheet_shows(saved_csv):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["chain", "effect", "parameter", "value", "unit", "minimum", "maximum", "scale"]
     assert len(rows) == len(CHAINS["eq-comp"].defaults())
-
-
-def test_a_table_is_its_rows_and_reads_aloud():
-    table = table_of(CHAINS["eq-comp"])
-    assert list(table) == list(table.rows)
-    assert table[0].parameter == "low_shelf_gain_db"
-    assert table.to_dict()["compressor"]["ratio"] == table[-4].value
-    lines = str(table).splitlines()
-    assert len(lines) == len(table)
-    ratio = next(line for line in lines if " ratio " in line).split()
-    assert ratio == ["compressor", "ratio", short(table.to_dict()["compressor"]["ratio"]), ":1"]
-
-
-def test_values_are_changed_by_name():
-    table = table_of(CHAINS["eq-comp"])
-    changed = table.with_values({"compressor": {"ratio": 5.5}})
-    assert changed.to_dict()["compressor"]["ratio"] == 5.5
-    assert table.to_dict()["compressor"]["ratio"] != 5.5
-    with pytest.raises(SettingsError, match="compressor knee_db"):
-        table.with_values({"compressor": {"knee_db": 1.0}})
-    with pytest.raises(SettingsError, match="ratio is 500"):
-        table.with_values({"compressor": {"ratio": 500.0}})
 
 
 def test_a_value_beyond_the_chains_range_is_fine_where_the_effect_can_do_it(saved):
@@ -355,13 +333,6 @@ def test_a_staged_table_does_not_come_when_the_block_fails(tmp_path):
         fail()
     assert path.read_text() == "an older table"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_table_that_does_not_fit_its_chain_cannot_be_made():
-    with pytest.raises(SettingsError, match="no row for parametric_eq"):
-        Table(CHAINS["eq"], ())
-    with pytest.raises(SettingsError, match="compressor"):
-        Table(CHAINS["eq"], CHAINS["eq-comp"].defaults())
 
 
 @pytest.mark.parametrize("suffix", table_files.SUFFIXES)
