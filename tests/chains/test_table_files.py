@@ -202,7 +202,7 @@ JSON_DAMAGE = {
     "word": (put_in_row(2, "value", "loud"), r"row 3: the value is 'loud'"),
     "true": (put_in_row(2, "value", True), r"row 3: the value is True"),
     "NaN": (put_in_row(2, "value", float("nan")), r"NaN is no number of JSON"),
-    "huge": (put_in_row(2, "value", 10**400), r"row 3: the value is 1000"),
+    "huge": (put_in_row(2, "value", 10**400), r"not valid JSON \(the number '1000.*is too large\)"),
     "list": (put_in_row(2, "value", [1]), r"row 3: the value is \[1\]"),
     "out of range": (put_in_row(0, "value", 25), r"low_shelf_gain_db is 25; it must lie between -24 and 24"),
     "unit": (put_in_row(1, "unit", "kHz"), r"row 2: the unit is 'Hz' and cannot be 'kHz'"),
@@ -309,9 +309,12 @@ def test_writing_needs_a_tables_ending_and_a_place(tmp_path):
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
         table_files.write(table, tmp_path / "folder.json")
-    with pytest.raises(OutputError, match="cannot be written"):
-        table_files.write(table, tmp_path / "nowhere" / "table.json")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.json"]
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        table_files.write(table, tmp_path / "file" / "table.json")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder.json"}
+    table_files.write(table, tmp_path / "new" / "folder" / "table.json")
+    assert table_files.read(tmp_path / "new" / "folder" / "table.json") == table
 
 
 def test_a_staged_table_comes_when_the_block_ends_well(tmp_path):
