@@ -1,6 +1,6 @@
 """Parameter tables in memory: the value of every parameter of a chain."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, overload
 
@@ -44,12 +44,6 @@ class Table(Sequence[Setting]):
 
     def __post_init__(self) -> None:
         self.chain.stages(self.rows)
-
-    def __reduce__(self) -> tuple[Callable[[str], "Table"], tuple[str]]:
-        # As its file has it: the class of a user's own effect has no module that another process could find it in.
-        from fxst.chains.table_files import from_json, to_json
-
-        return from_json, (to_json(self),)
 
     @overload
     def __getitem__(self, index: int) -> Setting: ...

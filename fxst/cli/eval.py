@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from fxst.cli.grids import Console
-    from fxst.evaluation.evaluate import Evaluation, Progress
+    from fxst.evaluation.evaluate import Progress
     from fxst.evaluation.summary import Figure, Interval
+    from fxst.evaluation.task import Evaluation
 
 
 @command(app, EvalConfig, "eval")

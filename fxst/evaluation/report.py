@@ -14,7 +14,7 @@ from fxst.evaluation.summary import INPUT, Figure, Interval, SystemRow, groups_o
 from fxst.report import FigureTable, InMemory, Page, ReportEntry, Track, write_report
 
 if TYPE_CHECKING:
-    from fxst.evaluation.evaluate import Evaluation, Task
+    from fxst.evaluation.task import Evaluation, Task
 
 __all__ = ["write_evaluation"]
 
