@@ -339,7 +339,7 @@ def _shape(label: str, names: Sequence[str]) -> Effect:
     """Make the effect that these rows belong to; an equaliser's bands are told by the names."""
     kind = EFFECTS.get(label) or EFFECTS.get(label.rstrip("0123456789"))
     if kind is None:
-        raise SettingsError(undeclared(brief(label)))
+        raise SettingsError(undeclared(label))
     if kind is not ParametricEQ:
         return kind()  # type: ignore[call-arg]  # subclasses give `parameters` a default
     bands = dict.fromkeys(match[1] for name in names if (match := _BAND.fullmatch(name)))
