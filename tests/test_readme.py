@@ -34,4 +34,4 @@ def test_the_python_example_runs_as_printed(page, monkeypatch, capsys):
     names = {}
     exec(code, names)
     assert (names["again"] == names["result"].audio).all()
-    assert capsys.readouterr().out.count("\n") >= len(names["result"].settings)
+    assert capsys.readouterr().out.count("\n") >= len(names["result"].table)
