@@ -29,7 +29,7 @@ from fxst.version import __version__
 if TYPE_CHECKING:
     # Torch takes longer to load than a table takes to apply.
     from fxst.checkpoints.checkpoint import Checkpoint
-    from fxst.models.protocol import Decision
+    from fxst.models.network import Decision
     from fxst.transfer.analysis import Analysis
 
 __all__ = ["Result", "StyleTransfer", "load", "remarks_on", "render", "safety_remarks"]

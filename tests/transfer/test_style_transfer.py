@@ -24,7 +24,7 @@ from fxst.effects import EFFECTS, declare_plugin
 from fxst.effects.parameters import Parameter
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models.encoder import EncoderConfig
-from fxst.models.protocol import Decision
+from fxst.models.network import Decision
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.transfer import eq_fitting, profiles, style_transfer
