@@ -17,8 +17,9 @@ from fxst.checkpoints import checkpoint
 from fxst.effects import Compressor
 from fxst.evaluation.metrics import METRICS
 from fxst.models.encoder import EncoderConfig
-from fxst.models.studio import StudioModel, StudioModelConfig
+from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.training.studio import studio_config
 
 RATE = 24_000
 ROOT = Path(__file__).parents[2]
@@ -245,7 +246,7 @@ def studio(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "studio"
     chain = CHAINS["studio"]
-    config = StudioModelConfig.for_chain(chain, window_seconds=1.0)
+    config = studio_config(chain, window_seconds=1.0)
     checkpoint.save(folder, StudioModel(config), chain, sample_rate=RATE, card={})
     return folder
 
