@@ -21,6 +21,11 @@ def test_every_block_is_on_a_page_and_well_marked():
     assert text.count("python tests/readme.py -->") == text.count("<!-- end of ") == len(names)
 
 
+@pytest.mark.parametrize(("path", "text"), readme.schemas().items(), ids=lambda item: getattr(item, "name", ""))
+def test_schemas_are_those_of_the_records(path, text):
+    assert path.read_text(encoding="utf-8") == text, "run: python tests/readme.py"
+
+
 def test_the_readme_is_short():
     text = readme.README.read_bytes()
     assert len(text.splitlines()) <= 180
@@ -34,4 +39,4 @@ def test_the_python_example_runs_as_printed(page, monkeypatch, capsys):
     names = {}
     exec(code, names)
     assert (names["again"] == names["result"].audio).all()
-    assert capsys.readouterr().out.count("\n") >= len(names["result"].settings)
+    assert capsys.readouterr().out.count("\n") >= len(names["result"].table)

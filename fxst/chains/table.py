@@ -1,6 +1,6 @@
 """Parameter tables in memory: the value of every parameter of a chain."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, overload
 
@@ -45,12 +45,6 @@ class Table(Sequence[Setting]):
     def __post_init__(self) -> None:
         self.chain.stages(self.rows)
 
-    def __reduce__(self) -> tuple[Callable[[str], "Table"], tuple[str]]:
-        # As its file has it: the class of a user's own effect has no module that another process could find it in.
-        from fxst.chains.table_files import from_json, to_json
-
-        return from_json, (to_json(self),)
-
     @overload
     def __getitem__(self, index: int) -> Setting: ...
     @overload
@@ -60,6 +54,10 @@ class Table(Sequence[Setting]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        made = f" by {self.provenance['model']}" if "model" in self.provenance else ""
+        return f"<Table of chain {self.chain.name!r}{made}: {', '.join(self.chain.labels)}>"
 
     def __str__(self) -> str:
         """Return the table as text, one parameter a line."""

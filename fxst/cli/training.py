@@ -11,7 +11,7 @@ from fxst.cli.terminal import say
 __all__ = ["tell_result"]
 
 
-class Result(Protocol):
+class TrainingResult(Protocol):
     """What every training gives back."""
 
     @property
@@ -22,7 +22,7 @@ class Result(Protocol):
     def interrupted(self) -> bool: ...
 
 
-def tell_result(result: Result, findings: str) -> None:
+def tell_result(result: TrainingResult, findings: str) -> None:
     """Tell what a training came to, and print the folder of the model; exit 130 or 143 when it was interrupted.
 
     Args:

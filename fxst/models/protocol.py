@@ -54,6 +54,13 @@ class StyleNetwork(Protocol):
             windows: (N, window); result: (N, D).
         """
 
+    def embed(self, statistics: Tensor) -> Tensor:
+        """Return the features of statistics: numbers of one scale, which can be compared.
+
+        Shape:
+            statistics: (B, D); result: (B, features).
+        """
+
     def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
         """Measure the levels of short-time frames, in dB by band; (0, 0) where `uses_frames` is False.
 

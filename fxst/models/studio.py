@@ -197,6 +197,10 @@ class StudioModel(nn.Module):
         result: Tensor = self.extractor(windows, sample_rate=sample_rate)
         return result
 
+    def embed(self, statistics: Tensor) -> Tensor:
+        """Return the features of statistics: (B, D) to (B, features)."""
+        return self.extractor.features(statistics)
+
     def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
         """Measure the levels of the active short-time frames, in dB by band, evenly spread over the windows.
 

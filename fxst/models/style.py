@@ -87,6 +87,11 @@ class StyleModel(nn.Module):
         """
         return self.statistics(windows)
 
+    def embed(self, statistics: Tensor) -> Tensor:
+        """Return the features of statistics: (B, D) to (B, features)."""
+        result: Tensor = self.encoder.features(statistics)
+        return result
+
     def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
         """Return no frames: this model uses none."""
         return windows.new_zeros(0, 0)

@@ -150,6 +150,29 @@ def test_progress_reaches_its_end(corpus, tmp_path, clips):
     assert done[-1] == total[-1]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("everybody", [True, False])
+def test_an_interrupted_build_says_so_in_a_sentence(corpus, tmp_path, number, code, everybody):
+    program = (
+        "import signal, sys; from fxst.data import manifest; manifest.SHARD_BYTES = 9600\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a shell's background job ignores
+        "from fxst.cli import main; main()"
+    )
+    options = ["--clips", "0", "--seconds", "0.05", "--workers", "2", "-o", tmp_path / "data"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "dataset", "build", corpus, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not (tmp_path / "data/unfinished/00000.json").exists():  # its workers are at work
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        (os.killpg if everybody else os.kill)(process.pid, number)
+        _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (code, "fxst: interrupted\n")
+
+
 def test_a_killed_build_goes_on_to_the_same_bytes(corpus, tmp_path, monkeypatch):
     shard_bytes = 2 * 1200 * 9
     monkeypatch.setattr(manifest, "SHARD_BYTES", shard_bytes)
