@@ -320,4 +320,4 @@ def test_an_encoder_that_passes_the_ceiling_every_time_is_told(fxst, speech, mon
     over = true_peak(audio.read(Path("o.ogg"))[0], sample_rate=RATE) + 1.0
     assert code == 0
     assert over > 0
-    assert f"its encoding peaks {over:.2f} dB above the ceiling of -1 dBTP: lower --ceiling" in err
+    assert f"the encoded output peaks {over:.2f} dB above the ceiling of -1 dBTP: lower --ceiling" in err
