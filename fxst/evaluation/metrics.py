@@ -319,14 +319,14 @@ def _mean_by_channel(
     output: EvaluatedSound, target: EvaluatedSound, measured: tuple[Any, Any], distance: Callable[[Any, Any], float]
 ) -> float:
     """Return the mean over channels of a distance between measurements."""
-    sounding = output.sounding, target.sounding
+    active = output.sounding, target.sounding
     if output.channels != target.channels:
-        if not all(s.any() for s in sounding):
+        if not all(s.any() for s in active):
             return math.nan
-        return distance(*(values[s].mean(axis=0) for values, s in zip(measured, sounding, strict=True)))
+        return distance(*(values[s].mean(axis=0) for values, s in zip(measured, active, strict=True)))
     distances = [
         distance(x, y) if ours and theirs else math.nan
-        for x, y, ours, theirs in zip(*measured, *sounding, strict=True)
+        for x, y, ours, theirs in zip(*measured, *active, strict=True)
         if ours or theirs
     ]
     return math.fsum(distances) / len(distances) if distances else math.nan

@@ -146,11 +146,11 @@ class EvaluatedSound:
         silence = SILENCE * 3 / 16 * CENTROID_WINDOW**2
         total, count = np.zeros(self.channels), np.zeros(self.channels)
         for power in self._powers(CENTROID_WINDOW, hop=CENTROID_HOP):
-            sounding = power.sum(axis=-1) > silence
+            active = power.sum(axis=-1) > silence
             magnitude = np.sqrt(power)
-            weight = np.where(sounding, magnitude.sum(axis=-1), 1)
-            total += np.where(sounding, magnitude @ hz / weight, 0).sum(axis=-1, dtype=np.float64)
-            count += sounding.sum(axis=-1)
+            weight = np.where(active, magnitude.sum(axis=-1), 1)
+            total += np.where(active, magnitude @ hz / weight, 0).sum(axis=-1, dtype=np.float64)
+            count += active.sum(axis=-1)
         with np.errstate(invalid="ignore"):
             return np.where(self.sounding, total / count, np.nan)
 
