@@ -338,9 +338,9 @@ def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) 
         labels = [chain.labels[index] for index in heard]
         at, table = draw_settings(chain, labels, rng)
         targets.append(chain.exact(table, sample_rate=rate, channels=1)(inputs[-1]))
-        for effect, values in zip(chain.effects, chain.values(table), strict=True):
-            if isinstance(effect, ParametricEQ):
-                curves[way] += _curve(effect.sections(values, sample_rate=rate), rate)
+        for stage in chain.stages(table):
+            if isinstance(stage.effect, ParametricEQ):
+                curves[way] += _curve(stage.effect.sections(stage.values, sample_rate=rate), rate)
         wanted.append(np.isin(np.arange(len(chain.effects)), heard).astype(np.float32))
         # A model's curve leaves the level alone; what this equaliser does to it, the knobs behind it make up for.
         off_db = 20 * float(curves[way, _middle(rate)].mean())
@@ -357,7 +357,7 @@ def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) 
 def draw_settings(
     chain: Chain, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], tuple[Setting, ...]]:
-    """Draw random settings of some of a chain's effects; the others are out of the way.
+    """Draw random settings of some of a chain's effects; the others are bypassed.
 
     Every knob is anywhere on its range, but for the gains of an equaliser's bands: most of those are moderate, for ten
     bands at the ends of their ranges are no equaliser that anybody would set.
@@ -377,8 +377,8 @@ def draw_settings(
         if parameter.name.endswith("_gain_db") and len(chain.knobs) > 12:
             # The mean of three is near the middle more often than not.
             knobs[index] = (knobs[index] + rng.random() + rng.random()) / 3
-    away = [label for label in chain.labels if label not in labels]
-    return knobs, chain.settings(torch.from_numpy(knobs), out_of_the_way=away)
+    bypassed = [label for label in chain.labels if label not in labels]
+    return knobs, chain.settings(torch.from_numpy(knobs), bypassed=bypassed)
 
 
 def random_curve(rng: np.random.Generator, *, sample_rate: int) -> Array:
