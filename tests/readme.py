@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import types
@@ -9,15 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+import msgspec
 import typer
 
 import fxst.cli
+from fxst.batch.manifest import ManifestRow
 from fxst.chains.named import CHAINS, STUDIO_BANDS
+from fxst.chains.table_files import TableFile
 from fxst.checkpoints import catalogue
 from fxst.cli.app import EXIT_CODES, app
 from fxst.effects import EFFECTS, Effect
 from fxst.evaluation.metrics import METRICS
 from fxst.layers import LAYERS
+from fxst.transfer import profiles
+from fxst.transfer.profiles import StyleProfile
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -216,6 +222,33 @@ BLOCKS = {
 }
 
 
+def _schema(record: Any, title: str, **head: Any) -> str:
+    """Write the JSON schema of a record, with what its file has before its fields."""
+    schema = msgspec.json.schema(record)
+    body = schema["$defs"][record.__name__]
+    body["properties"] = head | body["properties"]
+    body["required"] = [*head, *body.get("required", [])]
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+    body["title"] = title
+    for definition in schema["$defs"].values():
+        if "description" in definition:  # what a record's docstring says of Python is not for its file
+            definition["description"] = " ".join(definition["description"].split("\n\n")[0].split())
+    return json.dumps(described, indent=2) + "\n"
+
+
+def schemas() -> dict[Path, str]:
+    """Write the schemas of the records that fxst reads and writes."""
+    made_by = {"type": "object", "properties": {"fxst": {"type": "string"}}, "required": ["fxst"]}
+    version = {"const": profiles.FORMAT_VERSION}
+    return {
+        ROOT / "docs/params.schema.json": _schema(TableFile, "A parameter table"),
+        ROOT / "docs/manifest.schema.json": _schema(ManifestRow, "A line of fxst-manifest.jsonl"),
+        ROOT / "docs/style-profile.schema.json": _schema(
+            StyleProfile, "A style profile", format={"const": profiles.FORMAT}, version=version, made_by=made_by
+        ),
+    }
+
+
 def with_blocks(text: str) -> str:
     """Put the generated blocks between their marks."""
     return BLOCK.sub(lambda block: f"{block[1]}{BLOCKS[block['name']]()}\n{block[3]}", text)
@@ -224,3 +257,5 @@ def with_blocks(text: str) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(with_blocks(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, text in schemas().items():
+        path.write_text(text, encoding="utf-8")

@@ -21,6 +21,11 @@ def test_every_block_is_on_a_page_and_well_marked():
     assert text.count("python tests/readme.py -->") == text.count("<!-- end of ") == len(names)
 
 
+@pytest.mark.parametrize(("path", "text"), readme.schemas().items(), ids=lambda item: getattr(item, "name", ""))
+def test_schemas_are_those_of_the_records(path, text):
+    assert path.read_text(encoding="utf-8") == text, "run: python tests/readme.py"
+
+
 def test_the_readme_is_short():
     text = readme.README.read_bytes()
     assert len(text.splitlines()) <= 180

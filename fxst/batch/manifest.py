@@ -13,12 +13,12 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Final, Self
+
+import msgspec
 
 from fxst import staging, untrusted
 from fxst.batch.plan import MANIFEST, Job, Plan
@@ -51,7 +51,6 @@ _WITHOUT_EFFECT: Final = frozenset({
 })  # fmt: skip
 """Options that change no file; and what is applied, which is known by its content."""
 
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _READ_BYTES: Final = 1 << 20
 _LONGEST_LINE: Final = 16 << 20
 """More than a row of a hundred thousand references takes; what is longer is no row, and is not kept to be looked at."""
@@ -62,50 +61,52 @@ _IN_USE: Final = 1
 _FIRST_LOCK: Final = 1 << 61
 
 
-@dataclass(frozen=True)
-class InputState:
-    """Which recording it was: its path below the folder that was given, its size, and when it was last changed."""
+_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Size = Annotated[int, msgspec.Meta(ge=0, description="In bytes.")]
+
+
+class InputState(msgspec.Struct, frozen=True):
+    """A recording: its path below the folder that was named, its size, and when it was last changed."""
 
     path: str
-    size: int
+    size: _Size
     mtime_ns: int
 
 
-@dataclass(frozen=True)
-class FileState:
-    """What a file holds: its path (below the manifest's folder, where it is there), its size, and its hash."""
+class FileState(msgspec.Struct, frozen=True):
+    """A file: its path (below the manifest's folder, where it is there), its size, and its hash."""
 
     path: str
-    size: int
-    sha256: str
+    size: _Size
+    sha256: _Sha256
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """What is done to every file of a command.
 
     Args:
         applied: What is applied: references, a style or a table, known by name and content.
-        model: Name and hash of the model that chose; nothing where a table was applied.
+        model: Name and hash of the model that chose the settings; None where a table was applied.
         options: Hash of all options that change the result.
         fxst: Version of fxst.
     """
 
     applied: tuple[FileState, ...]
     model: tuple[str, str] | None
-    options: str
+    options: _Sha256
     fxst: str
 
 
-@dataclass(frozen=True)
-class ManifestRow:
-    """One file that was made.
+class ManifestRow(msgspec.Struct, frozen=True):
+    """One file that was rendered: from what, how, and which bytes it has.
+
+    A row says nothing of a file that is not there, or that is not as the row says.
 
     Args:
         input: The recording.
         origin: What was done to it.
         output: The rendered file.
-        beside: What was written with it: its parameter table.
+        beside: What was written with it: its parameter table, and exports.
     """
 
     input: InputState
@@ -114,26 +115,15 @@ class ManifestRow:
     beside: tuple[FileState, ...]
 
     def to_json(self) -> str:
-        """Write the row as one line, the same for the same row."""
-        row = {"input": asdict(self.input), **asdict(self.origin), "output": asdict(self.output)}
-        return json.dumps({**row, "beside": [asdict(state) for state in self.beside]})
+        """Return the row as one line, the same for the same row."""
+        return untrusted.to_json(msgspec.to_builtins(self))
 
     @classmethod
     def from_json(cls, line: bytes) -> "ManifestRow | None":
         """Read a line; None where it is no row."""
         try:
-            row = untrusted.from_json(line)
-            model = row["model"]
-            if model is not None:
-                name, sha256 = model
-                model = (_text(name), _text(sha256))
-            origin = Origin(_files(row["applied"]), model, _hash(row["options"]), _text(row["fxst"]))
-            source = row["input"]
-            changed = _count(source["mtime_ns"], least=-(1 << 63))
-            recording = InputState(_text(source["path"]), _count(source["size"]), changed)
-            (output,) = _files([row["output"]])
-            return cls(recording, origin, output, _files(row["beside"]))
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+            return msgspec.convert(untrusted.from_json(line), cls)
+        except (ValueError, RecursionError):  # a ValidationError is one
             return None
 
 
@@ -449,27 +439,3 @@ def _state(path: Path, name: str) -> FileState:
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         return FileState(name, os.fstat(file.fileno()).st_size, sha256)
-
-
-def _files(rows: Any) -> tuple[FileState, ...]:
-    if not isinstance(rows, list):
-        raise TypeError
-    return tuple(FileState(_text(row["path"]), _count(row["size"]), _hash(row["sha256"])) for row in rows)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _hash(value: Any) -> str:
-    if not _SHA256.fullmatch(_text(value)):
-        raise ValueError
-    return str(value)
-
-
-def _count(value: Any, *, least: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise TypeError
-    return value

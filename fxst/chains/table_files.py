@@ -13,7 +13,9 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
 
 from fxst import staging, untrusted
 from fxst.chains.chain import Chain
@@ -24,13 +26,34 @@ from fxst.effects.parameters import Parameter, Setting
 from fxst.errors import SettingsError
 from fxst.untrusted import brief, quoted
 
-__all__ = ["SUFFIXES", "from_json", "read", "staged", "to_json", "write"]
+__all__ = ["SUFFIXES", "TableFile", "from_json", "read", "staged", "to_json", "write"]
 
-FORMAT: Final = "fxst-settings"
-FORMAT_VERSION: Final = 2
+FORMAT: Final[Literal["fxst-settings"]] = "fxst-settings"
+FORMAT_VERSION: Final[Literal[2]] = 2
 
 SUFFIXES: Final = (".json", ".csv")
 """The file-name endings of parameter tables."""
+
+
+class TableFile(msgspec.Struct, omit_defaults=True):
+    """A parameter table: the value of every parameter of a chain, as `fxst apply` writes it and people edit it.
+
+    Args:
+        format: What the file is.
+        version: The version of its format.
+        made_by: What the table was made from: the version of fxst, the model and its hash, input and reference.
+        settings: A row for each parameter.
+        chain: The whole chain.
+        effect_probability: The model's probability that each effect is active, by label.
+    """
+
+    format: Literal["fxst-settings"]
+    version: Literal[2]
+    made_by: dict[str, str]
+    settings: tuple[Setting, ...]
+    chain: dict[str, Any]
+    effect_probability: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
+
 
 _COLUMNS: Final = ("chain", "effect", "parameter", "value", "unit", "minimum", "maximum", "scale")
 _LINKED: Final = "linked"
@@ -123,12 +146,15 @@ def _text(path: Path) -> str:
 def to_json(table: Table) -> str:
     """Write a parameter table as the text of a JSON file."""
     # By hand, so that each row is a line: this is a file that people edit.
-    rows = ",\n".join("  " + untrusted.to_json(_plain(row)) for row in table.rows)
-    head: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION, "made_by": dict(table.provenance)}
-    if table.probabilities:
-        head["effect_probability"] = dict(table.probabilities)
-    parts = [f' "{key}": {untrusted.to_json(value)}' for key, value in head.items()]
-    parts += [f' "settings": [\n{rows}\n ]', f' "chain": {untrusted.to_json(table.chain.to_spec())}']
+    file = TableFile(
+        FORMAT, FORMAT_VERSION, dict(table.provenance), table.rows, table.chain.to_spec(), dict(table.probabilities)
+    )
+    document = msgspec.to_builtins(file)
+    rows = ",\n".join(f"  {untrusted.to_json(_plain(row))}" for row in table.rows)
+    parts = [
+        f' "{key}": ' + (f"[\n{rows}\n ]" if key == "settings" else untrusted.to_json(value))
+        for key, value in document.items()
+    ]
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 

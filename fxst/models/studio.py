@@ -8,9 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxst.chains.chain import Chain
-from fxst.effects import ParametricEQ
-from fxst.errors import SettingsError
 from fxst.models.feature_extractor import FLOOR, FeatureExtractor, octave_centres
 from fxst.models.frequency_conv_net import FrequencyConvNet
 from fxst.models.matching import active_frames, match, matched_size
@@ -75,43 +72,6 @@ class StudioModelConfig:
     def curve_knobs(self) -> slice:
         """The knobs of the equaliser."""
         return slice(self.first_curve_knob, self.first_curve_knob + self.n_curve_knobs)
-
-    @staticmethod
-    def for_chain(chain: Chain, window_seconds: float, **sizes: Any) -> "StudioModelConfig":
-        """Give the sizes of a model that sets a chain.
-
-        Args:
-            chain: Has an equaliser of free bands, and behind it a compressor with a make-up gain.
-            window_seconds: Length of one analysis window.
-            sizes: What else is not as usual.
-
-        Raises:
-            SettingsError: It is no such chain.
-        """
-        free = [
-            label
-            for label, effect in zip(chain.labels, chain.effects, strict=True)
-            if isinstance(effect, ParametricEQ) and not any(p.constant for p in effect.parameters)
-        ]
-        if not free:
-            raise SettingsError(f"Chain {chain.name} has no equaliser of free bands: use --recipe clips.")
-        mine = [index for index, (label, _) in enumerate(chain.knobs) if label == free[0]]
-        gains = [(i, p.maximum) for i, (_, p) in enumerate(chain.knobs) if p.name == "makeup_db" and i > mine[-1]]
-        if not gains:
-            raise SettingsError(
-                f"Chain {chain.name} has no compressor with a make-up gain behind its equaliser: use --recipe clips."
-            )
-        (gain_knob, gain_db), *_ = gains
-        return StudioModelConfig(
-            len(chain.knobs),
-            len(chain.effects),
-            len(mine),
-            gain_knob,
-            gain_db,
-            window_seconds,
-            first_curve_knob=mine[0],
-            **sizes,
-        )
 
     def to_dict(self) -> dict[str, Any]:
         """Write the sizes as plain data."""

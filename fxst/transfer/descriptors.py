@@ -1,10 +1,11 @@
 """Descriptors: how a recording was produced, whatever its content, and the distance of two recordings by them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +17,7 @@ __all__ = [
     "RANGE_DB",
     "Descriptors",
     "Excerpt",
+    "Level",
     "active_level_db",
     "describe",
     "distance_db",
@@ -58,8 +60,11 @@ class Excerpt:
     sample_rate: int
 
 
-@dataclass(frozen=True)
-class Descriptors:
+Level = Annotated[float, msgspec.Meta(ge=-600, le=600, description="In dB.")]
+"""A level; beyond these limits it is no recording's, and as a factor on samples hardly a float32 number."""
+
+
+class Descriptors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a recording was produced: what recordings of different content can be compared by.
 
     Args:
@@ -70,11 +75,11 @@ class Descriptors:
         floor_db: The noise floor: the level that a tenth of all frames stay under.
     """
 
-    spectrum_db: Mapping[float, float]
-    level_db: float
-    crest_db: float
-    range_db: float
-    floor_db: float
+    spectrum_db: Annotated[dict[float, Level], msgspec.Meta(min_length=1)]
+    level_db: Level
+    crest_db: Level
+    range_db: Level
+    floor_db: Level
 
     @property
     def noise_db(self) -> float:

@@ -6,18 +6,17 @@ seconds it holds nearly every frame, and neighbours can be found again by their 
 recordings from minutes of sound. A profile is valid for the model that made it.
 """
 
-import math
 import stat
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final
 
+import msgspec
 import numpy as np
 
 from fxst import staging, untrusted
 from fxst.errors import SettingsError
-from fxst.transfer.descriptors import Descriptors, mean_descriptors
+from fxst.transfer.descriptors import Descriptors, Level, mean_descriptors
 from fxst.transfer.level_matching import loudness_key
 from fxst.untrusted import brief, quoted
 from fxst.version import __version__
@@ -39,15 +38,12 @@ FORMAT_VERSION: Final = 3
 SUFFIX: Final = ".json"
 
 _LARGEST_BYTES: Final = 1 << 22
-_MOST_STATISTICS: Final = 1 << 15
-_MOST_FRAMES: Final = 1024
-_MOST_BANDS: Final = 1024
-_MOST_DB: Final = 600.0
-"""Levels beyond, up or down, are no recording's; as a factor on samples they would hardly be a float32 number."""
+
+_Tenths = Annotated[int, msgspec.Meta(ge=-6000, le=6000, description="A level in tenths of a dB.")]
+_Frame = Annotated[tuple[_Tenths, ...], msgspec.Meta(min_length=1, max_length=1024)]
 
 
-@dataclass(frozen=True)
-class StyleProfile:
+class StyleProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The analysis of reference recordings by a model.
 
     Args:
@@ -63,11 +59,11 @@ class StyleProfile:
 
     model: str
     model_sha256: str
-    statistics: tuple[float, ...]
+    statistics: Annotated[tuple[float, ...], msgspec.Meta(min_length=1, max_length=1 << 15)]
     descriptors: Descriptors
-    loudness_lufs: float | None = None
-    recordings: tuple[str, ...] = ()
-    frames: tuple[tuple[int, ...], ...] = ()
+    loudness_lufs: Level | None
+    recordings: tuple[str, ...]
+    frames: Annotated[tuple[_Frame, ...], msgspec.Meta(max_length=1024)]
 
 
 def mean(profiles: Sequence[StyleProfile], weights: Sequence[float]) -> StyleProfile:
@@ -95,7 +91,7 @@ def mean(profiles: Sequence[StyleProfile], weights: Sequence[float]) -> StylePro
     shares /= shares.sum()
     statistics = (shares @ np.array([profile.statistics for profile in profiles])).astype(np.float32)
     levels = [profile.loudness_lufs for profile in profiles]
-    return replace(
+    return msgspec.structs.replace(
         first,
         statistics=tuple(statistics.tolist()),
         descriptors=mean_descriptors([profile.descriptors for profile in profiles], shares.tolist()),
@@ -170,21 +166,12 @@ def check_statistics(profile: StyleProfile, count: int, bands: int) -> None:
 
 
 def to_json(profile: StyleProfile) -> str:
-    """Write a profile as the text of a file."""
-    head = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "made_by": {"fxst": __version__},
-        "model": profile.model,
-        "model_sha256": profile.model_sha256,
-        "recordings": list(profile.recordings),
-        "loudness_lufs": profile.loudness_lufs,
-        "descriptors": asdict(profile.descriptors),
-        # The shortest decimals that read back as the same float32 numbers.
-        "statistics": [float(str(np.float32(number))) for number in profile.statistics],
-        "frames": profile.frames,
-    }
-    return "{\n" + ",\n".join(f' "{key}": {untrusted.to_json(value)}' for key, value in head.items()) + "\n}\n"
+    """Return a profile as the text of a file."""
+    # The shortest decimals that read back as the same float32 numbers.
+    statistics = [float(str(np.float32(number))) for number in profile.statistics]
+    document = {"format": FORMAT, "version": FORMAT_VERSION, "made_by": {"fxst": __version__}}
+    document |= msgspec.to_builtins(profile, str_keys=True) | {"statistics": statistics}
+    return "{\n" + ",\n".join(f' "{key}": {untrusted.to_json(value)}' for key, value in document.items()) + "\n}\n"
 
 
 def write(profile: StyleProfile, path: Path) -> None:
@@ -259,81 +246,19 @@ def from_json(text: str) -> StyleProfile:
             f"version {brief(document.get('version'))} of the profile's format, and this fxst reads {FORMAT_VERSION}; "
             "update fxst."
         )
+    head = ("format", "version", "made_by")
     try:
-        statistics = _numbers(document["statistics"])
-        if not 0 < len(statistics) <= _MOST_STATISTICS:
-            raise ValueError(f"{len(statistics):,} statistics")
-        fields = dict(document["descriptors"])
-        spectrum = dict(fields.pop("spectrum_db"))
-        spectrum_db = {untrusted.number(hz): _level(db) for hz, db in spectrum.items()}
-        if not spectrum_db or min(spectrum_db) <= 0:
-            raise ValueError("no spectrum")
-        if len(spectrum_db) < len(spectrum):
-            raise ValueError("a frequency is there twice")
-        descriptors = Descriptors(spectrum_db=spectrum_db, **{str(key): _level(value) for key, value in fields.items()})
-        loudness = document["loudness_lufs"]
-        recordings = document["recordings"]
-        if not isinstance(recordings, list):
-            raise TypeError("no list of recordings")
-        return StyleProfile(
-            model=_text(document["model"]),
-            model_sha256=_text(document["model_sha256"]),
-            statistics=statistics,
-            descriptors=descriptors,
-            loudness_lufs=None if loudness is None else _level(loudness),
-            recordings=tuple(_text(name) for name in recordings),
-            frames=_frames(document["frames"]),
+        profile = msgspec.convert(
+            {key: value for key, value in document.items() if key not in head}, StyleProfile, str_keys=True
         )
-    except KeyError as error:
-        raise SettingsError(f"{error} is missing in this style profile; save the style again.") from error
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SettingsError(f"damaged style profile ({str(error)[:80]}); save the style again.") from error
-
-
-def _numbers(given: Any) -> tuple[float, ...]:
-    if not isinstance(given, list):
-        raise TypeError("no list of statistics")
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise SettingsError(f"damaged style profile ({str(error)[:120]}); save the style again.") from error
     with np.errstate(over="ignore"):
-        numbers = np.array([_number(value) for value in given], np.float64).astype(np.float32)
-    if not np.isfinite(numbers).all():
-        raise ValueError("a statistic is too large")
-    return tuple(numbers.tolist())
-
-
-def _frames(given: Any) -> tuple[tuple[int, ...], ...]:
-    if not isinstance(given, list) or not all(isinstance(frame, list) for frame in given):
-        raise TypeError("no list of frames")
-    if len(given) > _MOST_FRAMES:
-        raise ValueError(f"{len(given):,} frames")
-    bands = {len(frame) for frame in given}
-    if len(bands) > 1:
-        raise ValueError("frames of different lengths")
-    if not bands <= set(range(1, _MOST_BANDS + 1)):
-        raise ValueError(f"frames of {bands.pop():,} bands")
-    return tuple(tuple(_tenths(level) for level in frame) for frame in given)
-
-
-def _tenths(given: Any) -> int:
-    _level(_number(given) / 10)
-    if given != int(given):
-        raise ValueError(f"{brief(given)} is no whole number")
-    return int(given)
-
-
-def _number(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise ValueError(f"{brief(given)} is no finite number")
-    return float(given)
-
-
-def _level(given: Any) -> float:
-    number = _number(given)
-    if abs(number) > _MOST_DB:
-        raise ValueError(f"{number:g} dB is no recording's level")
-    return number
-
-
-def _text(given: Any) -> str:
-    if not isinstance(given, str):
-        raise TypeError(f"{brief(given)} is no text")
-    return given
+        statistics = np.array(profile.statistics, np.float64).astype(np.float32)
+    if not np.isfinite(statistics).all():
+        raise SettingsError("damaged style profile (a statistic is too large); save the style again.")
+    if len({len(frame) for frame in profile.frames}) > 1:
+        raise SettingsError("damaged style profile (frames of different lengths); save the style again.")
+    if min(profile.descriptors.spectrum_db) <= 0:
+        raise SettingsError("damaged style profile (a frequency is not above 0); save the style again.")
+    return msgspec.structs.replace(profile, statistics=tuple(statistics.tolist()))

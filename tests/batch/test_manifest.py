@@ -306,20 +306,20 @@ def test_only_fxsts_own_errors_come_of_a_manifest(tmp_path_factory, data):
 @pytest.mark.parametrize("end", [b"", b"\n"], ids=["torn", "whole"])
 def test_a_line_of_any_length_is_passed_over_in_bounded_memory(two, end):
     # In bounded memory it is not copied again and again, either.
-    rows = Path("out/fxst-manifest.jsonl").read_bytes()
+    row, gone = Path("out/fxst-manifest.jsonl").read_bytes().splitlines(keepends=True)
+    Path("out", json.loads(gone)["output"]["path"]).unlink()
     with open("out/fxst-manifest.jsonl", "wb") as file:
-        file.write(rows)
-        file.truncate(len(rows) + 300_000_000)
+        file.write(row)
+        file.truncate(len(row) + 300_000_000)
         file.seek(0, os.SEEK_END)
         file.write(end)
     tracemalloc.start()
     with Manifest(Path("out"), write=True) as manifest:
         assert tracemalloc.get_traced_memory()[1] < 100_000_000
         assert manifest.damaged == len(end)
-        assert len(manifest._rows) == 2
+        assert len(manifest._rows) == 1
     tracemalloc.stop()
-    Path("out/0.wav").unlink()
-    assert run() == {"0.wav": False, "1.wav": True}
+    assert sorted(run().values()) == [False, True]
     with Manifest(Path("out"), write=False) as manifest:
         assert (manifest.damaged, len(manifest._rows)) == (1, 2)
     assert run() == {"0.wav": True, "1.wav": True}

@@ -168,18 +168,24 @@ def test_what_could_not_be_measured_is_null_in_json(fxst):
         strict(line)
 
 
-ODD = {"huge": [9e11, -9e11] * 6000, "silent": [0.0] * 12_000, "tiny": [1e-40] * 12_000, "one": [0.5]}
+ODD = {
+    "huge": 9e11 * np.sin(np.arange(12_000) * np.pi / 12),
+    "silent": [0.0] * 12_000,
+    "tiny": [1e-40] * 12_000,
+    "one": [0.5],
+}
 
 
 @pytest.mark.parametrize("samples", ODD.values(), ids=ODD)
 def test_numpy_has_nothing_to_warn_of(fxst, samples):
     soundfile.write("odd.wav", samples, 24_000, subtype="FLOAT")
     chain = CHAINS["studio"]
-    loudest = {
-        "parametric_eq": {f"{band}_gain_db": 24.0 for band in chain.effects[1].bands},
-        "distortion": {"mix": 0.5},
-    }
-    table_files.write(Table(chain, chain.defaults()).with_values(loudest), Path("loudest.json"))
+    bands = chain.effects[1].bands
+    loudest = {f"{band}_gain_db": 24.0 for band in bands} | {f"{band}_f0_hz": 1000.0 for band in bands}
+    others = {"compressor": {"ratio": 1.0}, "distortion": {"mix": 0.25}}
+    table_files.write(
+        Table(chain, chain.defaults()).with_values({"parametric_eq": loudest, **others}), Path("loudest.json")
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for more in (
@@ -188,6 +194,16 @@ def test_numpy_has_nothing_to_warn_of(fxst, samples):
         ):
             code, _, err = fxst("apply", "odd.wav", "-p", "loudest.json", "-o", "o.wav", *more)
             assert code == 0, err
+
+
+def test_matplotlib_has_nothing_to_warn_of(fxst):
+    name = "\u65e5\u672c \U0001f642 $x_{ \x07.wav"
+    shutil.copy("a.wav", name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        code, _, err = fxst("apply", name, "-p", "table.json", "-o", "o.wav", "--plot", "p.svg")
+    assert (code, err) == (0, "")
+    assert r"input: \u65e5\u672c" in Path("p.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("sample", [1e13, -3e38])

@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -107,3 +108,13 @@ def test_twice_the_amplitude_is_6_db_in_every_band(noise):
     once, twice = (third_octaves(gain * x, sample_rate=24_000)[1] for gain in (1, 2))
     np.testing.assert_allclose(twice - once, 20 * math.log10(2), atol=1e-9)
     np.testing.assert_allclose(third_octaves(x[1], sample_rate=24_000)[1], once[1], atol=1e-5)
+
+
+def test_the_largest_samples_have_levels_too():
+    tone = sine(1000, 1, 24_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hz, loud = third_octaves(tone * np.float32(1e23), sample_rate=24_000)
+        _, plain = third_octaves(tone, sample_rate=24_000)
+    at = np.abs(hz - 1000).argmin()
+    assert loud[at] - plain[at] == pytest.approx(460, abs=0.01)

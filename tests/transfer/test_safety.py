@@ -285,10 +285,11 @@ def test_a_channel_without_sound_changes_nothing(halves):
 
 
 def test_colour_level_and_noise_are_compared_by_sound_and_not_by_pauses(speech):
-    from fxst.models.studio import StudioModel, StudioModelConfig
+    from fxst.models.studio import StudioModel
+    from fxst.training.studio import studio_config
     from fxst.transfer.analysis import Analyser
 
-    config = StudioModelConfig.for_chain(STUDIO, 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
+    config = studio_config(STUDIO, 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
     model = StudioModel(config).eval()
     voice = speech(RATE, 1, 3)
 
