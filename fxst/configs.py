@@ -5,23 +5,27 @@ library functions take the dataclass itself, and model cards quote it. Nothing h
 """
 
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, Field, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 __all__ = [
     "ApplyConfig",
     "ChainsConfig",
+    "ClipsConfig",
     "DatasetConfig",
     "DoctorConfig",
     "EvalConfig",
     "ModelsInfoConfig",
     "ModelsListConfig",
     "ModelsVerifyConfig",
+    "PassagesConfig",
     "ProfileConfig",
     "ProxyConfig",
     "StyleConfig",
+    "TrainingConfig",
     "argument",
+    "flags",
     "option",
 ]
 
@@ -52,6 +56,11 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def flags(item: "Field[Any]") -> tuple[str, ...]:
+    """Return how an option is written on the command line."""
+    return item.metadata["flags"] or ("--" + item.name.replace("_", "-"),)
+
+
 @dataclass(frozen=True)
 class DatasetConfig:
     """Cut a folder of recordings into clips to train on."""
@@ -72,39 +81,44 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True)
-class StyleConfig:
+class TrainingConfig:
+    """What every training has."""
+
+    dataset: Path = argument("Folder of a dataset that `fxst dataset build` made; with --resume, the run's folder.")
+    output: Path | None = option(None, "Folder of the run; without it, a new one in runs/.", flags=("--output", "-o"))
+    steps: int = option(12_000, "Optimiser steps.", minimum=1)
+    batch: int = option(16, "Examples in a step.", minimum=2)
+    learning_rate: float = option(1e-3, "Peak learning rate of AdamW; it falls along a cosine.", minimum=0.0)
+    warmup_steps: int = option(200, "Steps over which the learning rate rises.", minimum=1)
+    validate_every: int = option(250, "Steps between validations and checkpoints.", minimum=1)
+    validation_examples: int = option(256, "Examples of each validation; always the same ones.", minimum=1)
+    data_note: str = option("", "What the recordings are, and their licence, for the model's card.")
+    seed: int = option(0, "Seed of every random choice.", minimum=0)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
+
+
+@dataclass(frozen=True)
+class StyleConfig(TrainingConfig):
     """Train a style-transfer model on a dataset of clips."""
 
-    dataset: Path = argument("Folder of a dataset that `fxst dataset build` made.")
     chain: str = option("eq-comp", "Chain of effects whose knobs the model learns to set; `fxst chains` lists them.")
-    also: tuple[Path, ...] = option(
-        (),
-        "With the recipe passages: another dataset to train on, of songs, at any sample rate, its clips as long; build "
-        "it from the files themselves, so that a passage stays in one song. Repeat the option for more.",
-        metavar="DATASET",
-    )
-    recipe: Literal["clips", "passages"] = option(
-        "clips",
-        "clips: random settings of the chain are hidden in clips. passages: clips in a row are produced in two ways, "
-        "by the corruptions of the published evaluation or by some of the chain's effects; the model also says which "
-        "effects are wanted, and hears recordings of any sample rate.",
-    )
-    begin_with: str | None = option(
-        None,
-        "With the recipe passages: a model to begin with, by name or folder, instead of random weights; it goes on "
-        "learning through the sound alone.",
-    )
-    output: Path | None = option(None, "Folder of the run; runs/CHAIN without it.", flags=("--output", "-o"))
+    listen_clips: int = option(4, "Clips that the model analyses of the input, and of the reference.", minimum=3)
+    loaders: int = option(0, "Processes that prepare batches during training; 0 prepares them in turn.", minimum=0)
+
+
+@dataclass(frozen=True)
+class ClipsConfig(StyleConfig):
+    """Train a model to find the random settings that a reference was rendered with."""
+
     gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(
         "autodiff",
         "How the gradient passes through the effects: through their torch form (autodiff), through networks that "
-        "imitate them (proxy; half-hybrid, which validates with the exact effects; full-hybrid, which always plays "
-        "them), or by trying random directions (spsa), which any effect takes.",
+        "imitate them (proxy; half-hybrid, which validates with the exact effects; full-hybrid, which always renders "
+        "with them), or by trying random directions (spsa), which any effect takes.",
     )
     proxies: tuple[Path, ...] = option(
         (),
-        "For proxy and hybrids: folder of a proxy that `fxst proxy train` made, before the shipped ones; repeat the "
-        "option for more.",
+        "For proxy and hybrids: folder of a proxy that `fxst proxy train` made, before the shipped ones.",
         flags=("--proxy",),
         metavar="FOLDER",
     )
@@ -115,53 +129,53 @@ class StyleConfig:
     spsa_epsilon_decay: float = option(
         0.101, "For spsa: the perturbation falls with this power of the step's number.", minimum=0.0, maximum=1.0
     )
-    steps: int = option(12_000, "Optimiser steps.", minimum=1)
-    batch: int = option(16, "Examples in a step.", minimum=2)
-    listen_clips: int = option(4, "Clips that the encoder hears of the input, and of the reference.", minimum=3)
-    learning_rate: float = option(1e-3, "Peak learning rate of AdamW; it falls along a cosine.", minimum=0.0)
-    warmup_steps: int = option(200, "Steps over which the learning rate rises.", minimum=1)
     stft_windows: tuple[int, ...] = option(
-        (32, 128, 512, 2048), "An STFT window of the loss, in samples; repeat it for each.", flags=("--stft-window",)
+        (32, 128, 512, 2048), "An STFT window of the loss, in samples.", flags=("--stft-window",)
     )
     stft_hop: int = option(256, "Hop of the loss' STFTs, in samples.", minimum=1)
     mae_weight: float = option(1.0, "Weight of the mean absolute error beside the spectral loss.", minimum=0.0)
-    validate_every: int = option(250, "Steps between validations and checkpoints.", minimum=1)
-    validation_examples: int = option(256, "Examples of each validation; always the same ones.", minimum=1)
-    data_note: str = option("", "What the recordings are, and their licence, for the model's card.")
-    fitter_steps: int = option(
-        6000,
-        "With the recipe passages: steps, before all others, in which the model learns from curves alone how to set an "
-        "equaliser's bands.",
-        minimum=1,
-    )
-    lessons: int = option(
-        2000,
-        "With the recipe passages: batches that are listened to once and kept in the run's folder, 4 MB each; all "
-        "learning is from them, first from what is known of them, then through their sound. With 0 every step has a "
-        "new batch, and the ear learns as well.",
-        minimum=0,
-    )
-    study_epochs: int = option(20, "With the recipe passages: how often those are gone through.", minimum=1)
-    loaders: int = option(0, "Processes that prepare batches beside the training; 0 prepares them in turn.", minimum=0)
-    seed: int = option(0, "Seed of every random choice.", minimum=0)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
-    resume: bool = option(False, "Continue the run in the output folder.", flags=("--resume",))
 
 
 @dataclass(frozen=True)
-class ProxyConfig:
+class PassagesConfig(StyleConfig):
+    """Train a model to turn one version of a passage into another, at any sample rate."""
+
+    also: tuple[Path, ...] = option(
+        (),
+        "Another dataset to train on, of songs, at any sample rate, its clips as long; build it from the files "
+        "themselves, so that a passage stays in one song.",
+        metavar="DATASET",
+    )
+    begin_with: str | None = option(
+        None,
+        "Model to begin with, by name or folder, instead of random weights; only the end-to-end stage trains it.",
+    )
+    fitter_steps: int = option(
+        6000, "Steps of the first stage, which learns from curves alone to set an equaliser's bands.", minimum=1
+    )
+    cached_batches: int = option(
+        2000,
+        "Batches that are analysed once and kept in the run's folder, 4 MB each; all stages learn from them. With 0 "
+        "every step has a new batch, there is no pretraining, and the feature extractor learns as well.",
+        minimum=0,
+    )
+    pretraining_epochs: int = option(
+        20, "How often pretraining goes through the cached batches, without rendering any.", minimum=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyConfig(TrainingConfig):
     """Train a network to imitate one effect at every setting, so that gradients can pass where the effect has none."""
 
-    dataset: Path = argument("Folder of a dataset that `fxst dataset build` made.")
     effect: str = option(MISSING, "The effect to imitate, as it stands in the chain; a second of its kind has a 2.")
     chain: str = option("fx", "Chain that sets the ranges of the effect's parameters; `fxst chains` lists them.")
     parts: tuple[str, ...] = option(
         (),
         "A part that the network has: tone (a curve over frequency), echoes, dynamics (a gain that follows the level) "
-        "or waveshape (one of the moment's level alone); repeat the option for more. Without it all; fewer are faster.",
+        "or waveshape (one of the moment's level alone). Without it all; fewer are faster.",
         flags=("--part",),
     )
-    output: Path | None = option(None, "Folder of the run; runs/proxy-EFFECT without it.", flags=("--output", "-o"))
     steps: int = option(2000, "Optimiser steps.", minimum=1)
     batch: int = option(16, "Clips in a step.", minimum=1)
     learning_rate: float = option(3e-3, "Peak learning rate; it falls along a cosine.", minimum=0.0)
@@ -172,10 +186,6 @@ class ProxyConfig:
     validate_every: int = option(200, "Steps from one validation to the next; each ends with a checkpoint.", minimum=1)
     validation_examples: int = option(128, "Clips of each validation; always the same ones.", minimum=1)
     test_examples: int = option(256, "Clips of held-out speakers that the finished proxy is measured on.", minimum=1)
-    data_note: str = option("", "What the recordings are, and their licence, for the proxy's card.")
-    seed: int = option(0, "Seed of every random choice.", minimum=0)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
-    resume: bool = option(False, "Continue the run in the output folder.", flags=("--resume",))
 
 
 ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "ir", "all"]

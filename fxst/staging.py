@@ -8,7 +8,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -92,7 +91,7 @@ def begin(target: Path) -> tuple[Path, int]:
         _swept.add(target.parent)
         sweep(target.parent, deep=False)
     while True:
-        hidden = target.parent / f".fxst-{secrets.token_hex(8)}.tmp"
+        hidden = target.parent / f".fxst-{os.urandom(8).hex()}.tmp"
         _begun.add(hidden)
         # 0o666 less the umask, as for any new file; tempfile would make it private.
         try:

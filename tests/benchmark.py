@@ -18,7 +18,7 @@ import torch
 
 from fxst.batch.run import apply_files
 from fxst.chains.named import CHAINS
-from fxst.configs import ApplyConfig, StyleConfig
+from fxst.configs import ApplyConfig, ClipsConfig
 from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, make_renderer
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModel, StyleModelConfig
@@ -56,7 +56,7 @@ def training_step(method, *, directions=1):
     """Time a full step of `fxst style train` on eq-comp, but for drawing the data and writing the logs."""
     chain = CHAINS["eq-comp"]
     generator = torch.manual_seed(0)
-    config = StyleConfig(Path("nowhere"), gradient=method)
+    config = ClipsConfig(Path("nowhere"), gradient=method)
     model = StyleModel(StyleModelConfig(len(chain.knobs), EncoderConfig(sample_rate=SAMPLE_RATE, window_samples=CLIP)))
     renderer = make_renderer(method, chain, sample_rate=SAMPLE_RATE, options=MethodOptions(directions=directions))
     module = StyleModule(model, renderer, config)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from fxst import exports, staging
 from fxst.audio import FLOAT_SUBTYPES, LOSSY_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
-from fxst.batch.finish import Finish, Finisher, rendered
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
 from fxst.chains import table_files
 from fxst.chains.table import LOUDNESS, Table
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.errors import AudioError
+from fxst.transfer.finishing import BLOCK_SAMPLES, Finish, Finisher, rendered
 from fxst.transfer.profiles import StyleProfile
-from fxst.transfer.style_transfer import BLOCK_SAMPLES, StyleTransfer, remarks_on
+from fxst.transfer.style_transfer import StyleTransfer, remarks_on
 
 if TYPE_CHECKING:
     from fxst.transfer.analysis import Analysis

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple, Protocol
 
 from fxst import staging
 from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file
-from fxst.batch.finish import REFERENCE, Finish
 from fxst.batch.manifest import Manifest, input_state
 from fxst.batch.plan import Job
 from fxst.batch.preflight import Preflight
@@ -21,6 +20,7 @@ from fxst.chains.amounts import parse_amounts
 from fxst.chains.table import Table
 from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.transfer import profiles
+from fxst.transfer.finishing import REFERENCE, Finish
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import load, safety_remarks
 

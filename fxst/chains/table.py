@@ -55,6 +55,10 @@ class Table(Sequence[Setting]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __repr__(self) -> str:
+        made = f" by {self.provenance['model']}" if "model" in self.provenance else ""
+        return f"<Table of chain {self.chain.name!r}{made}: {', '.join(self.chain.labels)}>"
+
     def __str__(self) -> str:
         """Return the table as text, one parameter a line."""
         cells = [(row.effect, row.parameter, short(row.value), row.unit) for row in self.rows]

@@ -14,6 +14,7 @@ Reading a card needs no torch.
 
 import hashlib
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,8 @@ __all__ = [
 STYLE_FORMAT: Final = "fxst-style"
 STUDIO_FORMAT: Final = "fxst-studio"
 PROXY_FORMAT: Final = "fxst-proxy"
-STYLE_FORMATS: Final = (STYLE_FORMAT, STUDIO_FORMAT)
+STYLE_FORMATS: Final = [STYLE_FORMAT, STUDIO_FORMAT]
+"""The formats of style models: those of fxst, and those that people declare."""
 FORMAT_VERSION: Final = 3
 
 CALLED: Final = {STYLE_FORMAT: "style model", STUDIO_FORMAT: "style model", PROXY_FORMAT: "proxy"}
@@ -97,7 +99,7 @@ def _has_card(folder: Path) -> bool:
         return False
 
 
-def read_card(folder: Path, formats: tuple[str, ...]) -> dict[str, Any]:
+def read_card(folder: Path, formats: Sequence[str]) -> dict[str, Any]:
     """Read what a model's card tells, without its weights: whether the card was changed, `read_files` finds out.
 
     Args:
@@ -110,7 +112,7 @@ def read_card(folder: Path, formats: tuple[str, ...]) -> dict[str, Any]:
     return _parse(_bytes(folder, folder / "card.json", LARGEST_CARD_BYTES), folder, formats)
 
 
-def read_files(folder: Path, formats: tuple[str, ...]) -> tuple[dict[str, Any], bytes]:
+def read_files(folder: Path, formats: Sequence[str]) -> tuple[dict[str, Any], bytes]:
     """Read a model's card and weights, and check that both are as they were written.
 
     Args:
@@ -180,7 +182,7 @@ def _bytes(folder: Path, path: Path, largest: int) -> bytes:
         ) from error
 
 
-def _parse(text: bytes, folder: Path, formats: tuple[str, ...]) -> dict[str, Any]:
+def _parse(text: bytes, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
     try:
         card: Any = untrusted.from_json(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -189,7 +191,7 @@ def _parse(text: bytes, folder: Path, formats: tuple[str, ...]) -> dict[str, Any
         ) from error
     found = card.get("format") if isinstance(card, dict) else None
     if not isinstance(card, dict) or found not in formats:
-        wanted = " or ".join(dict.fromkeys(CALLED[known] for known in formats))
+        wanted = " or ".join(dict.fromkeys(CALLED.get(known, "style model") for known in formats))
         other = CALLED.get(str(found))
         is_none = f"{str(folder)!r} is a {other}, and no" if other else f"{str(folder / 'card.json')!r} is no card of a"
         raise ModelError(f"{is_none} {wanted}: name the folder of one.")

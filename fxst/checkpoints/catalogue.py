@@ -21,7 +21,6 @@ from fxst.errors import FxstError, ModelError
 
 __all__ = ["CatalogueEntry", "ModelFigure", "describe", "locate", "shipped", "verify"]
 
-FORMATS: Final = (*STYLE_FORMATS, PROXY_FORMAT)
 
 FIGURES: Final = (
     (("losses", "val_published_ratio"), "MR-STFT {:.2f} of input"),
@@ -196,7 +195,7 @@ def describe(folder: Path) -> CatalogueEntry:
     Raises:
         ModelError: There is no card, or none that this version can read.
     """
-    card = read_card(folder, FORMATS)
+    card = read_card(folder, (*STYLE_FORMATS, PROXY_FORMAT))
     try:
         chain = Chain.from_spec(card.get("chain", {}))
         if not chain.knobs:
@@ -220,7 +219,7 @@ def verify(folder: Path) -> CatalogueEntry:
     """
     from fxst.checkpoints import checkpoint, proxy_file
 
-    if read_card(folder, FORMATS)["format"] == PROXY_FORMAT:
+    if read_card(folder, (*STYLE_FORMATS, PROXY_FORMAT))["format"] == PROXY_FORMAT:
         proxy_file.load(folder)
     else:
         checkpoint.load(folder)

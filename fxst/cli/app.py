@@ -87,8 +87,8 @@ def _root(
             exists=True,
             dir_okay=False,
             readable=True,
-            help="Before the command: Python file that declares effects and chains of your own. It is run as a "
-            "program, so name only files that you trust; repeat the option for more.",
+            help="Before the command: Python file that declares effects, chains and networks of your own. It is run as "
+            "a program, so name only files that you trust; repeat the option for more.",
         ),
     ] = None,
 ) -> None:
@@ -103,12 +103,13 @@ def _declare(files: list[Path]) -> None:
         SettingsError: One fails or is not such a file.
     """
     from fxst.chains.named import CHAINS
+    from fxst.checkpoints.card import STYLE_FORMATS
     from fxst.effects import EFFECTS
     from fxst.effects.declarations import run_declarations
 
     shipped = dict(CHAINS)
     for path in files:
-        before = dict(EFFECTS), dict(CHAINS)
+        before = dict(EFFECTS), dict(CHAINS), list(STYLE_FORMATS)
         try:
             with terminable():
                 run_declarations(path)
@@ -119,5 +120,7 @@ def _declare(files: list[Path]) -> None:
         for name, chain in shipped.items():
             if CHAINS.get(name) is not chain:
                 raise SettingsError(f"{str(path)!r} changes {name}, a chain of fxst's own: give yours another name.")
-        if before == (EFFECTS, CHAINS):
-            raise SettingsError(f"{str(path)!r} declares neither an effect nor a chain: see docs/own-effects.md.")
+        if before == (EFFECTS, CHAINS, STYLE_FORMATS):
+            raise SettingsError(
+                f"{str(path)!r} declares neither an effect, nor a chain, nor a network: see docs/own-effects.md."
+            )

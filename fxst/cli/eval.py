@@ -85,7 +85,7 @@ def _show(evaluation: "Evaluation") -> None:
     from fxst.cli.grids import Console
     from fxst.evaluation.metrics import METRICS, pesq_available
     from fxst.evaluation.scores import SETTINGS
-    from fxst.evaluation.summary import groups_of, hears, sure_over
+    from fxst.evaluation.summary import detection_sentence, groups_of, sure_over
 
     measured = {name for row in evaluation.rows for name in row.figures}
     published = [(m.name, m.heading, m.unit) for m in METRICS if m.name in measured and m.published]
@@ -100,7 +100,7 @@ def _show(evaluation: "Evaluation") -> None:
 
     _show_training(console, evaluation)
 
-    sentences = [sentence for row in evaluation.rows if (sentence := hears(row))]
+    sentences = [sentence for row in evaluation.rows if (sentence := detection_sentence(row))]
     for sentence in sentences:
         console.print(sentence)
     if sentences:

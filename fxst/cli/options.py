@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -11,10 +11,11 @@ import typer
 from fxst import staging
 from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
+from fxst.configs import flags
 from fxst.interrupts import exit_code
 from fxst.untrusted import brief, number, whole_number
 
-__all__ = ["command"]
+__all__ = ["command", "expose", "parameter"]
 
 
 def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Callable[[Any], None]], None]:
@@ -26,41 +27,52 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
 
     def register(run: Callable[[Any], None]) -> None:
         def call(**given: Any) -> None:
-            try:
-                with terminable():
-                    run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
-            except KeyboardInterrupt as interrupt:
-                # Caught here, for Typer would end the program without a word.
-                staging.abandon()
-                say(f"fxst: {str(interrupt) or 'interrupted'}", err=True)
-                raise typer.Exit(exit_code(interrupt)) from interrupt
+            run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
 
         hints = get_type_hints(config_type)
-        parameters = [_parameter(item, hints[item.name]) for item in dataclasses.fields(config_type)]
-        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        call.__doc__ = inspect.getdoc(config_type)
-        app.command(name)(call)
+        parameters = [parameter(item, hints[item.name]) for item in dataclasses.fields(config_type)]
+        expose(app, name, call, parameters, inspect.getdoc(config_type))
 
     return register
 
 
-def _parameter(item: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
+def expose(
+    app: typer.Typer, name: str, run: Callable[..., None], parameters: Sequence[inspect.Parameter], doc: str | None
+) -> None:
+    """Register `run` as command `name` of `app`, with these parameters and this help."""
+
+    def call(**given: Any) -> None:
+        try:
+            with terminable():
+                run(**given)
+        except KeyboardInterrupt as interrupt:
+            # Caught here, for Typer would end the program without a word.
+            staging.abandon()
+            say(f"fxst: {str(interrupt) or 'interrupted'}", err=True)
+            raise typer.Exit(exit_code(interrupt)) from interrupt
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    call.__doc__ = doc
+    app.command(name)(call)
+
+
+def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = None) -> inspect.Parameter:
+    """Make the argument or option of a configuration's field; `panel` is where the help lists it, else its own."""
     meta = item.metadata
     info: Any
     if meta.get("argument"):
         # Whether a file can be read is for what reads it to say, and of several no reason to leave out the others.
         info = typer.Argument(help=meta["help"], metavar=meta["metavar"], show_default=False, readable=False)
     else:
-        flags = meta["flags"] or ("--" + item.name.replace("_", "-"),)
         info = typer.Option(
-            *flags,
+            *flags(item),
             help=meta["help"] + (" Repeat the option for more." if get_origin(hint) is tuple else ""),
             min=meta["min"],
             max=meta["max"],
             metavar=meta["metavar"],
-            parser=_number_parser(hint, flags[0], meta["min"], meta["max"]),
-            rich_help_panel=meta["panel"],
+            parser=_number_parser(hint, flags(item)[0], meta["min"], meta["max"]),
+            rich_help_panel=panel or meta["panel"],
             readable=False,
             show_default=item.default not in (None, (), ""),
         )

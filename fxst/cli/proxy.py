@@ -1,11 +1,16 @@
 """`fxst proxy train`."""
 
+from typing import TYPE_CHECKING, Any
+
 import typer
 
 from fxst.cli.app import app
-from fxst.cli.options import command
-from fxst.cli.training import tell_result
+from fxst.cli.training import training_command
 from fxst.configs import ProxyConfig
+
+if TYPE_CHECKING:
+    from fxst.training.progress import Report
+    from fxst.training.runs import Run
 
 __all__: list[str] = []
 
@@ -13,19 +18,16 @@ proxy_app = typer.Typer(no_args_is_help=True, help="Networks that imitate an eff
 app.add_typer(proxy_app, name="proxy")
 
 
-@command(proxy_app, ProxyConfig, "train")
-def _train(config: ProxyConfig) -> None:
+@training_command(proxy_app, {"proxy": ProxyConfig})
+def _train(config: ProxyConfig, resume: bool, report: "Report") -> tuple["Run[Any]", str]:
+    """Train a network to imitate one effect at every setting, so that gradients can pass where the effect has none."""
     from fxst.training.proxy import train
 
-    result = train(config)
-    fidelity = result.fidelity
-    findings = (
-        f"Best at step {result.best_step}: validation loss {result.val_loss:.4f}. On held-out speakers its error is at "
-        f"{fidelity.error_db:.1f} dB of what the effect changes"
-    )
+    run, fidelity = train(config, resume=resume, report=report)
+    findings = f". On held-out speakers its error is at {fidelity.error_db:.1f} dB of what the effect changes"
     if fidelity.gradient_examples:
         findings += (
             f", and the cosine of its gradient with autodiff's is {fidelity.gradient_cosine:.3f} (median of "
             f"{fidelity.gradient_examples}; above 0.8 in {100 * fidelity.gradient_agreement:.0f} %)"
         )
-    tell_result(result, f"{findings}.")
+    return run, f"{findings}."

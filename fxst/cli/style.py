@@ -1,14 +1,18 @@
 """`fxst style train` and `fxst style save`."""
 
-import logging
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from fxst.cli.app import app
 from fxst.cli.options import command
 from fxst.cli.terminal import say, warn
-from fxst.cli.training import tell_result
-from fxst.configs import ProfileConfig, StyleConfig
+from fxst.cli.training import training_command
+from fxst.configs import ClipsConfig, PassagesConfig, ProfileConfig
+
+if TYPE_CHECKING:
+    from fxst.training.progress import Report
+    from fxst.training.runs import Run
 
 __all__: list[str] = []
 
@@ -19,21 +23,20 @@ style_app = typer.Typer(
 app.add_typer(style_app, name="style")
 
 
-@command(style_app, StyleConfig, "train")
-def _train(config: StyleConfig) -> None:
+@training_command(
+    style_app,
+    {"clips": ClipsConfig, "passages": PassagesConfig},
+    "clips: the model finds random settings of the chain in clips. passages: it turns one version of a passage into "
+    "another, made by the corruptions of the published evaluation or by some of the chain's effects; it also says "
+    "which effects are active, and takes recordings of any sample rate.",
+)
+def _train(config: ClipsConfig | PassagesConfig, resume: bool, report: "Report") -> tuple["Run[Any]", str]:
+    """Train a style-transfer model on a dataset of clips."""
     from fxst.training.style import train
 
-    # What comes before the first step takes minutes.
-    told = logging.getLogger("fxst")
-    told.setLevel(logging.INFO)
-    if not told.handlers:
-        told.addHandler(logging.StreamHandler())
-    result = train(config)
-    tell_result(
-        result,
-        f"Best at step {result.best_step}: validation loss {result.val_loss:.4f}, MR-STFT {result.val_stft_ratio:.3f} "
-        "of the unprocessed input's.",
-    )
+    run = train(config, resume=resume, report=report)
+    ratio = run.best.get("val_stft_ratio", run.best.get("val_published_ratio", 0.0))
+    return run, f", MR-STFT {ratio:.3f} of the unprocessed input's."
 
 
 @command(style_app, ProfileConfig, "save")

@@ -1,43 +1,155 @@
-"""How a training command ends: what it came to, how to go on, and where the model is."""
+"""Training commands: one option for each field of a recipe's configuration, progress, and what a run came to."""
 
-from pathlib import Path
-from typing import Protocol
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
 
 import typer
 
-from fxst import interrupts
+from fxst.cli.options import expose, parameter
 from fxst.cli.terminal import say
+from fxst.configs import TrainingConfig, flags, option
+from fxst.errors import SettingsError
+from fxst.untrusted import shell_word
 
-__all__ = ["tell_result"]
+if TYPE_CHECKING:
+    from fxst.training.progress import Progress as Stage
+    from fxst.training.progress import Report
+    from fxst.training.runs import Run
+
+__all__ = ["training_command"]
+
+Train = Callable[[Any, bool, "Report"], tuple["Run[Any]", str]]
+"""Trains with a configuration, in a new folder or resuming the run in it; returns the run, and what was found."""
+
+RESUME: Final = (
+    "Continue the run in the folder that is named instead of a dataset, with its own settings; --steps may be more, "
+    "and --device, --loaders, --data-note and --test-examples may change."
+)
 
 
-class Result(Protocol):
-    """What every training gives back."""
+def training_command(
+    app: typer.Typer, recipes: Mapping[str, type[TrainingConfig]], help_of_recipes: str = ""
+) -> Callable[[Train], None]:
+    """Register `train` of `app`, which trains by one of several recipes.
 
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def interrupted(self) -> bool: ...
-
-
-def tell_result(result: Result, findings: str) -> None:
-    """Tell what a training came to, and print the folder of the model; exit 130 or 143 when it was interrupted.
+    Options that belong to one recipe alone are listed under its name, and refused with another one.
 
     Args:
-        result: Of the training.
-        findings: How good the model is.
+        app: Gets the command.
+        recipes: The configuration of each recipe; the first one is the default.
+        help_of_recipes: What they are, where there are several.
     """
+    common = set.intersection(*({item.name for item in dataclasses.fields(kind)} for kind in recipes.values()))
+    default = next(iter(recipes))
+    shared = [
+        _field("resume", False, RESUME, flags=("--resume",)),
+        *([_field("recipe", default, help_of_recipes)] if len(recipes) > 1 else []),
+    ]
+    parameters = {item.name: parameter(item, Literal[tuple(recipes)] if item.default else bool) for item in shared}
+    for recipe, kind in recipes.items():
+        hints = get_type_hints(kind)
+        for item in dataclasses.fields(kind):
+            panel = None if item.name in common else f"Recipe {recipe}"
+            made = parameter(item, hints[item.name], panel=panel)
+            if item.default is dataclasses.MISSING and item.name != "dataset":
+                made = made.replace(default=None)  # a run that is resumed has it
+            parameters.setdefault(item.name, made)
+    parameters["context"] = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+    def register(train: Train) -> None:
+        def call(*, context: Any, resume: bool, recipe: str = default, **values: Any) -> None:
+            given = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in {"recipe": recipe, **values}.items()
+                if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+            }
+            if resume:
+                from fxst.training.run_folder import read_config
+
+                folder: Any = given.pop("dataset")
+                config = read_config(folder, list(recipes.values()), given)
+            else:
+                given.pop("recipe", None)
+                config = _config(recipes, recipe, given)
+            with _progress() as report:
+                run, findings = train(config, resume, report)
+            _show(run, findings, context.command_path)
+
+        expose(app, "train", call, list(parameters.values()), train.__doc__)
+
+    return register
+
+
+def _field(name: str, default: Any, help: str, **more: Any) -> Any:  # noqa: A002
+    item = option(default, help, **more)
+    item.name = name
+    return item
+
+
+def _config(recipes: Mapping[str, type[TrainingConfig]], recipe: str, given: Mapping[str, Any]) -> TrainingConfig:
+    """Make the configuration of a recipe.
+
+    Raises:
+        SettingsError: An option is missing, or is another recipe's.
+    """
+    mine = {item.name: item for item in dataclasses.fields(recipes[recipe])}
+    for other, kind in recipes.items():
+        for item in dataclasses.fields(kind):
+            if item.name in given.keys() - mine.keys():
+                raise SettingsError(
+                    f"{flags(item)[0]} is an option of the recipe {other}: leave it out, or add --recipe {other}."
+                )
+    for name, item in mine.items():
+        if item.default is dataclasses.MISSING and name not in given:
+            raise SettingsError(f"Missing option {flags(item)[0]}: {item.metadata['help']}")
+    return recipes[recipe](**given)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator["Report"]:
+    """Show how far each stage has come, with a bar where there is a terminal, else with a line."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from fxst.cli.grids import Console
+
+    console = Console(err=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
+    tasks: dict[str, Any] = {}
+    with Progress(TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal) as bars:
+
+        def report(progress: "Stage") -> None:
+            name = progress.stage
+            if name not in tasks or progress.step == 1:
+                if name not in tasks and not console.is_terminal:
+                    console.print(f"{name}: {progress.steps:,} steps")
+                if name in tasks:
+                    bars.remove_task(tasks[name])
+                tasks[name] = bars.add_task(name, total=progress.steps, completed=progress.step, figures="")
+            figures = ", ".join(f"{figure} {value:.3f}" for figure, value in progress.figures.items())
+            bars.update(tasks[name], completed=progress.step)
+            if figures:
+                bars.update(tasks[name], figures=figures)
+
+        yield report
+
+
+def _show(run: "Run[Any]", findings: str, command: str) -> None:
+    """Report what a run came to, and print its folder; exit as a program does that a signal ended."""
     from fxst.cli.grids import Console
 
     console = Console(err=True, soft_wrap=True)
-    state = "interrupted" if result.interrupted else "finished"
-    console.print(f"Training {state} after {result.steps} steps. {findings}")
-    if result.interrupted:
-        console.print("Continue it with the same command and --resume.")
-    say(str(result.folder))
-    if result.interrupted:
-        kind = interrupts.was_asked() or KeyboardInterrupt
-        interrupts.forget()  # for it is told
-        raise typer.Exit(interrupts.exit_code(kind()))
+    state = "finished" if run.signal is None else "interrupted"
+    if run.best:
+        best = f"Best at step {run.best['step']}: validation loss {run.best['val_loss']:.4f}{findings}"
+    else:
+        where = f", in the stage {run.last.stage} at {run.last.step} of {run.last.steps}" if run.last else ""
+        best = f"The model was never validated: it is exported as it was{where}."
+    console.print(f"Training {state} after {run.steps} steps. {best}")
+    if run.signal is not None:
+        console.print(f"Continue it with `{command} {shell_word(run.folder)} --resume`.")
+    say(str(run.folder))
+    if run.signal is not None:
+        raise typer.Exit(128 + run.signal)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fxst.data.cutting import FULL_SCALE
 from fxst.dsp import Samples
-from fxst.errors import ModelError
+from fxst.errors import AudioError, NothingMatchedError, SettingsError
 from fxst.untrusted import from_json, number, quoted, shell_word, whole_number
 
 __all__ = [
@@ -77,24 +77,26 @@ def read_card(folder: Path) -> dict[str, Any]:
         folder: The dataset's folder.
 
     Raises:
-        ModelError: there is no finished dataset there, or one that this version cannot read.
+        AudioError: It cannot be read.
+        NothingMatchedError: There is no finished dataset.
+        SettingsError: It is of another version, or no dataset.
     """
     path = folder / CARD
     try:
         card = from_json(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    except FileNotFoundError as error:
-        raise ModelError(
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NothingMatchedError(
             f"{quoted(folder)} holds no finished dataset: make one with `fxst dataset build SOURCE -o "
             f"{shell_word(folder)}`."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{str(path)!r} cannot be read: build the dataset again.") from error
+        raise AudioError(f"{str(path)!r} cannot be read: build the dataset again.") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise ModelError(f"{str(path)!r} does not describe a dataset: name a folder made by `fxst dataset build`.")
+        raise SettingsError(f"{str(path)!r} does not describe a dataset: name a folder made by `fxst dataset build`.")
     if card.get("format_version") != FORMAT_VERSION:
-        raise ModelError(f"{str(folder)!r} was made by another version of fxst: build the dataset again.")
+        raise SettingsError(f"{str(folder)!r} was made by another version of fxst: build the dataset again.")
     if not _is_whole(card):
-        raise ModelError(f"{str(path)!r} is damaged: build the dataset again.")
+        raise AudioError(f"{str(path)!r} is damaged: build the dataset again.")
     return card
 
 
@@ -126,7 +128,7 @@ class Dataset:
         settings: What it was built with.
 
     Raises:
-        ModelError: it is not finished, or damaged.
+        FxstError: It is not there, not finished, of another version, or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -152,7 +154,7 @@ class Dataset:
             folder: Where `fxst dataset build` has put it.
 
         Raises:
-            ModelError: it is not finished, or damaged.
+            FxstError: It is not there, not finished, of another version, or damaged.
         """
         return cls(folder)
 
@@ -185,7 +187,7 @@ class Dataset:
             For each speaker, which source and the name below it.
 
         Raises:
-            ModelError: the manifest cannot be read.
+            AudioError: The manifest cannot be read.
         """
         found: dict[str, set[tuple[int, str]]] = {}
         try:
@@ -207,7 +209,7 @@ class Dataset:
             `(n,)` to `(n, samples)`.
 
         Raises:
-            ModelError: a shard is missing or damaged.
+            AudioError: A shard is missing or damaged.
         """
         # Reads, not memory maps: of a dataset larger than memory a map fetches many times what is wanted.
         indices = np.asarray(indices)
@@ -274,5 +276,5 @@ class Dataset:
             self._first_bytes[shard] = file.tell()
         return self._first_bytes[shard]
 
-    def _damaged(self, part: str) -> ModelError:
-        return ModelError(f"{str(self.folder / part)!r} is missing or damaged: build the dataset again.")
+    def _damaged(self, part: str) -> AudioError:
+        return AudioError(f"{str(self.folder / part)!r} is missing or damaged: build the dataset again.")

@@ -1,4 +1,4 @@
-"""Detection: which effects of a chain are heard in a recording, as a parameter table sets them."""
+"""Detection: which effects of a chain are audible in a recording, as a parameter table sets them."""
 
 from typing import Final
 
@@ -8,22 +8,22 @@ from fxst.chains.table import Table
 from fxst.dsp import Array, Samples
 from fxst.dsp.spectra import third_octaves
 
-__all__ = ["change_db", "heard"]
+__all__ = ["audible_effects", "change_db"]
 
 LEAST_DB: Final = 1.0
-"""An effect that changes levels by less is not heard: few notice as little."""
+"""An effect that changes levels by less is not audible: few notice as little."""
 
 MOMENT_SECONDS: Final = 0.05
 
 RANGE_DB: Final = 60.0
-"""What is further than this below the loudest band of all moments, before and after, is not heard anyway."""
+"""What is further than this below the loudest band of all moments, before and after, is not audible anyway."""
 
 
-def heard(table: Table, x: Samples, *, sample_rate: int) -> dict[str, bool]:
-    """Tell of each effect whether it is heard in a recording.
+def audible_effects(table: Table, x: Samples, *, sample_rate: int) -> dict[str, bool]:
+    """Tell of each effect whether it is audible in a recording.
 
     It is where it changes levels by 1 dB or more (`change_db`). So a compressor that a recording does not reach is not
-    heard, nor one that is but a make-up gain, nor the last trace of a reverb.
+    audible, nor one that is but a make-up gain, nor the last trace of a reverb.
 
     Args:
         table: The settings.

@@ -98,11 +98,11 @@ def _from_line(line: str) -> tuple[int, Scored]:
             score["system"],
             {name: math.nan if value is None else value for name, value in score["values"].items()},
             score["error"],
-            score["heard"],
+            score["audible"],
         )
         for score in found["scores"]
     )
-    return found["index"], Scored(found["name"], found["group"], scores, found["drawn"], found["heard"])
+    return found["index"], Scored(found["name"], found["group"], scores, found["drawn"], found["audible"])
 
 
 class KeptAudio:

@@ -268,9 +268,9 @@ def ltas_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
 
     def distance(x: Array, y: Array) -> float:
         faintest = [float(levels.max()) + INAUDIBLE_DB for levels in (x, y)]
-        heard = (x > faintest[0]) | (y > faintest[1])
+        active = (x > faintest[0]) | (y > faintest[1])
         apart = np.abs(np.maximum(x, faintest[0]) - np.maximum(y, faintest[1]))
-        return float(apart[heard].mean())
+        return float(apart[active].mean())
 
     return _mean_by_channel(output, target, (x[:, np.isin(ours, bands)], y[:, np.isin(theirs, bands)]), distance)
 
@@ -320,10 +320,10 @@ def noise_floor_db(output: EvaluatedSound, source: EvaluatedSound) -> float:
     _check_pair(output, source)
 
     def rise(after: Array, before: Array) -> float:
-        heard = before >= SILENCE
-        if np.count_nonzero(heard) < FEWEST_MOMENTS:
+        active = before >= SILENCE
+        if np.count_nonzero(active) < FEWEST_MOMENTS:
             return math.nan
-        floors = (np.quantile(power[heard], FLOOR_SHARE) for power in (after, before))
+        floors = (np.quantile(power[active], FLOOR_SHARE) for power in (after, before))
         # What was rendered to nothing fell as far as there is anything to measure.
         ours, theirs = (10 * math.log10(max(float(floor), SILENCE)) for floor in floors)
         return ours - theirs

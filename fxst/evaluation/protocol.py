@@ -247,7 +247,7 @@ class DrawnItems:
 
         if self._effects is not None:
             # Imported here: it brings all that training hears with.
-            from fxst.data.productions import draw_settings
+            from fxst.data.training_pairs import draw_settings
 
             labels = list(chain.labels)
             made_by = [labels.pop(int(rng.random() * len(labels))) for _ in range(self._effects)]

@@ -10,7 +10,16 @@ import numpy as np
 from fxst.errors import FxstError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS, Scored, checked_output
-from fxst.evaluation.summary import INPUT, Figure, Interval, SystemRow, groups_of, hears, in_digits, sure_over
+from fxst.evaluation.summary import (
+    INPUT,
+    Figure,
+    Interval,
+    SystemRow,
+    detection_sentence,
+    groups_of,
+    in_digits,
+    sure_over,
+)
 from fxst.report import FigureTable, InMemory, Page, ReportEntry, Track, write_report
 
 if TYPE_CHECKING:
@@ -49,7 +58,7 @@ def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
         lead.append(
             f"The {len(shown)} items below are spread evenly from the best to the worst, by {_judge(task)}'s output."
         )
-    lead += filter(None, map(hears, rows))
+    lead += filter(None, map(detection_sentence, rows))
     lead += [f"Fell short: {sentence}" for sentence in evaluation.shortfalls]
     grids = [_summary("Mean distances", rows, "mean"), _summary("Share of the input's distances", rows[1:], "ratio")]
     entries = [_entry(task, index, evaluation.items[index]) for index in shown]

@@ -94,8 +94,8 @@ def summary(evaluation: "Evaluation") -> dict[str, Any]:
                 "detection": {
                     label: {
                         "balanced_accuracy": _bounds(detection.balanced_accuracy),
-                        "heard": detection.heard,
-                        "not_heard": detection.not_heard,
+                        "audible": detection.audible,
+                        "inaudible": detection.inaudible,
                         "missing": detection.missing,
                     }
                     for label, detection in row.detection.items()

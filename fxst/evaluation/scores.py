@@ -9,7 +9,7 @@ import numpy as np
 
 from fxst.chains.table import Table
 from fxst.errors import AudioError, FxstError
-from fxst.evaluation.detection import heard
+from fxst.evaluation.detection import audible_effects
 from fxst.evaluation.items import Item, Items
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.sound import EvaluatedSound
@@ -29,13 +29,13 @@ class Score:
         system: The system's name.
         values: What each metric that applies says; NaN is missing.
         error: Why there is no output at all, where there is none.
-        heard: Whether each effect is heard, by the labels of the true chain; None where there are no settings to tell.
+        audible: Whether each effect is audible, by the labels of the true chain; None without settings.
     """
 
     system: str
     values: Mapping[str, float]
     error: str = ""
-    heard: Mapping[str, bool] | None = None
+    audible: Mapping[str, bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Scored:
         group: Whose voice or which song it is.
         scores: A score for each system.
         drawn: Where its audio is from, and what was drawn for it, as plain data.
-        heard: Whether each effect of the chain is heard in the target; empty where nobody knows.
+        audible: Whether each effect of the chain is audible in the target; empty where nobody knows.
     """
 
     name: str
     group: str
     scores: tuple[Score, ...]
     drawn: Mapping[str, Any] = field(default_factory=dict)
-    heard: Mapping[str, bool] = field(default_factory=dict)
+    audible: Mapping[str, bool] = field(default_factory=dict)
 
 
 Keep = Callable[[Item, Mapping[str, Output]], None]
@@ -90,7 +90,7 @@ def score_item(
         else EvaluatedSound(item.target, sample_rate=item.sample_rate)
     )
     source = EvaluatedSound(item.input, sample_rate=item.sample_rate)
-    true = {} if item.settings is None else heard(item.settings, item.input, sample_rate=item.sample_rate)
+    true = {} if item.settings is None else audible_effects(item.settings, item.input, sample_rate=item.sample_rate)
     scores, outputs = [], {}
     for system, render in systems.items():
         try:
@@ -107,10 +107,10 @@ def score_item(
             error_of_settings = settings_error(output.settings, item.settings)
             if error_of_settings is not None:
                 values[SETTINGS] = error_of_settings
-            theirs = heard(output.settings, item.input, sample_rate=item.sample_rate)
+            theirs = audible_effects(output.settings, item.input, sample_rate=item.sample_rate)
             # An effect that a system's chain lacks is one that it leaves out.
             found = {label: theirs.get(label, False) for label in true}
-        scores.append(Score(system, values, heard=found))
+        scores.append(Score(system, values, audible=found))
     if keep is not None:
         keep(item, outputs)
     return Scored(name, item.group, tuple(scores), item.drawn, true)

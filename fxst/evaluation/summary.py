@@ -23,8 +23,8 @@ __all__ = [
     "Interval",
     "Requirement",
     "SystemRow",
+    "detection_sentence",
     "groups_of",
-    "hears",
     "in_digits",
     "summarise",
     "sure_over",
@@ -77,19 +77,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well a system tells whether one effect is heard.
+    """How well a system tells whether one effect is audible.
 
     Args:
-        balanced_accuracy: The mean of two shares: of the items in which the effect is heard, those that it gives the
+        balanced_accuracy: The mean of two shares: of the items in which the effect is audible, those that it gives the
             effect; and of the others, those that it does not. A coin reaches a half. NaN where there are not both.
-        heard: In how many items that it decided on the effect is heard.
-        not_heard: In how many it is not.
+        audible: In how many items that it decided on the effect is audible.
+        inaudible: In how many it is not.
         missing: On how many items it decided nothing.
     """
 
     balanced_accuracy: Interval
-    heard: int
-    not_heard: int
+    audible: int
+    inaudible: int
     missing: int
 
 
@@ -100,7 +100,7 @@ class SystemRow:
     Args:
         system: The system's name.
         figures: A figure for each metric that applies to it.
-        detection: How well it tells whether each effect is heard, by the effects' labels; empty for a system without
+        detection: How well it tells whether each effect is audible, by the effects' labels; empty for a system without
             settings, and where the true ones are not known.
     """
 
@@ -156,24 +156,24 @@ def _values(items: Sequence[Scored], system: str, metrics: Sequence[str]) -> dic
 
 
 def _detection(items: Sequence[Scored], system: str, draws: Array) -> dict[str, Detection]:
-    found = [score.heard for item in items for score in item.scores if score.system == system]
+    found = [score.audible for item in items for score in item.scores if score.system == system]
     if not any(found):
         return {}
     detection = {}
-    for label in next(item.heard for item in items if item.heard):
-        verdicts = np.array([math.nan if heard is None else float(heard[label]) for heard in found])
-        truth = np.array([float(item.heard.get(label, math.nan)) for item in items])
+    for label in next(item.audible for item in items if item.audible):
+        verdicts = np.array([math.nan if audible is None else float(audible[label]) for audible in found])
+        truth = np.array([float(item.audible.get(label, math.nan)) for item in items])
         decided = ~np.isnan(verdicts)
         hits, rejections = np.where(truth == 1, verdicts, math.nan), np.where(truth == 0, 1 - verdicts, math.nan)
-        heard, not_heard = (int((decided & (truth == value)).sum()) for value in (1, 0))
+        audible, inaudible = (int((decided & (truth == value)).sum()) for value in (1, 0))
         balanced, drawn = ((_mean(hits, times) + _mean(rejections, times)) / 2 for times in (None, draws))
-        interval = _interval(balanced, drawn, items=min(heard, not_heard))
-        detection[label] = Detection(interval, heard, not_heard, missing=int((~decided).sum()))
+        interval = _interval(balanced, drawn, items=min(audible, inaudible))
+        detection[label] = Detection(interval, audible, inaudible, missing=int((~decided).sum()))
     return detection
 
 
-def hears(row: SystemRow) -> str:
-    """Say how well a system tells which effects are heard; empty where nobody can say.
+def detection_sentence(row: SystemRow) -> str:
+    """Say how well a system tells which effects are audible; empty where nobody can say.
 
     Args:
         row: What came of it.

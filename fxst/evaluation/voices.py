@@ -47,8 +47,7 @@ class Voices:
         names: The voices, sorted.
 
     Raises:
-        AudioError: There is no such folder.
-        ModelError: The dataset cannot be read.
+        AudioError: There is no such folder, or the dataset cannot be read.
         NothingMatchedError: There is no recording.
         SettingsError: There is no voice in the split.
     """

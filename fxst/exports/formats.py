@@ -85,8 +85,8 @@ def staged(files: Sequence[ExportFile], table: Table, *, sample_rate: int, chann
         What a person should know, a sentence each.
 
     Raises:
-        AudioError: The impulse response cannot be written.
-        SettingsError: Another file cannot be written, or one impulse response would have to hold several reverbs.
+        OutputError: A file cannot be written.
+        SettingsError: One impulse response would have to hold several reverbs.
     """
     response = next((file.path.name for file in files if file.format == IMPULSE_RESPONSE), "")
     export = Export(table, sample_rate, channels, response)

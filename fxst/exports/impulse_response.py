@@ -32,7 +32,7 @@ def reverb(export: Export) -> Stage | None:
     if len(found) > 1:
         labels = ", ".join(stage.label for stage in found)
         raise SettingsError(
-            f"One impulse response cannot hold {labels}: take all but one out of the way, or export what needs none."
+            f"One impulse response cannot hold {labels}: bypass all but one, or export what needs none."
         )
     return found[0] if found else None
 

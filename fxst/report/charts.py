@@ -9,7 +9,7 @@ import numpy as np
 
 from fxst.dsp import Array
 
-__all__ = ["Chart", "Curve", "Strip", "frequency_chart", "frequency_label", "time_chart"]
+__all__ = ["Chart", "Line", "Strip", "frequency_chart", "frequency_label", "time_chart"]
 
 Mark = tuple[float, str]
 """A place on an axis, in units of the drawing, and the text beside it."""
@@ -32,7 +32,7 @@ _LONGEST_HEADING: Final = 56
 
 
 @dataclass(frozen=True)
-class Curve:
+class Line:
     """A line of a chart.
 
     Args:
@@ -86,7 +86,7 @@ class Chart:
     axes: tuple[str, str]
     marks: tuple[Mark, ...]
     strips: tuple[Strip, ...]
-    legend: tuple[Curve, ...] = ()
+    legend: tuple[Line, ...] = ()
     seconds: float | None = None
 
     @property
@@ -96,7 +96,7 @@ class Chart:
 
 
 def frequency_chart(
-    curves: Sequence[Curve], *, title: str, description: str, y_label: str, low: float, high: float
+    curves: Sequence[Line], *, title: str, description: str, y_label: str, low: float, high: float
 ) -> Chart:
     """Lay out curves over a logarithmic frequency axis.
 
@@ -123,7 +123,7 @@ def frequency_chart(
     return Chart(title, description, ("frequency (Hz)", y_label), marks, (strip,), tuple(curves))
 
 
-def time_chart(curves: Sequence[Curve], *, title: str, description: str, low: float, start: float) -> Chart:
+def time_chart(curves: Sequence[Line], *, title: str, description: str, low: float, start: float) -> Chart:
     """Lay out curves over time, each in a strip of its own, hanging down from 0 dB.
 
     Args:
@@ -183,7 +183,7 @@ def _step(span: float, most: int, steps: Sequence[float]) -> float:
     return next((step for step in steps if span / step <= most), steps[-1])
 
 
-def _line(curve: Curve, across: Callable[[Array], Array], down: Callable[[Array], Array]) -> tuple[str, str]:
+def _line(curve: Line, across: Callable[[Array], Array], down: Callable[[Array], Array]) -> tuple[str, str]:
     # To a tenth of a unit; adding 0 makes 0 of -0.
     x, y = across(curve.x).round(1) + 0.0, down(curve.y).round(1) + 0.0
     return curve.style, "M" + "L".join(f"{a:g} {b:g}" for a, b in zip(x.tolist(), y.tolist(), strict=True))

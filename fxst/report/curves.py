@@ -10,7 +10,7 @@ import numpy as np
 from fxst.chains.table import Table, equaliser_response
 from fxst.dsp import Array, Samples
 from fxst.effects import Compressor, ParametricEQ
-from fxst.report.charts import Chart, Curve, frequency_chart, time_chart
+from fxst.report.charts import Chart, Line, frequency_chart, time_chart
 from fxst.report.content import ReportEntry, Track
 from fxst.report.media import LoudExcerpt, main_track
 from fxst.report.recordings import Recording
@@ -60,7 +60,7 @@ def _spectra(entry: ReportEntry) -> Iterator[Chart]:
     for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
         survey = track.recording.survey
         if len(survey.bands_hz) > 1:  # a few milliseconds of sound have no spectrum to speak of
-            curves.append(Curve(track.label, style, survey.bands_hz, survey.bands_db))
+            curves.append(Line(track.label, style, survey.bands_hz, survey.bands_db))
     if not curves:
         return
     high = 10 * math.ceil(max(float(curve.y.max()) for curve in curves) / 10)
@@ -79,7 +79,7 @@ def _equalisers(entry: ReportEntry) -> Iterator[Chart]:
     sample_rate = main_track(entry).recording.sample_rate
     frequencies = np.geomspace(_LOWEST_HZ, min(_HIGHEST_HZ, sample_rate / 2.0001), _EQUALISER_POINTS)
     curves = [
-        Curve(track.label, style, frequencies, response)
+        Line(track.label, style, frequencies, response)
         for track, style, table in _with_settings(entry)
         if any(isinstance(effect, ParametricEQ) for effect in table.chain.effects)
         for response in (equaliser_response(table, frequencies, sample_rate=sample_rate),)
@@ -111,7 +111,7 @@ def _reductions(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
             if reduction.size:
                 db = deepest(20 * np.log10(reduction.min(axis=0).astype(np.float64)))
                 name = f"{track.label}: {label}" if several else track.label
-                curves.append(Curve(name, style, np.linspace(0, excerpt.seconds, len(db)), db))
+                curves.append(Line(name, style, np.linspace(0, excerpt.seconds, len(db)), db))
     if not curves:
         return
     low = min(-_SMALLEST_REDUCTION_RANGE_DB, *(float(curve.y.min()) for curve in curves))
@@ -160,6 +160,6 @@ def _with_settings(entry: ReportEntry) -> Iterator[tuple[Track, str, Table]]:
             yield track, style, track.settings
 
 
-def _listed(curves: Sequence[Curve]) -> str:
+def _listed(curves: Sequence[Line]) -> str:
     *before, last = [curve.label for curve in curves]
     return f"{', '.join(before)} and {last}" if before else last

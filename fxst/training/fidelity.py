@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fxst.configs import StyleConfig
+from fxst.configs import ClipsConfig
 from fxst.data.examples import PEAK_DB
 from fxst.data.manifest import Dataset
 from fxst.data.renders import draw_renders
@@ -45,15 +45,7 @@ class Fidelity:
     examples: int
 
 
-def measure_fidelity(
-    renderer: Renderer,
-    data: Dataset,
-    *,
-    examples: int,
-    split: str = "test",
-    peak_db: tuple[float, float] = PEAK_DB,
-    seed: int = 0,
-) -> Fidelity:
+def measure_fidelity(renderer: Renderer, data: Dataset, *, examples: int) -> Fidelity:
     """Measure how true a renderer is to its chain, at the levels at which `style train` plays.
 
     The gradients are of `style train`'s loss with its own defaults: from settings drawn at random to a target that the
@@ -61,20 +53,17 @@ def measure_fidelity(
 
     Args:
         renderer: What to measure.
-        data: The clips.
+        data: The clips; those of its test split are taken.
         examples: How many of them.
-        split: Whose clips: `train`, `val` or `test`.
-        peak_db: Range of the clips' peak level.
-        seed: Seed of the draw.
     """
     chain, sample_rate = renderer.chain, data.sample_rate
-    weight = StyleConfig.mae_weight
-    loss = StyleLoss(windows=StyleConfig.stft_windows, hop=StyleConfig.stft_hop, mae_weight=weight)
+    weight = ClipsConfig.mae_weight
+    loss = StyleLoss(windows=ClipsConfig.stft_windows, hop=ClipsConfig.stft_hop, mae_weight=weight)
     error = change = 0.0
     cosines: list[Tensor] = []
     for step in range(math.ceil(examples / BATCH)):
         count = min(BATCH, examples - step * BATCH)
-        drawn = draw_renders(data, split, chain, batch=count, peak_db=peak_db, seed=seed, step=step)
+        drawn = draw_renders(data, "test", chain, batch=count, peak_db=PEAK_DB, seed=0, step=step)
         x, knobs, target = (torch.from_numpy(array) for array in (drawn.input, drawn.knobs, drawn.output))
         with torch.no_grad():
             error += (renderer(x, knobs, sample_rate=sample_rate) - target).double().square().sum().item()
@@ -82,7 +71,7 @@ def measure_fidelity(
         if not chain.differentiable:
             continue
         # A stream that no split has, so that these settings are not the target's, nor those of another batch.
-        rng = np.random.default_rng((seed, step, len(SPLITS)))
+        rng = np.random.default_rng((0, step, len(SPLITS)))
         elsewhere = torch.from_numpy(rng.random(knobs.shape, dtype=np.float32))
         gradients = []
         for method in (renderer, AutodiffRenderer(chain)):

@@ -1,7 +1,7 @@
 """Train a proxy: show a network what one effect makes of a voice, at every setting and every level."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.checkpoints import proxy_file
-from fxst.configs import ProxyConfig, StyleConfig
+from fxst.configs import ClipsConfig, ProxyConfig
 from fxst.data import manifest
 from fxst.data.renders import draw_renders
 from fxst.errors import SettingsError, unknown
@@ -20,32 +20,12 @@ from fxst.models.proxy import ProxyModel, ProxyModelConfig
 from fxst.training import runs
 from fxst.training.fidelity import Fidelity, measure_fidelity
 from fxst.training.losses import StyleLoss
+from fxst.training.progress import Report
 
-__all__ = ["ProxyModule", "TrainedProxy", "train"]
+__all__ = ["ProxyModule", "train"]
 
 PEAK_DB = (-30.0, 24.0)
 """Range of the clips' peak level: in a chain, what comes before an effect may have made the signal far louder."""
-
-
-@dataclass(frozen=True)
-class TrainedProxy:
-    """What the training of a proxy came to.
-
-    Args:
-        folder: Where the proxy, its card, loss table and curve are.
-        steps: Steps that were taken in all.
-        best_step: Step whose weights were kept.
-        val_loss: Validation loss there.
-        fidelity: How true it is, on the dataset's test split.
-        interrupted: Whether the run was stopped before its last step.
-    """
-
-    folder: Path
-    steps: int
-    best_step: int
-    val_loss: float
-    fidelity: Fidelity
-    interrupted: bool
 
 
 class ProxyModule(runs.TrainingModule):
@@ -56,10 +36,12 @@ class ProxyModule(runs.TrainingModule):
         config: The run's settings.
     """
 
+    columns = ("step", "seconds", "train_loss", "val_loss", "val_mae", "val_stft", "val_error_db")
+
     def __init__(self, model: ProxyModel, config: ProxyConfig) -> None:
         super().__init__(model, config)
         # The spectral distance is that of `style train`, whose gradients the proxy is to stand in for.
-        self.loss = StyleLoss(windows=StyleConfig.stft_windows, hop=StyleConfig.stft_hop, mae_weight=config.mae_weight)
+        self.loss = StyleLoss(windows=ClipsConfig.stft_windows, hop=ClipsConfig.stft_hop, mae_weight=config.mae_weight)
 
     def measure(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """Return the losses of a batch; in validation also the powers of the error and of what the effect changed.
@@ -79,24 +61,28 @@ class ProxyModule(runs.TrainingModule):
     def on_validation_epoch_end(self) -> None:
         metrics = self.trainer.callback_metrics
         ratio = metrics["val_error"].clamp_min(1e-30) / metrics["val_change"].clamp_min(1e-30)
-        self.log("val_error_db", 10 * ratio.log10(), prog_bar=True)
+        self.log("val_error_db", 10 * ratio.log10())
 
 
-COLUMNS = ("step", "seconds", "train_loss", "val_loss", "val_mae", "val_stft", "val_error_db")
-
-CURVES = (runs.Curve("train_loss", "training"), runs.Curve("val_loss", "validation, unseen speakers"))
+CURVES = (runs.LossCurve("train_loss", "training"), runs.LossCurve("val_loss", "validation, unseen speakers"))
 
 
-def train(config: ProxyConfig) -> TrainedProxy:
+def train(
+    config: ProxyConfig, *, resume: bool = False, report: Report | None = None
+) -> tuple[runs.Run[ProxyModule], Fidelity]:
     """Train a proxy of one effect on a built dataset, export the best one, and measure how true it is.
 
-    The folder gets `model.safetensors` and `card.json`, and what every run leaves (`runs.run`). An interrupted run
-    exports the best proxy so far. Batches depend on the seed and the step alone, so a resumed run continues as if never
-    stopped.
+    The run's folder gets `model.safetensors` and `card.json`, and what every run has (`run_folder`). An interrupted run
+    exports the best proxy so far, or one that was never validated. Batches depend on the seed and the step alone, so a
+    resumed run continues as if never stopped.
+
+    Args:
+        config: The settings.
+        resume: Whether `output` holds the run to continue.
+        report: Gets the progress.
 
     Raises:
         FxstError: The dataset, chain, effect, device or folder will not do.
-        KeyboardInterrupt: It was interrupted before there was a proxy.
     """
     if config.chain not in CHAINS:
         raise SettingsError(f"{unknown('chain', config.chain, CHAINS)}.")
@@ -113,7 +99,7 @@ def train(config: ProxyConfig) -> TrainedProxy:
         raise SettingsError(f"A proxy has no part {named}; the parts are: {', '.join(PARTS)}.")
     runs.device_is_there(config.device)
     data = manifest.Dataset.open(config.dataset)
-    shortest = max(StyleConfig.stft_windows) // 2 + 1
+    shortest = max(ClipsConfig.stft_windows) // 2 + 1
     if data.clip_samples < shortest:
         raise SettingsError(
             f"The clips of {config.dataset} have {data.clip_samples} samples, and {shortest} are needed: build a "
@@ -127,12 +113,13 @@ def train(config: ProxyConfig) -> TrainedProxy:
     for split in ("train", "val", "test"):  # what is missing must not be found out after hundreds of steps
         batch(split, 0, 1)
 
-    def make() -> ProxyModule:
+    def make() -> tuple[ProxyModule, runs.Draw]:
         sizes = ProxyModelConfig(len(chain.knobs), data.sample_rate, echo_samples=data.clip_samples)
-        return ProxyModule(ProxyModel(_with_parts(sizes, config.parts)), config)
+        return ProxyModule(ProxyModel(_with_parts(sizes, config.parts)), config), batch
 
     folder = config.output if config.output is not None else Path("runs") / f"proxy-{config.effect}"
-    return _export(runs.run(config, folder, make, batch, columns=COLUMNS), chain, data)
+    run = runs.run(config, folder, make, resume=resume, report=report)
+    return run, _export(run, chain, data)
 
 
 PARTS = ("tone", "echoes", "dynamics", "waveshape")
@@ -151,21 +138,14 @@ def _with_parts(sizes: ProxyModelConfig, parts: tuple[str, ...]) -> ProxyModelCo
     )
 
 
-def _export(run: "runs.Run[ProxyModule]", chain: Chain, data: manifest.Dataset) -> TrainedProxy:
+def _export(run: runs.Run[ProxyModule], chain: Chain, data: manifest.Dataset) -> Fidelity:
     model = run.module.model.cpu().eval().requires_grad_(False)
     card = run.card(data)
     made = proxy_file.Proxy(model, chain.effects[0], data.sample_rate, card)
     fidelity = measure_fidelity(ProxyRenderer(chain, [made]), data, examples=run.module.config.test_examples)
     proxy_file.save(run.folder, model, chain.effects[0], card=card | {"fidelity": _plain(fidelity)})
     run.write_losses(f"proxy of the {chain.name}", CURVES, unit="loss (MAE + MR-STFT)")
-    return TrainedProxy(
-        folder=run.folder,
-        steps=run.steps,
-        best_step=int(run.best["step"]),
-        val_loss=run.best["val_loss"],
-        fidelity=fidelity,
-        interrupted=run.interrupted,
-    )
+    return fidelity
 
 
 def _plain(fidelity: Fidelity) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""Train a studio model: passages are produced in two ways, and it is asked to turn one into the other."""
+"""Train a studio model: of each passage there are versions, and it is asked to turn one into another.
+
+Its curriculum has four stages: the EQ fitter learns from curves alone; pretraining, from the labels of analysed
+examples; the expectation, from the same; and end to end, the model learns through the sound.
+"""
 
 import copy
-import json
-import logging
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,43 +17,40 @@ from torch.nn import functional as F
 
 from fxst.chains.chain import Chain
 from fxst.checkpoints import checkpoint
-from fxst.configs import StyleConfig
+from fxst.configs import PassagesConfig
 from fxst.data import manifest
-from fxst.data.productions import WAYS, Productions, draw_productions, drawn_rates
+from fxst.data.training_pairs import VERSIONS, draw_pairs, drawn_rates
 from fxst.dsp.stft import MR_STFT_FLOOR, mirrored, spectral_power, stft
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models.studio import StudioModel, StudioModelConfig
 from fxst.training import runs
-from fxst.training.lessons import (
-    REVERB_LEAD_SECONDS,
-    REVERB_SECTION_SECONDS,
-    Examples,
-    Lessons,
-    hear,
-)
-from fxst.training.study import CURVE_WEIGHT, STUDY, STUDY_RATE, study, teach_expectation, teach_fitter, told_loss
+from fxst.training.cached_examples import REVERB_SECONDS, AnalysisStage, CachedExamples, Examples, PairBatch, analyse
+from fxst.training.curriculum import TrainingStage, run_stages
+from fxst.training.pretraining import CURVE_WEIGHT, EQFitterStage, ExpectationStage, PretrainingStage, supervised_loss
+from fxst.training.progress import Report
 
-__all__ = ["StudioLoss", "StudioModule", "render_wanted", "train"]
-
-log = logging.getLogger(__name__)
+__all__ = ["StudioLoss", "StudioModule", "render_active", "studio_config", "train"]
 
 PUBLISHED_SHARE: Final = 0.8
 """How often a batch's styles are those of the published evaluation; else the chain's own."""
 
-EXAMPLES_OF_A_PASSAGE: Final = 2 * WAYS
+EXAMPLES_OF_A_PASSAGE: Final = 2 * VERSIONS
+
+CACHED: Final = "cached"
+"""Split of the batches that are analysed once, beside `train` and `val`."""
 
 SHORT_SHARE: Final = 0.3
-"""How often a model hears half as much: it is to judge short recordings, too."""
+"""How often passages are half as long: the model is to judge short recordings, too."""
 
 TYPICAL_RMS: Final = 0.04
 
 STEP_SHARES: Final = {"controller.hidden.0": 0.6, "controller.out": 0.65}
 """Layers whose weights take smaller steps: many inputs that move together would move every band by a decibel a step."""
 
-TOLD_WEIGHTS: Final = {"curve_db": CURVE_WEIGHT / 20, "wanted": 0.3, "knobs": 0.1}
-"""What is known of examples, beside their sound. Knobs count little: many are of SoX's compressors, which are not ours.
-Curves count fully: left to the sound alone, the rest of the chain comes to rely on curves that are no curves."""
+LABEL_WEIGHTS: Final = {"curve_db": CURVE_WEIGHT / 20, "activation": 0.3, "knobs": 0.1}
+"""Weights of the labels' losses beside that of the sound. Knobs count little: many are of SoX's compressors, which are
+not ours. Curves count fully: left to the sound alone, the rest of the chain comes to rely on curves that are none."""
 
 EXPECTATION_EPOCHS: Final = 5
 
@@ -120,144 +121,222 @@ def _dynamics(x: Tensor) -> tuple[Tensor, Tensor]:
     return level, 20 * (x.abs().amax(-1) + 1e-5).log10() - level
 
 
-def render_wanted(chain: Chain, x: Tensor, knobs: Tensor, wanted: Tensor, *, sample_rate: int) -> Tensor:
-    """Render each row through those effects that it wants.
+def render_active(chain: Chain, x: Tensor, knobs: Tensor, active: Tensor, *, sample_rate: int) -> Tensor:
+    """Render each row through its active effects.
 
     Args:
         chain: The effects.
         x: Audio.
         knobs: Where their knobs are.
-        wanted: Which effects each row wants.
+        active: Which effects each row goes through.
         sample_rate: Samples a second.
 
     Shape:
-        x: (B, 1, T); knobs: (B, P), on [0, 1]; wanted: (B, E), bool; result: (B, 1, T).
+        x: (B, 1, T); knobs: (B, P), on [0, 1]; active: (B, E), bool; result: (B, 1, T).
     """
-    for effect, values, rows in zip(chain.effects, chain.split(knobs), wanted.unbind(1), strict=True):
+    for effect, values, rows in zip(chain.effects, chain.split(knobs), active.unbind(1), strict=True):
         if rows.all():
             x = effect.autodiff(x, values, sample_rate=sample_rate)
         elif rows.any():
-            # What an effect costs is paid for the rows that are to hear it.
+            # What an effect costs is paid for the rows that go through it.
             index = rows.nonzero()[:, 0]
-            heard = {name: value[index] for name, value in values.items()}
-            x = x.index_copy(0, index, effect.autodiff(x[index], heard, sample_rate=sample_rate))
+            of_rows = {name: value[index] for name, value in values.items()}
+            x = x.index_copy(0, index, effect.autodiff(x[index], of_rows, sample_rate=sample_rate))
     return x
 
 
 class StudioModule(runs.TrainingModule):
-    """One training step: hear all productions, pair them, render sections of the pairs, compare.
+    """One training step: analyse all pairs, decide, render sections of the inputs, compare with the targets.
 
     Args:
         model: Decides.
         chain: What it decides on.
         config: The run's settings.
+        stages: What the model is trained by before.
     """
 
-    def __init__(self, model: StudioModel, chain: Chain, config: StyleConfig) -> None:
+    stage = "end to end"
+    columns = (
+        "step",
+        "seconds",
+        "train_loss",
+        "val_loss",
+        "val_published_stft",
+        "val_published_input_stft",
+        "val_published_ratio",
+        "val_chain_stft",
+        "val_chain_input_stft",
+        "val_chain_ratio",
+        "val_chain_right",
+    )
+
+    def __init__(
+        self, model: StudioModel, chain: Chain, config: PassagesConfig, stages: Sequence[TrainingStage] = ()
+    ) -> None:
         super().__init__(model, config)
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.chain = chain
+        self.stages = stages
         self.loss = StudioLoss()
-        self.switched = torch.tensor([effect.switched for effect in chain.effects])
-        # Bands can take each other's place: where they were says little.
-        told = [label for label, e in zip(chain.labels, chain.effects, strict=True) if not isinstance(e, ParametricEQ)]
-        self.told = torch.tensor([[float(label == mine) for label, _ in chain.knobs] for mine in told])
+        self.needs_bypass = torch.tensor([effect.needs_bypass for effect in chain.effects])
+        self.labelled_knobs = _labelled_knobs(chain)
 
-    def measure(self, batch: Examples | tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def prepare(self, folder: Path) -> None:
+        try:
+            run_stages(self.stages, self.model, folder / "checkpoints" / "stages.ckpt", self.monitor)
+        finally:
+            self.average.load_state_dict(self.model.state_dict())
+
+    def measure(self, batch: Examples | PairBatch) -> dict[str, Tensor]:
         """Return the losses of a batch; of validation batches also what doing nothing leaves, by the average weights.
 
         Args:
-            batch: Examples that were heard, or productions to hear, as `fxst.training.lessons` has them.
+            batch: Analysed examples, or pairs to analyse.
         """
         if self.training:  # what is dropped at random depends on the step alone, so that resuming is exact
             torch.manual_seed((1_000_003 * self.config.seed + self.global_step) % 2**63)
         model: StudioModel = self.model if self.training else self.average
-        examples = batch if isinstance(batch, Examples) else hear(model, batch)
+        examples = batch if isinstance(batch, Examples) else analyse(model, batch)
         sample_rate, lead = int(examples.sample_rate), int(examples.lead)
-        _, decided, told = told_loss(model, examples.lesson, self.told)
-        x, target, true_wanted = examples.inputs, examples.targets, examples.wanted
-        assert decided.wanted is not None
-        predicted = decided.wanted > 0
-        gates = torch.where(true_wanted.isnan(), predicted, true_wanted > 0) if self.training else predicted
-        gates = gates | ~self.switched.to(gates.device)
-        output = render_wanted(self.chain, x[:, None], decided.knobs, gates, sample_rate=sample_rate)[:, 0]
+        _, decided, of_labels = supervised_loss(model, examples.labelled, self.labelled_knobs)
+        x, target = examples.inputs, examples.targets
+        assert decided.activation is not None
+        predicted = decided.activation > 0
+        label = examples.active
+        gates = torch.where(label.isnan(), predicted, label > 0) if self.training else predicted
+        gates = gates | ~self.needs_bypass.to(gates.device)
+        output = render_active(self.chain, x[:, None], decided.knobs, gates, sample_rate=sample_rate)[:, 0]
         # Every example counts as if its target were as loud as those of the published evaluation.
         scale = (TYPICAL_RMS / examples.loudness.clamp_min(1e-6)).clamp(0.02, 50)[:, None]
         x, output, target = (scale * y[:, lead:] for y in (x, output, target))
         losses = self.loss(output, target, sample_rate=sample_rate)
-
-        losses["loss"] = losses["loss"] + sum(weight * told[part] for part, weight in TOLD_WEIGHTS.items())
+        losses["loss"] = losses["loss"] + sum(weight * of_labels[part] for part, weight in LABEL_WEIGHTS.items())
         if self.training:
-            return {**losses, **told}
+            return {**losses, **of_labels}
         kind = "published" if examples.published else "chain"
-        nothing = self.loss(x, target, sample_rate=sample_rate)["stft"]
-        right = (predicted == (true_wanted > 0))[true_wanted.isfinite()].float().mean()
         return {
             "loss": losses["loss"],
             f"{kind}_stft": losses["stft"],
-            f"{kind}_input_stft": nothing,
-            f"{kind}_right": right,
+            f"{kind}_input_stft": self.loss(x, target, sample_rate=sample_rate)["stft"],
+            f"{kind}_right": (predicted == (label > 0))[label.isfinite()].float().mean(),
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Give the weights, those of some layers with a smaller step."""
+        """Return the weights, those of some layers with a smaller step."""
         rate = self.config.learning_rate
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
             if name.startswith(("expectation", "controller.fitter")):
-                continue  # they have learned before
-            if self.config.lessons and name.startswith("ear"):
-                continue  # what was heard with it is kept
+                continue  # their stages are over
+            if self.config.cached_batches and name.startswith("extractor"):
+                continue  # what it has analysed is cached
             share = next((share for layer, share in STEP_SHARES.items() if name.startswith(layer)), 1.0)
             groups.setdefault(share, []).append(parameter)
         return [{"params": parameters, "lr": share * rate} for share, parameters in groups.items()]
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
         share = 1 / min(AVERAGE_STEPS, self.global_step + 1)
         with torch.no_grad():
             for mine, theirs in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
                 mine.lerp_(theirs, share)
+        super().on_train_batch_end(outputs, batch, index)
 
     def on_validation_epoch_end(self) -> None:
         metrics = self.trainer.callback_metrics
         for kind in ("published", "chain"):
-            self.log(
-                f"val_{kind}_ratio", metrics[f"val_{kind}_stft"] / metrics[f"val_{kind}_input_stft"], prog_bar=True
-            )
+            if f"val_{kind}_stft" in metrics:  # a validation of one or two batches has none of the chain's
+                self.log(f"val_{kind}_ratio", metrics[f"val_{kind}_stft"] / metrics[f"val_{kind}_input_stft"])
 
-
-COLUMNS = (
-    "step",
-    "seconds",
-    "train_loss",
-    "val_loss",
-    "val_published_stft",
-    "val_published_input_stft",
-    "val_published_ratio",
-    "val_chain_stft",
-    "val_chain_input_stft",
-    "val_chain_ratio",
-    "val_chain_right",
-)
 
 CURVES = (
-    runs.Curve("val_published_ratio", "validation, published styles, of the input's"),
-    runs.Curve("val_chain_ratio", "validation, the chain's styles, of the input's"),
-    runs.Curve("train_loss", "training loss", "--"),
+    runs.LossCurve("val_published_ratio", "validation, published styles, of the input's"),
+    runs.LossCurve("val_chain_ratio", "validation, the chain's styles, of the input's"),
+    runs.LossCurve("train_loss", "training loss", "--"),
 )
 
 
-def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioModule]":
+def studio_config(chain: Chain, window_seconds: float, **sizes: Any) -> StudioModelConfig:
+    """Return the sizes of a model that sets a chain.
+
+    Args:
+        chain: Has an equaliser of free bands, and behind it a compressor with a make-up gain.
+        window_seconds: Length of one analysis window.
+        sizes: What else is not as usual.
+
+    Raises:
+        SettingsError: It is no such chain.
+    """
+    free = [
+        label
+        for label, effect in zip(chain.labels, chain.effects, strict=True)
+        if isinstance(effect, ParametricEQ) and not any(p.constant for p in effect.parameters)
+    ]
+    if not free:
+        raise SettingsError(f"Chain {chain.name} has no equaliser of free bands: use --recipe clips.")
+    mine = [index for index, (label, _) in enumerate(chain.knobs) if label == free[0]]
+    gains = [
+        (i, p.maximum) for i, (label, p) in enumerate(chain.knobs) if (label, p.name) == chain.gain and i > mine[-1]
+    ]
+    if not gains:
+        raise SettingsError(
+            f"Chain {chain.name} has no compressor with a make-up gain behind its equaliser: use --recipe clips."
+        )
+    gain_knob, gain_db = gains[0]
+    return StudioModelConfig(
+        n_knobs=len(chain.knobs),
+        n_effects=len(chain.effects),
+        n_curve_knobs=len(mine),
+        gain_knob=gain_knob,
+        gain_db=gain_db,
+        window_seconds=window_seconds,
+        first_curve_knob=mine[0],
+        **sizes,
+    )
+
+
+def train(
+    config: PassagesConfig, chain: Chain, folder: Path, *, resume: bool, report: Report | None
+) -> "runs.Run[StudioModule]":
     """Train a studio model on built datasets, and export the best one.
 
     Raises:
         FxstError: A dataset, the chain or the folder will not do.
-        KeyboardInterrupt: It was interrupted before there was a model.
     """
-    if config.gradient != "autodiff" or config.proxies:
-        raise SettingsError(
-            "--recipe passages trains through the effects' torch forms: leave out --gradient and --proxy."
-        )
+    datasets = _datasets(config)
+    sizes = studio_config(chain, datasets[0].clip_samples / datasets[0].sample_rate)
+    if not chain.differentiable:
+        raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
+    if not chain.can_be_bypassed:
+        raise SettingsError(f"Chain {chain.name} has an effect that no setting bypasses: use --recipe clips.")
+    draw = partial(_draw, config, chain, datasets)
+    for number in range(len(datasets)):  # what is missing must not be found out after hundreds of steps
+        draw("val", number)
+
+    def make() -> tuple[StudioModule, runs.Draw]:
+        model = StudioModel(sizes)
+        model.controller.begin(_first_knobs(chain, sizes.curve_knobs))
+        if config.begin_with:
+            begun = checkpoint.load(config.begin_with)
+            if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
+                raise ModelError(f"The model {config.begin_with} sets another chain: it cannot be trained further.")
+            model.load_state_dict(begun.model.state_dict())
+        if not config.cached_batches:
+            fitter = () if config.begin_with else (_eq_fitter(config, chain, model, datasets),)
+            return StudioModule(model, chain, config, fitter), draw
+        extractor = copy.deepcopy(model).requires_grad_(False).eval()
+        cache = CachedExamples(folder / "cached-examples", extractor, draw, CACHED, config.cached_batches)
+        stages = _curriculum(config, chain, model, datasets, cache)
+        return StudioModule(model, chain, config, stages), partial(_cached, cache, config.seed)
+
+    run = runs.run(config, folder, make, resume=resume, report=report)
+    card = run.card(*datasets, gradient="autodiff")
+    checkpoint.save(folder, run.module.average, chain, sample_rate=datasets[0].sample_rate, card=card)
+    run.write_losses(chain.name, CURVES, unit="MR-STFT, of the input's; loss")
+    return run
+
+
+def _datasets(config: PassagesConfig) -> list[manifest.Dataset]:
+    """Open the datasets, and check that passages of them are long enough."""
     datasets = [manifest.Dataset.open(path) for path in (config.dataset, *config.also)]
     seconds = datasets[0].clip_samples / datasets[0].sample_rate
     for data in datasets:
@@ -266,111 +345,88 @@ def train(config: StyleConfig, chain: Chain, folder: Path) -> "runs.Run[StudioMo
                 f"The clips of {str(data.folder)!r} are not as long as those of the first dataset: build it with "
                 f"--seconds {seconds:.6g}."
             )
-    passages = config.batch // EXAMPLES_OF_A_PASSAGE
-    if not passages:
+    if config.batch < EXAMPLES_OF_A_PASSAGE:
         raise SettingsError(f"A passage makes {EXAMPLES_OF_A_PASSAGE} examples: --batch takes so many or more.")
-    shortest = max(1, config.listen_clips // 2) * seconds
-    if shortest < REVERB_LEAD_SECONDS + REVERB_SECTION_SECONDS:
+    clips = max(1, config.listen_clips // 2)
+    if clips * seconds < sum(REVERB_SECONDS):
         raise SettingsError(
-            f"{max(1, config.listen_clips // 2)} clips last {shortest:.3g} s, and half a passage must last "
-            f"{REVERB_LEAD_SECONDS + REVERB_SECTION_SECONDS:.3g} s at least: use more --listen-clips, or longer clips."
+            f"{clips} clips last {clips * seconds:.3g} s, and half a passage must last {sum(REVERB_SECONDS):.3g} s at "
+            "least: use more --listen-clips, or longer clips."
         )
-    config_of_model = StudioModelConfig.for_chain(chain, seconds)
-    eq = chain.effects[chain.labels.index(chain.knobs[config_of_model.first_curve_knob][0])]
+    return datasets
+
+
+def _draw(
+    config: PassagesConfig, chain: Chain, datasets: Sequence[manifest.Dataset], split: str, number: int
+) -> PairBatch:
+    """Draw a batch; it depends on the arguments alone, so that training can resume at any step."""
+    rng = np.random.default_rng((config.seed, ("train", "val", CACHED).index(split), number))
+    training = split != "val"
+    published = rng.random() < PUBLISHED_SHARE if training else number % 3 < 2
+    short = training and rng.random() < SHORT_SHARE
+    pairs = draw_pairs(
+        datasets if training else [datasets[number % len(datasets)]],
+        "train" if training else split,
+        chain,
+        styles="published" if published else "chain",
+        passages=config.batch // EXAMPLES_OF_A_PASSAGE,
+        clips=max(1, config.listen_clips // 2) if short else config.listen_clips,
+        augment=training,
+        rng=rng,
+    )
+    return PairBatch.of(pairs, rng)
+
+
+def _cached(cache: CachedExamples, seed: int, split: str, step: int) -> Examples:
+    """Return a batch of the cache: all of them in random order, then again in another one."""
+    if split != "train":
+        return cache.get(split, step)
+    epoch, place = divmod(step, len(cache))
+    return cache[int(np.random.default_rng((seed, 3, epoch)).permutation(len(cache))[place])]
+
+
+def _curriculum(
+    config: PassagesConfig,
+    chain: Chain,
+    model: StudioModel,
+    datasets: Sequence[manifest.Dataset],
+    cache: CachedExamples,
+) -> list[TrainingStage]:
+    """List what comes before a model learns through the sound; one to begin with has been through it."""
+    about = {
+        "datasets": [str(data.folder.absolute()) for data in datasets],
+        **{name: getattr(config, name) for name in ("batch", "listen_clips", "seed")},
+        "chain": chain.to_spec(),  # its ranges, too: labels are on them
+    }
+    analysis = AnalysisStage(cache, about, config.loaders)
+    if config.begin_with:
+        return [analysis]
+    knobs, epochs = _labelled_knobs(chain), config.pretraining_epochs
+    return [
+        _eq_fitter(config, chain, model, datasets),
+        analysis,
+        PretrainingStage(model, analysis, knobs, epochs=epochs, seed=config.seed),
+        ExpectationStage(model, analysis, epochs=EXPECTATION_EPOCHS, seed=config.seed),
+    ]
+
+
+def _eq_fitter(
+    config: PassagesConfig, chain: Chain, model: StudioModel, datasets: Sequence[manifest.Dataset]
+) -> EQFitterStage:
+    eq = chain.effects[chain.labels.index(chain.knobs[model.config.first_curve_knob][0])]
     assert isinstance(eq, ParametricEQ)
-    if not chain.differentiable or not all(effect.transparent() for effect in chain.effects):
-        raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
-
-    def draw(split: str, step: int) -> tuple[Tensor, ...]:
-        rng = np.random.default_rng((config.seed, ("train", "val", STUDY).index(split), step))
-        training = split != "val"
-        published = rng.random() < PUBLISHED_SHARE if training else step % 3 < 2
-        short = training and rng.random() < SHORT_SHARE
-        made = draw_productions(
-            datasets if training else [datasets[step % len(datasets)]],
-            "train" if training else split,
-            chain,
-            styles="published" if published else "chain",
-            passages=passages,
-            clips=max(1, config.listen_clips // 2) if short else config.listen_clips,
-            augment=training,
-            rng=rng,
-        )
-        return _tensors(made, rng)
-
-    for number in range(len(datasets)):  # what is missing must not be found out after hundreds of steps
-        draw("val", number)
-
-    lessons: list[Lessons] = []
-
-    def make() -> StudioModule:
-        model = StudioModel(config_of_model)
-        model.controller.begin(_first_knobs(chain, config_of_model.curve_knobs))
-        if config.begin_with:
-            begun = checkpoint.load(config.begin_with)
-            if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
-                raise ModelError(f"The model {config.begin_with} sets another chain: it cannot be trained further.")
-            model.load_state_dict(begun.model.state_dict())
-        module = StudioModule(model, chain, config)
-        if config.lessons:
-            ear = copy.deepcopy(model).requires_grad_(False).eval()
-            lessons.append(Lessons(folder / "lessons", ear, draw, STUDY, config.lessons))
-        if not config.resume:  # else all of it comes from the checkpoint
-            if not config.begin_with:
-                log.info("Teaching the fitter: %d steps.", config.fitter_steps)
-                rates = drawn_rates(datasets)
-                error_db = teach_fitter(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
-                log.info("It misses its curves by %.2f dB on average.", error_db)
-            if config.lessons:
-                lessons[0].begin(_heard_by(config, chain))
-                log.info("Listening to %d batches.", config.lessons)
-                known = lessons[0].all(config.loaders)
-            if config.lessons and not config.begin_with:  # else it has studied before
-                log.info("Learning from what is known of them %d times.", config.study_epochs)
-                loss = study(
-                    model,
-                    known,
-                    told=module.told,
-                    epochs=config.study_epochs,
-                    learning_rate=STUDY_RATE,
-                    seed=config.seed,
-                )
-                log.info("The loss of what is known is %.3f.", loss)
-                error_db = teach_expectation(
-                    model, known, epochs=EXPECTATION_EPOCHS, learning_rate=STUDY_RATE, seed=config.seed
-                )
-                log.info("Spectra are expected with %.2f dB of error; now through the sound.", error_db)
-            module.average.load_state_dict(model.state_dict())
-        return module
-
-    def batch(split: str, step: int) -> tuple[Tensor, ...]:
-        if not lessons:
-            return draw(split, step)
-        if split == "train":
-            epoch, place = divmod(step, config.lessons)
-            order = np.random.default_rng((config.seed, 3, epoch)).permutation(config.lessons)
-            return lessons[0].get(STUDY, int(order[place]))
-        return lessons[0].get(split, step)
-
-    run = runs.run(config, folder, make, batch, columns=COLUMNS)
-    card = run.card(*datasets, gradient="autodiff")
-    checkpoint.save(run.folder, run.module.average, chain, sample_rate=datasets[0].sample_rate, card=card)
-    run.write_losses(chain.name, CURVES, unit="MR-STFT, of the input's; loss")
-    return run
+    rates = drawn_rates(datasets)
+    return EQFitterStage(model, eq, sample_rates=rates, steps=config.fitter_steps, seed=config.seed)
 
 
-def _tensors(made: Productions, rng: np.random.Generator) -> tuple[Tensor, ...]:
-    at = rng.random(made.inputs[..., 0].size, dtype=np.float32)
-    arrays = (made.inputs, made.targets, made.wanted, made.knobs, made.curves, at, np.array(made.sample_rate))
-    return tuple(torch.from_numpy(np.asarray(array)) for array in arrays)
+def _labelled_knobs(chain: Chain) -> Tensor:
+    """Mark the knobs that are trained on labels, effect by effect: (n, P).
 
-
-def _heard_by(config: StyleConfig, chain: Chain) -> dict[str, Any]:
-    """Tell what lessons depend on beside the ear."""
-    layout = {"layout": list(Examples._fields)}  # so that none of an older layout are taken for today's
-    names = ("dataset", "also", "batch", "listen_clips", "seed")
-    plain: dict[str, Any] = json.loads(json.dumps({name: getattr(config, name) for name in names}, default=str))
-    return layout | plain | {"chain": chain.to_spec()}  # its ranges, too: knobs are told on them
+    Those of an equaliser are not: its bands can take each other's place, so where they were says little.
+    """
+    effects = zip(chain.labels, chain.effects, strict=True)
+    labels = [label for label, effect in effects if not isinstance(effect, ParametricEQ)]
+    return torch.tensor([[float(label == mine) for label, _ in chain.knobs] for mine in labels])
 
 
 def _first_knobs(chain: Chain, curve_knobs: slice) -> Tensor:

@@ -16,8 +16,9 @@ from fxst.checkpoints.card import FORMAT_VERSION, write_files
 from fxst.errors import ModelError
 from fxst.models.encoder import EncoderConfig
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
-from fxst.models.studio import StudioModel, StudioModelConfig
+from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.training.studio import studio_config
 
 EQ_COMP, STUDIO = CHAINS["eq-comp"], CHAINS["studio"]
 
@@ -37,7 +38,7 @@ def save_studio(folder):
         "rest_hidden": (8,),
         "fitter_width": 8,
     }
-    model = StudioModel(StudioModelConfig.for_chain(STUDIO, 1.0, **sizes))
+    model = StudioModel(studio_config(STUDIO, 1.0, **sizes))
     checkpoint.save(folder, model, STUDIO, sample_rate=24_000, card={"losses": {"val_loss": 1e-05}})
     return checkpoint.load
 

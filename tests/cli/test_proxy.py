@@ -1,10 +1,3 @@
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 import soundfile
@@ -30,10 +23,10 @@ def dataset(tmp_path_factory):
 
 def test_a_proxy_is_trained_told_of_and_found(fxst, dataset, tmp_path):
     folder = tmp_path / "run"
-    code, out, err = fxst("proxy", "train", dataset, *QUICK, "--steps", "4", "-o", folder)
+    code, out, err = fxst("proxy", "train", dataset, *QUICK, "--steps", "2", "-o", folder)
     assert code == 0, err
     assert out.strip() == str(folder)
-    assert "after 4 steps" in err
+    assert "after 2 steps" in err
     assert "dB of what the effect changes" in err
     proxy = proxy_file.load(folder)
     assert proxy.effect.name == "distortion"
@@ -52,29 +45,3 @@ def test_what_cannot_be_done_is_said_in_one_line(fxst, dataset, tmp_path):
         assert words in err
         assert len(err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
-
-
-def test_an_interrupted_run_exports_the_best_proxy_so_far(dataset, tmp_path):
-    folder = tmp_path / "run"
-    # A shell that starts a job in the background would ignore SIGINT.
-    run = subprocess.Popen(
-        [sys.executable, "-m", "fxst", "proxy", "train", dataset, *QUICK, "--steps", "100000", "-o", folder],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    end = time.monotonic() + 120
-    while not (folder / "checkpoints/last.ckpt").exists():
-        assert run.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    time.sleep(0.5)
-    os.kill(run.pid, signal.SIGINT)
-    _, errors = run.communicate(timeout=120)
-    assert run.returncode == 130, errors
-    assert "--resume" in errors
-    card = json.loads((folder / "card.json").read_text())
-    assert card["training"]["interrupted"] is True
-    assert np.isfinite(card["fidelity"]["error_db"])
-    proxy_file.load(folder)

@@ -16,7 +16,7 @@ from fxst.configs import DatasetConfig
 from fxst.data import manifest
 from fxst.data.build import build
 from fxst.data.manifest import Dataset
-from fxst.errors import AudioError, FxstError, ModelError, SettingsError
+from fxst.errors import AudioError, FxstError, NothingMatchedError, SettingsError
 
 SHARED = Path(__file__).parents[2] / "../shared"
 
@@ -193,7 +193,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(corpus, tmp_path, monkeypatch)
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "killed/dataset.json").exists()
-    with pytest.raises(ModelError, match="no finished dataset"):
+    with pytest.raises(NothingMatchedError, match="no finished dataset"):
         Dataset.open(tmp_path / "killed")
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("clips-0000[0-2].npy")}
     assert len(kept) == 3
@@ -369,13 +369,16 @@ def test_workers_do_not_import_torch():
 
 class TestDataset:
     def test_what_is_no_dataset_is_named(self, tmp_path):
-        with pytest.raises(ModelError, match="fxst dataset build"):
+        with pytest.raises(NothingMatchedError, match="fxst dataset build"):
             Dataset.open(tmp_path)
+        (tmp_path / "file").write_text("")
+        with pytest.raises(NothingMatchedError, match="fxst dataset build"):
+            Dataset.open(tmp_path / "file")
         (tmp_path / "dataset.json").write_text("[]")
-        with pytest.raises(ModelError, match="describe"):
+        with pytest.raises(SettingsError, match="describe"):
             Dataset.open(tmp_path)
         (tmp_path / "dataset.json").write_text('{"format": "fxst-dataset", "format_version": 99}')
-        with pytest.raises(ModelError, match="another version"):
+        with pytest.raises(SettingsError, match="another version"):
             Dataset.open(tmp_path)
 
     def test_damage_is_named(self, corpus, tmp_path):
@@ -389,11 +392,11 @@ class TestDataset:
             ("manifest.csv", b""),
         ]:
             (folder / name).write_bytes(data)
-            with pytest.raises(ModelError, match=name):
+            with pytest.raises(AudioError, match=name):
                 Dataset.open(folder).clips(np.arange(10))
             (folder / name).write_bytes(whole[name])
         (folder / "clips-00000.npy").unlink()
-        with pytest.raises(ModelError, match="clips-00000"):
+        with pytest.raises(AudioError, match="clips-00000"):
             Dataset.open(folder).clips(np.arange(10))
 
 

@@ -19,7 +19,8 @@ from fxst.models.feature_extractor import (
 )
 from fxst.models.frequency_conv_net import SHAPE_LIMIT_DB, _interpolation
 from fxst.models.matching import matched_size
-from fxst.models.studio import StudioModel, StudioModelConfig, centred
+from fxst.models.studio import StudioModel, centred
+from fxst.training.studio import studio_config
 
 SECONDS = 32_768 / 24_000
 STUDIO = CHAINS["studio"]
@@ -28,7 +29,7 @@ STUDIO = CHAINS["studio"]
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = StudioModelConfig.for_chain(STUDIO, SECONDS, channels=(4, 8), hidden=(16,), rest_hidden=(16,))
+    config = studio_config(STUDIO, SECONDS, channels=(4, 8), hidden=(16,), rest_hidden=(16,))
     return StudioModel(config).eval().requires_grad_(False)
 
 

@@ -1,14 +1,37 @@
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from fxst.cli import main
 from fxst.configs import DatasetConfig
 from fxst.data.build import build
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Run torch on one thread: tensors are small here, and threads that wait for each other take most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def environment():
+    """The environment of a process that trains to the same numbers."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
+
+
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory):
-    """Clips of ten speakers who only hiss, each in a colour of their own."""
+    """Clips of ten speakers who only hiss, each in a spectrum of their own."""
     source, output = tmp_path_factory.mktemp("voices"), tmp_path_factory.mktemp("built") / "data"
     for speaker in range(10):
         (source / f"p{speaker}").mkdir()
@@ -17,3 +40,79 @@ def tiny_dataset(tmp_path_factory):
         soundfile.write(source / f"p{speaker}/a.wav", 0.5 * coloured / np.abs(coloured).max(), 24_000)
     build(DatasetConfig(sources=(source,), output=output, clips=0, workers=1))
     return output
+
+
+@pytest.fixture(scope="session")
+def passage_datasets(tmp_path_factory, noise):
+    """Ten voices that hiss, at two sample rates, in clips that passages can be made of."""
+    folder = tmp_path_factory.mktemp("studio")
+    built = []
+    for rate in (24_000, 44_100):
+        for voice in range(10):
+            (folder / f"{rate}" / f"p{voice}").mkdir(parents=True)
+            soundfile.write(folder / f"{rate}/p{voice}/a.wav", noise(rate, 1 + voice % 2, 6).T, rate)
+        built.append(folder / f"data-{rate}")
+        config = DatasetConfig(
+            sources=(folder / f"{rate}",), output=built[-1], clips=0, seconds=0.75, sample_rate=rate, workers=1
+        )
+        build(config)
+    return built
+
+
+@pytest.fixture(scope="session")
+def losses():
+    """Give `losses(folder)`: what must not depend on when a run was cut, every column but the time it took."""
+
+    def read(folder):
+        with open(folder / "losses.csv", encoding="utf-8", newline="") as file:
+            return [{name: row[name] for name in row if name != "seconds"} for row in csv.DictReader(file)]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def stopping():
+    """Give `stopping(stage, step, signal)`: a report that sends this process a signal once a stage has come so far."""
+
+    def make(stage, step, number):
+        def report(progress):
+            if (progress.stage, progress.step) == (stage, step):
+                os.kill(os.getpid(), number)
+
+        return report
+
+    return make
+
+
+@pytest.fixture
+def fxst(monkeypatch, capsys):
+    """Run the program in this process: `fxst(*arguments)` gives exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fxst", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def options():
+    """The options of a run of five steps, the last of which has a validation of its own."""
+    words = "--steps 5 --validate-every 2 --batch 2 --validation-examples 2 --chain eq --listen-clips 3 --device cpu"
+    return words.split()
+
+
+@pytest.fixture(scope="session")
+def unbroken(tiny_dataset, tmp_path_factory, options, environment):
+    """A run from its first step to its last."""
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    command = [sys.executable, "-m", "fxst", "style", "train", str(tiny_dataset), "-o", str(folder), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(folder)
+    assert "Training finished after 5 steps. Best at step " in done.stderr
+    assert "v_num" not in done.stderr
+    return folder

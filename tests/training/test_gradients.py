@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fxst.checkpoints import checkpoint
-from fxst.configs import StyleConfig
+from fxst.configs import ClipsConfig
 from fxst.errors import ModelError, SettingsError
 from fxst.gradients import METHODS, SPSARenderer
 from fxst.training.losses import StyleLoss
@@ -15,9 +15,10 @@ from fxst.training.style import train
 
 @pytest.fixture
 def config(tiny_dataset, tmp_path):
-    return StyleConfig(
-        tiny_dataset, output=tmp_path / "run", steps=4, batch=4, validate_every=2, validation_examples=4, device="cpu"
-    )
+    return ClipsConfig(
+        tiny_dataset, output=tmp_path / "run", steps=4, batch=2, validate_every=2, validation_examples=2,
+        listen_clips=3, device="cpu",
+    )  # fmt: skip
 
 
 def weights(folder):
@@ -26,7 +27,7 @@ def weights(folder):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_model_is_trained_and_its_card_says_how(method, config):
-    train(replace(config, gradient=method))
+    train(replace(config, gradient=method, steps=1, validate_every=1))
     found = checkpoint.load(config.output)
     assert found.card["training"]["gradient"] == method
     # The model alone is kept: whoever uses it renders with the exact effects.
@@ -63,7 +64,7 @@ def test_a_resumed_run_draws_the_directions_that_it_would_have_drawn(config, tmp
         patch.setattr(SPSARenderer, "at_step", stop_after_the_second)
         with pytest.raises(StoppedError):
             train(cut)
-    train(replace(cut, resume=True))
+    train(cut, resume=True)
     for name, value in weights(whole.output).items():
         torch.testing.assert_close(weights(cut.output)[name], value, rtol=0, atol=0)
 

@@ -21,7 +21,7 @@ QUICK = ("--batch", "2", "--steps", "2", "--validate-every", "1", "--validation-
 
 def fxst(*arguments, cwd=None):
     """Run the program in a process of its own, for what a file declares stays declared."""
-    environment = os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "200"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), "COLUMNS": "200"}
     command = [sys.executable, "-m", "fxst", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
 

@@ -6,9 +6,10 @@ from fxst import audio
 from fxst.chains.named import CHAINS
 from fxst.models.encoder import EncoderConfig
 from fxst.models.matching import MOST_FRAMES
-from fxst.models.studio import StudioModel, StudioModelConfig
+from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.threads import one_thread
+from fxst.training.studio import studio_config
 from fxst.transfer.analysis import RANGE_DB, TURNS_AFTER, Analyser, from_tenths, in_tenths
 
 RATE = 24_000
@@ -28,7 +29,7 @@ def model():
 @pytest.fixture(scope="module")
 def studio():
     torch.manual_seed(0)
-    config = StudioModelConfig.for_chain(CHAINS["studio"], 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
+    config = studio_config(CHAINS["studio"], 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,))
     return StudioModel(config).eval().requires_grad_(False)
 
 

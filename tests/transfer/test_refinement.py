@@ -15,7 +15,8 @@ from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
 from fxst.errors import SettingsError
-from fxst.models.studio import Expected, StudioModel, StudioModelConfig
+from fxst.models.studio import Expected, StudioModel
+from fxst.training.studio import studio_config
 from fxst.transfer.descriptors import Excerpt
 from fxst.transfer.refinement import refined
 
@@ -30,7 +31,7 @@ class Oracle(StudioModel):
 
     def __init__(self, target):
         torch.manual_seed(0)
-        super().__init__(StudioModelConfig.for_chain(STUDIO, 0.5, channels=(4, 8)))
+        super().__init__(studio_config(STUDIO, 0.5, channels=(4, 8)))
         self.requires_grad_(False)
         self.target = torch.from_numpy(target)
 

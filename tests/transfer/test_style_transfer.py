@@ -25,9 +25,10 @@ from fxst.effects import EFFECTS, declare_plugin
 from fxst.effects.parameters import Parameter
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models.encoder import EncoderConfig
-from fxst.models.protocol import Decision
-from fxst.models.studio import StudioModel, StudioModelConfig
+from fxst.models.network import Decision
+from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.training.studio import studio_config
 from fxst.transfer import eq_fitting, profiles, style_transfer
 from fxst.transfer.safety import SafetyResult
 from fxst.transfer.style_transfer import load, render
@@ -58,7 +59,7 @@ def studio(tmp_path_factory):
     """An untrained studio model, which pairs moments and sets an equaliser by them."""
     torch.manual_seed(0)
     chain = CHAINS["studio"]
-    config = StudioModelConfig.for_chain(chain, 0.5, channels=(4, 8), hidden=(16,), rest_hidden=(16,), fitter_width=16)
+    config = studio_config(chain, 0.5, channels=(4, 8), hidden=(16,), rest_hidden=(16,), fitter_width=16)
     folder = tmp_path_factory.mktemp("models") / "pairs"
     checkpoint.save(folder, StudioModel(config), chain, sample_rate=24_000, card={})
     return load(folder)

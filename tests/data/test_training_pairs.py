@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from fxst.chains.named import CHAINS
-from fxst.chains.table_files import Table
-from fxst.data.productions import CURVE_HZ, WAYS, draw_productions, draw_settings, drawn_rates
+from fxst.chains.table import Table
+from fxst.data.training_pairs import CURVE_HZ, VERSIONS, draw_pairs, draw_settings, drawn_rates
 from fxst.errors import SettingsError
 
 STUDIO = CHAINS["studio"]
@@ -40,13 +40,13 @@ VOICES = Voices(anna=40, ben=12, carl=2, dora=1)
 
 def draw(styles, *, seed=0, augment=False, **changes):
     given = {"passages": 3, "clips": 2, "augment": augment, "rng": np.random.default_rng(seed)} | changes
-    return draw_productions([VOICES], "train", STUDIO, styles=styles, **given)
+    return draw_pairs([VOICES], "train", STUDIO, styles=styles, **given)
 
 
 @pytest.mark.parametrize("styles", ["published", "chain"])
 def test_a_batch_depends_on_its_generator_alone(styles):
     one, same, other = draw(styles, augment=True), draw(styles, augment=True), draw(styles, augment=True, seed=1)
-    assert one.inputs.shape == one.targets.shape == (3, WAYS, 2, 2 * SAMPLES)
+    assert one.inputs.shape == one.targets.shape == (3, VERSIONS, 2, 2 * SAMPLES)
     assert one.inputs.dtype == one.targets.dtype == np.float32
     np.testing.assert_array_equal(one.targets, same.targets)
     assert not np.array_equal(one.targets, other.targets)
@@ -54,14 +54,14 @@ def test_a_batch_depends_on_its_generator_alone(styles):
     assert np.isfinite(one.targets).all()
 
 
-def test_published_productions_peak_where_the_published_evaluation_has_them():
+def test_published_pairs_peak_where_the_published_evaluation_has_them():
     made = draw("published")
     for side in (made.inputs, made.targets):
         np.testing.assert_allclose(np.abs(side).max((2, 3)), 10 ** (-12 / 20), rtol=1e-5)
-    wanted = dict(zip(STUDIO.labels, np.moveaxis(made.wanted, -1, 0), strict=True))
-    assert not wanted["distortion"].any()
-    assert not wanted["reverb"].any()
-    assert np.isnan(wanted["parametric_eq"]).all()
+    active = dict(zip(STUDIO.labels, np.moveaxis(made.active, -1, 0), strict=True))
+    assert not active["distortion"].any()
+    assert not active["reverb"].any()
+    assert np.isnan(active["parametric_eq"]).all()
 
 
 def test_some_of_what_is_made_to_learn_from_is_kept_in_16_bits():
@@ -71,7 +71,7 @@ def test_some_of_what_is_made_to_learn_from_is_kept_in_16_bits():
         for made in [draw("published", seed=seed, augment=True)]
         for side in (made.inputs, made.targets)
     ]
-    passages = np.concatenate([side.reshape(3 * WAYS, -1) for side in sides]) * 2**15
+    passages = np.concatenate([side.reshape(3 * VERSIONS, -1) for side in sides]) * 2**15
     kept = (passages == np.round(passages)).all(1)
     assert 0.1 < kept.mean() < 0.35
     evaluated = draw("published").inputs * 2**15
@@ -85,9 +85,9 @@ def test_a_published_compressor_is_told_as_the_chains_own():
     for seed in range(180):
         made = draw("published", seed=seed, augment=True)
         for passage in range(3):
-            for way in range(WAYS):
-                knobs, curve = made.knobs[passage, way], made.curves[passage, way]
-                expanded, _, compressed = made.wanted[passage, way, :3]
+            for version in range(VERSIONS):
+                knobs, curve = made.knobs[passage, version], made.curves[passage, version]
+                expanded, _, compressed = made.active[passage, version, :3]
                 if curve.any() or expanded or not compressed:
                     continue  # with more in between, there is more to it
                 known = knobs[first : first + 5]
@@ -96,14 +96,14 @@ def test_a_published_compressor_is_told_as_the_chains_own():
                 if not ((known > 0) & (known < 1)).all():
                     continue  # beyond the chain's ranges
                 away = [label for label in STUDIO.labels if label != "compressor"]
-                table = STUDIO.settings(torch.from_numpy(np.nan_to_num(knobs)), out_of_the_way=away)
-                x, target = (side[passage, way].reshape(1, -1) for side in (made.inputs, made.targets))
+                table = STUDIO.settings(torch.from_numpy(np.nan_to_num(knobs)), bypassed=away)
+                x, target = (side[passage, version].reshape(1, -1) for side in (made.inputs, made.targets))
                 y = STUDIO.exact(table, sample_rate=24_000, channels=1)(x)
                 level_db, wanted_db = (10 * np.log10(np.mean(np.square(signal))) for signal in (y, target))
                 off_db.append(abs(level_db - wanted_db))
                 turned_db.append(abs(table[STUDIO_MAKEUP].value))
     assert len(off_db) >= 3
-    # Knees and delays differ; gains are those of the whole way all the same.
+    # Knees and delays differ; gains are those of the whole version all the same.
     assert np.median(off_db) < 1.2
     assert np.median(turned_db) > 5
 
@@ -117,20 +117,20 @@ class Uneven(Voices):
 
 def test_a_published_expander_is_told_as_what_undoes_it(monkeypatch):
     for name, share in {"EQUALISED": 0.0, "EXPANDED_MORE": 0.5, "COMPRESSED": 0.0}.items():
-        monkeypatch.setattr(f"fxst.data.productions.{name}", share)
+        monkeypatch.setattr(f"fxst.data.training_pairs.{name}", share)
     voices, rng = Uneven(anna=40), np.random.default_rng(0)
-    made = draw_productions([voices], "train", STUDIO, styles="published", passages=12, clips=2, augment=True, rng=rng)
+    made = draw_pairs([voices], "train", STUDIO, styles="published", passages=12, clips=2, augment=True, rng=rng)
     upward = [index for index, (label, _) in enumerate(STUDIO.knobs) if label == "upward_compressor"]
     found = []
-    for passage, way in np.ndindex(12, WAYS):
-        knobs, expanded = made.knobs[passage, way], made.wanted[passage, way, 0]
+    for passage, version in np.ndindex(12, VERSIONS):
+        knobs, expanded = made.knobs[passage, version], made.active[passage, version, 0]
         assert np.isfinite(knobs[upward]).all() == expanded
         if not expanded:
             assert np.isnan(knobs[upward]).all()
             continue
         away = [label for label in STUDIO.labels if label not in ("upward_compressor", "compressor")]
-        table = STUDIO.settings(torch.from_numpy(np.nan_to_num(knobs)), out_of_the_way=away)
-        x, target = (side[passage, way].reshape(1, -1) for side in (made.inputs, made.targets))
+        table = STUDIO.settings(torch.from_numpy(np.nan_to_num(knobs)), bypassed=away)
+        x, target = (side[passage, version].reshape(1, -1) for side in (made.inputs, made.targets))
         y = STUDIO.exact(table, sample_rate=24_000, channels=1)(x)
         before, after, wanted = (levels_db(signal)[SKIPPED:] for signal in (x, y, target))
         assert np.median(np.abs(after - wanted)) < 0.3
@@ -154,47 +154,47 @@ def levels_db(x):
 def test_curves_are_what_the_equalisers_make_of_the_spectrum():
     made = draw("published", clips=8)
     bins = np.fft.rfftfreq(16 * SAMPLES, 1 / 24_000)
-    for way in range(WAYS):
-        x, target = (side[0, way].reshape(-1) for side in (made.inputs, made.targets))
+    for version in range(VERSIONS):
+        x, target = (side[0, version].reshape(-1) for side in (made.inputs, made.targets))
         ratio = np.abs(np.fft.rfft(target)) ** 2, np.abs(np.fft.rfft(x)) ** 2
         bands = [(bins > hz / 1.06) & (bins < hz * 1.06) for hz in CURVE_HZ]
         there = (CURVE_HZ > 100) & (CURVE_HZ < 11_000)
         found = np.array(
             [np.log10(ratio[0][band].mean() / ratio[1][band].mean()) / 2 for band in np.array(bands)[there]]
         )
-        told = made.curves[0, way, there]
+        told = made.curves[0, version, there]
         off = found - told
         assert np.abs(off - np.median(off)).mean() * 20 < 2  # dB; noise is of one colour, but a compressor is not
-        assert (made.curves[0, way, CURVE_HZ > 11_400] == 0).all()
+        assert (made.curves[0, version, CURVE_HZ > 11_400] == 0).all()
 
 
 def test_a_target_of_the_chain_is_its_input_through_the_knobs_that_are_told():
     made = draw("chain", passages=6)
-    counts = made.wanted.sum(-1)
+    counts = made.active.sum(-1)
     assert counts.min() >= 1
     assert len(np.unique(counts)) > 1
     for passage in range(6):
-        for way in range(WAYS):
-            away = [label for label, w in zip(STUDIO.labels, made.wanted[passage, way], strict=True) if not w]
-            told = made.knobs[passage, way].astype(np.float64)
+        for version in range(VERSIONS):
+            away = [label for label, w in zip(STUDIO.labels, made.active[passage, version], strict=True) if not w]
+            told = made.knobs[passage, version].astype(np.float64)
             middle = (CURVE_HZ >= 80) & (CURVE_HZ <= 10_000)
-            off_db = 20 * made.curves[passage, way, middle].mean()
+            off_db = 20 * made.curves[passage, version, middle].mean()
             # What is told goes with a curve that leaves the level alone.
             told[MAKEUP - 4] += off_db / 60
             told[MAKEUP] -= off_db / 48
             if "compressor" not in away and np.isnan(told[[MAKEUP - 4, MAKEUP]]).any():
                 continue  # beyond the chain's ranges
             known = torch.from_numpy(np.nan_to_num(told))
-            table = STUDIO.settings(known, out_of_the_way=away)
-            whole = made.inputs[passage, way].reshape(1, -1)
+            table = STUDIO.settings(known, bypassed=away)
+            whole = made.inputs[passage, version].reshape(1, -1)
             y = STUDIO.exact(table, sample_rate=24_000, channels=1)(whole)
-            error = np.abs(y.reshape(2, -1) - made.targets[passage, way]).max()
+            error = np.abs(y.reshape(2, -1) - made.targets[passage, version]).max()
             assert error < 1e-3 * np.abs(y).max()
 
 
 def test_a_voice_with_few_clips_repeats_them_within_its_own_half():
     few = Voices(carl=3)
-    made = draw_productions(
+    made = draw_pairs(
         [few], "train", STUDIO, styles="chain", passages=1, clips=4, augment=True, rng=np.random.default_rng(0)
     )
     first, second = made.inputs[0, 0]
@@ -223,7 +223,7 @@ def test_songs_are_played_together_and_voices_are_not():
     heard = {0: [], 1: []}
     for seed in range(60):
         for number, datasets in enumerate(([tones], [Voices(nobody=0), tones])):
-            made = draw_productions(
+            made = draw_pairs(
                 datasets, "train", STUDIO, styles="chain", passages=1, clips=2, augment=True,
                 rng=np.random.default_rng(seed),
             )  # fmt: skip
@@ -246,7 +246,7 @@ def test_songs_are_learned_from_at_the_rate_of_voices_too(styles):
 
     def rates(augment):
         made = [
-            draw_productions(
+            draw_pairs(
                 [songs], "train", STUDIO, styles=styles, passages=1, clips=3, augment=augment,
                 rng=np.random.default_rng(seed),
             )
@@ -264,7 +264,7 @@ def test_songs_are_learned_from_at_the_rate_of_voices_too(styles):
 
 def test_a_split_without_two_clips_of_anybody_is_refused():
     with pytest.raises(SettingsError, match="no speaker with two clips in its val split"):
-        draw_productions(
+        draw_pairs(
             [VOICES], "val", STUDIO, styles="chain", passages=1, clips=1, augment=False, rng=np.random.default_rng(0)
         )
 
@@ -273,4 +273,4 @@ def test_settings_are_drawn_for_the_effects_that_are_to_be_heard():
     rng = np.random.default_rng(0)
     for labels in (["reverb"], ["compressor", "distortion"], list(STUDIO.labels)):
         _, rows = draw_settings(STUDIO, labels, rng)
-        assert set(Table(STUDIO, rows).out_of_the_way) == set(STUDIO.labels) - set(labels)
+        assert set(Table(STUDIO, rows).bypassed) == set(STUDIO.labels) - set(labels)

@@ -1,4 +1,4 @@
-"""What a studio model learns from: passages of a voice or a song, each produced in several ways."""
+"""What a studio model learns from: passages of a voice or a song, each in several versions of input and target."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from fxst.errors import SettingsError
 from fxst.models.feature_extractor import BANDWIDTH, octave_centres
 from fxst.models.studio import CENTRE_HZ, StudioModelConfig
 
-__all__ = ["CURVE_HZ", "WAYS", "Productions", "draw_productions", "draw_settings", "drawn_rates", "random_curve"]
+__all__ = ["CURVE_HZ", "VERSIONS", "TrainingPairs", "draw_pairs", "draw_settings", "drawn_rates", "random_curve"]
 
 Array = NDArray[np.float32]
 
@@ -40,7 +40,7 @@ GAINS_DB: Final = (-14.0, 8.0)
 """By how much levels differ from the published evaluation's, which are all the same."""
 
 COLOUR_DB: Final = 8.0
-"""By how much each band of a voice's colour is changed at most."""
+"""By how much each band of a voice's spectrum is changed at most."""
 
 VOICE_SHARE: Final = 0.35
 """The power with which the number of a voice's clips tells how often it comes."""
@@ -50,7 +50,7 @@ SONG_SHARE: Final = 0.7
 
 AUGMENTED: Final = 0.85
 REGAINED: Final = 0.3
-"""How often speed and colour are changed, and how often the level."""
+"""How often speed and spectrum are changed, and how often the level."""
 
 KEPT_IN_16_BITS: Final = 0.2
 """How often what becomes of a passage has the noise of 16 bits, as files have."""
@@ -70,38 +70,39 @@ MIXED_DB: Final = (-14.0, 0.0)
 
 CURVE_BANDS: Final = StudioModelConfig.spectrum_bands
 CURVE_HZ: Final = octave_centres(CURVE_BANDS).numpy()
-"""Where curves are told: at the bands of the long-term spectrum that a studio model hears."""
+"""Where curves are given: at the bands of the long-term spectrum that a studio model analyses."""
 
-WAYS: Final = 2
-"""How many pairs of an input and a target each passage is made into."""
+VERSIONS: Final = 2
+"""How many pairs of an input and a target are made of each passage."""
 
 
 @dataclass(frozen=True)
-class Productions:
-    """A batch of passages.
+class TrainingPairs:
+    """Inputs and targets with their labels: of a passage, in all its versions, or of a batch of passages.
 
     Args:
-        inputs: Both halves of each passage as inputs, in several ways.
-        targets: Both halves as they are to become, way by way: one half is the reference for the other.
-        wanted: Whether each effect of the chain is in a target; NaN where nobody can say.
+        inputs: Both halves of each passage as inputs.
+        targets: Both halves as they are to become; one half is the reference for the other.
+        active: Whether each effect of the chain is in a target; NaN where nobody can say.
         knobs: Where the chain's knobs were, or would be for what published dynamics did; NaN where nobody can say.
         curves: What equalisers make of an input to come to its target, in units of 20 dB, at `CURVE_HZ`; 0 above what
             the sample rate holds.
         sample_rate: Samples a second.
 
     Shape:
-        inputs, targets: (n, WAYS, 2, T); wanted: (n, WAYS, E); knobs: (n, WAYS, P); curves: (n, WAYS, bands).
+        inputs, targets: (n, VERSIONS, 2, T); active: (n, VERSIONS, E); knobs: (n, VERSIONS, P); curves: (n, VERSIONS,
+        bands); of a passage, without n.
     """
 
     inputs: Array
     targets: Array
-    wanted: Array
+    active: Array
     knobs: Array
     curves: Array
     sample_rate: int
 
 
-def draw_productions(
+def draw_pairs(
     datasets: Sequence[Dataset],
     split: str,
     chain: Chain,
@@ -111,8 +112,8 @@ def draw_productions(
     clips: int,
     augment: bool,
     rng: np.random.Generator,
-) -> Productions:
-    """Draw passages of one of the datasets, and produce them.
+) -> TrainingPairs:
+    """Draw passages of one of the datasets, and make pairs of them.
 
     Args:
         datasets: The clips: of voices in the first, of songs in the others, each a speaker's; they may differ in their
@@ -123,7 +124,7 @@ def draw_productions(
             and targets are made by the chain, with some of its effects at random settings.
         passages: How many.
         clips: Clips of half a passage.
-        augment: Whether to make other voices of those there are, by speed, colour and level; of all datasets but the
+        augment: Whether to make other voices of those there are, by speed, spectrum and level; of all datasets but the
             first other songs, by playing some of them together; and to produce some at a lower sample rate.
         rng: The source of chance.
 
@@ -140,21 +141,31 @@ def draw_productions(
     samples = clips * round(dataset.clip_samples * rate / dataset.sample_rate)
     made = []
     for _ in range(passages):
-        share = SONG_SHARE if number else VOICE_SHARE
-        base = _passage(dataset, split, clips=clips, augment=augment, share=share, rng=rng)
-        if augment and number and rng.random() < MIXED:
-            for _ in range(rng.integers(1, MOST_MIXED + 1)):
-                more = _passage(dataset, split, clips=clips, augment=augment, share=share, rng=rng)
-                base = base + more * np.float32(_rms(base) / _rms(more) * 10 ** (rng.uniform(*MIXED_DB) / 20))
+        base = _base(dataset, split, clips=clips, augment=augment, songs=bool(number), rng=rng)
         if rate != dataset.sample_rate:
             base = audio.resample(base, source_rate=dataset.sample_rate, target_rate=rate)[:, : 2 * samples]
             base = np.pad(base, ((0, 0), (0, 2 * samples - base.shape[1])))  # of rounding, by a sample or two
         made.append(
             _published(base, chain, rng, rate, augment) if styles == "published" else _by_chain(base, chain, rng, rate)
         )
-    inputs, targets, wanted, knobs, curves = (np.stack(every) for every in zip(*made, strict=True))
-    shape = (passages, WAYS, 2, samples)
-    return Productions(inputs.reshape(shape), targets.reshape(shape), wanted, knobs, curves, rate)
+    arrays = {
+        name: np.stack([getattr(of_one, name) for of_one in made])
+        for name in ("inputs", "targets", "active", "knobs", "curves")
+    }
+    for name in ("inputs", "targets"):
+        arrays[name] = arrays[name].reshape(passages, VERSIONS, 2, samples)
+    return TrainingPairs(**arrays, sample_rate=rate)
+
+
+def _base(dataset: Dataset, split: str, *, clips: int, augment: bool, songs: bool, rng: np.random.Generator) -> Samples:
+    """Draw a passage as it was recorded; of songs, sometimes several at once: (1, 2 * T)."""
+    share = SONG_SHARE if songs else VOICE_SHARE
+    base = _passage(dataset, split, clips=clips, augment=augment, share=share, rng=rng)
+    if augment and songs and rng.random() < MIXED:
+        for _ in range(rng.integers(1, MOST_MIXED + 1)):
+            more = _passage(dataset, split, clips=clips, augment=augment, share=share, rng=rng)
+            base = base + more * np.float32(_rms(base) / _rms(more) * 10 ** (rng.uniform(*MIXED_DB) / 20))
+    return base
 
 
 def _passage(
@@ -187,79 +198,92 @@ def _passage(
 
 
 def drawn_rates(datasets: Sequence[Dataset]) -> tuple[int, ...]:
-    """Tell at which sample rates passages of some datasets are produced in training, the lowest first."""
+    """Return the sample rates that training pairs of some datasets have, the lowest first."""
     own = {dataset.sample_rate for dataset in datasets}
     return tuple(sorted(own | {min(max(own), LOWER_RATE)}))
 
 
-Made = tuple[Array, Array, Array, Array, Array]
-"""A passage's inputs, targets, wanted effects, knobs and curves."""
+@dataclass(frozen=True)
+class _Corrupted:
+    """One side of a published pair.
+
+    Args:
+        sound: What became of the passage.
+        curve: What its equaliser did, in units of 20 dB.
+        gain_db: By how much its level was changed behind the equaliser.
+        dynamics: Which expander or compressor it went through.
+        undoing: The settings that undo an expander.
+    """
+
+    sound: Samples
+    curve: Array
+    gain_db: float
+    dynamics: DynamicsCorruption | None
+    undoing: Mapping[str, float]
 
 
-def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int, augment: bool) -> Made:
+def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int, augment: bool) -> TrainingPairs:
+    """Make pairs by the corruptions of the published evaluation, on both sides."""
     base = _at_peak(base, BASE_PEAK_DB)
     if augment and rng.random() < AUGMENTED:
-        base = _at_peak(_coloured(base, rng, rate), BASE_PEAK_DB)
-    inputs, targets, compressors = [], [], []
-    expanders: list[dict[str, float]] = []
-    input_db, target_db = np.zeros(WAYS), np.zeros(WAYS)
-    curves = np.zeros((WAYS, CURVE_BANDS), np.float32)
-    for way in range(WAYS):
-        x = base
-        if rng.random() < EQUALISED:
-            equaliser = draw_frequency_corruption(rng, sample_rate=rate)
-            x = equaliser.apply(x, sample_rate=rate)
-            input_db[way] -= _peak_db(x) - BASE_PEAK_DB
-            x = _at_peak(x, BASE_PEAK_DB)
-            curves[way] -= _curve(equaliser.sections(sample_rate=rate), rate)
-        expander = draw_expander(rng) if rng.random() < (EXPANDED_MORE if augment else EXPANDED) else None
-        if expander is not None:
-            x = expander.apply(x, sample_rate=rate)
-        peak_db = BASE_PEAK_DB + _gain_db(rng, augment)
-        input_db[way] += peak_db - _peak_db(x)
-        undoing, rise_db = _undoing(chain, expander, peak_db - _peak_db(x))
-        expanders.append(undoing)
-        input_db[way] += rise_db
-        inputs.append(_kept(_at_peak(x, peak_db), rng, augment))
-    for way in range(WAYS):
-        x = base
-        if rng.random() < EQUALISED:
-            equaliser = draw_frequency_corruption(rng, sample_rate=rate)
-            x = equaliser.apply(x, sample_rate=rate)
-            curves[way] += _curve(equaliser.sections(sample_rate=rate), rate)
-        compressors.append(draw_compressor(rng) if rng.random() < COMPRESSED else None)
-        if compressors[-1] is not None:
-            x = compressors[-1].apply(x, sample_rate=rate)
-        peak_db = BASE_PEAK_DB + _gain_db(rng, augment)
-        target_db[way] = peak_db - _peak_db(x)
-        targets.append(_kept(_at_peak(x, peak_db), rng, augment))
+        base = _at_peak(_recoloured(base, rng, rate), BASE_PEAK_DB)
+    inputs = [_published_input(base, chain, rng, rate, augment) for _ in range(VERSIONS)]
+    targets = [_published_target(base, rng, rate, augment) for _ in range(VERSIONS)]
     # Of an equaliser nobody can say: what the input has is to be undone, too.
+    compressing_label = chain.gain[0] if chain.gain else "compressor"
     certain = {
-        "upward_compressor": [float(bool(settings)) for settings in expanders],
-        "parametric_eq": [np.nan] * WAYS,
-        "compressor": [float(c is not None) for c in compressors],
+        "upward_compressor": [float(bool(x.undoing)) for x in inputs],
+        "parametric_eq": [np.nan] * VERSIONS,
+        compressing_label: [float(y.dynamics is not None) for y in targets],
     }
-    wanted = np.array([certain.get(effect.name, [0.0] * WAYS) for effect in chain.effects], np.float32).T
+    active = np.array([certain.get(label, [0.0] * VERSIONS) for label in chain.labels], np.float32).T
     middle = _middle(rate)
-    knobs = np.stack(
-        [
-            _knobs(
-                chain,
-                {
-                    "upward_compressor": expanders[way],
-                    "compressor": _compressing(
-                        compressors[way], input_db[way] - 20 * float(curves[way, middle].mean()), target_db[way]
-                    ),
-                },
-            )
-            for way in range(WAYS)
-        ]
-    )
-    return np.stack(inputs), np.stack(targets), wanted, knobs, curves
+    knobs, curves = [], []
+    for x, y in zip(inputs, targets, strict=True):
+        curves.append(y.curve - x.curve)
+        before_db = x.gain_db - 20 * float(curves[-1][middle].mean())
+        compressing = _compressing(y.dynamics, before_db, y.gain_db)
+        knobs.append(_knobs(chain, {"upward_compressor": x.undoing, compressing_label: compressing}))
+    before, after = (np.stack([side.sound for side in of_all]) for of_all in (inputs, targets))
+    return TrainingPairs(before, after, active, np.stack(knobs), np.stack(curves), rate)
+
+
+def _published_input(base: Samples, chain: Chain, rng: np.random.Generator, rate: int, augment: bool) -> _Corrupted:
+    x, curve = _equalised(base, rng, rate)
+    gain_db = 0.0
+    if x is not base:
+        gain_db -= _peak_db(x) - BASE_PEAK_DB
+        x = _at_peak(x, BASE_PEAK_DB)
+    expander = draw_expander(rng) if rng.random() < (EXPANDED_MORE if augment else EXPANDED) else None
+    if expander is not None:
+        x = expander.apply(x, sample_rate=rate)
+    peak_db = BASE_PEAK_DB + _gain_db(rng, augment)
+    gain_db += peak_db - _peak_db(x)
+    undoing, rise_db = _undoing(chain, expander, peak_db - _peak_db(x))
+    sound = _stored(_at_peak(x, peak_db), rng, augment)
+    return _Corrupted(sound, curve, gain_db + rise_db, expander, undoing)
+
+
+def _published_target(base: Samples, rng: np.random.Generator, rate: int, augment: bool) -> _Corrupted:
+    x, curve = _equalised(base, rng, rate)
+    compressor = draw_compressor(rng) if rng.random() < COMPRESSED else None
+    if compressor is not None:
+        x = compressor.apply(x, sample_rate=rate)
+    peak_db = BASE_PEAK_DB + _gain_db(rng, augment)
+    gain_db = peak_db - _peak_db(x)
+    return _Corrupted(_stored(_at_peak(x, peak_db), rng, augment), curve, gain_db, compressor, {})
+
+
+def _equalised(x: Samples, rng: np.random.Generator, rate: int) -> tuple[Samples, Array]:
+    """Equalise as the published evaluation does, or not at all; return the curve as well."""
+    if rng.random() >= EQUALISED:
+        return x, np.zeros(CURVE_BANDS, np.float32)
+    equaliser = draw_frequency_corruption(rng, sample_rate=rate)
+    return equaliser.apply(x, sample_rate=rate), _curve(equaliser.sections(sample_rate=rate), rate)
 
 
 def _middle(rate: int) -> NDArray[np.bool_]:
-    """Tell which bands of a curve have to do with level."""
+    """Mark the bands of a curve that have to do with level."""
     middle: NDArray[np.bool_] = (CENTRE_HZ[0] <= CURVE_HZ) & (
         np.minimum(CENTRE_HZ[1], BANDWIDTH * rate / 2) >= CURVE_HZ
     )
@@ -267,7 +291,7 @@ def _middle(rate: int) -> NDArray[np.bool_]:
 
 
 def _compressing(compressor: DynamicsCorruption | None, before_db: float, after_db: float) -> dict[str, float]:
-    """Say how a chain's compressor would be set for what a published one did.
+    """Return the settings of a chain's compressor for what a published one did.
 
     Args:
         compressor: What was drawn; None for none.
@@ -285,7 +309,7 @@ def _compressing(compressor: DynamicsCorruption | None, before_db: float, after_
 
 
 def _undoing(chain: Chain, expander: DynamicsCorruption | None, after_db: float) -> tuple[dict[str, float], float]:
-    """Say how a chain's upward compressor would be set to undo a published expander.
+    """Return the settings of a chain's upward compressor that undo a published expander.
 
     Where an expander's level e follows a signal's with a time constant T, the power e^ratio follows the level of what
     it leaves with T / ratio: d(e^ratio) = ratio * e^(ratio - 1) * (x - e) / T. So such a one finds the gain to undo.
@@ -303,7 +327,7 @@ def _undoing(chain: Chain, expander: DynamicsCorruption | None, after_db: float)
     if expander is None or highest_db is None:
         return {}, 0.0
     threshold_db = expander.threshold_db + expander.makeup_db + after_db
-    # Above all that sounds it does not matter how far: the rest is a gain.
+    # Above every level of the signal it does not matter how far: the rest is a gain.
     held_db = min(threshold_db, highest_db)
     settings = {
         "ratio": expander.ratio,
@@ -319,52 +343,59 @@ def _times(dynamics: DynamicsCorruption) -> dict[str, float]:
 
 
 def _knobs(chain: Chain, values: Mapping[str, Mapping[str, float]]) -> Array:
-    """Say where a chain's knobs are for what is known of its effects; NaN for the others."""
+    """Return where a chain's knobs are for the known settings of its effects; NaN for the others."""
     known = [(p, values.get(label, {}).get(p.name)) for label, p in chain.knobs]
     return np.array([np.nan if value is None else p.to_knob(value) for p, value in known], np.float32)
 
 
-def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) -> Made:
-    inputs, targets, wanted, knobs = [], [], [], []
-    curves = np.zeros((WAYS, CURVE_BANDS), np.float32)
+def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) -> TrainingPairs:
+    """Make pairs whose targets are the chain's, with some of its effects at random settings."""
+    inputs, targets, active, knobs, curves = [], [], [], [], []
+    for _ in range(VERSIONS):
+        inputs.append(_at_peak(base, float(rng.uniform(-20, -3))))
+        count = int(rng.integers(1, len(chain.effects) + 1))
+        audible = rng.permutation(len(chain.effects))[:count]
+        at, table = draw_settings(chain, [chain.labels[index] for index in audible], rng)
+        targets.append(chain.exact(table, sample_rate=rate, channels=1)(inputs[-1]))
+        curve = np.zeros(CURVE_BANDS, np.float32)
+        for stage in chain.stages(table):
+            if isinstance(stage.effect, ParametricEQ):
+                curve += _curve(stage.effect.sections(stage.values, sample_rate=rate), rate)
+        active.append(np.isin(np.arange(len(chain.effects)), audible).astype(np.float32))
+        _move_gain_behind_equaliser(chain, at, 20 * float(curve[_middle(rate)].mean()))
+        of_knobs = np.repeat(active[-1], [sum(label == mine for mine, _ in chain.knobs) for label in chain.labels])
+        knobs.append(np.where(of_knobs > 0, at, np.nan).astype(np.float32))
+        curves.append(curve)
+    before, after = np.stack(inputs), np.stack(targets)
+    return TrainingPairs(before, after, np.stack(active), np.stack(knobs), np.stack(curves), rate)
+
+
+def _move_gain_behind_equaliser(chain: Chain, at: NDArray[np.float64], gain_db: float) -> None:
+    """Move what an equaliser does to the level into the knobs behind it, for a model's curve leaves the level alone."""
     equalisers = {
         label for label, effect in zip(chain.labels, chain.effects, strict=True) if isinstance(effect, ParametricEQ)
     }
     behind = max((index for index, (label, _) in enumerate(chain.knobs) if label in equalisers), default=0)
-    for way in range(WAYS):
-        inputs.append(_at_peak(base, float(rng.uniform(-20, -3))))
-        count = int(rng.integers(1, len(chain.effects) + 1))
-        heard = rng.permutation(len(chain.effects))[:count]
-        labels = [chain.labels[index] for index in heard]
-        at, table = draw_settings(chain, labels, rng)
-        targets.append(chain.exact(table, sample_rate=rate, channels=1)(inputs[-1]))
-        for effect, values in zip(chain.effects, chain.values(table), strict=True):
-            if isinstance(effect, ParametricEQ):
-                curves[way] += _curve(effect.sections(values, sample_rate=rate), rate)
-        wanted.append(np.isin(np.arange(len(chain.effects)), heard).astype(np.float32))
-        # A model's curve leaves the level alone; what this equaliser does to it, the knobs behind it make up for.
-        off_db = 20 * float(curves[way, _middle(rate)].mean())
-        moves = {"threshold_db": -off_db, "makeup_db": off_db}
-        for index, (_, p) in enumerate(chain.knobs):
-            if off_db and index >= behind and p.name in moves:
-                value = p.to_value(at[index]) + moves[p.name]
-                at[index] = p.to_knob(value) if p.minimum <= value <= p.maximum else np.nan
-        audible = np.repeat(wanted[-1], [sum(label == mine for mine, _ in chain.knobs) for label in chain.labels])
-        knobs.append(np.where(audible > 0, at, np.nan).astype(np.float32))
-    return np.stack(inputs), np.stack(targets), np.stack(wanted), np.stack(knobs), curves
+    moves = {"threshold_db": -gain_db, "makeup_db": gain_db}
+    for index, (label, p) in enumerate(chain.knobs):
+        if gain_db and index >= behind and p.name in moves:
+            value = p.to_value(at[index]) + moves[p.name]
+            at[index] = p.to_knob(value) if p.minimum <= value <= p.maximum else np.nan
+            if (label, p.name) == chain.gain:  # what comes behind it gets the level that it had
+                break
 
 
 def draw_settings(
     chain: Chain, labels: Sequence[str], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], tuple[Setting, ...]]:
-    """Draw random settings of some of a chain's effects; the others are out of the way.
+    """Draw random settings of some of a chain's effects; the others are bypassed.
 
     Every knob is anywhere on its range, but for the gains of an equaliser's bands: most of those are moderate, for ten
     bands at the ends of their ranges are no equaliser that anybody would set.
 
     Args:
         chain: The chain.
-        labels: Which of its effects are to be heard.
+        labels: Which of its effects are to be audible.
         rng: The source of chance; only its `random` is asked, whose numbers are the same on any machine.
 
     Returns:
@@ -378,7 +409,7 @@ def draw_settings(
             # The mean of three is near the middle more often than not.
             knobs[index] = (knobs[index] + rng.random() + rng.random()) / 3
     away = [label for label in chain.labels if label not in labels]
-    return knobs, chain.settings(torch.from_numpy(knobs), out_of_the_way=away)
+    return knobs, chain.settings(torch.from_numpy(knobs), bypassed=away)
 
 
 def random_curve(rng: np.random.Generator, *, sample_rate: int) -> Array:
@@ -407,8 +438,8 @@ def _curve(sections: NDArray[np.float64], rate: int) -> Array:
     return curve
 
 
-def _coloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:
-    """Give a voice another colour, as another microphone would."""
+def _recoloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:
+    """Change a voice's spectrum, as another microphone would."""
     highest = HIGHEST * rate / 2
     bands = [
         sox.bass(rng.uniform(80, 600), rng.uniform(-COLOUR_DB, COLOUR_DB), sample_rate=rate),
@@ -424,8 +455,8 @@ def _gain_db(rng: np.random.Generator, augment: bool) -> float:
     return float(rng.uniform(*GAINS_DB)) if augment and rng.random() < REGAINED else 0.0
 
 
-def _kept(x: Samples, rng: np.random.Generator, augment: bool) -> Samples:
-    """Keep what was made as a file of 16 bits would, or as it is."""
+def _stored(x: Samples, rng: np.random.Generator, augment: bool) -> Samples:
+    """Round to 16 bits, as a file would, or leave it as it is."""
     if not augment or rng.random() >= KEPT_IN_16_BITS:
         return x
     return (np.round(x * np.float32(1 << 15)) / np.float32(1 << 15)).astype(np.float32)

@@ -1,0 +1,93 @@
+"""What a training reports while it runs, and how it is asked to end."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from fxst import interrupts
+
+__all__ = ["Monitor", "Progress", "Report", "StoppedError"]
+
+
+class Progress(NamedTuple):
+    """How far a stage has come.
+
+    Args:
+        stage: The stage's name.
+        step: Steps that are done.
+        steps: Steps that there are.
+        figures: What the stage measures, such as its loss.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    figures: Mapping[str, float] = MappingProxyType({})
+
+
+Report = Callable[[Progress], None]
+
+_KINDS: Final = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: interrupts.Terminated}
+
+
+class StoppedError(Exception):
+    """Ctrl-C or SIGTERM has asked the training to end, and its step is done."""
+
+
+class Monitor(contextlib.AbstractContextManager["Monitor"]):
+    """Reports progress; in its block, Ctrl-C and SIGTERM wait for the end of a step.
+
+    Args:
+        report: Gets every step.
+
+    Attributes:
+        last: The last step that was reported.
+    """
+
+    def __init__(self, report: Report | None) -> None:
+        self._report = report
+        self._stack = contextlib.ExitStack()
+        self._signal: int | None = None
+        self.last: Progress | None = None
+
+    @property
+    def signal(self) -> int | None:
+        """Which signal has come, if any."""
+        kind = interrupts.was_asked()
+        if kind is not None:
+            self._signal = signal.SIGTERM if issubclass(kind, interrupts.Terminated) else signal.SIGINT
+        return self._signal
+
+    def __enter__(self) -> "Monitor":
+        self._stack.enter_context(interrupts.deferred())
+        if threading.current_thread() is threading.main_thread():
+            for number, kind in _KINDS.items():
+                handler = signal.getsignal(number)
+                self._stack.callback(signal.signal, number, handler)
+                # The command line has handlers of its own, and a job in the background ignores Ctrl-C.
+                if handler in (signal.default_int_handler, signal.SIG_DFL):
+                    signal.signal(number, lambda *_, kind=kind: interrupts.ask(kind))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.signal is not None:
+            interrupts.forget()  # it is known here, and is not to end what follows
+        self._stack.close()
+
+    def report(self, progress: Progress) -> None:
+        """Report a step."""
+        self.last = progress
+        if self._report is not None:
+            self._report(progress)
+
+    def check(self) -> None:
+        """End the training where that was asked for.
+
+        Raises:
+            StoppedError: It was.
+        """
+        if self.signal is not None:
+            raise StoppedError

@@ -1,0 +1,187 @@
+"""Runs: they can be stopped anywhere, go on as if they never were, and refuse what they cannot do."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fxst.checkpoints import checkpoint
+from fxst.configs import ClipsConfig
+from fxst.errors import ModelError, NothingMatchedError, OutputError, SettingsError
+from fxst.training.run_folder import read_config
+from fxst.training.style import StyleModule, train
+
+PARTS = {"config.json", "model.safetensors", "card.json", "losses.csv", "losses.png", "checkpoints", "logs"}
+
+
+def resumed(folder, **changes):
+    """Resume a run as the command does."""
+    return train(read_config(folder, [ClipsConfig], changes), resume=True)
+
+
+@pytest.fixture
+def config(tiny_dataset, tmp_path):
+    return ClipsConfig(
+        tiny_dataset, output=tmp_path / "run", chain="eq", steps=5, validate_every=2, batch=2, validation_examples=2,
+        listen_clips=3, device="cpu",
+    )  # fmt: skip
+
+
+def same(folder, unbroken, losses):
+    assert losses(folder) == losses(unbroken)
+    assert (folder / "model.safetensors").read_bytes() == (unbroken / "model.safetensors").read_bytes()
+
+
+def test_a_run_leaves_a_model_with_its_card_losses_and_curve(unbroken, losses):
+    assert {path.name for path in unbroken.iterdir()} == PARTS
+    assert [row["step"] for row in losses(unbroken)] == ["2", "4", "5"]
+    card = json.loads((unbroken / "card.json").read_text())
+    assert (card["training"]["interrupted"], card["training"]["validated"]) == (False, True)
+    assert card["losses"]["val_loss"] == pytest.approx(
+        min(float(row["val_loss"]) for row in losses(unbroken)), rel=1e-4
+    )
+    assert card["training"]["config"]["dataset"] == "data"  # where it lay is nobody's business
+    assert list(unbroken.glob("logs/csv/*/metrics.csv"))
+    assert list(unbroken.glob("logs/tensorboard/*/events*"))
+
+
+@pytest.mark.parametrize(
+    ("step", "number"), [(1, signal.SIGINT), (2, signal.SIGTERM), (3, signal.SIGTERM), (4, signal.SIGINT)]
+)
+def test_a_run_that_was_stopped_after_any_step_goes_on_as_if_it_was_not(
+    step, number, config, unbroken, losses, stopping
+):
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    run = train(config, report=stopping("training", step, number))
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert (run.steps, run.signal) == (step, number)
+    assert bool(run.best) == (step >= 2)
+    card = checkpoint.load(config.output).card  # whatever there is of a model is kept
+    assert (card["training"]["interrupted"], card["training"]["validated"]) == (True, step >= 2)
+    assert resumed(config.output).signal is None
+    same(config.output, unbroken, losses)
+
+
+def test_a_killed_run_is_resumed_from_any_folder(
+    unbroken, tiny_dataset, tmp_path, monkeypatch, losses, fxst, options, environment
+):
+    monkeypatch.chdir(tmp_path)
+    Path("data").symlink_to(tiny_dataset)
+    command = [sys.executable, "-m", "fxst", "style", "train", "data", "-o", "run", *options]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    while not Path("run/checkpoints/last.ckpt").exists():
+        assert run.poll() is None, "the run ended by itself"
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert fxst("style", "train", "../run", "--resume")[:2] == (0, "../run\n")
+    same(tmp_path / "run", unbroken, losses)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_command_says_what_it_kept_and_how_to_go_on(
+    number, code, tiny_dataset, tmp_path, fxst, options, monkeypatch
+):
+    measure = StyleModule.measure
+
+    def interrupted(module, batch):
+        os.kill(os.getpid(), number)
+        return measure(module, batch)
+
+    monkeypatch.setattr(StyleModule, "measure", interrupted)
+    ended, out, err = fxst("style", "train", tiny_dataset, "-o", tmp_path / "run", *options)
+    assert (ended, out.strip()) == (code, str(tmp_path / "run"))
+    assert "interrupted after 1 steps. The model was never validated" in err
+    assert f"Continue it with `fxst style train {tmp_path / 'run'} --resume`." in err
+
+
+def test_a_resumed_run_may_take_more_steps_and_not_fewer(unbroken, tmp_path, losses):
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken, folder)
+    before = losses(folder)
+    assert resumed(folder, steps=8).steps == 8
+    assert losses(folder)[:3] == before
+    assert [row["step"] for row in losses(folder)[3:]] == ["7", "8"]
+    with pytest.raises(SettingsError, match="has taken 8 steps: give more --steps"):
+        resumed(folder, steps=7)
+
+
+@pytest.mark.parametrize("dataset", ["none", "empty"])
+@pytest.mark.parametrize("recipe", [["style", "train"], ["proxy", "train", "--effect", "reverb"]])
+def test_a_dataset_that_is_not_there_ends_as_recordings_do(recipe, dataset, tmp_path, fxst):
+    (tmp_path / "empty").mkdir()
+    code, out, err = fxst(*recipe, tmp_path / dataset, "-o", tmp_path / "run")
+    assert (code, out) == (NothingMatchedError.exit_code, "")
+    assert "fxst dataset build" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_a_run_cannot_write_to_any_more_is_told_of(config, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.save_checkpoint", full)
+    with pytest.raises(OutputError, match=r"run' cannot be written \(no space left on device\)"):
+        train(config)
+
+
+class Intruder:
+    """An object whose unpickling leaves a trace: any command could stand there."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+def saved(kept, path, **options):
+    torch.save(kept, path, **options)
+    return path.read_bytes()
+
+
+def test_a_checkpoint_is_resumed_as_data_and_never_run(unbroken, tmp_path, monkeypatch):
+    # A relative folder that begins like an address, which Lightning would fetch from there.
+    monkeypatch.chdir(tmp_path)
+    folder = Path("https/run")
+    shutil.copytree(unbroken, folder)
+    assert resumed(folder).steps == 5
+    assert (folder / "model.safetensors").read_bytes() == (unbroken / "model.safetensors").read_bytes()
+
+    last, trace, other = folder / "checkpoints/last.ckpt", tmp_path / "trace", tmp_path / "other.ckpt"
+    whole = last.read_bytes()
+    kept = torch.load(last, weights_only=True)
+    for damaged in (
+        pickle.dumps(Intruder(trace), protocol=2),
+        saved(kept | {"callbacks": Intruder(trace)}, other),
+        saved(kept | {"callbacks": Intruder(trace)}, other, _use_new_zipfile_serialization=False),
+        saved({"state_dict": kept["state_dict"]}, other),
+        saved([kept], other),
+        whole[: len(whole) // 2],
+        b"",
+        b"no checkpoint",
+    ):
+        last.write_bytes(damaged)
+        with pytest.raises(ModelError, match=r"last.ckpt' is damaged, or none that this training wrote"):
+            resumed(folder)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Intruder(trace)))
+    assert trace.exists()  # so it would have been seen
+
+
+def test_every_step_is_reported_with_how_many_there_are(config):
+    seen = []
+    train(config, report=seen.append)
+    steps = [(progress.step, progress.steps) for progress in seen if progress.stage == "training"]
+    assert steps == [(step, 5) for step in range(1, 6)]
+    assert [(p.step, p.steps) for p in seen if p.stage == "validation"] == [(1, 1)] * 3
