@@ -1,13 +1,11 @@
 """A session: the references of a command analysed once, and one recording after the other rendered in this process."""
 
 import contextlib
-import importlib
 import os
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from typing import Final, NamedTuple, Protocol
 
 from fxst import staging
@@ -24,7 +22,7 @@ from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.transfer import profiles
 from fxst.transfer.finishing import REFERENCE, Finish
 from fxst.transfer.profiles import StyleProfile
-from fxst.transfer.style_transfer import StyleTransfer, load, safety_remarks
+from fxst.transfer.style_transfer import load, safety_remarks
 
 __all__ = ["WAIT_SECONDS", "Session", "finished"]
 
@@ -202,7 +200,6 @@ class _StyleChooser:
                 profiles.check_model(profile, self._style.name, self._style.sha256)
             except SettingsError as error:
                 raise SettingsError(f"{str(path)!r} was {error}") from error
-        _warm_up(self._style)
 
     def analyse_references(self, progress: Progress | None) -> bytes:
         found: list[StyleProfile] = []
@@ -235,13 +232,3 @@ class _StyleChooser:
             analysis, self._profile, names, amount=self._amount, linked=self._linked, refine=self._refine
         )
         return _Choice(table, (*remarks, *self._remarks, *safety_remarks(table)), 1 - _ANALYSIS_SHARE)
-
-
-def _warm_up(style: StyleTransfer) -> None:
-    """Load the libraries of the effects, which takes most of a second, while the references are analysed."""
-    chain = style.chain
-    if all(effect.any_thread for effect in chain.effects):
-        # First SciPy, which both threads need: two that load it at once can each find half of it, and fail.
-        importlib.import_module("scipy.signal")
-        rate = {"sample_rate": 48_000, "channels": 1}
-        Thread(target=chain.exact, args=(chain.defaults(),), kwargs=rate).start()

@@ -309,9 +309,11 @@ class StyleTransfer:
 
         Raises:
             AudioError: The recording is far beyond full scale.
-            SettingsError: An amount is out of range, its effect is not in the chain, or the profile is another model's
-                or damaged.
+            SettingsError: An amount is out of range, its effect is not in the chain, the model cannot refine, or the
+                profile is another model's or damaged.
         """
+        if refine:
+            self.check_refines()
         chain = self.chain if linked is None else self.chain.linked(linked)
         choice = _Choice(self, chain, analysis, profile)
         settings = choice.silent() if analysis.statistics is None else choice.settings(refine=refine)
@@ -422,7 +424,6 @@ class _Choice:
         from fxst.threads import one_thread
         from fxst.transfer.refinement import refined
 
-        self._style.check_refines()
         model: Any = self._model
         with one_thread():
             better = refined(

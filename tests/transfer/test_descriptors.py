@@ -1,7 +1,6 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -115,7 +116,7 @@ def test_where_a_reference_holds_little_sound_neither_the_chosen_gain_nor_its_le
     index = next(i for i, row in enumerate(NOTHING.rows) if row.parameter == "makeup_db")
     wrong = replace(NOTHING.rows[index], value=-20.0)  # as a model chooses that takes pauses for soft speech
     rows = (*NOTHING.rows[:index], wrong, *NOTHING.rows[index + 1 :])
-    louder = replace(describe(other), level_db=describe(x).level_db + 20)
+    louder = msgspec.structs.replace(describe(other), level_db=describe(x).level_db + 20)
     frames = levels(other)
     few = frames[np.argsort(frames.sum(axis=1))[-4:]]
     assert confidence(few, "level") == 0.5

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -67,7 +68,7 @@ def test_noise_rises_by_no_more_than_the_limit_relative_to_the_signal_beyond_bot
 def test_what_is_louder_is_not_noisier_but_what_is_but_noise_does_not_become_as_loud_as_a_voice(halves, noise):
     x, other = (0.1 * half for half in halves)
     louder, loudest = (NOTHING.with_values({"compressor": {"makeup_db": gain}}) for gain in (20.0, 40.0))
-    reference = replace(describe(Excerpt(render(other, louder), RATE)), floor_db=-80.0)
+    reference = msgspec.structs.replace(describe(Excerpt(render(other, louder), RATE)), floor_db=-80.0)
     result = limit_amount(STUDIO, louder.rows, Excerpt(x, RATE), reference)
     assert (result.amount, result.noisy) == (1, False)
     hiss = 10 ** (-70 / 20) * noise(RATE, 1, 3)
@@ -85,7 +86,9 @@ def test_where_an_upward_compressor_raises_noise_it_alone_is_turned_down(noise, 
     dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -12.0}})
     lifting = dull.with_values({"upward_compressor": {"threshold_db": -20.0, "ratio": 4.0}})
     as_loud = describe(Excerpt(render(clean, dull), RATE))
-    reference = replace(as_loud, level_db=as_loud.level_db - 6, floor_db=as_loud.floor_db - 6)  # to be levelled
+    reference = msgspec.structs.replace(
+        as_loud, level_db=as_loud.level_db - 6, floor_db=as_loud.floor_db - 6
+    )  # to be levelled
     result = limit_amount(STUDIO, lifting.rows, Excerpt(x, RATE), reference)
     assert (result.amount, result.noisy) == (1, True)
     assert 0 <= result.upward_share < 1
