@@ -388,12 +388,13 @@ def _told_by_loaders(monitor: Monitor) -> Iterator[None]:
     """Give a loader's error without the traceback that torch adds, and ignore loaders that a signal has ended."""
     try:
         yield
-    except FxstError as error:
+    except Exception as error:
+        if monitor.signal is not None:
+            return  # a terminal sends it to all processes, and what the death of one comes to is told in many ways
         kind = type(error)
-        raise kind(str(error).rsplit(f"{kind.__name__}: ")[-1].removesuffix(r"\n")) from error
-    except RuntimeError as error:
-        if monitor.signal is None or "DataLoader worker" not in str(error):
+        if not issubclass(kind, FxstError) or "DataLoader worker" not in str(error):
             raise
+        raise kind(str(error).rsplit(f"{kind.__name__}: ")[-1].removesuffix(r"\n")) from error
 
 
 def _silence_lightning() -> None:

@@ -84,7 +84,7 @@ def test_damage_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     result = cut(path, range(9))
     assert result.usable
-    assert "ends before" in (result.problem or "")
+    assert "ends early" in (result.problem or "")
     assert result.windows.tolist() == [0, 1, 2, 3]
 
 

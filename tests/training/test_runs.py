@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ import torch
 
 from fxst.checkpoints import checkpoint
 from fxst.configs import ClipsConfig
-from fxst.errors import ModelError, NothingMatchedError, OutputError, SettingsError
+from fxst.data import examples
+from fxst.errors import AudioError, ModelError, NothingMatchedError, OutputError, SettingsError
 from fxst.training.run_folder import read_config
 from fxst.training.style import StyleModule, train
 
@@ -134,6 +136,31 @@ def test_a_folder_that_a_run_cannot_write_to_any_more_is_told_of(config, monkeyp
     monkeypatch.setattr("lightning.pytorch.Trainer.save_checkpoint", full)
     with pytest.raises(OutputError, match=r"run' cannot be written \(no space left on device\)"):
         train(config)
+
+
+def test_an_error_of_a_loader_is_told_as_itself(config, monkeypatch):
+    def damaged(data, split, *, step, **given):
+        if step == 1:
+            raise AudioError("'clips-00000.npy' is missing or damaged: build the dataset again.")
+        return examples.draw(data, split, step=step, **given)
+
+    monkeypatch.setattr(StyleModule.__module__ + ".draw", damaged)
+    with pytest.raises(AudioError, match=r"^'clips-00000.npy' is missing or damaged: build the dataset again\.$"):
+        train(replace(config, loaders=1))
+
+
+def test_loaders_that_a_signal_ends_end_the_run_as_it_does(config, monkeypatch):
+    main = os.getpid()
+
+    def ended(data, split, *, step, **given):
+        if os.getpid() != main:
+            os.kill(main, signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return examples.draw(data, split, step=step, **given)
+
+    monkeypatch.setattr(StyleModule.__module__ + ".draw", ended)
+    assert train(replace(config, loaders=1)).signal == signal.SIGTERM
+    assert checkpoint.load(config.output).card["training"]["interrupted"] is True
 
 
 class Intruder:
