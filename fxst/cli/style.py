@@ -23,11 +23,11 @@ app.add_typer(style_app, name="style")
 def _train(config: StyleConfig) -> None:
     from fxst.training.style import train
 
-    # What comes before the first step takes minutes.
-    told = logging.getLogger("fxst")
-    told.setLevel(logging.INFO)
-    if not told.handlers:
-        told.addHandler(logging.StreamHandler())
+    # Show the log, since the stages before the first step take minutes.
+    logger = logging.getLogger("fxst")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
     result = train(config)
     tell_result(
         result,

@@ -1,4 +1,4 @@
-"""How a training command ends: what it came to, how to go on, and where the model is."""
+"""The output of a training command: its result, how to continue, and the model's folder."""
 
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ __all__ = ["tell_result"]
 
 
 class TrainingResult(Protocol):
-    """What every training gives back."""
+    """The fields that the result of every training has."""
 
     @property
     def folder(self) -> Path: ...
@@ -23,11 +23,11 @@ class TrainingResult(Protocol):
 
 
 def tell_result(result: TrainingResult, findings: str) -> None:
-    """Tell what a training came to, and print the folder of the model; exit 130 or 143 when it was interrupted.
+    """Print the result of a training and the model's folder; exit with 130 or 143 if it was interrupted.
 
     Args:
-        result: Of the training.
-        findings: How good the model is.
+        result: The result.
+        findings: Sentences on the model's quality.
     """
     from fxst.cli.grids import Console
 
@@ -39,5 +39,5 @@ def tell_result(result: TrainingResult, findings: str) -> None:
     say(str(result.folder))
     if result.interrupted:
         kind = interrupts.was_asked() or KeyboardInterrupt
-        interrupts.forget()  # for it is told
+        interrupts.forget()  # it is handled
         raise typer.Exit(interrupts.exit_code(kind()))
