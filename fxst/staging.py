@@ -36,11 +36,11 @@ _waiting: ContextVar[list[tuple[Path, int, Path]] | None] = ContextVar("_waiting
 
 
 @contextlib.contextmanager
-def together(vouch: Callable[[Mapping[Path, Path]], Callable[[], None] | None] | None = None) -> Iterator[None]:
+def together(on_commit: Callable[[Mapping[Path, Path]], Callable[[], None] | None] | None = None) -> Iterator[None]:
     """Rename all files that are finished in the block when it ends; none when it fails.
 
     Args:
-        vouch: Called with the hidden file of each name when all are complete, before the first is renamed. It may
+        on_commit: Called with the hidden file of each name when all are complete, before the first is renamed. It may
             return an undo function, which is called where one of them cannot be renamed.
 
     Raises:
@@ -52,8 +52,8 @@ def together(vouch: Callable[[Mapping[Path, Path]], Callable[[], None] | None] |
     token = _waiting.set(waiting)
     try:
         yield
-        if vouch is not None:
-            undo = vouch({target: hidden for hidden, _, target in waiting})
+        if on_commit is not None:
+            undo = on_commit({target: hidden for hidden, _, target in waiting})
         while waiting:
             hidden, fd, target = waiting[0]
             try:

@@ -4,7 +4,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the program, which answers signals, and is safe in its folder, before anything else is loaded."""
+    """Run the program; handle signals and guard against the current folder before loading anything else."""
     from fxst.cli import interrupts
 
     interrupts.begin()
