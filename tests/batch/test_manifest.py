@@ -4,10 +4,10 @@ import multiprocessing
 import os
 import shutil
 import tracemalloc
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,7 +216,11 @@ def test_a_manifest_leads_nowhere(two):
     os.mkfifo("pipe")
     with Manifest(Path("out"), write=True) as manifest:
         (row, *_) = (ManifestRow.from_json(json.dumps(row).encode()) for row in two.rows())
-        manifest.add(replace(row, beside=(FileState("../pipe", 0, "0" * 64), FileState("/dev/zero", 0, "0" * 64))))
+        manifest.add(
+            msgspec.structs.replace(
+                row, beside=(FileState("../pipe", 0, "0" * 64), FileState("/dev/zero", 0, "0" * 64))
+            )
+        )
     assert run() == {"0.wav": True, "1.wav": True}
 
 
