@@ -51,7 +51,7 @@ def folder(model, tmp_path_factory, noise):
         arguments = ("voice.wav", "-r", "radio.wav", "-o", "out.wav", "-p", table, "-m", model)
         done = fxst("--effects", EXAMPLE, "apply", *arguments, cwd=folder)
         assert done.returncode == 0, done.stderr
-        assert "centre_frequency_hz" in done.stdout
+        assert "centre frequency" in done.stdout
     return folder
 
 
