@@ -238,7 +238,7 @@ class Reader:
 
 
 def _misleads(error: Exception) -> bool:
-    """Return whether libsndfile's message is misleading, since it only does not know the format."""
+    """Return whether libsndfile's message is misleading, as it is for an unknown format."""
     return any(text in str(error).lower() for text in ("does not exist", "internal error", "unknown error"))
 
 

@@ -55,8 +55,8 @@ class View(io.RawIOBase):
         while left > 0 and self._at < self.size:
             number = bisect.bisect_right(self._ends, self._at)
             part = self._parts[number]
-            behind = self._ends[number] - self._at
-            data = self._piece(part, _length(part) - behind, min(left, behind))
+            remaining = self._ends[number] - self._at
+            data = self._piece(part, _length(part) - remaining, min(left, remaining))
             if not data:
                 break
             pieces.append(data)

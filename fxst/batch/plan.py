@@ -1,4 +1,4 @@
-"""What `apply` is going to read and write, known and checked before anything is touched."""
+"""The plan of `fxst apply`: the files that it will read and write, checked before anything is written."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The command line: each command parses, calls one library function, and prints what it returns."""
+"""The command line: each command parses its options, calls one library function, and prints the result."""
 
 __all__ = ["main"]
 

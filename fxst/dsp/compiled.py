@@ -1,4 +1,4 @@
-"""Loops compiled by numba, and cached on disk where a folder for that can be written to."""
+"""Loops compiled by numba, and cached on disk where there is a writable folder."""
 
 from collections.abc import Callable
 from pathlib import Path
