@@ -9,24 +9,33 @@ if (
     and not sys.flags.safe_path
     and os.path.realpath(f"{sys.path[0]}/fxst") != os.path.realpath(__path__[0])
 ):
-    # `python -m fxst` is being found, for which Python has put the current folder first: for all that follows, too.
+    # `python -m fxst` puts the current folder first in sys.path, and would take the following imports from there, too.
     del sys.path[0]
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["FxstError", "__version__", "load"]
+__all__ = ["FxstError", "Result", "StyleProfile", "StyleTransfer", "Table", "__version__", "load", "render"]
 
 from fxst.errors import FxstError
 from fxst.version import __version__
 
 if TYPE_CHECKING:
-    from fxst.transfer.style_transfer import load
+    from fxst.chains.table import Table
+    from fxst.transfer.profiles import StyleProfile
+    from fxst.transfer.style_transfer import Result, StyleTransfer, load, render
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, because `import fxst` and `fxst --help` must not wait for torch.
-    if name == "load":
-        from fxst.transfer.style_transfer import load
+    if name not in __all__:
+        raise AttributeError(f"module 'fxst' has no attribute {name!r}")
+    from fxst.chains.table import Table
+    from fxst.transfer.profiles import StyleProfile
+    from fxst.transfer.style_transfer import Result, StyleTransfer, load, render
 
-        return load
-    raise AttributeError(f"module 'fxst' has no attribute {name!r}")
+    public = (Result, StyleProfile, StyleTransfer, Table, load, render)
+    return next(item for item in public if item.__name__ == name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -189,8 +189,10 @@ def check_model(folder):
         assert str(folder) in str(loaded)
         return
     windows = torch.zeros(1, loaded.model.window_samples)
-    heard = loaded.model.analyse(windows, sample_rate=loaded.sample_rate)
-    assert len(loaded.chain.settings(loaded.model.decide(heard, heard).knobs[0]))
+    analysed = loaded.model.analyse(windows, sample_rate=loaded.sample_rate)
+    frames = loaded.model.frames(windows, sample_rate=loaded.sample_rate)
+    matched = loaded.model.match(analysed[0], frames, analysed[0], frames)
+    assert len(loaded.chain.settings(loaded.model.decide(analysed, analysed, matched[None]).knobs[0]))
 
 
 @given(st.binary(max_size=200) | JSON.map(json.dumps).map(str.encode))

@@ -85,7 +85,7 @@ def test_the_house_style_lies_between_the_two(recipes):
 @pytest.mark.slow
 def test_the_edited_table_is_what_is_heard(recipes):
     made, edited = table_files.read(Path("out.params.json")), table_files.read(Path("edited.json"))
-    assert edited.rows != made.settings
+    assert edited.rows != made.rows
     assert edited.to_dict()["compressor"]["makeup_db"] == -6
     assert not np.array_equal(audio.read(Path("edited.wav"))[0], audio.read(Path("out.wav"))[0])
     assert np.array_equal(audio.read(Path("piped.wav"))[0], audio.read(Path("edited.wav"))[0])

@@ -1,9 +1,9 @@
-"""A trained model on disk: what `fxst.checkpoints.card` keeps sealed, made into a network and back."""
+"""A trained model on disk: conversion between a network and the files of `fxst.checkpoints.card`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -22,59 +22,81 @@ from fxst.checkpoints.card import (
     write_files,
 )
 from fxst.errors import ModelError, SettingsError, UndeclaredError
-from fxst.models.encoder import Encoder
+from fxst.models.network import StyleNetwork
 from fxst.models.proxy import ProxyModel
-from fxst.models.studio import StudioModel, StudioModelConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.studio import StudioModel
+from fxst.models.style import StyleModel
 
-__all__ = ["Checkpoint", "load", "pretrained_folder", "read", "save", "write"]
+__all__ = ["NETWORKS", "Checkpoint", "declare_network", "load", "pretrained_folder", "read", "save", "write"]
+
+
+NETWORKS: Final[dict[str, type[StyleNetwork]]] = {STYLE_FORMAT: StyleModel, STUDIO_FORMAT: StudioModel}
+"""The networks of style models, by the format of their files: those of fxst, and those that people declare."""
+
+
+def declare_network(format: str) -> Callable[[type[StyleNetwork]], type[StyleNetwork]]:  # noqa: A002
+    """Declare a network of your own, so that `fxst apply` and `fxst eval` can use its models.
+
+    Args:
+        format: The format of its files, such as `mine`; it is written into every model's card.
+
+    Raises:
+        SettingsError: There is a network of that format.
+    """
+    if format in NETWORKS:
+        raise SettingsError(f"There is a network of the format {format!r} already: give yours another one.")
+
+    def declare(network: type[StyleNetwork]) -> type[StyleNetwork]:
+        NETWORKS[format] = network
+        STYLE_FORMATS.append(format)
+        return network
+
+    return declare
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained model with all that is needed to use it."""
+    """A trained style model with everything needed to use it."""
 
-    model: StyleModel | StudioModel
+    model: StyleNetwork
     chain: Chain
     sample_rate: int
     card: dict[str, Any]
     folder: Path
 
 
-def save(
-    folder: Path, model: StyleModel | StudioModel, chain: Chain, *, sample_rate: int, card: dict[str, Any]
-) -> None:
+def save(folder: Path, model: StyleNetwork, chain: Chain, *, sample_rate: int, card: dict[str, Any]) -> None:
     """Write a style model's two files.
 
     Args:
-        folder: Where to; made where it does not exist.
-        model: The model.
+        folder: The folder; made where it does not exist.
+        model: The model, of a network that is declared.
         chain: The chain whose knobs it sets.
-        sample_rate: Rate that it listens at, in Hz.
-        card: What else to tell of it.
+        sample_rate: Its analysis rate, in Hz.
+        card: The rest of its card.
     """
-    kind = STUDIO_FORMAT if isinstance(model, StudioModel) else STYLE_FORMAT
+    kind = next(name for name, network in NETWORKS.items() if type(model) is network)
     write(folder, kind, model, chain, sample_rate=sample_rate, card=card)
 
 
 def write(
     folder: Path,
     kind: str,
-    model: StyleModel | StudioModel | ProxyModel,
+    model: StyleNetwork | ProxyModel,
     chain: Chain,
     *,
     sample_rate: int,
     card: dict[str, Any],
 ) -> None:
-    """Write a model's two files, the card last, so that a folder with a card is whole.
+    """Write a model's two files, the card last, so that a folder with a card is complete.
 
     Args:
-        folder: Where to; made where it does not exist.
+        folder: The model's folder; created if needed.
         kind: Its format.
         model: The model.
         chain: The chain whose knobs it sets or imitates.
-        sample_rate: Its sample rate, in Hz.
-        card: What else to tell of it.
+        sample_rate: Its sample rate in Hz.
+        card: Further fields of the card.
     """
     weights = save_weights({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
     head = {"sample_rate": sample_rate, "chain": chain.to_spec(), "model": model.config.to_dict()}
@@ -86,44 +108,34 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
 
     Args:
         name_or_path: `eq-comp`, or the path of a folder with a `card.json`.
-        device: Where to put the model.
+        device: The model's device.
 
     Raises:
         ModelError: There is no such model, or it is damaged or of an unknown version.
     """
 
-    def build(card: dict[str, Any], state: dict[str, Tensor]) -> StyleModel | StudioModel:
-        if card["format"] == STUDIO_FORMAT:
-            return StudioModel(StudioModelConfig.from_dict(card["model"]))
-        config = StyleModelConfig.from_dict(card["model"])
-        mel = state["encoder.mel"]  # which the encoder takes as it is
-        if mel.shape != (Encoder.n_fft // 2 + 1, config.encoder.n_mels) or mel.dtype != torch.float32:
-            raise ValueError("its mel filters are not of the sizes that its card tells")
-        return StyleModel(config, mel)
+    def build(card: dict[str, Any], state: dict[str, Tensor]) -> StyleNetwork:
+        return NETWORKS[card["format"]].from_plain(card["model"], state)
 
     folder = find(name_or_path, "style")
     model, chain, card = read(folder, STYLE_FORMATS, build)
     sample_rate: int = card["sample_rate"]
-    if isinstance(model, StyleModel):
-        agree = model.config.encoder.sample_rate == sample_rate
-    else:
-        agree = model.config.n_effects == len(chain.effects)
-    if not agree:
+    if not model.agrees(effects=len(chain.effects), sample_rate=sample_rate):
         raise ModelError(f"The model {str(folder)!r} is damaged (its parts do not agree); restore its files.")
     return Checkpoint(model.to(device), chain, sample_rate, card, folder)
 
 
-Model = TypeVar("Model", StyleModel | StudioModel, ProxyModel)
+Model = TypeVar("Model", StyleNetwork, ProxyModel)
 
 
 def read(
-    folder: Path, formats: tuple[str, ...], build: Callable[[dict[str, Any], dict[str, Tensor]], Model]
+    folder: Path, formats: Sequence[str], build: Callable[[dict[str, Any], dict[str, Tensor]], Model]
 ) -> tuple[Model, Chain, dict[str, Any]]:
     """Read a model's two files; return the model, its chain and its card.
 
     Args:
-        folder: Where they are.
-        formats: Those that it may have.
+        folder: The model's folder.
+        formats: The formats allowed.
         build: Makes a model of the right sizes from card and weights.
 
     Raises:
@@ -133,11 +145,11 @@ def read(
     try:
         chain = Chain.from_spec(card["chain"])
         state = load_weights(weights)
-        # First without memory: whatever sizes a card asks for, no more is held than the weights that are there. What
-        # a model's parts compute once and keep for all others must name its device, or it would be without memory too.
+        # First on the meta device: whatever sizes a card states, memory is bounded by the weights present. Tensors that
+        # a model's modules cache globally must name their device, or they would be on the meta device too.
         with torch.device("meta"):
-            wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in build(card, state).state_dict().items()}
-        if wanted != {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}:
+            expected = {name: (tensor.shape, tensor.dtype) for name, tensor in build(card, state).state_dict().items()}
+        if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}:
             raise ValueError("its weights are not of the sizes that its card tells")
         model = build(card, state)
         model.load_state_dict(state)

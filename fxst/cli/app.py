@@ -24,11 +24,11 @@ EXIT_CODES: Final = {
     130: "interrupted by Ctrl-C",
     143: "interrupted by SIGTERM",
 }
-"""What the program's exit codes mean."""
+"""The program's exit codes and their meanings."""
 
 
 class _Program(TyperGroup):
-    """The command tree; it tells where `--effects` belongs to whoever puts it elsewhere."""
+    """The command tree, with a hint on where `--effects` goes."""
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         try:
@@ -49,7 +49,7 @@ class _Program(TyperGroup):
 
 
 def _escape(error: Any) -> None:
-    """Make a complaint about usage printable, for a pattern of the shell's puts names of files among the options."""
+    """Escape a usage error: a shell pattern may put any file name among the options."""
     if isinstance(getattr(error, "message", None), str):
         error.message = printable(error.message)
 
@@ -87,8 +87,8 @@ def _root(
             exists=True,
             dir_okay=False,
             readable=True,
-            help="Before the command: Python file that declares effects and chains of your own. It is run as a "
-            "program, so name only files that you trust; repeat the option for more.",
+            help="Before the command: Python file that declares effects, chains and networks of your own. It is run as "
+            "a program, so name only files that you trust; repeat the option for more.",
         ),
     ] = None,
 ) -> None:
@@ -97,27 +97,30 @@ def _root(
 
 
 def _declare(files: list[Path]) -> None:
-    """Run the user's files; what declares nothing, or changes what fxst brings, was not meant so.
+    """Run the files of `--effects`.
 
     Raises:
-        SettingsError: One fails or is not such a file.
+        SettingsError: One fails, declares nothing, or changes a chain of fxst.
     """
     from fxst.chains.named import CHAINS
+    from fxst.checkpoints.card import STYLE_FORMATS
     from fxst.effects import EFFECTS
     from fxst.effects.declarations import run_declarations
 
     shipped = dict(CHAINS)
     for path in files:
-        before = dict(EFFECTS), dict(CHAINS)
+        before = dict(EFFECTS), dict(CHAINS), list(STYLE_FORMATS)
         try:
             with terminable():
                 run_declarations(path)
         except KeyboardInterrupt as interrupt:
-            # Caught here, for Typer would end the program without a word.
+            # Caught here, since Typer would end the program without a message.
             say(f"fxst: interrupted while {quoted(path)} ran", err=True)
             raise typer.Exit(interrupts.exit_code(interrupt)) from interrupt
         for name, chain in shipped.items():
             if CHAINS.get(name) is not chain:
                 raise SettingsError(f"{str(path)!r} changes {name}, a chain of fxst's own: give yours another name.")
-        if before == (EFFECTS, CHAINS):
-            raise SettingsError(f"{str(path)!r} declares neither an effect nor a chain: see docs/own-effects.md.")
+        if before == (EFFECTS, CHAINS, STYLE_FORMATS):
+            raise SettingsError(
+                f"{str(path)!r} declares neither an effect, nor a chain, nor a network: see docs/own-effects.md."
+            )

@@ -1,40 +1,27 @@
-"""What an evaluation leaves on disk: figures, the items that they are of, and the audio."""
+"""Files of a finished evaluation: scores by item, the list of items, and the summary."""
 
-import contextlib
-import csv
-import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import fxst
-from fxst import audio, staging
-from fxst.audio import Samples
-from fxst.data.shards import write_atomically
-from fxst.errors import OutputError
-from fxst.evaluation.items import Item, Items
+from fxst import staging
+from fxst.evaluation.journal import FORMAT_VERSION, UNFINISHED, csv_text
 from fxst.evaluation.metrics import METRICS
-from fxst.evaluation.scores import SETTINGS, Score, Scored
+from fxst.evaluation.scores import SETTINGS
 from fxst.evaluation.summary import CONFIDENCE, DRAWS, Interval, groups_of
-from fxst.evaluation.systems import Output
-from fxst.places import check_inside, check_names
-from fxst.untrusted import from_json, to_json
+from fxst.untrusted import to_json
 
 if TYPE_CHECKING:
-    from fxst.evaluation.evaluate import Evaluation
+    from fxst.evaluation.task import Evaluation
 
 __all__ = [
     "FILES",
-    "FORMAT_VERSION",
     "ITEMS",
     "ITEM_LIST",
     "SUMMARY",
-    "Journal",
-    "KeptAudio",
-    "make_folder",
     "write_results",
 ]
 
@@ -42,183 +29,16 @@ ITEMS: Final = "items.csv"
 ITEM_LIST: Final = "items.jsonl"
 SUMMARY: Final = "summary.json"
 FORMAT: Final = "fxst-evaluation"
-FORMAT_VERSION: Final = 3
-UNFINISHED: Final = "unfinished.jsonl"
-PAIRS: Final = "pairs.csv"
 FILES: Final = (ITEMS, ITEM_LIST, SUMMARY, UNFINISHED)
-"""What an evaluation writes into its folder."""
+"""Files in the output folder of an evaluation."""
 NAMES: Final = (*(metric.name for metric in METRICS), SETTINGS)
 
 
-class Journal:
-    """The items that are finished, kept on disk while others are not, so that a stopped evaluation can go on.
-
-    Args:
-        folder: Where to keep it; None keeps nothing.
-        identity: What the scores depend on; those of an evaluation with another one are not taken over.
-
-    Attributes:
-        finished: What an earlier run of the same evaluation has finished, by the items' numbers.
-    """
-
-    def __init__(self, folder: Path | None, identity: str) -> None:
-        self._path = None if folder is None else folder / UNFINISHED
-        self._identity = identity
-        self._file: IO[str] | None = None
-        self.finished: dict[int, Scored] = {}
-
-    def __enter__(self) -> Self:
-        if self._path is not None:
-            lines = self._lines(self._path)
-            self.finished = dict(map(_from_line, lines))
-            # Written anew: the last line of a run that was killed may be half a line.
-            with staging.told(self._path):
-                write_atomically(self._path, "".join([to_json(self._identity) + "\n", *lines]))
-                self._file = open(self._path, "a", encoding="utf-8")  # open as long as the journal
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # a line that could not be written was told of already
-                self._file.close()
-
-    def add(self, index: int, scored: Scored) -> None:
-        """Note that an item is finished.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
-        if self._file is not None and self._path is not None:
-            with staging.told(self._path):
-                self._file.write(_to_line(index, scored))
-                self._file.flush()
-
-    def remove(self) -> None:
-        """Forget everything: the results are written."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-
-    def _lines(self, path: Path) -> list[str]:
-        try:
-            first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            if from_json(first) != self._identity:
-                return []
-        except (OSError, ValueError):
-            return []
-        return [line for line in lines if line.endswith("\n")]
-
-
-def _to_line(index: int, scored: Scored) -> str:
-    scores = [asdict(score) | {"values": _without_nan(score.values)} for score in scored.scores]
-    return to_json({"index": index, **asdict(scored), "scores": scores}) + "\n"
-
-
-def _from_line(line: str) -> tuple[int, Scored]:
-    found = from_json(line)
-    scores = tuple(
-        Score(
-            score["system"],
-            {name: math.nan if value is None else value for name, value in score["values"].items()},
-            score["error"],
-            score["heard"],
-        )
-        for score in found["scores"]
-    )
-    return found["index"], Scored(found["name"], found["group"], scores, found["drawn"], found["heard"])
-
-
-class KeptAudio:
-    """A folder with the audio of an evaluation: every item's input, reference and target, and every output.
-
-    Args:
-        folder: The folder; each kind of recording gets one of its own in it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def check(self, systems: Iterable[str], items: Items) -> None:
-        """See that all of it can be written there, and nowhere else.
-
-        Args:
-            systems: What there will be outputs of.
-            items: The items.
-
-        Raises:
-            SettingsError: A link leads out of the folder, or an item's name is too long for a file's.
-        """
-        folders = [self._folder / kind for kind in ("input", "reference", "target", *map(_file_name, systems))]
-        check_inside(self._folder, (self._folder / PAIRS, *folders))
-        check_names(folders[0] / f"{name}.wav" for name in items.names)
-
-    def keep(self, item: Item, outputs: Mapping[str, Output]) -> None:
-        """Write an item's recordings, as 32-bit floats.
-
-        Raises:
-            AudioError: One cannot be written.
-            SettingsError: A link leads out of the folder.
-        """
-        self._write("input", item.name, item.input, item.sample_rate)
-        self._write("reference", item.name, item.reference, item.reference_sample_rate)
-        if item.target is not None:
-            self._write("target", item.name, item.target, item.sample_rate)
-        for system, output in outputs.items():
-            self._write(_file_name(system), item.name, output.audio, item.sample_rate)
-
-    def list(self, items: Sequence[Scored], *, has_targets: bool) -> None:
-        """Write `pairs.csv`, with which any other system can be scored on the same items.
-
-        Args:
-            items: What came of the items.
-            has_targets: Whether it is known what should come out.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
-        columns = ("input", "reference", "target") if has_targets else ("input", "reference")
-        rows: list[Sequence[str]] = [(*columns, "group")]
-        for item in items:
-            files = [f"{column}/{item.name}.wav" for column in columns]
-            # An item that could not be made has none, and would keep the others from being scored.
-            if all((self._folder / file).exists() for file in files):
-                rows.append([*files, item.group])
-        staging.write(self._folder / PAIRS, _csv(rows).encode())
-
-    def _write(self, kind: str, name: str, x: Samples, sample_rate: int) -> None:
-        path = self._folder / kind / f"{name}.wav"
-        check_inside(self._folder, [path])
-        make_folder(path.parent)
-        with audio.Writer(
-            path, sample_rate=sample_rate, channels=len(x), subtype="FLOAT", format="WAV", frames=x.shape[1]
-        ) as writer:
-            writer.write(x)
-
-
-def _file_name(system: str) -> str:
-    return system.replace("/", "_")
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, if it is not there.
-
-    Raises:
-        OutputError: It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The folder {str(folder)!r} cannot be made ({(error.strerror or str(error)).lower()}): choose another."
-        ) from error
-
-
 def write_results(evaluation: "Evaluation", folder: Path) -> None:
-    """Write the figures of each item, the list of the items, and the summary.
+    """Write the scores of each item, the list of the items, and the summary.
 
     Raises:
-        OutputError: One cannot be written.
+        OutputError: A file cannot be written.
     """
     measured = {name for item in evaluation.items for score in item.scores for name in score.values}
     names = [name for name in NAMES if name in measured]
@@ -230,13 +50,13 @@ def write_results(evaluation: "Evaluation", folder: Path) -> None:
             rows.append((item.name, item.group, score.system, *cells, score.error))
     listed = ({"item": item.name, "group": item.group, **item.drawn} for item in evaluation.items)
     with staging.together():
-        staging.write(folder / ITEMS, _csv(rows).encode())
+        staging.write(folder / ITEMS, csv_text(rows).encode())
         staging.write(folder / ITEM_LIST, "".join(to_json(entry) + "\n" for entry in listed).encode())
         staging.write(folder / SUMMARY, (to_json(summary(evaluation), indent=1) + "\n").encode())
 
 
 def summary(evaluation: "Evaluation") -> dict[str, Any]:
-    """Tell all figures as plain data; `docs/summary.schema.json` describes it."""
+    """Return all results as plain data; `docs/summary.schema.json` describes it."""
     config = {key: _plain(value) for key, value in asdict(evaluation.config).items()}
     measured = {name for row in evaluation.rows for name in row.figures}
     return {
@@ -274,8 +94,8 @@ def summary(evaluation: "Evaluation") -> dict[str, Any]:
                 "detection": {
                     label: {
                         "balanced_accuracy": _bounds(detection.balanced_accuracy),
-                        "heard": detection.heard,
-                        "not_heard": detection.not_heard,
+                        "audible": detection.audible,
+                        "inaudible": detection.inaudible,
                         "missing": detection.missing,
                     }
                     for label, detection in row.detection.items()
@@ -293,7 +113,7 @@ def _bounds(interval: Interval) -> dict[str, float | None]:
 
 
 def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
-    # JSON has no word for what is not a number.
+    # JSON has no NaN.
     return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
@@ -301,9 +121,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _csv(rows: Any) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -1,6 +1,7 @@
 """The studio model: it compares recordings of any sample rate, and sets a whole chain of effects."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from fxst.models.feature_extractor import FLOOR, FeatureExtractor, octave_centres
 from fxst.models.frequency_conv_net import FrequencyConvNet
 from fxst.models.matching import active_frames, match, matched_size
-from fxst.models.protocol import Decision
+from fxst.models.network import Decision, StyleNetwork
 from fxst.models.sizes import from_plain
 
 __all__ = ["CENTRE_HZ", "Expected", "Fitter", "StudioModel", "StudioModelConfig", "centred"]
@@ -108,7 +109,7 @@ class Expected(NamedTuple):
     shared: Tensor
 
 
-class StudioModel(nn.Module):
+class StudioModel(StyleNetwork):
     """A feature extractor for both recordings, and a controller that compares them.
 
     All statistics are means over time, so those of a long recording are the mean of its windows'. Times are in seconds
@@ -118,22 +119,28 @@ class StudioModel(nn.Module):
         config: The sizes.
     """
 
+    uses_frames = True
+    refines = True
+
     def __init__(self, config: StudioModelConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: StudioModelConfig = config
         self.extractor = FeatureExtractor(config.mel_bands, config.spectrum_bands, config.channels)
         self.controller = _Controller(self.extractor, config)
         self.expectation = _Expectation(self.extractor, config.band_channels)
 
-    @property
-    def refines(self) -> bool:
-        """Whether it has an expectation of the result: it has."""
-        return True
+    @classmethod
+    def from_plain(cls, sizes: Any, state: Mapping[str, Tensor]) -> "StudioModel":
+        """Make a network for the sizes that a card holds.
 
-    @property
-    def uses_frames(self) -> bool:
-        """Whether it compares short-time frames of two recordings: it does."""
-        return True
+        Raises:
+            ValueError: The sizes are not a studio model's.
+        """
+        return cls(StudioModelConfig.from_dict(sizes))
+
+    def agrees(self, *, effects: int, sample_rate: int) -> bool:
+        """Return whether it estimates the activation of each of so many effects."""
+        return self.config.n_effects == effects
 
     @property
     def curve_knobs(self) -> slice:
@@ -156,6 +163,10 @@ class StudioModel(nn.Module):
         """
         result: Tensor = self.extractor(windows, sample_rate=sample_rate)
         return result
+
+    def embed(self, statistics: Tensor) -> Tensor:
+        """Return the features of statistics: (B, D) to (B, features)."""
+        return self.extractor.features(statistics)
 
     def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
         """Measure the levels of the active short-time frames, in dB by band, evenly spread over the windows.

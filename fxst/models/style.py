@@ -1,14 +1,15 @@
 """The style model of the recipe `clips`: it analyses an input and a reference, and decides on the knobs."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fxst.models.controller import Controller
 from fxst.models.encoder import Encoder, EncoderConfig
-from fxst.models.protocol import Decision
+from fxst.models.network import Decision, StyleNetwork
 from fxst.models.sizes import from_plain
 
 __all__ = ["StyleModel", "StyleModelConfig"]
@@ -48,7 +49,7 @@ class StyleModelConfig:
         return config
 
 
-class StyleModel(nn.Module):
+class StyleModel(StyleNetwork):
     """One encoder for both recordings, and a controller that sets the knobs.
 
     It knows how many knobs there are and nothing else of the chain.
@@ -60,11 +61,26 @@ class StyleModel(nn.Module):
 
     def __init__(self, config: StyleModelConfig, mel: Tensor | None = None) -> None:
         super().__init__()
-        self.config = config
-        self.refines = self.uses_frames = False
-        self.curve_knobs = slice(0, 0)
+        self.config: StyleModelConfig = config
         self.encoder = Encoder(config.encoder, mel)
         self.controller = Controller(self.encoder.size, config.n_knobs, config.hidden)
+
+    @classmethod
+    def from_plain(cls, sizes: Any, state: Mapping[str, Tensor]) -> "StyleModel":
+        """Make a network for the sizes that a card holds and the weights beside it.
+
+        Raises:
+            ValueError: The sizes are not a style model's.
+        """
+        config = StyleModelConfig.from_dict(sizes)
+        mel = state["encoder.mel"]  # which the encoder takes as it is
+        if mel.shape != (Encoder.n_fft // 2 + 1, config.encoder.n_mels) or mel.dtype != torch.float32:
+            raise ValueError("its mel filters are not of the sizes that its card tells")
+        return cls(config, mel)
+
+    def agrees(self, *, effects: int, sample_rate: int) -> bool:
+        """Return whether its encoder has the analysis rate of a card."""
+        return self.config.encoder.sample_rate == sample_rate
 
     @property
     def window_samples(self) -> int:
@@ -87,13 +103,10 @@ class StyleModel(nn.Module):
         """
         return self.statistics(windows)
 
-    def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
-        """Return no frames: this model uses none."""
-        return windows.new_zeros(0, 0)
-
-    def match(self, input: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:  # noqa: A002
-        """Return no differences of frames: this model uses none."""
-        return input.new_zeros(0)
+    def embed(self, statistics: Tensor) -> Tensor:
+        """Return the features of statistics: (B, D) to (B, features)."""
+        result: Tensor = self.encoder.features(statistics)
+        return result
 
     def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
         """Decide on the knobs that bring inputs to references, from the statistics of both.
@@ -102,10 +115,6 @@ class StyleModel(nn.Module):
             input, reference: (B, D); matched: (B, 0).
         """
         return Decision(self.controls(input, reference))
-
-    def curve_frequencies(self, sample_rate: int) -> Tensor:
-        """Return no frequencies: this model decides on no curve."""
-        return torch.zeros(0)
 
     def statistics(self, windows: Tensor) -> Tensor:
         """Measure windows; the statistics of a recording are the mean of those of its windows.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from fxst.data.training_pairs import random_curve
 from fxst.effects import ParametricEQ
 from fxst.models.feature_extractor import BANDWIDTH, octave_centres
-from fxst.models.protocol import Decision
+from fxst.models.network import Decision
 from fxst.models.studio import StudioModel, centred
 from fxst.training.cached_examples import AnalysisStage, LabelledStatistics
 from fxst.training.curriculum import GradientStage

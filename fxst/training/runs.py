@@ -91,7 +91,7 @@ class TrainingModule(lightning.LightningModule, ABC):
         self.monitor.report(Progress(self.stage, self.global_step, self.config.steps, figures))
         # At the last step of an epoch the validation comes first, for Lightning would leave it out of a resumed run.
         if self.monitor.signal is not None and not self.trainer.is_last_batch:
-            self.trainer.save_checkpoint(Path(self.trainer.default_root_dir, LAST).resolve())
+            self.trainer.save_checkpoint(Path(self.trainer.default_root_dir, LAST).resolve(), weights_only=False)
             self.monitor.check()
 
     def on_validation_batch_end(self, outputs: Any, batch: Any, index: int, *_: Any) -> None:
@@ -211,8 +211,8 @@ class _LossTable(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if _best(self.rows) is self.rows[-1]:
-            trainer.save_checkpoint(self.folder / BEST)
-        trainer.save_checkpoint(self.folder / LAST)
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "seconds": self.seconds, "training": [loss.cpu() for loss in self._training]}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fxst.audio import Resampler, Samples
-from fxst.models.protocol import StyleNetwork
+from fxst.models.network import StyleNetwork
 from fxst.threads import one_thread
 from fxst.transfer.descriptors import Descriptors, Excerpt, describe
 from fxst.transfer.level_matching import loudness_key

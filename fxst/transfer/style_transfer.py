@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fxst.audio import Samples
+from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.chain import Chain
 from fxst.chains.table import Table
+from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.effects import Effect, ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
+from fxst.transfer.finishing import BLOCK_SAMPLES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
@@ -26,10 +29,10 @@ from fxst.version import __version__
 if TYPE_CHECKING:
     # Torch takes longer to load than a table takes to apply.
     from fxst.checkpoints.checkpoint import Checkpoint
-    from fxst.models.protocol import Decision
+    from fxst.models.network import Decision
     from fxst.transfer.analysis import Analysis
 
-__all__ = ["BLOCK_SAMPLES", "Result", "StyleTransfer", "load", "remarks_on", "render", "safety_remarks"]
+__all__ = ["Result", "StyleTransfer", "load", "remarks_on", "render", "safety_remarks"]
 
 GAIN_SHARE: Final = 0.6
 """How far the model's gain is moved to the level that an excerpt calls for; the model's own choice is the rest."""
@@ -37,12 +40,11 @@ GAIN_SHARE: Final = 0.6
 FLAT_DB: Final = 1.5
 """An equaliser whose curve is no further than this from 0 dB on average may be bypassed."""
 
-# Larger blocks leave a processor's cache, and smaller ones spend their time on calls.
-BLOCK_SAMPLES: Final = 1 << 15
 _MOST_CHANNELS: Final = 1024
 SAFETY_CHECK: Final = "safety_check"
 """The key of a table's provenance under which the safety check says why less was applied than the model chose."""
 
+_AS_RENDERED: Final = Finish(ceiling_db=None)
 REFINED: Final = "refined"
 """The key under which a table says what refining gained."""
 
@@ -52,14 +54,17 @@ class Result:
     """A rendered recording, and how it was made.
 
     Args:
-        audio: The rendered recording, of the shape and sample rate of the input.
+        audio: The rendered recording, of the shape, sample rate and kind (array or tensor) of the input.
         table: The parameter table that it was rendered with.
         warnings: Remarks, a sentence each.
     """
 
-    audio: Samples
+    audio: Any
     table: Table
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Result(audio={tuple(self.audio.shape)}, table={self.table!r}, warnings={self.warnings})"
 
 
 def load(model: str | Path, *, device: str = "auto") -> "StyleTransfer":
@@ -141,6 +146,8 @@ class StyleTransfer:
         amount: float | Mapping[str, float] = 1.0,
         linked: bool | None = None,
         refine: int = 0,
+        loudness: float | str | None = None,
+        ceiling_db: float | None = None,
     ) -> Result:
         """Make a recording sound as if it had been produced like another one.
 
@@ -153,6 +160,9 @@ class StyleTransfer:
             linked: Whether a compressor applies one gain to all channels, or compresses each by itself; None for what
                 the model's chain does, which is one gain unless you made it otherwise.
             refine: The largest number of steps in which the settings are refined; 0 for none. Takes seconds.
+            loudness: The integrated loudness of the result in LUFS, `keep` for the recording's own, `reference` for the
+                reference's, or None to leave it as the chain renders it.
+            ceiling_db: The highest true peak of the result in dBTP; None for any.
 
         Shape:
             audio, reference: `(channels, time)` or `(time,)`, each on its own; result: as audio.
@@ -161,10 +171,38 @@ class StyleTransfer:
             AudioError: One of the two is empty, not finite or of another shape, or the reference is silent.
             SettingsError: An amount is out of range, or its effect is not in the chain.
         """
+        if isinstance(loudness, str) and loudness not in (KEEP, REFERENCE):
+            raise SettingsError(f"The loudness {loudness!r} is neither {KEEP}, {REFERENCE} nor a number of LUFS.")
         analysis, profile, remarks = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
         table = self.choose(analysis, profile, amount=amount, linked=linked, refine=refine)
-        rendered = render(audio, table, sample_rate=sample_rate)
-        return Result(rendered, table, remarks + safety_remarks(table))
+        if loudness == REFERENCE:
+            if profile.loudness_lufs is None:
+                raise AudioError("The reference is too soft to have a loudness: give a number of LUFS.")
+            loudness = profile.loudness_lufs
+        finish = Finish(loudness=loudness, ceiling_db=ceiling_db)
+        y, more = _render_finished(_samples(audio, "audio"), table, finish, sample_rate)
+        return Result(_like(audio, y), table, remarks + safety_remarks(table) + more)
+
+    def embed(self, audio: Any, *, sample_rate: int) -> NDArray[np.float32]:
+        """Return the model's embedding of a whole recording: its features, of which differences tell of a style.
+
+        Args:
+            audio: The recording, as floats with full scale at ±1.
+            sample_rate: Its sample rate.
+
+        Shape:
+            audio: `(channels, time)` or `(time,)`; result: `(features,)`.
+
+        Raises:
+            AudioError: The audio is empty, silent, not finite or of another shape.
+        """
+        import torch
+
+        analysis = self.analyse(_blocks(_samples(audio, "audio")), sample_rate=sample_rate)
+        if analysis.statistics is None:
+            raise AudioError("The audio is silent, or too short to analyse: it has no embedding.")
+        with torch.inference_mode():
+            return np.asarray(self._model.embed(analysis.statistics[None])[0].cpu().numpy())
 
     def predict(
         self,
@@ -181,23 +219,24 @@ class StyleTransfer:
         analysis, profile, _ = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
         return self.choose(analysis, profile, amount=amount, linked=linked, refine=refine)
 
-    def render(self, audio: Any, settings: Sequence[Setting], *, sample_rate: int) -> Samples:
+    def render(self, audio: Any, settings: Sequence[Setting], *, sample_rate: int, gradients: bool = False) -> Any:
         """Render a recording with settings of this model's chain, edited or not.
 
         Args:
             audio: The recording, as floats with full scale at ±1; it is not changed.
             settings: A parameter table, or its rows.
             sample_rate: The recording's sample rate.
+            gradients: As `fxst.render` takes it.
 
         Shape:
-            audio: `(channels, time)` or `(time,)`; result: as audio.
+            audio: `(batch, channels, time)`, `(channels, time)` or `(time,)`; result: as audio.
 
         Raises:
             AudioError: The audio is empty, not finite or of another shape.
             SettingsError: The rows are not those of the chain, or out of an effect's range.
         """
         table = settings if isinstance(settings, Table) else Table(self.chain, tuple(settings))
-        return render(audio, table, sample_rate=sample_rate)
+        return render(audio, table, sample_rate=sample_rate, gradients=gradients)
 
     def analyse(self, blocks: Iterable[Samples], *, sample_rate: int) -> "Analysis":
         """Analyse a whole recording.
@@ -270,9 +309,11 @@ class StyleTransfer:
 
         Raises:
             AudioError: The recording is far beyond full scale.
-            SettingsError: An amount is out of range, its effect is not in the chain, or the profile is another model's
-                or damaged.
+            SettingsError: An amount is out of range, its effect is not in the chain, the model cannot refine, or the
+                profile is another model's or damaged.
         """
+        if refine:
+            self.check_refines()
         chain = self.chain if linked is None else self.chain.linked(linked)
         choice = _Choice(self, chain, analysis, profile)
         settings = choice.silent() if analysis.statistics is None else choice.settings(refine=refine)
@@ -287,9 +328,13 @@ class StyleTransfer:
         remarks: tuple[str, ...] = ()
         profile = reference
         if not isinstance(reference, StyleProfile):
-            blocks = _blocks(_samples(reference, "reference"))
-            analysed = self.analyse(blocks, sample_rate=reference_sample_rate or sample_rate)
-            profile, remarks = self.profile(analysed), remarks_on(analysed, "reference")
+            y, rate = _samples(reference, "reference"), reference_sample_rate or sample_rate
+            analysed = self.analyse(_blocks(y), sample_rate=rate)
+            meter = LoudnessMeter(sample_rate=rate, channels=len(y))
+            meter.process(y)
+            lufs = meter.integrated()
+            profile = self.profile(analysed, loudness_lufs=lufs if lufs >= ABSOLUTE_GATE_LUFS else None)
+            remarks = remarks_on(analysed, "reference")
         analysis = self.analyse(_blocks(x), sample_rate=sample_rate)
         return analysis, profile, remarks_on(analysis, "audio") + remarks
 
@@ -379,7 +424,6 @@ class _Choice:
         from fxst.threads import one_thread
         from fxst.transfer.refinement import refined
 
-        self._style.check_refines()
         model: Any = self._model
         with one_thread():
             better = refined(
@@ -395,24 +439,60 @@ class _Choice:
         return checked.settings
 
 
-def render(audio: Any, table: Table, *, sample_rate: int) -> Samples:
-    """Render a recording with a parameter table; no model is needed.
+def render(audio: Any, table: Table, *, sample_rate: int, gradients: bool = False) -> Any:
+    """Render a recording, or a batch of them, with a parameter table; no model is needed.
 
     Args:
         audio: The recording, as floats with full scale at ±1; it is not changed.
         table: The settings.
         sample_rate: The recording's sample rate.
+        gradients: Whether gradients pass through to the audio, which is then a torch tensor: the effects' torch forms
+            render it, and not the exact ones.
 
     Shape:
-        audio: `(channels, time)` or `(time,)`; result: as audio.
+        audio: `(batch, channels, time)`, `(channels, time)` or `(time,)`; result: as audio, an array for an array and a
+        tensor for a tensor.
 
     Raises:
         AudioError: The audio is empty, not finite or of another shape.
+        SettingsError: An effect has no torch form.
     """
-    x = _samples(audio, "audio")
-    process = table.chain.exact(table, sample_rate=sample_rate, channels=x.shape[0])
-    y = np.concatenate([process(block) for block in _blocks(x)], axis=1)
-    return y.reshape(np.shape(audio))
+    if gradients:
+        x = audio.reshape(-1, *audio.shape[-2:]) if audio.ndim > 1 else audio[None, None]
+        for stage in table.chain.stages(table):
+            if stage.active:
+                if not stage.effect.differentiable:
+                    raise SettingsError(f"No gradient passes through {stage.label}: it has no torch form.")
+                values = {name: x.new_full((len(x),), value) for name, value in stage.values.items()}
+                x = stage.effect.autodiff(x, values, sample_rate=sample_rate)
+        return x.reshape(audio.shape)
+    if np.ndim(audio) == 3:
+        rows = [_render_finished(_samples(row, "audio"), table, _AS_RENDERED, sample_rate)[0] for row in audio]
+        return _like(audio, np.stack(rows))
+    return _like(audio, _render_finished(_samples(audio, "audio"), table, _AS_RENDERED, sample_rate)[0])
+
+
+def _render_finished(x: Samples, table: Table, finish: Finish, sample_rate: int) -> tuple[Samples, tuple[str, ...]]:
+    """Render a recording through its chain, and bring it to a loudness and under a ceiling; return the remarks too."""
+    shape = ArrayShape(sample_rate, len(x))
+    finisher = Finisher(finish, shape, floats=True)
+    while finisher.unsettled:
+        before = LoudnessMeter(sample_rate=sample_rate, channels=len(x))
+        if finisher.keeps:
+            before.process(x)
+        finisher.measure(rendered(_blocks(x), table, shape, finish, gain_db=finisher.gain_db), before)
+    blocks = rendered(_blocks(x), table, shape, finish, gain_db=finisher.gain_db)
+    return np.concatenate(list(finisher.finish(blocks)), axis=1), finisher.remarks
+
+
+def _like(given: Any, y: Samples) -> Any:
+    """Return rendered audio in the shape and kind of what was given: a tensor for a tensor."""
+    y = y.reshape(np.shape(given))
+    if not hasattr(given, "detach"):
+        return y
+    import torch
+
+    return torch.from_numpy(y).to(given.device)
 
 
 def safety_remarks(table: Table) -> tuple[str, ...]:

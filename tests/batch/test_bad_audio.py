@@ -36,8 +36,6 @@ print(json.dumps([os.waitstatus_to_exitcode(status), out, usage.ru_maxrss * 1024
 ONE_BY_ONE = """
 import contextlib, io, json, resource, sys, time
 import fxst.transfer.analysis  # torch takes its time to load, which is no file's fault
-from fxst.cli import main
-import fxst.listening  # torch takes its time to load, which is no file's fault
 from fxst.cli.main import main
 
 options = sys.argv[1:]

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from fxst.batch.manifest import Manifest
+
 resource = pytest.importorskip("resource")
 
 SLOW = bool(os.environ.get("FXST_SLOW"))
@@ -199,14 +201,21 @@ def test_a_full_disk(unbroken, small_disk):
 
 def test_two_processes_on_one_folder_make_each_file_once(unbroken):
     batch, whole, _ = unbroken
-    processes = [batch.start(*command("out", "--format", "jsonl", "-j", jobs)) for jobs in (1, 2)]
-    results = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], results
-    rows = [[json.loads(line) for line in out.splitlines()] for out, _ in results]
-    assert [len(one) for one in rows] == [FILES, FILES]
+    # While this process holds the lock of one file, neither of the two can end: they are there side by side.
+    with Manifest(Path("out"), write=True) as manifest:
+        with manifest.locked(Path("out/0.wav")):
+            processes = [batch.start(*command("out", "--format", "jsonl", "-j", jobs)) for jobs in (1, 2)]
+            others = [[process.stdout.readline() for _ in range(FILES - 1)] for process in processes]
+            assert [process.poll() for process in processes] == [None, None]
+            assert not Path("out/0.wav").exists()
+        last = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], last
+    rows = [[*map(json.loads, (*lines, out))] for lines, (out, _) in zip(others, last, strict=True)]
     written = [row["input"] for row in itertools.chain(*rows) if row["status"] == "written"]
-    assert sorted(written) == sorted({row["input"] for row in rows[0]})
-    assert all(any(row["status"] == "written" for row in one) for one in rows), "they did not work side by side"
+    inputs = sorted(map(str, Path("in").rglob("*.wav")))
+    assert sorted(written) == inputs
+    assert [sorted(row["input"] for row in one) for one in rows] == [inputs, inputs]
+    assert [one[-1]["input"] for one in rows] == ["in/0.wav", "in/0.wav"]
     assert batch.tree("out") == whole
 
 

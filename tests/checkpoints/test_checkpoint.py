@@ -40,7 +40,7 @@ def test_an_unknown_name_is_answered_with_the_shipped_ones():
 
 def test_loading_needs_no_torchaudio(saved):
     folder, _ = saved
-    code = f"import sys; from fxst.models import checkpoint; checkpoint.load({str(folder)!r}); print(*sys.modules)"
+    code = f"import sys; from fxst.checkpoints import checkpoint; checkpoint.load({str(folder)!r}); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = done.stdout.split()
     assert "torch" in modules

@@ -132,7 +132,8 @@ def test_warnings_go_to_stderr_and_name_the_file(fxst, model):
     code, out, err = fxst("apply", "silent.wav", "--ref", "radio.wav", "-o", "out.wav", "--model", model)
     assert code == 0
     assert "silent.wav" not in out
-    assert err == "fxst: 'silent.wav': the input is silent, or too short to hear: its settings are no model's choice\n"
+    reason = "the input is silent, or too short to analyse, so the model could not choose settings for it"
+    assert err == f"fxst: 'silent.wav': {reason}\n"
 
 
 def write(name, x, **options):

@@ -73,6 +73,17 @@ def test_every_command_ends_with_its_code_and_a_sentence(number, code, module, c
     assert not [path for path in Path().rglob("*") if path.name.startswith(".fxst-")]
 
 
+def test_an_interrupt_in_code_that_is_made_from_text_has_its_code_too():
+    Path("own.py").write_text('exec("import signal, time; signal.raise_signal(signal.SIGINT); time.sleep(60)")')
+    done = subprocess.run(
+        [sys.executable, "-m", "fxst", "--effects", "own.py", "chains"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (130, "fxst: interrupted while 'own.py' ran\n")
+
+
 @SIGNALS
 @pytest.mark.parametrize(
     "command",

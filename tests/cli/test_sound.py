@@ -190,7 +190,7 @@ def test_a_loudness_that_the_ceiling_does_not_allow_is_told(fxst, voices):
     code, _, err = fxst("apply", "voices.wav", "-p", save({}), "-o", "out.wav", "--loudness", "-6")
     assert code == 0
     assert "to stay under the ceiling of -1 dBTP, so its loudness is -" in err
-    assert "LUFS, not -6.0" in err
+    assert "LUFS instead of -6.0" in err
     assert true_peak(written(), sample_rate=RATE) <= -1
 
 

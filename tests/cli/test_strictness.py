@@ -104,7 +104,7 @@ def test_numbers_of_other_commands(fxst, number):
 
 JSON_TABLES = {
     "a value twice": ('"value": -20.0', '"value": -10.0, "value": -20.0', "'value' is there twice"),
-    "a key of the file twice": ('"version": 1', '"version": 1, "version": 1', "'version' is there twice"),
+    "a key of the file twice": ('"version": 2', '"version": 2, "version": 2', "'version' is there twice"),
     "a key of the chain twice": ('"name": "fx"', '"name": "eq", "name": "fx"', "'name' is there twice"),
     "Infinity": ('"value": -20.0', '"value": Infinity', "Infinity is no number"),
     "NaN where nobody looks": ('"made_by": {}', '"made_by": {"x": NaN}', "NaN is no number"),

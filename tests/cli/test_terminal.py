@@ -136,7 +136,7 @@ def test_a_profile(fxst):
         {"model": HOSTILE, "model_sha256": ""},
         {"format": HOSTILE},
         {"version": HOSTILE},
-        {"traits": profile["traits"] | {HOSTILE: 1}},
+        {"descriptors": profile["descriptors"] | {HOSTILE: 1}},
         {"loudness_lufs": HOSTILE},
     )
     for change in wrong:

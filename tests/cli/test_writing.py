@@ -314,10 +314,10 @@ def test_a_lossy_output_keeps_the_ceiling_too(fxst, speech, output, ceiling):
 
 
 def test_an_encoder_that_passes_the_ceiling_every_time_is_told(fxst, speech, monkeypatch):
-    monkeypatch.setattr("fxst.batch.finish._MOST_ENCODINGS", 1)
+    monkeypatch.setattr("fxst.transfer.finishing._MOST_ENCODINGS", 1)
     save("a.wav", 12 * speech(RATE, 1, 2))
     code, _, err = fxst("apply", "a.wav", "-p", "t.json", "-o", "o.ogg")
     over = true_peak(audio.read(Path("o.ogg"))[0], sample_rate=RATE) + 1.0
     assert code == 0
     assert over > 0
-    assert f"its encoding peaks {over:.2f} dB above the ceiling of -1 dBTP: lower --ceiling" in err
+    assert f"the encoded output peaks {over:.2f} dB above the ceiling of -1 dBTP: lower --ceiling" in err

@@ -326,7 +326,7 @@ def test_nothing_to_cut_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "bad.wav").write_text("hello")
     for source, message in [
         ("empty", "No recordings"),
-        ("silence.wav", "No clip of 0.53 s with sound"),
+        ("silence.wav", "No clip of .* with sound in it"),
         ("bad.wav", "damaged"),
     ]:
         with pytest.raises(AudioError, match=message):

@@ -73,7 +73,7 @@ def test_silence_is_left_out_and_faint_sound_keeps_its_bits(tmp_path):
     assert np.sqrt(np.mean(error**2)) < 0.01 / 2**16
 
 
-def test_damage_is_told(tmp_path):
+def test_damage_is_reported(tmp_path):
     path = save(tmp_path / "x.flac", 5, sample_rate=24_000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     result = cut(path, range(9))

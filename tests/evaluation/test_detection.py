@@ -8,7 +8,7 @@ from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb
-from fxst.evaluation.detection import change_db, heard
+from fxst.evaluation.detection import audible_effects, change_db
 
 STUDIO = CHAINS["studio"]
 RATE = 44_100
@@ -21,17 +21,17 @@ def voice(speech):
 
 
 def verdict(x, effect, **values):
-    """Whether an effect is heard with these settings, and its defaults else."""
+    """Whether an effect is audible with these settings, and its defaults else."""
     chain = Chain("mine", (effect,))
     rows = tuple(replace(row, value=values.get(row.parameter, row.value)) for row in chain.defaults())
     assert values.keys() <= {row.parameter for row in rows}
-    return heard(Table(chain, rows), x, sample_rate=RATE)[effect.name]
+    return audible_effects(Table(chain, rows), x, sample_rate=RATE)[effect.name]
 
 
 @pytest.mark.parametrize("away", [(), ("reverb",), ("parametric_eq", "compressor"), STUDIO.labels])
 def test_what_is_out_of_the_way_is_not_heard(voice, away):
     knobs = torch.full((len(STUDIO.knobs),), 0.6)
-    found = heard(Table(STUDIO, STUDIO.settings(knobs, bypassed=away)), voice, sample_rate=RATE)
+    found = audible_effects(Table(STUDIO, STUDIO.settings(knobs, bypassed=away)), voice, sample_rate=RATE)
     assert found == {label: label not in away for label in STUDIO.labels}
 
 
@@ -82,9 +82,9 @@ def test_an_effect_hears_what_those_before_it_leave(voice):
     x = 10 ** (-40 / 20) * voice
     nothing = Table(STUDIO, STUDIO.at_amount(STUDIO.defaults(), 0.0))
     table = nothing.with_values({"compressor": {"threshold_db": -25.0, "ratio": 8.0}})
-    assert not any(heard(table, x, sample_rate=RATE).values())
+    assert not any(audible_effects(table, x, sample_rate=RATE).values())
     raised = table.with_values({"upward_compressor": {"threshold_db": 0.0, "ratio": 4.0}})
-    assert heard(raised, x, sample_rate=RATE)["compressor"]
+    assert audible_effects(raised, x, sample_rate=RATE)["compressor"]
 
 
 def test_the_last_trace_of_an_effect_is_not_heard_and_more_of_it_is(voice):

@@ -153,8 +153,8 @@ def test_what_is_heard_is_told_where_the_true_settings_are_known():
     true = bypassed("upward_compressor", "reverb", "compressor").with_values(bass)
     nothing = dict.fromkeys(true.chain.labels, False)
     scored = score_item(Items(settings=true), 0, systems, pesq=False)
-    assert scored.heard == nothing | {"parametric_eq": True, "distortion": True}
-    found = {score.system: score.heard for score in scored.scores}
+    assert scored.audible == nothing | {"parametric_eq": True, "distortion": True}
+    found = {score.system: score.audible for score in scored.scores}
     assert found["told"] == nothing | {"parametric_eq": True, "reverb": True}
     # A chain without an effect leaves it out.
     assert found["equaliser"] == nothing | {"parametric_eq": True}

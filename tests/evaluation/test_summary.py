@@ -7,7 +7,7 @@ import pytest
 from fxst.errors import SettingsError
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import Score, Scored
-from fxst.evaluation.summary import Interval, Requirement, SystemRow, hears, summarise, sure_over
+from fxst.evaluation.summary import Interval, Requirement, SystemRow, detection_sentence, summarise, sure_over
 
 
 def rows(seed=0, groups=None, **systems):
@@ -133,9 +133,9 @@ def verdicts(pairs):
             f"group {index}",
             (
                 Score("input", {"mae": 1.0}),
-                Score("model", {"mae": 1.0}, heard=None if said is None else {"reverb": said}),
+                Score("model", {"mae": 1.0}, audible=None if said is None else {"reverb": said}),
             ),
-            heard={"reverb": true},
+            audible={"reverb": true},
         )
         for index, (true, said) in enumerate(pairs)
     ]
@@ -154,7 +154,7 @@ def test_balanced_accuracy_gives_the_rare_case_its_half():
     # The standard errors of the two shares, each halved.
     error = ((8 / 9 * 1 / 9 / 90) + (0.4 * 0.6 / 10)) ** 0.5 / 2
     assert reverb.balanced_accuracy.low == pytest.approx(reverb.balanced_accuracy.value - 1.96 * error, abs=0.3 * error)
-    assert (reverb.heard, reverb.not_heard, reverb.missing) == (90, 10, 0)
+    assert (reverb.audible, reverb.inaudible, reverb.missing) == (90, 10, 0)
 
 
 def test_what_was_not_decided_is_counted():
@@ -164,16 +164,16 @@ def test_what_was_not_decided_is_counted():
     row = summarise(items, seed=0)[1]
     reverb = row.detection["reverb"]
     assert reverb.balanced_accuracy.value == pytest.approx(0.75)
-    assert (reverb.heard, reverb.not_heard, reverb.missing) == (1, 2, 3)
+    assert (reverb.audible, reverb.inaudible, reverb.missing) == (1, 2, 3)
     assert math.isnan(reverb.balanced_accuracy.low)  # one item with a reverb says nothing of others
-    assert hears(row).endswith("in detecting effects: reverb 75 %, 3 missing.")
+    assert detection_sentence(row).endswith("in detecting effects: reverb 75 %, 3 missing.")
 
 
 def test_what_is_always_heard_cannot_be_told_apart():
     row = summarise(verdicts([(True, True)] * 5), seed=0)[1]
     assert math.isnan(row.detection["reverb"].balanced_accuracy.value)
-    assert (row.detection["reverb"].heard, row.detection["reverb"].not_heard) == (5, 0)
-    assert hears(row) == ""
+    assert (row.detection["reverb"].audible, row.detection["reverb"].inaudible) == (5, 0)
+    assert detection_sentence(row) == ""
     # Beside another effect it stands without a figure.
     beside = SystemRow(
         "model",
@@ -183,7 +183,7 @@ def test_what_is_always_heard_cannot_be_told_apart():
             "reverb": replace(row.detection["reverb"], balanced_accuracy=Interval(0.5, 0.25, 1.0)),
         },
     )
-    assert hears(beside).endswith("effects: eq -; reverb 50 % (25-100).")
+    assert detection_sentence(beside).endswith("effects: eq -; reverb 50 % (25-100).")
 
 
 def test_one_item_has_no_interval():

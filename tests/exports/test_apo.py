@@ -51,13 +51,13 @@ def test_its_filters_are_our_bands(exported, draw, chain, seed, sample_rate):
     np.testing.assert_allclose(20 * np.log10(abs(theirs / ours)), 0, atol=1e-6)
 
 
-def test_what_it_leaves_out_it_tells(exported, draw):
+def test_the_file_lists_what_it_leaves_out(exported, draw):
     text = exported("apo", draw(0), sample_rate=48_000, channels=2).read_text(encoding="utf-8")
     left_out = "upward_compressor, compressor, distortion, reverb"
     assert f"# Equalizer APO has filters only. Left out, so that the result is another: {left_out}." in text
     only = exported("apo", draw(0, "parametric_eq"), sample_rate=48_000, channels=2).read_text(encoding="utf-8")
     assert "has filters only" not in only
-    assert f"Out of the way, so not here: {left_out}." in only
+    assert f"Bypassed, so left out: {left_out}." in only
 
 
 def test_bands_that_do_nothing_are_left_out(exported):

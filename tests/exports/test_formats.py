@@ -14,7 +14,7 @@ from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.effects import EFFECTS, declare_plugin
 from fxst.effects.parameters import Parameter
-from fxst.errors import FxstError, SettingsError
+from fxst.errors import FxstError, OutputError, SettingsError
 from fxst.exports.base import Export, comments, number
 
 TEXTS = {name: format_.text for name, format_ in exports.FORMATS.items() if format_.text}
@@ -80,10 +80,16 @@ def test_they_come_all_or_not_at_all(tmp_path, draw):
 
 
 def test_where_nothing_can_be_written(tmp_path, draw):
-    files = exports.export_files(["apo"], tmp_path / "nowhere" / "voice")
-    staged = exports.staged(files, draw(0), sample_rate=8000, channels=1)
-    with pytest.raises(FxstError, match=r"voice\.ParametricEQ\.txt' cannot be written"), staged:
-        pytest.fail("it began")
+    (tmp_path / "file").touch()
+    (tmp_path / "voice.ParametricEQ.txt").mkdir()
+    for folder, message in [
+        ("file", r"The folder '.*/file' cannot be made"),
+        (".", r"voice\.ParametricEQ\.txt' is a folder"),
+    ]:
+        files = exports.export_files(["apo"], tmp_path / folder / "voice")
+        staged = exports.staged(files, draw(0), sample_rate=8000, channels=1)
+        with pytest.raises(OutputError, match=message), staged:
+            pytest.fail("it began")
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "it's", 'a "quoted" $(name)', "\u2028", "ü"])
@@ -122,8 +128,8 @@ def test_numbers_are_whole():
         assert "e" not in number(value)
 
 
-def test_what_is_out_of_the_way_is_told(draw):
+def test_the_file_lists_the_bypassed_effects(draw):
     lines = comments(Export(draw(0, "reverb"), 48_000, 1, "ir.wav"), "a program")
     assert lines[0].endswith("chain 'studio' for a program, for recordings of 48000 Hz and 1 channel.")
     assert "behind it" in lines[1]
-    assert lines[2:] == ["Out of the way, so not here: upward_compressor, parametric_eq, compressor, distortion."]
+    assert lines[2:] == ["Bypassed, so left out: upward_compressor, parametric_eq, compressor, distortion."]

@@ -168,10 +168,11 @@ def test_a_proxy_that_is_given_goes_before_the_shipped_one(save_proxy):
     assert ProxyRenderer.load(CHAINS["eq-comp"], sample_rate=RATE).proxies[1].config.hidden == 64
 
 
-def test_a_folder_of_an_effects_name_is_not_taken_for_the_shipped_proxy(tmp_path, save_proxy, monkeypatch):
+def test_a_plain_name_is_the_shipped_proxys_and_a_path_a_folders(tmp_path, save_proxy, monkeypatch):
     save_proxy(COMPRESSOR, "compressor")
     monkeypatch.chdir(tmp_path)
-    assert proxy_file.load("compressor").model.config.hidden == 8  # a name that somebody typed
+    assert proxy_file.load("compressor").model.config.hidden == 64
+    assert proxy_file.load("./compressor").model.config.hidden == 8
     assert ProxyRenderer.load(CHAINS["eq-comp"], sample_rate=RATE).proxies[1].config.hidden == 64
 
 

@@ -194,8 +194,8 @@ def opinionated(model):
     """Give a model that corrects curves: one that has learned nothing corrects none."""
     made = copy.deepcopy(model)
     torch.manual_seed(1)
-    torch.nn.init.normal_(made.controller.bands.out.weight, std=0.1)
-    torch.nn.init.normal_(made.controller.bands.film.weight, std=0.1)
+    torch.nn.init.normal_(made.controller.frequency_net.output_conv.weight, std=0.1)
+    torch.nn.init.normal_(made.controller.frequency_net.film.weight, std=0.1)
     return made
 
 
@@ -227,7 +227,7 @@ def test_a_curve_heeds_what_recordings_differ_by_and_not_whose_voice_both_have(m
 
 def test_a_curve_does_not_ask_how_loud_one_recording_is_beside_the_other(model, speech, noise):
     model = opinionated(model)
-    torch.nn.init.zeros_(model.controller.bands.film.weight)  # hidden layers, which ask it, say nothing of bands
+    torch.nn.init.zeros_(model.controller.frequency_net.film.weight)  # else hidden layers, which ask it, count
     x, y = 0.3 * speech(24_000, 1, 3) + 0.003 * noise(24_000, 1, 3), 0.05 * noise(24_000, 1, 3)
     curve, softer = decide(model, x, y).curve, decide(model, 0.1 * x, y).curve
     assert (20 * (softer - curve)).abs().max() < 0.3
@@ -237,7 +237,7 @@ def test_what_pauses_without_any_sound_differ_by_counts_no_more_than_an_equalise
     x = speech(24_000, 1, 3)
     gated = x * (np.arange(x.shape[1]) % 8000 < 1000).astype(np.float32)
     model, planes = copy.deepcopy(model), []  # a hook would stay on the model of the other tests
-    model.controller.bands.inp.register_forward_hook(lambda _, given, __: planes.append(given[0]))
+    model.controller.frequency_net.input_conv.register_forward_hook(lambda _, given, __: planes.append(given[0]))
     decide(model, gated, x)
     a, b = heard(model, gated, 24_000), heard(model, x, 24_000)
     assert model.extractor.compare(a, b)[1].abs().max() > 2 * SHAPE_LIMIT_DB / 20

@@ -5,7 +5,6 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -317,8 +316,10 @@ def test_an_effect_that_one_table_bypasses_is_so_in_its_column(tmp_path):
 
 def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
     small = Page("A page")
-    with pytest.raises(FxstError, match=r"/null' cannot be made \(not a directory\)"):
-        write_report(Path("/dev/null/report.html"), small)
+    (tmp_path / "file").touch()
+    with pytest.raises(FxstError, match=r"/file' cannot be made \(file exists\)"):
+        write_report(tmp_path / "file/report.html", small)
+    (tmp_path / "file").unlink()
     with pytest.raises(FxstError, match="folder"):
         write_report(tmp_path, small)
     with pytest.raises(FxstError, match="cannot be written"):

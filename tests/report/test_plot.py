@@ -35,7 +35,7 @@ def test_the_curve_is_that_of_the_equaliser_that_renders():
     chain = CHAINS["eq-comp"]
     rows = chain.settings(torch.linspace(0.1, 0.9, 8))
     frequencies = np.array([30.0, 200.0, 1000.0, 8000.0])
-    curve = equaliser_response(chain, Table(chain, rows), frequencies, sample_rate=48_000)
+    curve = equaliser_response(Table(chain, rows), frequencies, sample_rate=48_000)
     impulse = np.zeros((1, 1 << 17), np.float32)
     impulse[0, 0] = 1
     response = np.fft.rfft(

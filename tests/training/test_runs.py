@@ -103,7 +103,8 @@ def test_an_interrupted_command_says_what_it_kept_and_how_to_go_on(
     monkeypatch.setattr(StyleModule, "measure", interrupted)
     ended, out, err = fxst("style", "train", tiny_dataset, "-o", tmp_path / "run", *options)
     assert (ended, out.strip()) == (code, str(tmp_path / "run"))
-    assert "interrupted after 1 steps. The model was never validated" in err
+    assert "interrupted after 1 step. The model was never validated: it is exported as it was after step 1 of 5" in err
+    assert "weights_only" not in err
     assert f"Continue it with `fxst style train {tmp_path / 'run'} --resume`." in err
 
 

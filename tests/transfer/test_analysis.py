@@ -205,3 +205,19 @@ def test_torch_keeps_its_threads(model, noise):
     after = torch.get_num_threads()
     torch.set_num_threads(before)
     assert after == before + 1
+
+
+def test_an_excerpt_holds_the_active_signal_without_pauses_offset_or_more_than_two_channels(studio, speech):
+    voice = speech(RATE, 1, 3)
+
+    def excerpt(x):
+        return heard(studio, x).excerpt
+
+    alone = excerpt(voice)
+    assert alone.samples.shape == voice.shape
+    waiting = excerpt(np.concatenate([voice, np.zeros((1, 60 * RATE), np.float32)], axis=1))
+    level = [np.mean(found.samples**2) for found in (alone, waiting)]
+    assert abs(10 * np.log10(level[1] / level[0])) < 3
+    offset = excerpt(voice + 0.2)
+    np.testing.assert_allclose(offset.samples, alone.samples, atol=1e-4)
+    assert excerpt(np.repeat(voice, 16, axis=0)).samples.shape == (2, voice.shape[1])

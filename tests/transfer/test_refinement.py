@@ -81,7 +81,7 @@ def test_what_is_as_expected_stays_as_it_is(excerpt):
     assert came.before_db < 0.1
 
 
-def test_effects_out_of_the_way_stay_there_and_the_same_comes_out_again(excerpt):
+def test_bypassed_effects_stay_bypassed_and_the_same_comes_out_again(excerpt):
     table = with_values(parametric_eq={"peak3_gain_db": 3.0})
     model = Oracle(render(with_values(parametric_eq={"peak3_gain_db": 9.0}), excerpt))
     once, again = (refined(model, STUDIO, table.rows, excerpt, *SILENCE, steps=6) for _ in range(2))
@@ -131,10 +131,10 @@ def test_models_that_expect_nothing_do_not_refine(noise):
         fxst.load("eq-comp").predict(x, x, sample_rate=RATE, refine=3)
 
 
-def test_a_command_that_cannot_refine_says_so_before_anything_is_heard(tmp_path, noise):
+def test_a_command_that_cannot_refine_says_so_before_anything_is_analysed(tmp_path, noise):
     soundfile.write(tmp_path / "ref.wav", noise(RATE, 1, 1).T, RATE)
     command = ApplyConfig((tmp_path / "in.wav",), tmp_path / "out.wav", (str(tmp_path / "ref.wav"),), refine=True)
-    with pytest.raises(SettingsError, match="cannot refine: use studio"):
+    with pytest.raises(SettingsError, match="cannot refine its settings: use studio"):
         Session(preflight(replace(command, model="eq-comp")))
     Session(preflight(command))
 

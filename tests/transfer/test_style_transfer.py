@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pedalboard
 import pytest
@@ -24,7 +25,7 @@ from fxst.effects import EFFECTS, declare_plugin
 from fxst.effects.parameters import Parameter
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models.encoder import EncoderConfig
-from fxst.models.protocol import Decision
+from fxst.models.network import Decision
 from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel, StyleModelConfig
 from fxst.training.studio import studio_config
@@ -166,9 +167,9 @@ def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
     with pytest.raises(AudioError, match="silent"):
         style.profile(style.analyse([np.zeros((1, 48_000), np.float32)], sample_rate=48_000))
     with pytest.raises(SettingsError, match="saved by the model"):
-        style.predict(x, replace(profile, model="other", model_sha256="0"), sample_rate=44_100)
+        style.predict(x, msgspec.structs.replace(profile, model="other", model_sha256="0"), sample_rate=44_100)
     with pytest.raises(SettingsError, match="it is damaged, so save the style again"):
-        style.predict(x, replace(profile, statistics=profile.statistics[1:]), sample_rate=44_100)
+        style.predict(x, msgspec.structs.replace(profile, statistics=profile.statistics[1:]), sample_rate=44_100)
 
 
 @pytest.mark.parametrize("refine", [0, 1])
@@ -179,10 +180,10 @@ def test_a_profile_holds_the_moments_that_a_studio_model_pairs(studio, speech, n
     assert len(profile.frames) == len(heard.frames) > 0
     by_recording = studio.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000, refine=refine)
     assert studio.predict(x, profile, sample_rate=44_100, refine=refine) == by_recording
-    without = studio.predict(x, replace(profile, frames=()), sample_rate=44_100, refine=refine)
+    without = studio.predict(x, msgspec.structs.replace(profile, frames=()), sample_rate=44_100, refine=refine)
     assert without != by_recording
-    narrow = replace(profile, frames=tuple(frame[1:] for frame in profile.frames))
-    with pytest.raises(SettingsError, match=r"holds frames of 95 bands, .* hears 96: it is damaged, so save the style"):
+    narrow = msgspec.structs.replace(profile, frames=tuple(frame[1:] for frame in profile.frames))
+    with pytest.raises(SettingsError, match=r"holds frames of 95 bands, .* has 96: it is damaged, so save the style"):
         studio.predict(x, narrow, sample_rate=44_100)
 
 
@@ -195,7 +196,7 @@ def test_choosing_and_refining_pair_with_the_references_own_moments(monkeypatch,
 
     monkeypatch.setattr(StudioModel, "match", watched)
     heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 1, 2), noise(48_000, 1, 2)))
-    studio.choose(heard, reference, refine=1)
+    studio.choose(heard, studio.profile(reference), refine=1)
     assert len(paired) == 2
     for ours, frames, theirs, reference_frames in paired:
         assert torch.equal(theirs, reference.statistics)
@@ -216,7 +217,7 @@ def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, 
 
     monkeypatch.setattr(style_transfer, "match_level", watched)
     heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 2, 3), noise(48_000, 1, 2)))
-    studio.choose(heard, reference, refine=refine)
+    studio.choose(heard, studio.profile(reference), refine=refine)
     assert len(given) == 1 + refine
     for moments in given:
         np.testing.assert_array_equal(moments.reference, reference.frames)
@@ -232,19 +233,19 @@ def test_a_recording_of_pauses_but_for_a_moment_is_said_to_be_hard_to_judge(stud
         style_transfer.remarks_on(studio.analyse([y], sample_rate=rate), "reference") for y in (x, pauses)
     )
     assert of_all == ()
-    assert of_a_moment == ("the reference has hardly a moment of sound in it, too little to judge it well",)
+    assert of_a_moment == ("the reference holds hardly a moment of sound, too little to judge it well",)
 
 
 def test_a_profile_of_a_model_that_hears_no_moments_has_none(style, noise):
     profile = style.profile(style.analyse([noise(48_000, 1, 1)], sample_rate=48_000))
     assert profile.frames == ()
-    with pytest.raises(SettingsError, match="holds frames of 2 bands, and its model 'mine' hears 0: it is damaged"):
-        style.predict(noise(48_000, 1, 1), replace(profile, frames=((-100, -200),)), sample_rate=48_000)
+    with pytest.raises(SettingsError, match="holds frames of 2 bands, and its model 'mine' has 0: it is damaged"):
+        style.predict(noise(48_000, 1, 1), msgspec.structs.replace(profile, frames=((-100, -200),)), sample_rate=48_000)
 
 
 def test_a_profile_that_no_recording_could_have_is_refused_in_a_sentence(studio, speech, noise):
     profile = studio.profile(studio.analyse([noise(48_000, 1, 1)], sample_rate=48_000))
-    absurd = replace(profile, frames=((6000,) * 96,) * 4)
+    absurd = msgspec.structs.replace(profile, frames=((6000,) * 96,) * 4)
     with pytest.raises(AudioError, match=r"the style profile is far beyond full scale"):
         studio.predict(speech(44_100, 1, 1), absurd, sample_rate=44_100)
 
@@ -302,7 +303,7 @@ def test_arrays_come_in_many_forms(noise):
     [
         (np.zeros((2, 0), np.float32), "shape"),
         (np.zeros((1, 2, 3), np.float32), "shape"),
-        (np.float32(1).reshape(()), None),
+        (np.float32(1).reshape(()), "shape"),
         (np.zeros(100, np.int16), "int16"),
         (np.zeros((48_000, 2), np.float32), "transpose"),
         (np.array([0.0, np.nan]), "not finite"),
@@ -311,9 +312,6 @@ def test_arrays_come_in_many_forms(noise):
 )
 def test_what_is_no_audio_is_refused(style, x, message):
     table = neutral(CHAINS["eq-comp"])
-    if message is None:
-        assert render(x, table, sample_rate=44_100).shape == ()
-        return
     with pytest.raises(AudioError, match=message):
         render(x, table, sample_rate=44_100)
     with pytest.raises(AudioError, match="reference"):
@@ -323,7 +321,7 @@ def test_what_is_no_audio_is_refused(style, x, message):
 def test_silence_is_rendered_but_is_no_reference(style, noise):
     x, silence = noise(24_000, 1, 1), np.zeros((1, 24_000), np.float32)
     result = style.apply(silence, x, sample_rate=24_000)
-    assert result.table.rows == style.chain.defaults()
+    assert result.table.rows == style.chain.bypassed(style.chain.defaults())
     assert "silent" in result.warnings[0]
     assert not result.audio.any()
     with pytest.raises(AudioError, match="reference is silent"):
@@ -353,7 +351,7 @@ def test_a_table_applied_again_gives_the_same_bits(tmp_path, model_folder, speec
     table = tmp_path / f"table{suffix}"
     first = only(apply_files(config(source, tmp_path / "1.wav", reference=reference, params=table, model=model_folder)))
     again = only(apply_files(config(source, tmp_path / "2.wav", params=table)))
-    assert (first.table, again.table) == (table, None)
+    assert (first.table_path, again.table_path) == (table, None)
     assert first.table == again.table == table_files.read(table)
     assert (tmp_path / "1.wav").read_bytes() == (tmp_path / "2.wav").read_bytes()
     assert (tmp_path / "1.wav").read_bytes() != source.read_bytes()
@@ -629,36 +627,33 @@ def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studi
     )
 
 
-LOADED_BY_TWO = """
-import sys, threading
+LOADED_BESIDE = """
+import atexit, sys, threading
 
-loading = {True: set(), False: set()}
+loaded = set()
 
 
 class Watch:
     def find_spec(self, name, path=None, target=None):
-        if threading.active_count() > 1:
-            loading[threading.current_thread() is threading.main_thread()].add(name.partition(".")[0])
+        if threading.current_thread() is not threading.main_thread():
+            loaded.add(name.partition(".")[0])
 
 
 sys.meta_path.insert(0, Watch())
 from fxst.cli.main import main
 
 sys.argv = ["fxst", "apply", "in.wav", "--ref", "ref.wav", "-o", "out.wav"]
-try:
-    main()
-finally:
-    print(sorted(loading[False] - {"fxst"}), sorted(loading[True] & loading[False] - {"fxst"}), sep="\\n")
+atexit.register(lambda: print(sorted(loaded)))  # when every thread has ended
+main()
 """
 
 
-def test_no_two_threads_load_one_library(tmp_path, noise):
+def test_no_library_is_loaded_beside_the_main_thread(tmp_path, noise):
+    """Some are loaded from another folder than the current one, in which files have relative names meanwhile."""
     for name in ("in", "ref"):
         save(tmp_path / f"{name}.wav", noise(24_000, 1, 2), 24_000)
     done = subprocess.run(
-        [sys.executable, "-c", LOADED_BY_TWO], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", LOADED_BESIDE], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    beside, by_both = done.stdout.splitlines()[-2:]
-    assert "pedalboard" in beside  # a thread does load what the effects need
-    assert by_both == "[]"
+    assert done.stdout.splitlines()[-1] == "[]"

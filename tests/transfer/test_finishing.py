@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fxst.batch.finish import UNTIL_SILENT, Finish, rendered
+from fxst.transfer.finishing import UNTIL_SILENT, Finish, rendered
 
 
 class Echo:

@@ -3,20 +3,33 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from fxst.audio import AudioInfo, LoudnessMeter, Samples
+from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
 from fxst.dsp.limiter import Limiter
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS, TruePeakMeter
 from fxst.errors import SettingsError
-from fxst.transfer.style_transfer import BLOCK_SAMPLES
 from fxst.untrusted import number
 
-__all__ = ["KEEP", "LONGEST_HEARD_TAIL_SECONDS", "REFERENCE", "UNTIL_SILENT", "Finish", "Finisher", "rendered"]
+__all__ = [
+    "BLOCK_SAMPLES",
+    "KEEP",
+    "LONGEST_HEARD_TAIL_SECONDS",
+    "REFERENCE",
+    "UNTIL_SILENT",
+    "ArrayShape",
+    "AudioShape",
+    "Finish",
+    "Finisher",
+    "rendered",
+]
+
+BLOCK_SAMPLES: Final = 1 << 15
+"""Recordings are rendered in blocks: larger ones leave a processor's cache, smaller ones spend their time on calls."""
 
 KEEP: Final = "keep"
 REFERENCE: Final = "reference"
@@ -45,6 +58,22 @@ A recording is encoded so many times at most."""
 _LUFS: Final = (-70.0, 0.0)
 _DBTP: Final = (-60.0, 0.0)
 _TAIL_SECONDS: Final = (0.0, 600.0)
+
+
+class AudioShape(Protocol):
+    """The sample rate and the channels of a recording."""
+
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+
+
+class ArrayShape(NamedTuple):
+    """The shape of a recording in memory."""
+
+    sample_rate: int
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +119,7 @@ class Finish:
 
 
 def rendered(
-    blocks: Iterable[Samples], table: Table, info: AudioInfo, finish: Finish, *, gain_db: float = 0.0
+    blocks: Iterable[Samples], table: Table, info: AudioShape, finish: Finish, *, gain_db: float = 0.0
 ) -> Iterator[Samples]:
     """Render a recording block by block, and what of its end is kept.
 
@@ -132,7 +161,7 @@ class Finisher:
         floats: Whether the output's samples are floating-point numbers.
     """
 
-    def __init__(self, finish: Finish, info: AudioInfo, *, floats: bool) -> None:
+    def __init__(self, finish: Finish, info: AudioShape, *, floats: bool) -> None:
         self._finish = finish
         self._shape = {"sample_rate": info.sample_rate, "channels": info.channels}
         self._gain_db = 0.0

@@ -1,0 +1,123 @@
+"""What every style model can do: analyse recordings, pair their frames, and decide on the knobs of a chain."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+__all__ = ["Decision", "Sizes", "StyleNetwork"]
+
+
+class Decision(NamedTuple):
+    """What a model decides for a batch of recordings.
+
+    Args:
+        knobs: The knobs of the chain.
+        activation: A logit for each effect: whether it should be active. None where a model does not say, and all of
+            its knobs are to be taken as they are.
+        curve: The response of the equaliser, in units of 20 dB; None where a model sets its bands alone.
+
+    Shape:
+        knobs: (B, n_knobs), on [0, 1]; activation: (B, n_effects); curve: (B, bands).
+    """
+
+    knobs: Tensor
+    activation: Tensor | None = None
+    curve: Tensor | None = None
+
+
+class Sizes(Protocol):
+    """The sizes of a network, which its card holds."""
+
+    @property
+    def n_knobs(self) -> int: ...
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+class StyleNetwork(nn.Module):
+    """A network that `fxst.transfer` can use: it knows tensors and sizes, and nothing of effects, chains or files.
+
+    A network of your own defines what is abstract here. The rest is for networks that compare short-time frames, decide
+    on an equaliser's curve, or have an expectation of the result.
+    """
+
+    config: Sizes
+    uses_frames: bool = False
+    """Whether it compares short-time frames of two recordings."""
+    refines: bool = False
+    """Whether it has an expectation of the result, towards which settings can be refined."""
+
+    @classmethod
+    @abstractmethod
+    def from_plain(cls, sizes: Any, state: Mapping[str, Tensor]) -> "StyleNetwork":
+        """Make a network for the sizes that a card holds and the weights beside it, without loading these.
+
+        Raises:
+            ValueError: The sizes are not this network's.
+        """
+
+    @abstractmethod
+    def analysis_rate(self, sample_rate: int) -> int:
+        """Return the sample rate at which a recording is analysed."""
+
+    @abstractmethod
+    def window_at(self, sample_rate: int) -> int:
+        """Return the length of an analysis window, in samples at the analysis rate."""
+
+    @abstractmethod
+    def analyse(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+        """Measure windows; the statistics of a recording are the mean of those of its windows.
+
+        Shape:
+            windows: (N, window); result: (N, D).
+        """
+
+    @abstractmethod
+    def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
+        """Decide on the knobs that bring inputs to references, from the statistics of both.
+
+        Shape:
+            input, reference: (B, D); matched: (B, M), what `match` returns.
+        """
+
+    def embed(self, statistics: Tensor) -> Tensor:
+        """Return the features of statistics: numbers of one scale, which can be compared.
+
+        Shape:
+            statistics: (B, D); result: (B, features).
+        """
+        return statistics
+
+    def agrees(self, *, effects: int, sample_rate: int) -> bool:
+        """Return whether it fits a chain of so many effects, and the analysis rate of a card."""
+        return True
+
+    def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+        """Measure the levels of short-time frames, in dB by band; there are none unless `uses_frames`.
+
+        Shape:
+            windows: (N, window); result: (n, bands).
+        """
+        return windows.new_zeros(0, 0)
+
+    def match(self, input: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:  # noqa: A002
+        """Measure the difference of alike frames of two recordings; nothing unless `uses_frames`.
+
+        Shape:
+            input, reference: (D,); frames: (n, bands); reference_frames: (m, bands); result: (M,).
+        """
+        return input.new_zeros(0)
+
+    @property
+    def curve_knobs(self) -> slice:
+        """The knobs of the equaliser that a decision's curve is for; empty where there is no curve."""
+        return slice(0, 0)
+
+    def curve_frequencies(self, sample_rate: int) -> Tensor:
+        """Return the frequency of each band of a curve, in Hz; NaN for bands that the sample rate does not hold.
+
+        Shape:
+            result: (bands,).
+        """
+        raise NotImplementedError

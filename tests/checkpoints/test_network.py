@@ -1,0 +1,104 @@
+"""A network of a user's own: declared in a file, saved as a model, and used by the command."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from fxst.chains import table_files
+from fxst.checkpoints.checkpoint import declare_network
+from fxst.errors import SettingsError
+
+MINE = '''
+from dataclasses import dataclass
+
+import torch
+from fxst.checkpoints.checkpoint import declare_network
+from fxst.models.network import Decision, StyleNetwork
+
+
+@dataclass(frozen=True)
+class Sizes:
+    n_knobs: int
+
+    def to_dict(self):
+        return {"n_knobs": self.n_knobs}
+
+
+@declare_network("mine")
+class Louder(StyleNetwork):
+    """Turns all knobs up where the reference is the louder one."""
+
+    def __init__(self, n_knobs):
+        super().__init__()
+        self.config = Sizes(n_knobs)
+        self.slope = torch.nn.Parameter(torch.ones(n_knobs))
+
+    @classmethod
+    def from_plain(cls, sizes, state):
+        return cls(sizes["n_knobs"])
+
+    def analysis_rate(self, sample_rate):
+        return 16_000
+
+    def window_at(self, sample_rate):
+        return 4000
+
+    def analyse(self, windows, *, sample_rate):
+        return windows.square().mean(1, keepdim=True)
+
+    def decide(self, input, reference, matched):
+        return Decision(torch.sigmoid((reference - input).sign() * self.slope))
+'''
+
+SAVE = """
+from pathlib import Path
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint
+checkpoint.save(Path("model"), Louder(len(CHAINS["eq"].knobs)), CHAINS["eq"], sample_rate=16_000, card={})
+"""
+
+
+def python(*arguments):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MINE)
+    made = python("-c", MINE + SAVE)
+    assert made.returncode == 0, made.stderr
+    rng = np.random.default_rng(0)
+    Path("in").mkdir()
+    for name, level in (("in/a.wav", 0.01), ("in/b.wav", 0.02), ("loud.wav", 0.3)):
+        soundfile.write(name, level * rng.standard_normal((24_000, 1)), 24_000)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("source", "tables"), [("in/a.wav", ["a"]), ("in", ["a", "b"])])
+def test_a_network_of_ones_own_sets_the_knobs_in_one_process_and_in_several(folder, source, tables):
+    command = ("-m", "fxst", "--effects", "mine.py", "apply", source, "--ref", "loud.wav", "-m", "./model", "-o", "out")
+    done = python(*command)
+    assert done.returncode == 0, done.stderr
+    for name in tables:
+        table = table_files.read(Path(f"out/{name}.params.json"))
+        gains = [row.value for row in table if row.parameter.endswith("_gain_db")]
+        np.testing.assert_allclose(gains, 40 / (1 + np.exp(-1)) - 20, atol=1e-4)  # the sigmoid of 1, from -20 to 20 dB
+
+
+def test_a_model_of_a_network_that_nobody_declared_is_refused_in_a_sentence(folder):
+    done = python("-m", "fxst", "apply", "in/a.wav", "--ref", "loud.wav", "-m", "./model", "-o", "out.wav")
+    assert done.returncode == 4
+    assert "style model" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_format_is_declared_once():
+    with pytest.raises(SettingsError, match="'fxst-studio' already"):
+        declare_network("fxst-studio")
