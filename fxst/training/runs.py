@@ -12,8 +12,8 @@ import sys
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -28,9 +28,9 @@ from torch.utils.data import DataLoader, Dataset
 from fxst import __version__, staging
 from fxst.configs import TrainingConfig
 from fxst.data import manifest
-from fxst.errors import SettingsError
+from fxst.errors import FxstError, SettingsError
 from fxst.training import run_folder
-from fxst.training.progress import Monitor, Progress, Report, StoppedError
+from fxst.training.progress import Monitor, Progress, Report, StoppedError, leave_signals
 
 __all__ = ["Curve", "Run", "TrainingModule", "device_is_there", "keep_freed_memory", "run"]
 
@@ -154,7 +154,8 @@ class _Data(lightning.LightningDataModule):
         finished = loop.restarting and loop.batch_progress.is_last_batch
         count = done if finished else min(self.config.validate_every, self.config.steps - first + done)
         loaders = getattr(self.config, "loaders", 0)
-        return DataLoader(_Batches(self.draw, "train", first, count), batch_size=None, num_workers=loaders)
+        batches = _Batches(self.draw, "train", first, count)
+        return DataLoader(batches, batch_size=None, num_workers=loaders, worker_init_fn=leave_signals)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(_Batches(self.draw, "val", 0, _validation_batches(self.config)), batch_size=None)
@@ -360,7 +361,7 @@ def run(
         with Monitor(report) as monitor:
             module.monitor = monitor
             # Stopped by a signal; Lightning ends the process at a second one, and here the model is exported first.
-            with suppress(StoppedError, SystemExit):
+            with suppress(StoppedError, SystemExit), _loaders_alive():
                 if not last.is_file():
                     module.prepare(folder)
                 # By its whole path, for Lightning would fetch what begins like an address, and as plain data.
@@ -380,6 +381,18 @@ def run(
         None if finished else monitor.signal or signal.SIGINT,
         monitor.last,
     )
+
+
+@contextmanager
+def _loaders_alive() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise FxstError(
+            "A process of --loaders died, perhaps for lack of memory: go on with --resume and fewer of them."
+        ) from error
 
 
 def _silence_lightning() -> None:
