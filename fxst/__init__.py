@@ -9,7 +9,7 @@ if (
     and not sys.flags.safe_path
     and os.path.realpath(f"{sys.path[0]}/fxst") != os.path.realpath(__path__[0])
 ):
-    # `python -m fxst` is being found, for which Python has put the current folder first: for all that follows, too.
+    # `python -m fxst` puts the current folder first in sys.path, and would take the following imports from there, too.
     del sys.path[0]
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
-"""Every command's settings: the only home of their names, types, defaults and help.
+"""Settings of every command: the only definition of their names, types, defaults and help.
 
-One frozen dataclass a command. The command line derives its arguments and options from the fields, the
-library functions take the dataclass itself, and model cards quote it. Nothing here imports torch.
+One frozen dataclass a command. The command line derives arguments and options from the fields, library functions take
+the dataclass itself, and model cards contain it. Nothing here imports torch.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def argument(help: str, *, metavar: str | None = None, default: Any = ..., required: bool = True) -> Any:
-    """Declare a positional argument of a command; `default` makes it optional, and so does not `required`."""
+    """Declare a positional argument of a command; it is optional with a `default`, or if not `required`."""
     metadata = {"help": help, "argument": True, "metavar": metavar, "required": required}
     if default is ...:
         return field(metadata=metadata)
@@ -50,7 +50,7 @@ def option(
 ) -> Any:
     """Declare an option; without `flags` it is named after the field (`n_mels` is `--n-mels`).
 
-    `panel` is the group of the help that it stands in.
+    `panel` is its group in the help.
     """
     metadata = {"help": help, "flags": tuple(flags), "min": minimum, "max": maximum, "metavar": metavar, "panel": panel}
     return field(default=default, metadata=metadata)

@@ -1,4 +1,4 @@
-"""Is this installation well: which parts there are and load, and what to do about one that does not."""
+"""Checks of the installation: packages, programs, devices and models, with remedies."""
 
 import json
 import os
@@ -30,24 +30,24 @@ for name in sys.argv[1:]:
         detail, error = "", f"{type(problem).__name__}: {problem}"
     print("loaded", json.dumps([detail, error]), file=answers, flush=True)
 """
-"""Loads modules one after the other, in a process of its own: there are broken ones that take the program with them."""
+"""Loads modules one by one in a separate process: a broken one may crash the program."""
 
 LONGEST_SECONDS: Final = 300.0
-"""After so long what is still loading is taken to hang."""
+"""Time limit for loading modules."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check.
 
     Args:
-        part: What: a package, a program, a device, a model.
-        group: Of which kind it is.
-        state: `ok`; `missing`, which an optional part may be; `failed`, which is there and does not work.
-        found: Its version, or what else was found of it; where it failed, why.
-        required: Whether fxst cannot do its work without it.
-        purpose: What it is for; empty where its group says that.
-        remedy: What to do about it; empty where it is ok.
+        part: The package, program, device or model.
+        group: Its kind.
+        state: `ok`; `missing`, which an optional part may be; `failed`, if it exists and does not work.
+        found: Its version or other details; the reason if it failed.
+        required: Whether fxst needs it.
+        purpose: Its purpose; empty if the group is enough.
+        remedy: The remedy; empty if it is ok.
     """
 
     part: str
@@ -61,7 +61,7 @@ class Check:
 
 @dataclass(frozen=True)
 class _Package:
-    """A distribution, the module of it that is loaded to try it, and what it is for."""
+    """A distribution, its module to load, and its purpose."""
 
     name: str
     module: str
@@ -93,16 +93,16 @@ PACKAGES: Final = (
 )
 
 PROGRAMS: Final = (("ffmpeg", "-version"), ("sox", "--version"))
-"""Programs that exported settings are for, and how each tells its version."""
+"""Programs that read exported settings, and their version options."""
 
 
 def is_well(checks: Sequence[Check]) -> bool:
-    """Whether all that is required is ok."""
+    """Return whether all required parts are ok."""
     return all(check.state == "ok" for check in checks if check.required)
 
 
 def examine() -> Iterator[Check]:
-    """Look at everything, one thing after the other; it takes as long as it takes to load all of it."""
+    """Yield the checks one by one; loading all parts takes a while."""
     yield Check("fxst", "program", "ok", __version__, True)
     yield Check("Python", "program", "ok", f"{platform.python_version()}, {platform.platform()}", True)
     packages = list(_packages())
@@ -146,30 +146,30 @@ def _version(distribution: str) -> str:
 
 
 def _requirement(distribution: str) -> str:
-    """Name a distribution for pip, in the versions that fxst's own metadata asks for."""
+    """Return a distribution's requirement for pip, in the versions that fxst needs."""
     try:
-        wanted = metadata.requires("fxst") or []
+        requirements = metadata.requires("fxst") or []
     except metadata.PackageNotFoundError:
-        wanted = []
-    plain = [text.split(";")[0].strip() for text in wanted]
+        requirements = []
+    plain = [text.split(";")[0].strip() for text in requirements]
     return next((shell_word(text) for text in plain if text.rstrip("0123456789.,<>=!~ ") == distribution), distribution)
 
 
 def _load(modules: Sequence[str]) -> list[tuple[str, str]]:
-    """Load modules in another process; give a detail and an error of each, one of which is empty, or both."""
+    """Load modules in another process; return a detail and an error of each, either or both empty."""
     answers: list[tuple[str, str]] = []
     while len(answers) < len(modules):
-        # In a folder where no stranger may write: there are modules that look for settings where they are loaded.
+        # In a folder that other users cannot write to, as some modules read settings from the working folder.
         command = [sys.executable, "-P", "-c", LOAD, *modules[len(answers) :]]
         try:
             done = subprocess.run(
                 command, cwd=os.sep, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
             )
-            said, end = done.stdout, f"it ended the program with status {done.returncode}"
+            output, end = done.stdout, f"it ended the program with status {done.returncode}"
         except subprocess.TimeoutExpired as error:
-            said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+            output = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
             end = f"it takes longer than {LONGEST_SECONDS:g} s"
-        lines = [line.removeprefix("loaded ") for line in said.splitlines() if line.startswith("loaded ")]
+        lines = [line.removeprefix("loaded ") for line in output.splitlines() if line.startswith("loaded ")]
         answers += [(str(detail), str(problem)) for detail, problem in map(json.loads, lines)]
         if len(answers) < len(modules):
             answers.append(("", end))
@@ -206,7 +206,7 @@ def _devices() -> Iterator[Check]:
 
 
 def _cache() -> Check:
-    """Look where numba keeps compiled code; without a folder for it, every program compiles anew."""
+    """Check the folder of numba's compiled code, without which every program compiles anew."""
     purpose = "compiled code, kept for the next program"
     remedy = "none is needed; to save some seconds at each start, set NUMBA_CACHE_DIR to a writable folder"
     try:

@@ -1,4 +1,4 @@
-"""What can go wrong, in words for the person at the keyboard, and the exit code that a program ends with then."""
+"""Errors with a message for the user and the program's exit code."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -18,10 +18,10 @@ __all__ = [
 
 
 class FxstError(Exception):
-    """A problem that the user can mend; the message is one sentence naming the file and the remedy.
+    """A problem that the user can solve; the message is one sentence that names the file and the remedy.
 
     Args:
-        message: The sentence. What a library or a file has put into it cannot break its line.
+        message: The sentence. Control characters in it, from a library or a file, are escaped.
     """
 
     exit_code: ClassVar[int] = 1
@@ -35,43 +35,43 @@ class AudioError(FxstError):
 
 
 class NothingMatchedError(AudioError):
-    """No recording is where some were looked for."""
+    """No recordings were found."""
 
     exit_code = 3
 
 
 class OutputError(AudioError):
-    """A file, a sound file or another, cannot be written where it is to go."""
+    """A file cannot be written."""
 
     exit_code = 5
 
 
 class ModelError(FxstError):
-    """A model or checkpoint is missing, damaged, or made for something else."""
+    """A model or checkpoint is missing, damaged, or for another purpose."""
 
     exit_code = 4
 
 
 class SettingsError(FxstError):
-    """A parameter table, option or specification does not make sense."""
+    """A parameter table, option or specification is invalid."""
 
     exit_code = 2
 
 
 class UndeclaredError(SettingsError):
-    """A chain has an effect that this program does not know, for it is the user's own."""
+    """A chain has an effect of the user's own that is not declared."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Report that there is nothing of a name, and suggest the name that was perhaps meant.
+    """Return the message for an unknown name, with the closest known name.
 
     >>> unknown("chain", "stduio", ("eq", "eq-comp", "studio"))
     "There is no chain 'stduio' (did you mean 'studio'?); there are: eq, eq-comp, studio"
 
     Args:
-        what: What was looked for.
-        name: The name that was given.
-        known: All names that there are.
+        what: What the name is of.
+        name: The unknown name.
+        known: All known names.
     """
     from difflib import get_close_matches
 

@@ -1,4 +1,4 @@
-"""Whether this process was asked to end, for whoever is in the midst of work to ask."""
+"""Interrupts of this process, and checks for them during work."""
 
 import contextlib
 import signal
@@ -19,13 +19,13 @@ __all__ = [
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """The process received SIGTERM."""
 
     exit_code: ClassVar[int] = 143
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """Tell what a program ends with that was interrupted so."""
+    """Return the exit code of an interrupted program."""
     return interrupt.exit_code if isinstance(interrupt, Terminated) else 130
 
 
@@ -34,13 +34,13 @@ _deferring = 0
 
 
 def ask(kind: type[KeyboardInterrupt]) -> None:
-    """Interrupt this thread's work: at once, or where that is deferred, when it checks.
+    """Interrupt this thread: at once, or, while that is deferred, at its next check.
 
-    Python ignores what is raised in a callback, and a library that is being loaded makes another error of it. So what
-    was asked for is kept.
+    The request is kept, since Python ignores exceptions in callbacks, and a library that is being loaded may turn one
+    into another error.
 
     Args:
-        kind: What to raise.
+        kind: The exception to raise.
 
     Raises:
         KeyboardInterrupt: Of that kind, unless it is deferred.
@@ -51,39 +51,39 @@ def ask(kind: type[KeyboardInterrupt]) -> None:
 
 
 def was_asked() -> type[KeyboardInterrupt] | None:
-    """Tell how this process was asked to end; None where it was not."""
+    """Return the requested interrupt; None where there is none."""
     return _asked
 
 
 def check() -> None:
-    """Interrupt where that was asked for and has come to nothing so far.
+    """Raise the requested interrupt, if there is one.
 
     Raises:
-        KeyboardInterrupt: It was.
+        KeyboardInterrupt: There is one.
     """
     if _asked is not None:
         raise _asked
 
 
 def check_deferrable() -> None:
-    """Do so unless it is deferred.
+    """Raise the requested interrupt, unless it is deferred.
 
     Raises:
-        KeyboardInterrupt: It was.
+        KeyboardInterrupt: There is one.
     """
     if not _deferring:
         check()
 
 
 def forget() -> None:
-    """Begin anew: nothing was asked for."""
+    """Forget the requested interrupt."""
     global _asked
     _asked = None
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Let nothing interrupt the block, which is short, or checks by itself; `check` follows it."""
+    """Defer interrupts during the block, which is short or calls `check` itself; call `check` after it."""
     global _deferring
     _deferring += 1
     try:
@@ -94,13 +94,13 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def kept_from_children() -> Iterator[None]:
-    """Keep Ctrl-C from processes that the block starts: a terminal sends it to all, and this one answers it."""
+    """Block Ctrl-C in processes that the block starts: a terminal sends it to all, and this process handles it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    # Its start would let Ctrl-C through again. A signal that is held back stays so in the process that is begun.
+    # Started now, since its start would unblock Ctrl-C again. New processes inherit the blocked signal.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -1,7 +1,7 @@
-"""What lies in the current folder is data: no module, program, library or setting is taken from there.
+"""Keep code and settings of the current folder from being loaded: what lies there is data.
 
-People run fxst in folders that others have filled. Python, the loader of shared libraries and some packages look for
-code and settings in the current folder first; here each of them is told not to.
+Users run fxst in folders that others have filled. Python, the loader of shared libraries and some packages search the
+current folder for code and settings.
 """
 
 import contextlib
@@ -19,21 +19,24 @@ from fxst.errors import SettingsError
 __all__ = ["guard", "safe_children"]
 
 _SAFE_PATH: Final = "PYTHONSAFEPATH"
-"""Tells a Python not to look for modules in the current folder, which it does when it runs `-c`."""
+"""Keeps Python from searching the current folder for modules, as it does with `-c`."""
 
 _ABSOLUTE: Final = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "MATPLOTLIBRC")
-"""Variables that name folders of settings and caches; a relative one would lead into the current folder."""
+"""Variables with folders of settings and caches; a relative path would lead into the current folder."""
 
-_CURIOUS: Final = frozenset({"torch", "numba.core.config", "matplotlib"})
-"""Modules that look into the current folder while they are loaded.
+_READS_CURRENT_FOLDER: Final = frozenset({"torch", "numba.core.config", "matplotlib"})
+"""Modules that search the current folder while they are loaded.
 
-torch brings a library whose search path has an empty element (libcusparseLt, for `libcuda.so.1`), numba reads
+torch has a library whose search path has an empty element (libcusparseLt, for `libcuda.so.1`), numba reads
 `.numba_config.yaml`, which can name a cache of pickles, and matplotlib reads `matplotlibrc`, which can run LaTeX.
 """
 
 
 def guard() -> None:
-    """Take nothing from the current folder from now on, in this process and in those that it starts."""
+    """Load nothing from the current folder from now on, in this process and in those that it starts.
+
+    Modules that Python imported before this call are not checked.
+    """
     os.environ[_SAFE_PATH] = "1"
     folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(folder).is_absolute()]
     os.environ["PATH"] = os.pathsep.join(folders) or os.defpath
@@ -48,7 +51,7 @@ def guard() -> None:
 
 @contextlib.contextmanager
 def safe_children() -> Iterator[None]:
-    """Have Python processes that the block starts find no module in the current folder, whoever uses fxst."""
+    """Keep Python processes that the block starts from importing from the current folder, also without `guard`."""
     before = os.environ.get(_SAFE_PATH)
     os.environ[_SAFE_PATH] = "1"
     try:
@@ -61,12 +64,12 @@ def safe_children() -> Iterator[None]:
 
 
 class _Finder:
-    """Finds the modules that look into the current folder, and has them loaded from another one."""
+    """Loads modules that search the current folder from another folder."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in _CURIOUS:
+        if fullname not in _READS_CURRENT_FOLDER:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.loader is None:
@@ -79,7 +82,7 @@ class _Finder:
                 _check_cache()
             with _elsewhere():
                 execute(module)
-            if fullname == "numba.core.config":  # it reads its file again whenever it compiles
+            if fullname == "numba.core.config":  # which reads its file again at each compilation
                 module._config_fname = os.devnull
 
         loader.exec_module = execute_elsewhere
@@ -88,10 +91,10 @@ class _Finder:
 
 @contextlib.contextmanager
 def _elsewhere() -> Iterator[None]:
-    """Leave the current folder for the block: to the root, where no stranger may write."""
+    """Change to the root folder for the block, where no other user may write."""
     try:
         here = os.open(os.curdir, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:  # it may not be entered, so nothing is loaded from it
+    except OSError:  # it cannot be entered, so nothing is loaded from it
         yield
         return
     try:
@@ -103,7 +106,7 @@ def _elsewhere() -> Iterator[None]:
 
 
 def _check_cache() -> None:
-    """Check that nobody else may write to numba's cache, for what lies there is run.
+    """Check that no other user may write to numba's cache, since its content is run.
 
     Raises:
         SettingsError: Another user may.
@@ -115,7 +118,7 @@ def _check_cache() -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
-    except OSError:  # numba tells what is wrong with it
+    except OSError:  # numba reports it
         return
     if found.st_uid not in (0, os.getuid()) or found.st_mode & stat.S_IWOTH:
         raise SettingsError(

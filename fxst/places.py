@@ -1,4 +1,4 @@
-"""Where files may go: under names that a file system takes, and through no link out of a folder."""
+"""Checks of output paths: names that file systems accept, and no links out of a folder."""
 
 import os
 from collections.abc import Iterable
@@ -13,17 +13,17 @@ __all__ = ["LONGEST_NAME_BYTES", "check_inside", "check_names"]
 LONGEST_NAME_BYTES: Final = 255
 _LONGEST_PATH_BYTES: Final = 4095
 _HIDDEN_NAME_BYTES: Final = 26
-"""Length of the name that a file has until it is whole."""
+"""Length of the temporary name that a file has until it is complete."""
 
 
 def check_names(paths: Iterable[Path]) -> None:
-    """See that files can have their names, before anything is rendered for them.
+    """Check that file systems accept the names of files, before anything is rendered.
 
     Args:
         paths: The files.
 
     Raises:
-        SettingsError: A name, or a whole path, is longer than file systems take.
+        SettingsError: A name or a path is too long.
     """
     for path in paths:
         if any(len(os.fsencode(part)) > LONGEST_NAME_BYTES for part in path.parts):
@@ -40,13 +40,13 @@ def check_names(paths: Iterable[Path]) -> None:
 
 
 def check_inside(folder: Path, paths: Iterable[Path]) -> None:
-    """See that no link inside a folder leads what is to be written there to another place.
+    """Check that no link inside a folder leads files that will be written there out of it.
 
-    The folder itself may be a link: whoever named it knows where it leads.
+    The folder itself may be a link, since the user named it.
 
     Args:
-        folder: The folder; it need not be there.
-        paths: What is to be written below it.
+        folder: The folder; it need not exist.
+        paths: The files to write below it.
 
     Raises:
         SettingsError: A link leads out of the folder.

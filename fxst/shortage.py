@@ -1,4 +1,4 @@
-"""Errors that tell of a machine with too little left, and not of a fault: of memory, of open files, of processes."""
+"""Errors caused by a lack of memory, open files or processes, and not by a fault."""
 
 import contextlib
 import errno
@@ -14,10 +14,10 @@ except ImportError:  # not on Windows, which has no such limits
 __all__ = ["check_memory", "open_more_files", "told"]
 
 _LEAST_BYTES: Final = 256 << 20
-"""NumPy's OpenBLAS ends the program in its own words where it gets less."""
+"""With less, NumPy's OpenBLAS ends the program with a message of its own."""
 
 _NO_MEMORY: Final = (
-    "failed to map segment",  # the loader of libraries
+    "failed to map segment",  # the loader of shared libraries
     "cannot create shared object",
     "cannot allocate memory",  # the system
     "can't allocate memory",  # torch on a CPU
@@ -39,27 +39,27 @@ _PROCESSES: Final = (
 
 
 def check_memory() -> None:
-    """Check that this process may take what loading NumPy takes.
+    """Check that this process has enough memory to load NumPy.
 
     Raises:
-        FxstError: It may not.
+        FxstError: It has not.
     """
     if any(limit < _LEAST_BYTES for limit in _limits()):
         raise FxstError(_MEMORY)
 
 
 def open_more_files() -> None:
-    """Let this process open as many files as it may at most: each worker takes a few."""
+    """Raise the limit of open files as far as possible: each worker needs a few."""
     if resource is None:
         return
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit != most:
-        with contextlib.suppress(OSError, ValueError):  # macOS allows fewer than it tells
+        with contextlib.suppress(OSError, ValueError):  # macOS allows fewer than it states
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _limits() -> list[int]:
-    """Give what this process may take, by each limit that it has."""
+    """Return the memory limits of this process in bytes."""
     if resource is None:
         return []
     limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
@@ -67,10 +67,10 @@ def _limits() -> list[int]:
 
 
 def told(error: BaseException) -> str | None:
-    """Say what there was too little of, and what to do about it; None where an error tells of something else.
+    """Return the message for a lack of resources; None for any other error.
 
     Args:
-        error: It; what it came of, and what was dealt with when it came, count too.
+        error: The error; its causes and contexts count too.
     """
     seen: set[int] = set()
     cause: BaseException | None = error
@@ -83,11 +83,11 @@ def told(error: BaseException) -> str | None:
             return _PROCESSES
         if isinstance(cause, MemoryError) or number == errno.ENOMEM:
             return _MEMORY
-        if isinstance(cause, SystemError) and _limits():  # a library that lacked memory, and did not say so
+        if isinstance(cause, SystemError) and _limits():  # a library that lacked memory without a message
             return _MEMORY
         if isinstance(cause, ImportError | RuntimeError | OSError | SystemError):
-            said = str(cause).lower()
-            if any(words in said for words in _NO_MEMORY):
+            message = str(cause).lower()
+            if any(words in message for words in _NO_MEMORY):
                 return _MEMORY
         cause = cause.__cause__ or cause.__context__
     return None

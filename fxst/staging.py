@@ -1,7 +1,7 @@
-"""New files: hidden beside their place until they are whole, so that a name is never a part of a file.
+"""Atomic writes: a new file is hidden in its folder until it is complete, and then renamed.
 
-A hidden file is locked by who writes it, and the system takes the lock back when that process dies. So whoever finds
-one that is not locked knows that nobody will finish it.
+The process that writes a hidden file locks it, and the system releases the lock when that process dies. So a hidden
+file without a lock was abandoned.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from fxst.errors import OutputError
 
 try:
     import fcntl
-except ImportError:  # not on Windows, where a left-over file stays until a person removes it
+except ImportError:  # not on Windows, where an abandoned file stays until the user removes it
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-"""What the driver of a network drive answers that cannot synchronise files, and not that it failed to."""
+"""Errors of network drives that do not support fsync, rather than fail in it."""
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _HIDDEN: Final = re.compile(r"\.fxst-[0-9a-f]{16}\.tmp")
@@ -36,24 +36,24 @@ _waiting: ContextVar[list[tuple[Path, int, Path]] | None] = ContextVar("_waiting
 
 
 @contextlib.contextmanager
-def together(vouch: Callable[[Mapping[Path, Path]], Callable[[], None] | None] | None = None) -> Iterator[None]:
-    """Let all files that are finished in the block appear under their names when it ends; none when it fails.
+def together(on_commit: Callable[[Mapping[Path, Path]], Callable[[], None] | None] | None = None) -> Iterator[None]:
+    """Rename all files that are finished in the block when it ends; none when it fails.
 
     Args:
-        vouch: Is told, when all are whole and before the first has its name, where each of them is hidden, by name. It
-            may give back what takes that back, which is called where one of them cannot get its name.
+        on_commit: Called with the hidden file of each name when all are complete, before the first is renamed. It may
+            return an undo function, which is called where one of them cannot be renamed.
 
     Raises:
-        OutputError: One cannot get its name.
+        OutputError: A file cannot be renamed.
     """
     waiting: list[tuple[Path, int, Path]] = []
     named: list[Path] = []
-    take_back: Callable[[], None] | None = None
+    undo: Callable[[], None] | None = None
     token = _waiting.set(waiting)
     try:
         yield
-        if vouch is not None:
-            take_back = vouch({target: hidden for hidden, _, target in waiting})
+        if on_commit is not None:
+            undo = on_commit({target: hidden for hidden, _, target in waiting})
         while waiting:
             hidden, fd, target = waiting[0]
             try:
@@ -62,8 +62,8 @@ def together(vouch: Callable[[Mapping[Path, Path]], Callable[[], None] | None] |
                 for path in named:
                     with contextlib.suppress(OSError):
                         path.unlink()
-                if take_back is not None:
-                    take_back()
+                if undo is not None:
+                    undo()
                 raise unwritable(target, error) from error
             finally:
                 waiting.pop(0)
@@ -75,52 +75,52 @@ def together(vouch: Callable[[Mapping[Path, Path]], Callable[[], None] | None] |
 
 
 def begin(target: Path) -> tuple[Path, int]:
-    """Create a hidden file beside a file's place; give its path, and its descriptor for reading and writing.
+    """Create a hidden file in the folder of a new file; return its path and a descriptor for reading and writing.
 
-    What dead processes have left in that folder is removed, once.
+    The first call for a folder also removes files that dead processes left there.
 
     Args:
-        target: Where the file is to be in the end; no link.
+        target: The new file; not a link.
 
     Raises:
-        OSError: It cannot be created, or what is there is protected against writing, which a rename would not mind.
+        OSError: It cannot be created, or an existing file is write-protected, which a rename would ignore.
     """
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(target))
-    if target.parent not in _swept:  # wherever this program writes, for no other command may ever come there
+    if target.parent not in _swept:  # in every folder, since no other command may ever write there
         _swept.add(target.parent)
         sweep(target.parent, deep=False)
     while True:
         hidden = target.parent / f".fxst-{os.urandom(8).hex()}.tmp"
         _begun.add(hidden)
-        # 0o666 less the umask, as for any new file; tempfile would make it private.
+        # 0o666 less the umask, as for any new file; tempfile would create a private one.
         try:
             fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except BaseException:  # an interrupt, too, which may come when the file is there already
+        except BaseException:  # even an interrupt, which may come after the file was created
             with contextlib.suppress(OSError):
                 hidden.unlink(missing_ok=True)
             _begun.discard(hidden)
             raise
         if _locked(fd) is not False and os.fstat(fd).st_nlink:
             return hidden, fd
-        # Somebody swept it away between the two calls.
+        # Another process removed it between the two calls.
         discard(hidden, fd)
 
 
 def finish(hidden: Path, fd: int, target: Path) -> None:
-    """Give a hidden file, which is whole by now, the name that it was begun for; or have `together` do so.
+    """Rename a complete hidden file, now or at the end of `together`.
 
     Args:
-        hidden: The file. Where it cannot get its name, it is gone.
-        fd: Its descriptor, which is closed when it has its name: until then it keeps others from sweeping it away.
-        target: The name.
+        hidden: The file; it is removed where it cannot be renamed.
+        fd: Its descriptor, which is closed after the renaming: until then it keeps the lock.
+        target: Its new path.
 
     Raises:
-        OSError: What was written cannot be kept, or not be renamed.
+        OSError: It cannot be stored or renamed.
     """
     try:
         sync(fd)
-        # Network drives tell of a failed write when a descriptor is closed, and this one has to stay open.
+        # Network drives report failed writes when a descriptor is closed, and this one has to stay open.
         os.close(os.dup(fd))
     except BaseException:
         discard(hidden, fd)
@@ -133,10 +133,10 @@ def finish(hidden: Path, fd: int, target: Path) -> None:
 
 
 def sync(fd: int) -> None:
-    """See that what was written to a file is on the disk.
+    """Flush a file to the disk.
 
     Raises:
-        OSError: It is not.
+        OSError: That failed.
     """
     try:
         os.fsync(fd)
@@ -146,14 +146,14 @@ def sync(fd: int) -> None:
 
 
 def discard(hidden: Path, fd: int = -1) -> None:
-    """Remove a hidden file, where it is still there.
+    """Remove a hidden file, if it still exists.
 
     Args:
         hidden: The file.
-        fd: Its descriptor, to be closed; -1 where it is closed already.
+        fd: Its descriptor, to close; -1 where it is closed already.
     """
     if fd >= 0:
-        with contextlib.suppress(OSError):  # what could not be written is not wanted any more
+        with contextlib.suppress(OSError):  # a failed write no longer matters
             os.close(fd)
     hidden.unlink(missing_ok=True)
     _begun.discard(hidden)
@@ -161,13 +161,13 @@ def discard(hidden: Path, fd: int = -1) -> None:
 
 @contextlib.contextmanager
 def folder(path: Path) -> Iterator[None]:
-    """Have a folder; one that had to be made goes again when the block fails.
+    """Create a folder and its parents if needed; those created are removed when the block fails.
 
     Args:
         path: The folder.
 
     Raises:
-        OutputError: It cannot be made.
+        OutputError: It cannot be created.
     """
     missing = [place for place in (path, *path.parents) if not place.exists()]
     try:
@@ -185,11 +185,11 @@ def folder(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file that is in memory; it appears under its name only when it is whole, in a folder made for it.
+    """Write a file atomically; its folder is created if needed.
 
     Args:
-        path: Where it goes; of a link, where that leads.
-        data: What is in it.
+        path: The file; a link is followed.
+        data: Its content.
 
     Raises:
         OutputError: It cannot be written.
@@ -200,11 +200,11 @@ def write(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def staged(path: Path, data: bytes) -> Iterator[None]:
-    """Write a file that is in memory; it appears under its name when the block ends, and not at all when it fails.
+    """Write a file that appears under its name when the block ends, and not at all when it fails.
 
     Args:
-        path: Where it goes; of a link, where that leads.
-        data: What is in it.
+        path: The file; a link is followed.
+        data: Its content.
 
     Raises:
         OutputError: It cannot be written.
@@ -237,13 +237,13 @@ def staged(path: Path, data: bytes) -> Iterator[None]:
 
 @contextlib.contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Tell what fails in the block as a file that cannot be written.
+    """Turn any OSError of the block into that of a file that cannot be written.
 
     Args:
         path: The file.
 
     Raises:
-        OutputError: The system refuses something in the block.
+        OutputError: The block raised an OSError.
     """
     try:
         yield
@@ -252,11 +252,11 @@ def told(path: Path) -> Iterator[None]:
 
 
 def unwritable(path: Path, error: Exception) -> OutputError:
-    """Say why a file cannot be written, and what helps.
+    """Return the error of a file that cannot be written, with the reason and a remedy.
 
     Args:
         path: The file.
-        error: What the system said.
+        error: The system's error.
     """
     reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
     remedy = "choose another folder"
@@ -268,26 +268,26 @@ def unwritable(path: Path, error: Exception) -> OutputError:
 
 
 def abandon() -> None:
-    """Remove every hidden file that this process has begun, for it ends: an interrupt comes between any two steps."""
+    """Remove every hidden file of this process, which is about to end: interrupts come between any two steps."""
     for hidden in tuple(_begun):
         with contextlib.suppress(OSError):
             discard(hidden)
 
 
 def sweep(folder: Path, *, deep: bool) -> None:
-    """Remove the hidden files of processes that died, and none that is still written.
+    """Remove the hidden files of dead processes, and none that is still being written.
 
     Args:
-        folder: Where to look; it need not be there.
-        deep: Whether to look in the folders below as well.
+        folder: The folder to search; it need not exist.
+        deep: Whether to search the folders below as well.
     """
     for parent, folders, files in os.walk(folder):
         if not deep:
             folders.clear()
         for name in files:
             if _HIDDEN.fullmatch(name):
-                with contextlib.suppress(OSError):  # another process may sweep here, too
-                    _remove_if_nobodys(Path(parent, name))
+                with contextlib.suppress(OSError):  # another process may do the same
+                    _remove_if_abandoned(Path(parent, name))
 
 
 def _rename(hidden: Path, fd: int, target: Path) -> None:
@@ -304,7 +304,7 @@ def _rename(hidden: Path, fd: int, target: Path) -> None:
         raise
 
 
-def _remove_if_nobodys(hidden: Path) -> None:
+def _remove_if_abandoned(hidden: Path) -> None:
     fd = os.open(hidden, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if _locked(fd):
@@ -314,7 +314,7 @@ def _remove_if_nobodys(hidden: Path) -> None:
 
 
 def _locked(fd: int) -> bool | None:
-    """Lock an open file; False where another process has, None where files cannot be locked."""
+    """Lock an open file; return False where another process has the lock, None where files cannot be locked."""
     if fcntl is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Processors and threads: how many there are, and work that is shared out over them."""
+"""CPU cores and threads: their number, and work that runs on several."""
 
 import contextlib
 import os
@@ -13,13 +13,13 @@ Result = TypeVar("Result")
 
 
 def processors() -> int:
-    """Return how many processors this process may use."""
+    """Return how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: windows are small, and threads that wait for each other cost more than they give."""
+    """Run torch on one thread: for small windows several threads cost more than they gain."""
     import torch
 
     threads = torch.get_num_threads()
@@ -31,43 +31,42 @@ def one_thread() -> Iterator[None]:
 
 
 def side_by_side(work: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) -> list[Result]:
-    """Call a function once for each tuple of arguments, on as many threads as torch has; autograd records nothing.
+    """Call a function once for each tuple of arguments, on as many threads as torch has, without autograd.
 
-    Torch shares out one operation at a time, and its threads wait for each other after each. Small operations lose more
-    by that than they gain, above all where another program wants the processors too, and Fourier transforms are not
-    shared out at all.
+    Torch parallelises one operation at a time, and its threads wait for each other after each. That makes small
+    operations slower, above all on a busy machine, and does not apply to Fourier transforms.
 
     Args:
-        work: What to do; it lets go of Python's lock most of the time, as torch, NumPy and compiled loops do.
+        work: The function; it releases the GIL most of the time, as torch, NumPy and compiled loops do.
         calls: Its arguments.
 
     Returns:
-        What it returned, in the order of the calls.
+        Its results, in the order of the calls.
     """
     import torch
 
     given = list(calls)
     count = torch.get_num_threads()
     if min(count, len(given)) <= 1:
-        return [_unrecorded(work, arguments) for arguments in given]
-    futures = [_threads(count).submit(_unrecorded, work, arguments) for arguments in given]
+        return [_without_autograd(work, arguments) for arguments in given]
+    futures = [_threads(count).submit(_without_autograd, work, arguments) for arguments in given]
     return [future.result() for future in futures]
 
 
-def _unrecorded(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+def _without_autograd(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
     import torch
 
-    with torch.no_grad():  # which each thread has of its own
+    with torch.no_grad():  # which is set per thread
         return work(*arguments)
 
 
 @cache
 def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, "side by side", initializer=_have_torch_alone)
+    return ThreadPoolExecutor(count, "side by side", initializer=_use_one_torch_thread)
 
 
-def _have_torch_alone() -> None:
+def _use_one_torch_thread() -> None:
     import torch
 
-    torch.get_num_threads()  # once asked, torch does not set a new thread's number again, to that of all, when it works
+    torch.get_num_threads()  # without this call torch would reset the number in a new thread at its first operation
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What others have written: read strictly, and shown so that nothing in it acts on a terminal or in a shell."""
+"""Text from others: read strictly, and escaped so that nothing in it acts on a terminal or in a shell."""
 
 import json
 import math
@@ -14,14 +14,14 @@ _WHOLE_NUMBER: Final = re.compile(r"[-+]?[0-9]+")
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Write control characters, line ends, and what turns the direction of writing as Python escapes them.
+    r"""Escape control characters, line ends and marks that change the direction of text, as in Python.
 
     >>> print(printable("voice\n\x1b[31mfxst: all went well\u202e"))
     voice\n\x1b[31mfxst: all went well\u202e
 
     Args:
-        text: What is to be shown.
-        keep: Characters that stay as they are.
+        text: The text.
+        keep: Characters that are not escaped.
     """
     if text.isprintable():
         return text
@@ -32,7 +32,7 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def quoted(given: object) -> str:
-    r"""Quote a path, or a value that a file holds, in one line.
+    r"""Quote a path, or a value from a file, in one line.
 
     >>> print(quoted("it's\n"), quoted(1.5))
     "it's\n" 1.5
@@ -41,7 +41,7 @@ def quoted(given: object) -> str:
 
 
 def brief(given: object) -> str:
-    """Quote a value that a file holds in one short line, whatever it is."""
+    """Quote any value from a file in one short line."""
     text = quoted(given)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -49,8 +49,8 @@ def brief(given: object) -> str:
 def shell_word(given: "str | os.PathLike[str]") -> str:
     r"""Quote a word for any POSIX shell, in one line, so that a command with it can be pasted.
 
-    A word with line ends, other control characters or undecodable bytes is made by `printf`, which all shells have; a
-    shell drops line ends at its end.
+    A word with line ends, other control characters or undecodable bytes becomes a call of `printf`. Line ends at the
+    end of a word are lost.
 
     >>> print(shell_word("it's $(true).wav"), shell_word("two\nlines"))
     'it'"'"'s $(true).wav' "$(printf 'two\012lines')"
@@ -66,13 +66,13 @@ def shell_word(given: "str | os.PathLike[str]") -> str:
 def number(text: str) -> float:
     """Read a decimal number.
 
-    Python's `float` reads more: `1_0` as 10, digits of other scripts, `nan`, `infinity`, and spaces around them.
+    Python's `float` accepts more: `1_0` as 10, digits of other scripts, `nan`, `infinity`, and spaces.
 
     >>> number("-1.5e3"), number(".5")
     (-1500.0, 0.5)
 
     Raises:
-        ValueError: It is none, or too large for one.
+        ValueError: It is not a decimal number, or too large.
     """
     if _NUMBER.fullmatch(text) is None or not math.isfinite(value := float(text)):
         raise ValueError(f"{brief(text)} is no finite decimal number")
@@ -80,10 +80,10 @@ def number(text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """Read a whole decimal number, as strictly as `number` does.
+    """Read a whole decimal number, as strictly as `number`.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a whole decimal number.
     """
     if _WHOLE_NUMBER.fullmatch(text) is None:
         raise ValueError(f"{brief(text)} is no whole number")
@@ -91,22 +91,22 @@ def whole_number(text: str) -> int:
 
 
 def from_json(text: str | bytes) -> Any:
-    """Read JSON as its standard has it: no key twice in one object, and no number that is not finite.
+    """Read standard JSON, without duplicate keys in an object or numbers that are not finite.
 
     Raises:
-        ValueError: It is no such JSON.
+        ValueError: It is not such JSON.
         RecursionError: It is nested too deeply.
     """
     return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
 
 
 def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
-    """Write JSON in printable ASCII, in which what is no finite number is null.
+    """Return JSON in printable ASCII; numbers that are not finite become null.
 
     Args:
         value: Plain data.
-        indent: Spaces of each level; None writes one line.
-        sort_keys: Whether keys are sorted.
+        indent: Spaces a level; None for one line.
+        sort_keys: Whether to sort keys.
     """
     text = json.dumps(_without_nan(value), indent=indent, sort_keys=sort_keys, allow_nan=False)
     return text.replace("\x7f", r"\u007f")
@@ -133,7 +133,7 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    _finite(text)  # a program that reads it along would take it for a number like any other
+    _finite(text)  # other readers of the file would parse it as a float
     return int(text)
 
 

@@ -1,3 +1,3 @@
-"""The version of fxst: the only place where it is written."""
+"""The version of fxst, written only here."""
 
 __version__ = "0.1.0"

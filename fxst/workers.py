@@ -1,4 +1,4 @@
-"""Doing work in several processes, in order, within bounded memory, and without hanging when one dies."""
+"""Worker processes: ordered results, bounded memory, and no hang when a worker dies."""
 
 import contextlib
 import multiprocessing
@@ -26,12 +26,12 @@ _JOBS_AHEAD_A_WORKER = 3
 
 
 class WorkerPool(contextlib.AbstractContextManager["WorkerPool"]):
-    """Worker processes, started when there is work.
+    """Worker processes, started on the first task.
 
-    Even one worker is a process of its own: a decoder that crashes on a damaged file must not take the build along.
+    A single worker is a process of its own too: a decoder that crashes on a damaged file must not end the build.
 
     Args:
-        count: How many.
+        count: Number of workers.
     """
 
     def __init__(self, count: int) -> None:
@@ -44,11 +44,11 @@ class WorkerPool(contextlib.AbstractContextManager["WorkerPool"]):
                 self._executor.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Apply `function` to each task; results come in the order of the tasks, a few are made ahead.
+        """Apply a function to each task; results come in the order of the tasks, a few computed ahead.
 
         Args:
-            function: A function of a module, for the workers must be able to import it.
-            tasks: What to apply it to.
+            function: A module-level function, which workers can import.
+            tasks: The tasks.
 
         Raises:
             FxstError: a worker process died.
@@ -56,7 +56,7 @@ class WorkerPool(contextlib.AbstractContextManager["WorkerPool"]):
         ahead: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                # All workers may be busy: this starts another one.
+                # Submitting may start another worker.
                 with interrupts.deferred(), interrupts.kept_from_children(), isolation.safe_children():
                     ahead.append(self._pool().submit(function, task))
                 interrupts.check()
@@ -72,7 +72,7 @@ class WorkerPool(contextlib.AbstractContextManager["WorkerPool"]):
 
     def _pool(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            # Not fork: a forked child of a program with threads may hang.
+            # Not fork: a forked child of a multithreaded program may hang.
             methods = multiprocessing.get_all_start_methods()
             context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
             if "forkserver" in methods:
@@ -85,17 +85,17 @@ class WorkerPool(contextlib.AbstractContextManager["WorkerPool"]):
 
 def _begin(declarations: Sequence[Path]) -> None:
     isolation.guard()
-    # Ctrl-C reaches every process of the terminal, and the main one is who answers it.
+    # Ctrl-C reaches every process of the terminal; the main process handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # libmpg123 tells the terminal of every frame it decodes to find its place after a seek; errors do not go this way.
+    # libmpg123 prints every frame that it decodes after a seek; errors do not go this way.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for path in declarations:  # a new process knows nothing of the user's effects
+    for path in declarations:  # a new process lacks the user's effects
         run_declarations(path)
 
 
 def _end_with_parent() -> None:
-    # A worker whose parent was killed would wait for work for ever.
+    # Otherwise a worker of a killed parent would wait for ever.
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -165,6 +165,8 @@ def _usage(path: str, callback: Any, rest: str = "") -> Iterator[str]:
     panels: dict[str, list[str]] = {}
     arguments = ""
     for parameter in inspect.signature(callback).parameters.values():
+        if parameter.annotation is typer.Context:
+            continue
         kind, info = get_args(parameter.annotation) or (parameter.annotation, parameter.default)
         default = info.default if parameter.default is info else parameter.default
         is_argument, is_required = isinstance(info, typer.models.ArgumentInfo), default is inspect.Parameter.empty

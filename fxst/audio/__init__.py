@@ -1,8 +1,8 @@
-"""Sound files and plain signals: the only place that opens sound files.
+"""Reading and writing sound files: the only package that opens them.
 
-Audio is a float32 array `(channels, time)`, full scale at ±1; `(time, channels)`, which soundfile speaks,
-never leaves this package. Headers are not believed: a file is measured by what can be read from it, and what
-cannot be read in full and as finite numbers is an `AudioError`, or is marked as truncated.
+Audio is a float32 array `(channels, time)`, full scale at ±1; soundfile's `(time, channels)` never leaves this package.
+Headers are not trusted: what counts is what can be read. A file that cannot be read in full as finite samples is an
+`AudioError`, or is marked as truncated.
 """
 
 from fxst.audio.formats import FLOAT_SUBTYPES, LOSSY_SUBTYPES, SUFFIXES, AudioInfo, Samples, output_format

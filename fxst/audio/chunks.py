@@ -1,6 +1,6 @@
-"""The chunks of WAV, RF64, W64, AIFF and CAF files: where the sound is, and what no header counts.
+"""The chunks of WAV, RF64, W64, AIFF and CAF files: where the audio is, and what no header counts.
 
-libsndfile and other decoders stop where the chunk's size says, whatever comes behind it.
+libsndfile and other decoders stop at the size of the audio chunk, whatever follows it.
 
 Source: Multimedia Programming Interface 1.0 (RIFF); EBU Tech 3306 (RF64); Apple's Audio Interchange File Format 1.3 and
 Core Audio Format specifications; RFC 2361 (codecs of WAV).
@@ -13,16 +13,16 @@ from fxst.audio.id3 import Read
 
 __all__ = ["Layout", "layout"]
 
-_SOUND: Final = frozenset({b"data", b"SSND"})
+_AUDIO: Final = frozenset({b"data", b"SSND"})
 _FORMAT: Final = frozenset({b"fmt ", b"COMM", b"desc"})
-_OTHERS: Final = frozenset({
+_METADATA: Final = frozenset({
     b"LIST", b"INFO", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"cue ", b"fact", b"smpl", b"inst", b"JUNK", b"PAD ",
     b"FLLR", b"PEAK", b"afsp", b"DISP", b"_PMX", b"cart", b"plst", b"NAME", b"AUTH", b"(c) ", b"ANNO", b"MARK", b"COMT",
     b"INST", b"APPL", b"info", b"free", b"strg", b"mark", b"regn", b"uuid",
 })  # fmt: skip
-"""Chunks without sound, known by name: one of them may lack its end."""
+"""Known chunks without audio: one of them may lack its end."""
 _LEADS: Final = {b"SSND": 8, b"caff": 4}
-"""How many bytes of such a chunk stand before its sound."""
+"""Bytes of an audio chunk before its samples."""
 _MOST_CHUNKS: Final = 10_000
 _SHORTEST_CHUNK_BYTES: Final = 8
 _PRINTABLE: Final = range(0x20, 0x7F)
@@ -53,15 +53,15 @@ _FORMS: Final = frozenset({b"WAVE", b"AIFF", b"AIFC"})
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file of chunks holds.
+    """What a file of chunks contains.
 
     Args:
         magic: Its first four bytes.
-        codec: How the sound is encoded: the number of it in WAV, four letters in AIFC and CAF.
-        start: Where the first stretch of sound begins; None where there is none.
-        size: How many bytes it has, by its header; None where the header leaves that open.
-        more: How many other stretches of sound there are, and other files joined to this one.
-        uncounted: How many bytes stand at the end that are no chunk.
+        codec: The codec: a number in WAV, four letters in AIFC and CAF.
+        start: Offset of the first audio chunk's samples; None where there is none.
+        size: Their size in bytes by the header; None where the header leaves it open.
+        more: Number of further audio chunks and of files appended to this one.
+        uncounted: Bytes at the end that belong to no chunk.
     """
 
     magic: bytes
@@ -73,12 +73,12 @@ class Layout:
 
 
 def layout(read: Read, start: int, end: int) -> Layout | None:
-    """Find the chunks; None where the file is of another kind.
+    """Find the chunks; return None where the file is of another kind.
 
     Args:
-        read: Gives `size` bytes from a place on: `read(size, place)`.
-        start: Where the file begins, behind a tag.
-        end: Where it ends, before a tag.
+        read: Reads the file: `read(size, offset)`.
+        start: Offset at which the file begins, after tags.
+        end: Offset at which it ends, before tags.
     """
     head = read(12, start)
     container = _CONTAINERS.get(head[:4])
@@ -86,7 +86,7 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
         return None
     at = start + container.first
     codec: int | bytes = b""
-    sounds: list[tuple[int, int | None]] = []
+    spans: list[tuple[int, int | None]] = []
     long_size = None
     others = passed = 0
     while passed < _MOST_CHUNKS and (found := _chunk(read, at, end, container)) is not None:
@@ -99,11 +99,11 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
         if name in _FORMAT:
             codec = _codec(read(26, first), head, container)
         known: int | None = size
-        if name in _SOUND:
+        if name in _AUDIO:
             if size == 256**container.size_bytes - 1:
                 known = long_size
             lead = _LEADS.get(name if container.first == 12 else head[:4], 0)
-            sounds.append((first + lead, None if known is None else max(0, known - lead)))
+            spans.append((first + lead, None if known is None else max(0, known - lead)))
         if known is None or first + known >= end or (name == b"SSND" and not known):
             at = end
             break
@@ -111,10 +111,10 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
         padded = at + (start - at) % container.multiple
         if padded >= end or _chunk(read, padded, end, container):
             at = padded
-    uncounted = end - at if end - at >= _SHORTEST_CHUNK_BYTES and _any(read, at, end) else 0
-    heard = [sound for sound in sounds if sound[1] != 0]
-    place, counted = (heard or sounds)[0] if sounds else (None, None)
-    return Layout(head[:4], codec, place, counted, max(0, len(heard) - 1) + others, uncounted)
+    uncounted = end - at if end - at >= _SHORTEST_CHUNK_BYTES and _has_data(read, at, end) else 0
+    filled = [span for span in spans if span[1] != 0]
+    offset, counted = (filled or spans)[0] if spans else (None, None)
+    return Layout(head[:4], codec, offset, counted, max(0, len(filled) - 1) + others, uncounted)
 
 
 def _chunk(read: Read, at: int, end: int, container: _Container) -> tuple[bytes, int, int] | None:
@@ -126,8 +126,8 @@ def _chunk(read: Read, at: int, end: int, container: _Container) -> tuple[bytes,
     if container.size_counts_head and size < 256**container.size_bytes - 1:
         size = max(0, size - head_bytes)
     first = at + head_bytes
-    whole = first + size <= end and all(byte in _PRINTABLE for byte in name)
-    return (name, first, size) if whole or name in _SOUND | _OTHERS else None
+    complete = first + size <= end and all(byte in _PRINTABLE for byte in name)
+    return (name, first, size) if complete or name in _AUDIO | _METADATA else None
 
 
 def _codec(chunk: bytes, head: bytes, container: _Container) -> int | bytes:
@@ -139,8 +139,8 @@ def _codec(chunk: bytes, head: bytes, container: _Container) -> int | bytes:
     return int.from_bytes(chunk[24:26], container.byte_order) if number == _EXTENSIBLE else number
 
 
-def _any(read: Read, at: int, end: int) -> bool:
-    """Whether anything but zeros is left."""
+def _has_data(read: Read, at: int, end: int) -> bool:
+    """Whether anything but zeros follows."""
     while at < end and (piece := read(min(1 << 20, end - at), at)):
         if any(piece):
             return True

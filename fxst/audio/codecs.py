@@ -1,4 +1,4 @@
-"""The names of codecs and containers that libsndfile does not read, for messages.
+"""Names of codecs and containers that libsndfile cannot read, for messages.
 
 Source: RFC 2361 and Microsoft's mmreg.h (WAV); the containers' own specifications.
 """
@@ -40,16 +40,16 @@ _CONTAINERS: Final = (
     (0, b"\xff\xf1", "AAC"),
     (0, b"\xff\xf9", "AAC"),
 )
-"""How files of other kinds begin: place, bytes, name."""
+"""Signatures of other file types: offset, bytes, name."""
 
 
 def unread(head: bytes, codec: int | bytes | None) -> str | None:
-    """Name what a file holds that libsndfile does not read; None where that is not known.
+    """Name the codec or container that libsndfile cannot read; None where it is unknown.
 
     Args:
-        head: How the file begins, behind a tag.
-        codec: The codec that its header names: a number in WAV, four letters in AIFC and CAF, how the first packet
-            begins in Ogg.
+        head: The file's first bytes, after tags.
+        codec: The codec in its header: a number in WAV, four letters in AIFC and CAF, the first bytes of the first
+            packet in Ogg.
     """
     if isinstance(codec, int):
         return _IN_WAV.get(codec)

@@ -1,8 +1,7 @@
-"""The frame headers of a FLAC stream: what its last frames say about length and sample rate.
+"""The frame headers of a FLAC stream: length and sample rate as its last frames state them.
 
-The header of a FLAC file can lie (it is written before the audio is known), and libsndfile believes it: it stops
-where the header says, and plays a stream whose sample rate changes as if it did not. Every frame repeats the
-truth.
+A FLAC file's header can be wrong, since it is written before the audio. libsndfile trusts it: it stops at the header's
+length, and ignores changes of the sample rate. Every frame header repeats the true values.
 
 Source: RFC 9639, sections 9.1.1 to 9.1.8.
 """
@@ -21,7 +20,7 @@ TAIL_BYTES: Final = 1 << 16
 _LONGEST_HEADER_BYTES: Final = 16
 _SYNC: Final = re.compile(rb"\xff[\xf8\xf9]")
 _STREAM: Final = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
-"""How a stream begins: the mark, and the head of the block that describes it."""
+"""Start of a stream: the marker and the header of the STREAMINFO block."""
 _SMALLEST_BLOCK: Final = b"\x00\x10"
 _LARGEST_BLOCK: Final = b"\xff\xff"
 _STREAM_BYTES: Final = 8
@@ -37,10 +36,10 @@ class Ending:
     """How a FLAC stream ends.
 
     Args:
-        frames: How many samples a channel has, up to and with the last frame.
-        sample_rate: The last frame's; None where it leaves it to the file's header.
+        frames: Samples per channel, up to and including the last frame.
+        sample_rate: The last frame's; None where it refers to the file's header.
         channels: The last frame's.
-        bits: How many the last frame's samples have; None where it leaves it to the file's header.
+        bits: Bit depth of the last frame; None where it refers to the file's header.
     """
 
     frames: int
@@ -50,12 +49,12 @@ class Ending:
 
 
 def starts(read: Read, start: int, end: int) -> list[int]:
-    """Find where streams begin in a file that may hold several, one behind the other.
+    """Find the offsets of all streams in a file that may contain several in a row.
 
     Args:
-        read: Gives `size` bytes from a place on: `read(size, place)`.
-        start: Where the first begins.
-        end: Where the last ends.
+        read: Reads the file: `read(size, offset)`.
+        start: Offset of the first stream.
+        end: Offset at which the last one ends.
     """
     found = [start]
     at = start + 4
@@ -78,13 +77,13 @@ class _Frame:
 
 
 def ending(tail: bytes) -> Ending | None:
-    """Find the last two frames that follow each other; None where there are no two.
+    """Find the last two consecutive frames; return None where there are no two.
 
-    One header proves little: its check sum has eight bits, and audio can look like it. Two with numbers in
-    sequence are no accident.
+    One header proves little: its checksum has eight bits, and audio data can look like a header. Two with consecutive
+    numbers do not occur by chance.
 
     Args:
-        tail: The last part of a FLAC file.
+        tail: The end of a FLAC file.
     """
     starts = (match.start() for match in _SYNC.finditer(tail))
     frames = [frame for at in starts if (frame := _frame(tail[at : at + _LONGEST_HEADER_BYTES]))]
@@ -93,20 +92,20 @@ def ending(tail: bytes) -> Ending | None:
         for before in reversed(frames[:later]):
             step = before.block if before.variable else 1
             if before.variable == last.variable and before.number + step == last.number:
-                # A stream of equal blocks counts blocks, and only the last may be shorter.
+                # With a fixed block size frames are numbered, and only the last may be shorter.
                 first_sample = last.number * (1 if last.variable else before.block)
                 return Ending(first_sample + last.block, last.sample_rate, last.channels, last.bits)
     return None
 
 
 def header(head: bytes) -> tuple[bytes, int] | None:
-    """Make the header of a stream that begins at a frame, as a part of a broadcast does; None where no frame begins.
+    """Make the header of a stream that starts at a frame, such as a recorded broadcast; None where there is no frame.
 
     Args:
-        head: How the stream begins.
+        head: The stream's first bytes.
 
     Returns:
-        The header, which leaves the length open, and how many samples of each channel went before.
+        The header, which leaves the length open, and the number of the first sample.
     """
     frame = _frame(head) if _SYNC.match(head) else None
     if frame is None or not frame.sample_rate or not frame.bits:
@@ -149,7 +148,7 @@ def _frame(head: bytes) -> _Frame | None:
 
 
 def _coded_number(head: bytes) -> tuple[int | None, int]:
-    """The frame's number, written as UTF-8 writes a character but up to 36 bits; and where it ends."""
+    """Return the frame's number, which is coded as in UTF-8 but with up to 36 bits, and the offset after it."""
     ones = 8 - (head[4] ^ 0xFF).bit_length()
     if ones == 0:
         return head[4], 5

@@ -1,4 +1,4 @@
-"""What kinds of sound files there are, and how to speak of one to the person at the keyboard."""
+"""Sound file formats, what they can hold, and names for messages."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,28 +31,28 @@ _FORMATS: Final = {
     ".opus": "OGG", ".mp3": "MP3",
 }  # fmt: skip
 SUFFIXES: Final = frozenset(_FORMATS)
-"""The file-name endings that sound files have here, in lower case."""
+"""The extensions of sound files, in lower case."""
 
 SAMPLE_BYTES: Final = {
     "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
 }  # fmt: skip
-"""What a sample takes in each encoding that is not compressed."""
+"""Size of a sample in each uncompressed encoding."""
 
 FLOAT_SUBTYPES: Final = frozenset({"FLOAT", "DOUBLE"})
-"""The encodings that hold what is above full scale."""
+"""Encodings that can exceed full scale."""
 
 LOSSY_FORMATS: Final = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
-"""The containers of lossy compression, and the encoding that each is written with."""
+"""Containers of lossy compression, and the encoding that each is written with."""
 
 LOSSY_SUBTYPES: Final = frozenset({"VORBIS", "OPUS", "MPEG_LAYER_III", "ULAW", "ALAW"})
-"""The encodings that change the sound, and with it its peaks."""
+"""Encodings that change the samples, and so the peaks."""
 
 _KEPT_SUBTYPES: Final = frozenset({*SAMPLE_BYTES, "ULAW", "ALAW"})
-"""The encodings that a recording keeps in containers without lossy compression. Most others hold whole blocks of
-samples only, and make an output longer than it should be. libsndfile's encoder of ALAC crashes on some recordings."""
+"""Encodings that outputs in uncompressed containers and FLAC keep. Most others hold complete blocks of samples only,
+which would lengthen an output. libsndfile's ALAC encoder crashes on some recordings."""
 
 _DECODED: Final = {"ALAC_16": "PCM_16", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24", "ALAC_32": "PCM_32"}
-"""What becomes of an encoding that is not kept: PCM as wide as it was, and `PCM_16` for those not named here."""
+"""PCM encodings that replace those not kept; the others become `PCM_16`."""
 
 _MOST_CHANNELS: Final = {"VORBIS": 255, "OPUS": 255, "MPEG_LAYER_III": 2, "FLAC": 8}
 _HIGHEST_RATES: Final = {"VORBIS": 200_000, "FLAC": 655_350}
@@ -60,7 +60,7 @@ _RATES: Final = {
     "OPUS": (8_000, 12_000, 16_000, 24_000, 48_000),
     "MPEG_LAYER_III": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
 }
-"""What an encoding, or a container, has room for. libvorbis crashes beyond it."""
+"""Limits of an encoding or a container. libvorbis crashes beyond them."""
 
 _FLAC_ANY_RATE: Final = 65_535
 
@@ -69,14 +69,14 @@ _NAMES: Final = {"VORBIS": "Ogg Vorbis", "OPUS": "Opus", "MPEG_LAYER_III": "MP3"
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a sound file says.
+    """What the header of a sound file states.
 
     Args:
         path: The file.
-        sample_rate: Samples a second.
-        channels: How many channels.
-        frames: Samples in each channel as claimed, which may be a lie; None where the header does not say.
-        format: soundfile's name of the container, such as `WAV`, found by content and not by name.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
+        frames: Samples per channel as stated, which may be wrong; None where the header leaves it open.
+        format: soundfile's name of the container, such as `WAV`, from the content and not the file's name.
         subtype: soundfile's name of the sample encoding, such as `PCM_24`.
     """
 
@@ -89,25 +89,25 @@ class AudioInfo:
 
     @property
     def seconds(self) -> float | None:
-        """The claimed length; None where the header does not say."""
+        """The stated length; None where the header leaves it open."""
         return None if self.frames is None else self.frames / self.sample_rate
 
 
 def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
-    """Choose the container by the new file's name, and the sample encoding by the old file's.
+    """Choose an output's container by its name, and its sample encoding by that of the input.
 
     Args:
-        path: The file to be written.
-        info: The recording it is made from.
+        path: The output.
+        info: The input.
 
     Returns:
-        soundfile's names of format and subtype. An encoding that the format lacks gives way to the nearest: 8 bits
-        stay 8 bits where they can, everything finer or lossy becomes 24 bits. ADPCM, GSM 6.10 and others that hold
-        whole blocks of samples only become 16 bits, and ALAC becomes PCM.
+        soundfile's names of format and subtype. An encoding that the format lacks is replaced by the nearest: 8 bits
+        stay 8 bits where possible, everything finer or lossy becomes 24 bits. ADPCM, GSM 6.10 and other block codecs
+        become 16 bits, and ALAC becomes PCM.
 
     Raises:
-        AudioError: the name's ending is not one of a format that can be written.
-        OutputError: the format has no room for so many channels, or for that sample rate.
+        AudioError: No format that can be written has this extension.
+        OutputError: The format does not support so many channels or that sample rate.
     """
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
@@ -128,17 +128,17 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
 
 
 def check_room(path: Path, container: str, subtype: str, *, sample_rate: int, channels: int) -> None:
-    """See that a new file has room for so many channels at that rate, before an encoder is asked: it may crash.
+    """Check that a format supports a number of channels and a sample rate; an encoder might crash otherwise.
 
     Args:
         path: The file.
-        container: soundfile's name of what it is to be.
+        container: soundfile's name of the container.
         subtype: soundfile's name of the sample encoding.
-        sample_rate: Samples a second.
-        channels: How many channels.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
 
     Raises:
-        OutputError: It has not.
+        OutputError: It does not.
     """
     kind = container if container in _MOST_CHANNELS else subtype
     name = _NAMES.get(kind, kind)
@@ -156,7 +156,7 @@ def check_room(path: Path, container: str, subtype: str, *, sample_rate: int, ch
 
 
 def _nearest(info: AudioInfo) -> tuple[str, ...]:
-    """Name the encodings that a recording's may become in another file, the best first."""
+    """Return the encodings that suit a recording's output, best first."""
     if info.subtype in ("PCM_S8", "PCM_U8"):
         return info.subtype, "PCM_S8", "PCM_U8", "PCM_16"
     if info.subtype in _KEPT_SUBTYPES:
@@ -165,13 +165,13 @@ def _nearest(info: AudioInfo) -> tuple[str, ...]:
 
 
 def _holds(container: str, subtype: str, channels: int) -> bool:
-    # libsndfile counts the byte that makes an AIFF's chunk even as a sample, where a frame is one byte.
+    # With one byte a frame libsndfile counts the padding byte of an AIFF's chunk as a sample.
     one_byte = channels == 1 and subtype in ("PCM_S8", "PCM_U8", "ULAW", "ALAW")
     return soundfile.check_format(container, subtype) and not (container == "AIFF" and one_byte)
 
 
 def reason(error: BaseException) -> str:
-    """Take from a library's message what a person can use."""
+    """Return the reason in a library's error, as one line for a message."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = str(getattr(error, "error_string", "") or error).strip().rstrip(".")

@@ -1,4 +1,4 @@
-"""Tags that programs put before and behind a sound file without regard to its format: where they begin and end.
+"""Tags that programs put before and after a sound file, whatever its format: where they begin and end.
 
 Source: id3.org's ID3v1 and ID3v2.4.0 (section 3), Lyrics3 v2, and the APEv2 specification.
 """
@@ -17,15 +17,15 @@ _MOST_TAGS: Final = 8
 _LONGEST_LYRICS_BYTES: Final = 1 << 20
 
 Read = Callable[[int, int], bytes]
-"""Gives `size` bytes of a file from a place on, or as many as there are: `read(size, place)`."""
+"""Reads up to `size` bytes of a file at an offset: `read(size, offset)`."""
 
 
 def end(read: Read, at: int) -> int:
-    """Find where the tags end that begin at a place; the same place where none does.
+    """Return the offset after all tags that begin at an offset; the same offset where none does.
 
     Args:
-        read: Gives `size` bytes from a place on: `read(size, place)`.
-        at: The place.
+        read: Reads the file: `read(size, offset)`.
+        at: The offset.
     """
     for _ in range(_MOST_TAGS):
         at = first_end(read, at)
@@ -33,11 +33,11 @@ def end(read: Read, at: int) -> int:
 
 
 def begin(read: Read, stop: int) -> int:
-    """Find where the tags begin that end at a place; the same place where none does.
+    """Return the offset before all tags that end at an offset; the same offset where none does.
 
     Args:
-        read: Gives `size` bytes from a place on: `read(size, place)`.
-        stop: The place.
+        read: Reads the file: `read(size, offset)`.
+        stop: The offset.
     """
     for _ in range(_MOST_TAGS):
         stop -= _length_before(read, stop)
@@ -45,11 +45,11 @@ def begin(read: Read, stop: int) -> int:
 
 
 def first_end(read: Read, at: int) -> int:
-    """Find where the tag ends that begins at a place; the same place where none does.
+    """Return the offset after the tag that begins at an offset; the same offset where none does.
 
     Args:
-        read: Gives `size` bytes from a place on: `read(size, place)`.
-        at: The place.
+        read: Reads the file: `read(size, offset)`.
+        at: The offset.
     """
     return at + _length(read, at)
 
@@ -88,5 +88,5 @@ def _length_before(read: Read, stop: int) -> int:
         length, mark = int(foot[-15:-9]) + 15, b"LYRICSBEGIN"
     elif foot[-10:-7] == b"3DI" and max(foot[-4:]) < 0x80:
         length, mark = _id3v2_bytes(foot[-10:]), b"ID3"
-    # A length that lies would take sound away.
+    # A wrong length would cut off audio.
     return length if length <= stop and read(len(mark), stop - length) == mark else 0

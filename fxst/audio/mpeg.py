@@ -1,7 +1,8 @@
-"""The frames of MPEG audio (MP3 and the older layers): where they are, how many, and whether they are of one kind.
+"""The frames of MPEG audio (MP3 and the older layers): their offsets, number and parameters.
 
-An MP3 need not say how long it is, and what it says can be wrong: two files joined into one keep the first one's
-count. libsndfile then stops at an estimate, or at the count. Every frame tells its own length, so they can be counted.
+An MP3 need not state its length, and the length can be wrong: two files joined into one keep the count of the first.
+libsndfile then stops at an estimate, or at that count. Every frame header gives the frame's own length, so frames can
+be counted.
 
 Source: ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 13818-3; the Xing and VBRI headers as their encoders write them.
 """
@@ -18,14 +19,14 @@ __all__ = ["Information", "Stream", "begins", "walk"]
 
 _LONGEST_FRAME_BYTES: Final = 2881
 _LONGEST_LEAD_BYTES: Final = 1 << 20
-"""How far a frame is looked for behind what is none: padding, half a frame, an unknown tag."""
+"""How far to search for the next frame after padding, half a frame or an unknown tag."""
 _READ_BYTES: Final = 1 << 20
 
 _HEADER: Final = struct.Struct(">I")
 _SYNC: Final = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]")
 
 _SAMPLE_RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-"""Samples a second by the code of the version: MPEG 1, 2 and 2.5."""
+"""Sample rates by version code: MPEG 1, 2 and 2.5."""
 _KILOBITS: Final = {
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -34,19 +35,19 @@ _KILOBITS: Final = {
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-"""Kilobits a second of each code, from 1 on, by (whether it is MPEG 1, layer)."""
+"""Bit rates in kbit/s of each code, from 1, by (whether it is MPEG 1, layer)."""
 
 
 @dataclass(frozen=True)
 class Information:
-    """A first frame that holds no sound, and tells of the others.
+    """A first frame without audio, whose Xing or VBRI header describes the others.
 
     Args:
-        end: Where the frame behind it begins.
-        data: All of it.
-        fields: Where in it the flags of a Xing header stand; None in a VBRI header, which libsndfile does not know.
-        frames: How many frames it counts; None where it does not.
-        size: How many bytes it counts, itself included; None where it does not.
+        end: Offset of the frame after it.
+        data: Its bytes.
+        fields: Offset in it of a Xing header's flags; None in a VBRI header, which libsndfile does not know.
+        frames: Its count of frames; None where it has none.
+        size: Its count of bytes, itself included; None where it has none.
     """
 
     end: int
@@ -56,17 +57,17 @@ class Information:
     size: int | None
 
     def counting(self, frames: int, size: int) -> bytes:
-        """Give the same Xing frame with another count.
+        """Return the same Xing frame with other counts.
 
         Args:
-            frames: How many frames follow it.
-            size: How many bytes they have, with this one.
+            frames: Number of frames after it.
+            size: Their bytes, with this frame's.
         """
         assert self.fields is not None
         data = bytearray(self.data)
         at = self.fields + 4
-        for told, value in ((self.frames, frames), (self.size, size)):
-            if told is not None:
+        for count, value in ((self.frames, frames), (self.size, size)):
+            if count is not None:
                 data[at : at + 4] = value.to_bytes(4, "big")
                 at += 4
         return bytes(data)
@@ -74,16 +75,16 @@ class Information:
 
 @dataclass(frozen=True)
 class Stream:
-    """What the frames are.
+    """The frames of a stream.
 
     Args:
-        spans: Where they lie: the first byte of each stretch, and the one behind its last.
-        frames: How many there are, without an information frame, and without one that lacks its end.
-        frame_samples: How many samples each makes in a channel.
-        longest_bytes: How long the longest is.
-        information: The first frame, where it holds no sound.
-        cut: Whether the last frame lacks its end.
-        fault: Why they cannot be played as one stream; what follows the file's name in a sentence.
+        spans: Their byte ranges: start and end of each.
+        frames: Their number, without the information frame and an incomplete last one.
+        frame_samples: Samples per channel of each.
+        longest_bytes: Length of the longest.
+        information: The information frame, where there is one.
+        cut: Whether the last frame is incomplete.
+        fault: Why they cannot be decoded as one stream; what follows the file's name in a sentence.
     """
 
     spans: tuple[tuple[int, int], ...]
@@ -96,12 +97,12 @@ class Stream:
 
     @property
     def size(self) -> int:
-        """How many bytes they have together."""
+        """Their total length in bytes."""
         return sum(end - start for start, end in self.spans)
 
 
 class _Kind(NamedTuple):
-    """What stays the same within a stream."""
+    """The parameters that stay the same within a stream."""
 
     version: int
     layer: int
@@ -121,7 +122,7 @@ class _Frame(NamedTuple):
 
 
 def _frames() -> dict[int, _Frame]:
-    """Every header that there is, by its second and third byte and the fourth's bit pair for mono."""
+    """Return every possible header, by its second and third byte and the fourth's mono flag."""
     found = {}
     for version, rates in _SAMPLE_RATES.items():
         for layer in (1, 2, 3):
@@ -156,9 +157,9 @@ class _Pieces:
         self.base, self.data = 0, b""
 
     def load(self, size: int, at: int) -> None:
-        """Have in `data` what there is of `size` bytes from a place on."""
-        wanted = min(at + size, self.end)
-        if at < self.base or wanted > self.base + len(self.data):
+        """Read up to `size` bytes at an offset into `data`."""
+        stop = min(at + size, self.end)
+        if at < self.base or stop > self.base + len(self.data):
             self.base, self.data = at, self._read(max(0, min(max(size, _READ_BYTES), self.end - at)), at)
 
     def read(self, size: int, at: int) -> bytes:
@@ -171,12 +172,12 @@ class _Pieces:
 
 
 def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | None:
-    """Go from frame to frame; None where no MPEG audio begins.
+    """Walk from frame to frame; return None where there is no MPEG audio.
 
     Args:
-        read: Gives `size` bytes from a place on, or as many as there are: `read(size, place)`.
-        start: Where to begin.
-        end: Where to end.
+        read: Reads up to `size` bytes at an offset: `read(size, offset)`.
+        start: Offset at which to start.
+        end: Offset at which to end.
     """
     file = _Pieces(read, end)
     at = _next(file, start, min(end, start + _LONGEST_LEAD_BYTES), None)
@@ -192,43 +193,43 @@ def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | No
         if stop > at:
             spans.append((at, stop))
         frames, longest = frames + more, max(longest, length)
-        behind = min(id3.end(file.read, stop), end)
-        found = None if cut else _next(file, behind, min(end, behind + _LONGEST_LEAD_BYTES), kind)
+        after_tags = min(id3.end(file.read, stop), end)
+        found = None if cut else _next(file, after_tags, min(end, after_tags + _LONGEST_LEAD_BYTES), kind)
         if found is None:
             break
         seconds = f"{frames * kind.frame_samples / kind.sample_rate:.2f} s"
-        after = file.frame(found)
-        if found - behind > _LONGEST_FRAME_BYTES:
-            fault = f"is damaged near {seconds}: {found - behind} bytes there are no sound"
-        elif after is not None and after.kind != kind:
-            fault = f"changes {_change(kind, after.kind)} after {seconds}"
+        following = file.frame(found)
+        if found - after_tags > _LONGEST_FRAME_BYTES:
+            fault = f"is damaged near {seconds}: {found - after_tags} bytes there are no sound"
+        elif following is not None and following.kind != kind:
+            fault = f"changes {_change(kind, following.kind)} after {seconds}"
         if fault:
             break
         at = found
     frames -= information is not None
     counted = information is not None and information.frames is not None and information.frames <= frames
-    if not (fault or cut or counted) and end - behind > _LONGEST_FRAME_BYTES and not _silent(file, behind):
-        fault = f"is damaged: its last {end - behind} bytes are no sound"
+    if not (fault or cut or counted) and end - after_tags > _LONGEST_FRAME_BYTES and not _only_zeros(file, after_tags):
+        fault = f"is damaged: its last {end - after_tags} bytes are no sound"
     return Stream(tuple(spans), frames, kind.frame_samples, longest, information, cut, fault)
 
 
 def begins(head: bytes) -> bool:
-    """Whether four bytes are a frame's header, or can be one of free format."""
+    """Return whether four bytes are a frame's header, or may be one of free format."""
     number = int.from_bytes(head[:4], "big")
     return len(head) >= 4 and (_frame(number) is not None or _frame(number | 0x1000) is not None)
 
 
 def _run(file: _Pieces, at: int, kind: _Kind) -> tuple[int, int, int, bool]:
-    """Pass the frames of a kind that follow each other.
+    """Skip consecutive frames of one kind.
 
     Returns:
-        Where they end, how many they are, the longest in bytes, and whether there is another that lacks its end.
+        The offset after them, their number, the length of the longest, and whether an incomplete one follows.
     """
     frames = longest = 0
     while at + 4 <= file.end:
         file.load(4, at)
         offset, last = at - file.base, len(file.data) - 4
-        if offset > last:  # the file was cut meanwhile
+        if offset > last:  # the file was truncated meanwhile
             break
         while offset <= last:
             (head,) = _HEADER.unpack_from(file.data, offset)
@@ -245,9 +246,10 @@ def _run(file: _Pieces, at: int, kind: _Kind) -> tuple[int, int, int, bool]:
 
 
 def _next(file: _Pieces, at: int, limit: int, kind: _Kind | None) -> int | None:
-    """Find the next place where a frame begins; None where there is none before the limit.
+    """Find the offset of the next frame; None where there is none before the limit.
 
-    One header proves little. Of a known kind another one must follow, of another kind two more, or the file's end.
+    One header proves little. A frame of the known kind must be followed by another, one of another kind by two more, or
+    by the end of the file.
     """
     while at + 4 <= limit:
         file.load(_READ_BYTES, at)
@@ -285,8 +287,8 @@ def _change(before: _Kind, after: _Kind) -> str:
     return f"from layer {before.layer} to layer {after.layer} of MPEG audio"
 
 
-def _silent(file: _Pieces, at: int) -> bool:
-    """Whether nothing but zeros is left."""
+def _only_zeros(file: _Pieces, at: int) -> bool:
+    """Return whether nothing but zeros follows."""
     while piece := file.read(_READ_BYTES, at):
         if any(piece):
             return False
@@ -302,7 +304,7 @@ def _information(file: _Pieces, at: int, frame: _Frame) -> Information | None:
     if data[36:40] == b"VBRI":
         return Information(end, data, None, int.from_bytes(data[50:54], "big"), int.from_bytes(data[46:50], "big"))
     side = (17 if frame.kind.mono else 32) if frame.kind.version == 3 else (9 if frame.kind.mono else 17)
-    for place in (4 + side, 6 + side):  # a check sum of two bytes may stand before the side information
+    for place in (4 + side, 6 + side):  # a two-byte CRC may precede the side information
         if data[place : place + 4] in (b"Xing", b"Info"):
             fields = place + 4
             numbers = [int.from_bytes(data[at : at + 4], "big") for at in (fields + 4, fields + 8)]

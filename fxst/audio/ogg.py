@@ -1,4 +1,4 @@
-"""The pages of an Ogg file: which streams it holds one after the other, and in what codec.
+"""The pages of an Ogg file: the streams chained in it, and their codecs.
 
 Source: RFC 3533; the mapping of FLAC into Ogg, at xiph.org.
 """
@@ -14,7 +14,7 @@ __all__ = ["Link", "flac_spans", "links"]
 _HEAD_BYTES: Final = 27
 _MARK: Final = b"OggS\0"
 _FIRST_PAGE: Final = re.compile(rb"OggS\0[\x02\x03\x06\x07]")
-"""A page with the flag of a stream's first."""
+"""A page with the flag for the first of a stream."""
 _SERIAL: Final = slice(14, 18)
 _READ_BYTES: Final = 1 << 20
 _FLAC_MAPPING_BYTES: Final = 9
@@ -22,12 +22,12 @@ _FLAC_MAPPING_BYTES: Final = 9
 
 @dataclass(frozen=True)
 class Link:
-    """One of the streams that follow each other in a file.
+    """One of the streams chained in a file.
 
     Args:
-        start: Its first byte.
-        end: The byte behind its last.
-        codec: How its first packet begins, by which a codec is known.
+        start: Offset of its first byte.
+        end: Offset after its last.
+        codec: The first bytes of its first packet, which identify the codec.
     """
 
     start: int
@@ -36,15 +36,15 @@ class Link:
 
 
 def links(read: Read, start: int, end: int) -> list[Link]:
-    """Find the streams that follow each other; what runs side by side counts as one.
+    """Find the chained streams; multiplexed ones count as one.
 
     Args:
-        read: Gives `size` bytes from a place on: `read(size, place)`.
-        start: Where to begin.
-        end: Where to end.
+        read: Reads the file: `read(size, offset)`.
+        start: Offset at which to start.
+        end: Offset at which to end.
     """
     starts: list[tuple[int, bytes]] = []
-    beside = -1
+    multiplexed = -1
     at = start
     while at < end:
         piece = read(min(_READ_BYTES, end - at), at)
@@ -53,9 +53,9 @@ def links(read: Read, start: int, end: int) -> list[Link]:
             page = read(_HEAD_BYTES + 255, place)
             if len(page) > _HEAD_BYTES:
                 body = _HEAD_BYTES + page[26]
-                if place != beside:
+                if place != multiplexed:
                     starts.append((place, read(8, place + body)))
-                beside = place + body + sum(page[_HEAD_BYTES:body])
+                multiplexed = place + body + sum(page[_HEAD_BYTES:body])
         if at + len(piece) >= end or not piece:
             break
         at += len(piece) - len(_MARK)
@@ -66,12 +66,12 @@ def links(read: Read, start: int, end: int) -> list[Link]:
 
 
 def flac_spans(read: Read, link: Link) -> list[tuple[int, int]] | None:
-    """Find what a file of FLAC alone would hold: the pages' contents, without the first packet's own beginning.
+    """Find the byte ranges of a native FLAC stream in Ogg: the pages' contents without the mapping header.
 
-    None where pages do not follow each other to the end.
+    Return None where the pages break off before the end.
 
     Args:
-        read: Gives `size` bytes from a place on: `read(size, place)`.
+        read: Reads the file: `read(size, offset)`.
         link: A stream whose codec is FLAC.
     """
     spans: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""Playing: the streams of a file one after the other, through libsndfile, from any place on."""
+"""Decoding: the streams of a file one after the other, through libsndfile, from any sample."""
 
 import os
 from pathlib import Path
@@ -21,26 +21,26 @@ _SKIPPED_FRAMES: Final = 1 << 14
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
     def seekable(self) -> bool:
-        # soundfile asks where it is and seeks after every read where it can: the first fails in GSM and G.72x, the
+        # In a seekable file soundfile calls tell and seek around every read. The first fails in GSM and G.72x, the
         # second at the end of a FLAC of unknown length.
         return False
 
 
 class Player:
-    """The sound of an open file, whose streams libsndfile opens one at a time.
+    """The audio of an open file, whose streams libsndfile opens one at a time.
 
     Args:
         path: The file, for messages.
         fd: The file, open for reading; it stays open.
-        source: What of it is sound.
+        source: Where its audio is.
 
     Raises:
-        AudioError: The streams are not of one kind, or a header counts less than there is.
+        AudioError: The streams have different formats, or a header counts less audio than there is.
         soundfile.SoundFileError: libsndfile cannot read it.
     """
 
     frames: int | None
-    """How much there is in all; None where the header does not say."""
+    """Total length in samples; None where the header leaves it open."""
 
     def __init__(self, path: Path, fd: int, source: Source) -> None:
         self._path = path
@@ -64,14 +64,14 @@ class Player:
             self._counts = [self.frames]
 
     def close(self) -> None:
-        """Let go of the decoder."""
+        """Close the decoder."""
         self.file.close()
 
     def read(self, frames: int) -> npt.NDArray[np.float32]:
-        """Play on.
+        """Decode the next block.
 
         Args:
-            frames: The most wanted; fewer come at the end of a stream, and none at the end of the last.
+            frames: Its greatest length; it is shorter at the end of a stream, and empty at the end of the last.
 
         Shape:
             `(time, channels)`.
@@ -82,9 +82,9 @@ class Player:
         """
         while True:
             count = self._counts[self._number]
-            # libsndfile meets what stands behind the sound, such as a tag, where it is asked for more than there is.
-            wanted = frames if count is None else min(frames, count - self._within)
-            block: npt.NDArray[np.float32] = self.file.read(max(0, wanted), dtype="float32", always_2d=True)
+            # Asked for more than there is, libsndfile would decode what follows the audio, such as a tag.
+            requested = frames if count is None else min(frames, count - self._within)
+            block: npt.NDArray[np.float32] = self.file.read(max(0, requested), dtype="float32", always_2d=True)
             view = self._views[self._number]
             if view is not None and view.error is not None:
                 raise AudioError(f"{quoted(self._path)} cannot be read ({reason(view.error)}): copy it anew.")
@@ -94,10 +94,10 @@ class Player:
             self._turn_to(self._number + 1)
 
     def go_to(self, frame: int) -> None:
-        """Play from a place on.
+        """Seek to a sample.
 
         Args:
-            frame: The place, within what there is.
+            frame: Its number, within the file.
 
         Raises:
             soundfile.SoundFileError: The file is damaged.
@@ -110,13 +110,13 @@ class Player:
             self._turn_to(number)
         if frame == self._within:
             return
-        # libsndfile 1.2 lands beside the mark when a Vorbis file has been read before, and does not tell.
+        # libsndfile 1.2 seeks to the wrong sample, without an error, when a Vorbis file has been read before.
         if self.file.format == "OGG" or frame < self._within:
             self._turn_to(number)
         try:
             self._within = self.file.seek(frame)
         except soundfile.SoundFileError:
-            # Some codecs, such as GSM, can only be played on: from here, or from the start.
+            # Some codecs, such as GSM, can only be decoded forwards, from here or from the start.
             self._turn_to(number)
         while self._within < frame:
             skipped = len(self.file.read(min(_SKIPPED_FRAMES, frame - self._within), dtype="float32"))
@@ -125,7 +125,7 @@ class Player:
             self._within += skipped
 
     def tail(self, number: int = -1) -> bytes:
-        """Give the last bytes of a stream, by default the last one's."""
+        """Return the last bytes of a stream, by default the last one."""
         view = self._views[number]
         if view is not None:
             return view.tail(flac.TAIL_BYTES)
@@ -151,13 +151,13 @@ class Player:
         if view is not None:
             view.seek(0)
             return _ForwardFile(view)
-        # By descriptor: no second look-up of the name, and libsndfile cannot be led by the name's ending.
+        # By descriptor: the name is not looked up again, and libsndfile cannot be misled by its extension.
         os.lseek(self._fd, 0, os.SEEK_SET)
         return _ForwardFile(self._fd, closefd=False)
 
     def _counted(self) -> int | None:
         file = self.file
-        # libsndfile says "as many as fit 63 bits" for a stream whose encoder did not know.
+        # libsndfile reports the largest 63-bit number where the encoder did not know the length.
         frames = file.frames if 0 < file.frames < 2**62 else None
         if file.format == "FLAC" and (ending := flac.ending(self.tail(self._number))):
             frames = frames or ending.frames

@@ -1,4 +1,4 @@
-"""Reading: a file is measured by what can be read from it, and never by what its header claims."""
+"""Reading: what counts is the audio that can be read, not the header."""
 
 import math
 import os
@@ -20,64 +20,64 @@ __all__ = ["HIGHEST_SAMPLE_RATE", "Reader", "probe", "read", "stream"]
 
 HIGHEST_SAMPLE_RATE: Final = 768_000
 LOUDEST: Final = 1e12
-"""Of a sample, full scale being 1: 24 dB from each of ten bands and more still are numbers of float32."""
+"""Largest sample, full scale being 1: after 24 dB from each of ten bands it is still finite in float32."""
 
 _BLOCK_SAMPLES: Final = 1 << 23
 
-# libsndfile's log, the only place where it tells what the header claimed before it was corrected.
+# libsndfile's log, the only source of the header's size before libsndfile corrected it.
 _CLAIMED_BYTES: Final = re.compile(r"^\s*(?:data|SSND|Data [sS]ize)\s*:\s*(\d+)(?: \(should be (\d+)\))?", re.MULTILINE)
-# What programs claim that write into a pipe and do not know: the largest size, or, such as SoX and LAME, the largest
-# that has a sign, rounded down or less the header.
+# Sizes that programs state when they write to a pipe: the largest, or, in SoX and LAME, the largest signed one, rounded
+# down or less the header.
 _UNKNOWN_SIZES: Final = frozenset({2**32 - 1, *range(2**31 - 2**12, 2**31)})
 _CHUNK_HEADER_BYTES: Final = 32
 _LAST_OGG_PAGE: Final = 4
 
 
 def probe(path: Path) -> AudioInfo:
-    """Look at a sound file's header without reading its audio.
+    """Read a sound file's header without its audio.
 
     Args:
         path: A sound file.
 
     Raises:
-        AudioError: it is no readable sound file, or holds no audio.
+        AudioError: It is not a readable sound file, or has no audio.
     """
     with Reader(path) as reader:
         return reader.info
 
 
 def stream(path: Path, *, block_frames: int = 1 << 16, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
-    """Play a sound file block by block, so that its length does not matter.
+    """Read a sound file of any length block by block.
 
     Args:
         path: A sound file.
-        block_frames: The longest block.
-        start: The first frame wanted.
-        frames: How many frames are wanted; None for all.
+        block_frames: The longest block, in samples.
+        start: The first sample.
+        frames: Number of samples; None for all.
 
     Shape:
         Each block: `(channels, time)`.
 
     Raises:
-        AudioError: the file cannot be read in full as finite audio.
+        AudioError: The file cannot be read in full as finite audio.
     """
     with Reader(path) as reader:
         yield from reader.blocks(block_frames=block_frames, start=start, frames=frames)
 
 
 def read(path: Path, *, start: int = 0, frames: int | None = None) -> tuple[Samples, int]:
-    """Read a sound file, or a part of it, into memory; give the audio and its sample rate.
+    """Read a sound file, or a part of it, into memory; return the audio and its sample rate.
 
     Args:
         path: A sound file.
-        start: The first frame wanted.
-        frames: How many frames are wanted; None for all.
+        start: The first sample.
+        frames: Number of samples; None for all.
 
     Shape:
         The audio: `(channels, time)`.
 
     Raises:
-        AudioError: the file cannot be read in full as finite audio.
+        AudioError: The file cannot be read in full as finite audio.
     """
     with Reader(path) as reader:
         return reader.read(start=start, frames=frames), reader.info.sample_rate
@@ -86,14 +86,14 @@ def read(path: Path, *, start: int = 0, frames: int | None = None) -> tuple[Samp
 class Reader:
     """An open sound file.
 
-    `truncated` tells that less audio than the header promised is there. For some formats the header alone
-    shows it; for the others it is known once the last block has been taken.
+    `truncated` is true where there is less audio than the header states. Some formats show that on opening, the others
+    once the last block has been read.
 
     Args:
         path: A sound file.
 
     Raises:
-        AudioError: it is no readable sound file, or holds no audio.
+        AudioError: It is not a readable sound file, or has no audio.
     """
 
     info: AudioInfo
@@ -121,8 +121,8 @@ class Reader:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What the file tells of itself in words, such as `title` and `artist`; empty where it tells nothing."""
-        return {name: told for name, told in self._player.file.copy_metadata().items() if told}
+        """The file's text tags, such as `title` and `artist`."""
+        return {name: text for name, text in self._player.file.copy_metadata().items() if text}
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +131,7 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if hasattr(self, "_player"):
             self._player.close()
         if self._fd >= 0:
@@ -139,18 +139,18 @@ class Reader:
             self._fd = -1
 
     def blocks(self, *, block_frames: int = 1 << 16, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
-        """Yield the audio from frame `start` on, `frames` of it or all.
+        """Yield the audio in blocks.
 
         Args:
-            block_frames: The longest block.
-            start: The first frame wanted.
-            frames: How many frames are wanted; None for all.
+            block_frames: The longest block, in samples.
+            start: The first sample.
+            frames: Number of samples; None for all.
 
         Shape:
             Each block: `(channels, time)`.
 
         Raises:
-            AudioError: the file is damaged, holds no audio at all, or samples that are not finite.
+            AudioError: The file is damaged, has no audio, or has samples that are not finite.
         """
         block_frames = max(1, min(block_frames, _BLOCK_SAMPLES // self.info.channels))
         position = start
@@ -160,8 +160,7 @@ class Reader:
                 return
             self._player.go_to(start)
             while end is None or position < end:
-                wanted = block_frames if end is None else min(block_frames, end - position)
-                block = self._player.read(wanted)
+                block = self._player.read(block_frames if end is None else min(block_frames, end - position))
                 if not len(block):
                     break
                 if not (math.isfinite(block.min()) and math.isfinite(block.max())):
@@ -185,17 +184,17 @@ class Reader:
             self._note_end(position, nothing=position == 0)
 
     def read(self, *, start: int = 0, frames: int | None = None) -> Samples:
-        """Read the audio from frame `start` on, `frames` of it or all, in one piece.
+        """Read the audio into memory.
 
         Args:
-            start: The first frame wanted.
-            frames: How many frames are wanted; None for all.
+            start: The first sample.
+            frames: Number of samples; None for all.
 
         Shape:
             `(channels, time)`.
 
         Raises:
-            AudioError: the file is damaged, holds no audio at all, or samples that are not finite.
+            AudioError: The file is damaged, has no audio, or has samples that are not finite.
         """
         blocks = list(self.blocks(start=start, frames=frames))
         return np.concatenate(blocks, axis=1) if blocks else np.zeros((self.info.channels, 0), np.float32)
@@ -209,7 +208,7 @@ class Reader:
             )
         if file.frames == 0:
             raise AudioError(f"{quoted(path)} holds no audio: export it again, or leave it out.")
-        # In a 24-bit sample in a 32-bit container libsndfile guesses; where the guess fails it reads noise.
+        # libsndfile guesses how 24-bit samples lie in 32 bits; where the guess fails it reads noise.
         if "detection failed" in file.extra_info:
             raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
         return AudioInfo(path, file.samplerate, file.channels, self._player.frames, file.format, file.subtype)
@@ -239,12 +238,12 @@ class Reader:
 
 
 def _misleads(error: Exception) -> bool:
-    """Whether libsndfile speaks of the file or of itself where it does not know what is in the file."""
+    """Return whether libsndfile's message is misleading, as it is for an unknown format."""
     return any(text in str(error).lower() for text in ("does not exist", "internal error", "unknown error"))
 
 
 def _open_regular(path: Path) -> int:
-    # The look before opening: opening a pipe waits for a writer, and opening a device may do anything.
+    # Checked before opening: to open a pipe waits for a writer, and to open a device may do anything.
     name = quoted(path)
     try:
         found = path.stat()
@@ -274,7 +273,7 @@ def _opened(path: Path, fd: int) -> tuple[Player, Source]:
             player.close()
         except soundfile.SoundFileError as error:
             refusal = error
-        # libsndfile goes by the first bytes: MPEG audio may stand behind some that are none.
+        # libsndfile goes by the first bytes, but MPEG audio may start later.
         source = None if unread(fd) else mpeg_source(path, fd, 0, os.fstat(fd).st_size)
         if source is None:
             raise refusal

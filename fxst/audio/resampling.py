@@ -1,4 +1,4 @@
-"""Other sample rates, and fewer channels."""
+"""Resampling, and mixing to mono."""
 
 from typing import Any, Final
 
@@ -15,25 +15,22 @@ RESAMPLING_QUALITY: Final = "VHQ"
 def mono(x: Samples) -> Samples:
     """Mix to one channel: the mean of all.
 
-    Args:
-        x: Audio.
-
     Shape:
-        `(channels, time)` to `(1, time)`.
+        x: `(channels, time)`; result: `(1, time)`.
     """
     return x if x.shape[0] == 1 else x.mean(axis=0, keepdims=True, dtype=np.float32)
 
 
 def resample(x: Samples, *, source_rate: int, target_rate: int) -> Samples:
-    """Change the sample rate and keep the pitch.
+    """Change the sample rate.
 
     Args:
-        x: Audio at `source_rate`.
-        source_rate: Its sample rate.
-        target_rate: The sample rate wanted.
+        x: Audio.
+        source_rate: Its sample rate in Hz.
+        target_rate: The new sample rate in Hz.
 
     Shape:
-        `(channels, time)` to `(channels, round(time * target_rate / source_rate))`.
+        x: `(channels, time)`; result: `(channels, round(time * target_rate / source_rate))`.
 
     Source:
         The SoX resampler library, https://sourceforge.net/p/soxr.
@@ -43,12 +40,12 @@ def resample(x: Samples, *, source_rate: int, target_rate: int) -> Samples:
 
 
 class Resampler:
-    """Change the sample rate of a stream, block after block, exactly as `resample` does it in one piece.
+    """Change the sample rate of a stream block by block, with the same result as `resample`.
 
     Args:
-        source_rate: The sample rate that comes in.
-        target_rate: The sample rate that goes out.
-        channels: How many channels.
+        source_rate: The sample rate of the input in Hz.
+        target_rate: The sample rate of the output in Hz.
+        channels: Number of channels.
     """
 
     def __init__(self, *, source_rate: int, target_rate: int, channels: int) -> None:
@@ -59,14 +56,14 @@ class Resampler:
             )
 
     def process(self, block: Samples, *, last: bool = False) -> Samples:
-        """Take a block in, and give what is ready: less than its share at first, the rest with the last.
+        """Process the next block; return the samples that are ready, the remaining ones with the last block.
 
         Args:
-            block: The next stretch of audio.
+            block: Audio.
             last: Whether the stream ends here.
 
         Shape:
-            `(channels, time)` to `(channels, any)`.
+            block: `(channels, time)`; result: `(channels, any)`.
         """
         if self._stream is None:
             return block

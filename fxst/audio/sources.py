@@ -1,4 +1,4 @@
-"""What of a file is sound: the parts of it that a decoder is shown, so that it plays them all."""
+"""Where the audio of a file is: the byte ranges that a decoder gets, so that it decodes all of it."""
 
 import os
 from collections.abc import Callable
@@ -23,11 +23,11 @@ _REMEDY: Final = "convert it to WAV with ffmpeg, or leave it out"
 
 @dataclass(frozen=True)
 class Source:
-    """How a file is played.
+    """How a file is decoded.
 
     Args:
-        views: What is played, one after the other; None is the file as it is.
-        frames: How much that is, where that was counted.
+        views: The streams, decoded one after the other; None is the unchanged file.
+        frames: Their length in samples, where it was counted.
         truncated: Whether the end is known to be missing.
     """
 
@@ -37,7 +37,7 @@ class Source:
 
 
 def reading(fd: int) -> Callable[[int, int], bytes]:
-    """Give `read(size, place)` of an open file."""
+    """Return `read(size, offset)` for an open file."""
 
     def read(size: int, at: int) -> bytes:
         return os.pread(fd, size, at)
@@ -46,16 +46,16 @@ def reading(fd: int) -> Callable[[int, int], bytes]:
 
 
 def mpeg_source(path: Path, fd: int, start: int, end: int) -> Source | None:
-    """Find the MPEG audio in a stretch of a file; None where there is none.
+    """Find the MPEG audio in a byte range of a file; None where there is none.
 
     Args:
         path: The file, for messages.
         fd: The file, open for reading.
-        start: Where the stretch begins.
-        end: The byte behind it.
+        start: Start of the range.
+        end: End of the range.
 
     Raises:
-        AudioError: There is some, and it cannot be played as one stream.
+        AudioError: It cannot be decoded as one stream.
     """
     read = reading(fd)
     tags_end = id3.end(read, start)
@@ -75,11 +75,11 @@ def mpeg_source(path: Path, fd: int, start: int, end: int) -> Source | None:
     parts: list[Part] = list(stream.spans)
     if information is None or information.fields is None or counted is None:
         if information is not None:
-            parts[0] = (information.end, stream.spans[0][1])  # libsndfile would play it
-        # Without a count libsndfile divides the length by the first frames': it must not come out short.
+            parts[0] = (information.end, stream.spans[0][1])  # libsndfile would decode it as audio
+        # Without a count libsndfile estimates it from the length, which must be long enough.
         parts.append(max(0, (stream.frames + 2) * (stream.longest_bytes + 4) - stream.size))
-        parts.append(bytes(_ID3V1_BYTES))  # it looks there
-    elif (start, stream.spans[0][0], len(stream.spans)) == (0, first_tag, 1) and _right(information, stream, end):
+        parts.append(bytes(_ID3V1_BYTES))  # where it looks for a tag
+    elif (start, stream.spans[0][0], len(stream.spans)) == (0, first_tag, 1) and _is_right(information, stream, end):
         return Source(truncated=truncated)
     else:
         parts[0] = (information.end, stream.spans[0][1])
@@ -87,21 +87,21 @@ def mpeg_source(path: Path, fd: int, start: int, end: int) -> Source | None:
     return Source((View(fd, [(start, first_tag), *parts, (tags_begin, end)]),), frames, truncated)
 
 
-def _right(information: mpeg.Information, stream: mpeg.Stream, size: int) -> bool:
-    """Whether an information frame counts what is there; where its bytes are not, libsndfile writes a warning."""
+def _is_right(information: mpeg.Information, stream: mpeg.Stream, size: int) -> bool:
+    """Return whether an information frame's counts are right; libsndfile warns of a wrong count of bytes."""
     frames_right = information.frames is not None and information.frames >= stream.frames
     return frames_right and (information.size is None or abs(information.size - size) * 100 < size)
 
 
 def find(path: Path, fd: int) -> Source | None:
-    """Tell how an open file is to be played; None where its first bytes say nothing of it.
+    """Find the audio of an open file; None where its first bytes are not recognised.
 
     Args:
         path: The file, for messages.
         fd: The file, open for reading.
 
     Raises:
-        AudioError: Not all that it holds can be played.
+        AudioError: Not all of its audio can be decoded.
     """
     read, size = reading(fd), os.fstat(fd).st_size
     start = id3.end(read, 0)
@@ -147,7 +147,7 @@ def _au_source(path: Path, fd: int, start: int, end: int) -> Source:
     first, size = (int.from_bytes(read(4, start + place), order) for place in (4, 8))
     if read(4, start + first + size) == read(4, start):
         raise AudioError(f"{quoted(path)} is two files joined into one: split it.")
-    # libsndfile believes the size; there is nothing but sound behind the header. The largest stands for "not known".
+    # libsndfile trusts the size, but everything after the header is audio. The largest size stands for "unknown".
     truncated = end - start - first < size < _UNKNOWN
     view = View(fd, [(start, start + 8), _UNKNOWN.to_bytes(4, order), (start + 12, end)])
     return Source((view,), truncated=truncated)
@@ -173,26 +173,26 @@ def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: i
             f"{name} has a header that counts no sound, and {layout.uncounted} bytes behind it: export it again."
         )
     if layout.magic == b"caff" and (size is None or first + size > end):
-        # libsndfile calls it malformed.
+        # libsndfile refuses it as malformed.
         present = (end - first + _CAF_EDITS_BYTES).to_bytes(8, "big")
         at = first - _CAF_EDITS_BYTES
         return Source((View(fd, [(start, at - 8), present, (at, end)]),), truncated=size is not None)
     if layout.magic == b"BW64":
         return Source((View(fd, [b"RF64", (start + 4, end)]),))
     if layout.magic == b"riff" and size:
-        end = min(end, first + size)  # of W64 libsndfile plays what stands behind the sound
+        end = min(end, first + size)  # in W64 libsndfile decodes what follows the audio, too
     return _streams(fd, [(start, end)])
 
 
 def _streams(fd: int, spans: list[tuple[int, int]]) -> Source:
-    """Play stretches of a file one after the other; by itself where it is a single one."""
+    """Return a source for byte ranges in sequence; the unchanged file where one range is all of it."""
     if len(spans) < 2 and spans in ([], [(0, os.fstat(fd).st_size)]):
         return Source()
     return Source(tuple(View(fd, [span]) for span in spans))
 
 
 def unread(fd: int) -> str | None:
-    """Name what an open file holds that libsndfile does not read; None where that is not known."""
+    """Name the codec or container of an open file that libsndfile cannot read; None where it is unknown."""
     read = reading(fd)
     start = id3.end(read, 0)
     layout = chunks.layout(read, start, os.fstat(fd).st_size)

@@ -1,4 +1,4 @@
-"""What encoders leave in a file of the moment at which they ran: taken out, so that the same sound is the same file."""
+"""Time stamps and random numbers that encoders leave in files: removed, so that equal audio gives equal files."""
 
 import os
 import zlib
@@ -8,7 +8,7 @@ from typing import Final, Literal
 __all__ = ["unstamp"]
 
 _BYTE_ORDERS: Final[dict[str, Literal["little", "big"]]] = {"WAV": "little", "WAVEX": "little", "AIFF": "big"}
-"""Containers made of chunks, in which libsndfile notes beside the peaks of floating-point samples when it did."""
+"""Containers in which libsndfile stores the time with the peaks of floating-point samples."""
 
 _SAMPLES: Final = (b"data", b"SSND")
 
@@ -19,15 +19,14 @@ _MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def unstamp(fd: int, container: str) -> None:
-    """Take out of a finished file what another run would write in another way; nothing that is heard.
+    """Make a finished file reproducible, without a change to its audio.
 
-    The time in the `PEAK` chunk of a WAV or AIFF becomes 0. The serial number of an Ogg stream, which libsndfile draws
-    by lot, becomes a check sum of all the rest: files that differ keep different ones, as a player of several in a row
-    wants it.
+    The time in the `PEAK` chunk of a WAV or AIFF becomes 0. The random serial number of an Ogg stream becomes a
+    checksum of everything else, so that different files keep different numbers, which chained streams need.
 
     Args:
         fd: The file, open for reading and writing.
-        container: soundfile's name of what it is.
+        container: soundfile's name of the container.
 
     Raises:
         OSError: It cannot be read or written.
@@ -36,12 +35,12 @@ def unstamp(fd: int, container: str) -> None:
         libsndfile's `PEAK` chunk: version, time, and the peaks; RFC 3533, section 6, on Ogg's pages.
     """
     if container in _BYTE_ORDERS:
-        _forget_time(fd, _BYTE_ORDERS[container])
+        _clear_time(fd, _BYTE_ORDERS[container])
     elif container == "OGG":
         _renumber(fd)
 
 
-def _forget_time(fd: int, order: Literal["little", "big"]) -> None:
+def _clear_time(fd: int, order: Literal["little", "big"]) -> None:
     at = 12
     while len(head := os.pread(fd, 8, at)) == 8 and head[:4] not in _SAMPLES:
         if head[:4] == b"PEAK":
@@ -62,7 +61,7 @@ def _renumber(fd: int) -> None:
 
 
 def _pages(fd: int) -> Iterator[tuple[int, bytearray]]:
-    """Give each page of an Ogg stream and where it is, its serial number and its check sum 0."""
+    """Yield each page of an Ogg stream with its offset, its serial number and checksum set to 0."""
     at = 0
     while head := os.pread(fd, _PAGE_HEAD_BYTES + 255, at):
         lengths = head[_PAGE_HEAD_BYTES : _PAGE_HEAD_BYTES + head[_PAGE_HEAD_BYTES - 1]]
@@ -73,6 +72,6 @@ def _pages(fd: int) -> Iterator[tuple[int, bytearray]]:
 
 
 def _checksum(page: bytes | bytearray) -> bytes:
-    # Ogg's check sum is zlib's with every byte and the result mirrored, and with nothing turned over at the ends.
+    # Ogg's CRC is zlib's with the bits of every byte and of the result reversed, and without the two inversions.
     crc = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return crc.to_bytes(4, "big").translate(_MIRRORED)

@@ -1,4 +1,4 @@
-"""Parts of a file, shown to a decoder as if they were a file: it stumbles over what lies between them."""
+"""Parts of a file, presented to a decoder as one file: it would fail at what lies between them."""
 
 import bisect
 import io
@@ -10,18 +10,18 @@ from typing import TypeAlias
 __all__ = ["Part", "View"]
 
 Part: TypeAlias = tuple[int, int] | bytes | int
-"""A stretch of a file, from its first byte to the one behind its last; or bytes that stand in its stead; or the length
-of a hole, in which a decoder finds the end of the file, though it counts as length."""
+"""A byte range of a file, as start and end; or bytes to insert; or the length of a hole. A hole counts as length, but a
+read in it returns the end of the file."""
 
 
 class View(io.RawIOBase):
-    """Parts of an open file, one behind the other.
+    """Parts of an open file in sequence.
 
-    libsndfile takes a read that fails for the end of the file, so `error` keeps why one did.
+    libsndfile takes a failed read for the end of the file, so `error` keeps its cause.
 
     Args:
         fd: The file, open for reading; it stays open.
-        parts: What is shown.
+        parts: The parts.
     """
 
     error: OSError | None
@@ -35,15 +35,15 @@ class View(io.RawIOBase):
 
     @property
     def size(self) -> int:
-        """How many bytes there are, holes included."""
+        """Length in bytes, with holes."""
         return self._ends[-1]
 
     def tell(self) -> int:
-        """Tell where the next byte is read."""
+        """Return the offset of the next read."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place, and give it."""
+        """Move to an offset and return it."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
         self._at = max(0, origin + offset)
         return self._at
@@ -55,8 +55,8 @@ class View(io.RawIOBase):
         while left > 0 and self._at < self.size:
             number = bisect.bisect_right(self._ends, self._at)
             part = self._parts[number]
-            behind = self._ends[number] - self._at
-            data = self._piece(part, _length(part) - behind, min(left, behind))
+            remaining = self._ends[number] - self._at
+            data = self._piece(part, _length(part) - remaining, min(left, remaining))
             if not data:
                 break
             pieces.append(data)
@@ -65,7 +65,7 @@ class View(io.RawIOBase):
         return b"".join(pieces)
 
     def tail(self, size: int) -> bytes:
-        """Read the last `size` bytes; where that is next does not change."""
+        """Read the last `size` bytes without moving."""
         at = self._at
         self.seek(-size, os.SEEK_END)
         data = self.read(size)
@@ -84,7 +84,7 @@ class View(io.RawIOBase):
             return b""
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer as far as there are bytes, and give how many."""
+        """Read into a buffer; return the number of bytes."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

@@ -1,4 +1,4 @@
-"""Writing: a file appears under its name only when it is whole."""
+"""Writing: a file appears under its name only when it is complete."""
 
 import contextlib
 import io
@@ -21,38 +21,37 @@ from fxst.errors import AudioError, OutputError
 
 __all__ = ["Writer", "compressed"]
 
-# Formats whose header counts bytes in 32 bits, and room for every other chunk of the file.
+# Formats with 32-bit sizes in their headers, and the most audio, which leaves room for the other chunks.
 _FORMATS_OF_4_GIB: Final = frozenset({"WAV", "WAVEX", "AIFF", "AU"})
 _LARGEST_DATA_BYTES: Final = 2**32 - 2**16
 
 _ASCII_TAGS: Final = frozenset({"AIFF", "MP3"})
-"""Containers in which libsndfile makes dots, or other letters, of those that ASCII lacks."""
+"""Containers in which libsndfile replaces non-ASCII letters by dots or other letters."""
 
 _LONGEST_TAG_BYTES: Final = {"AIFF": 8_000, "OPUS": 4_000}
-"""A container, and an encoding, of which libsndfile writes files that nobody can read, itself included, where one tag,
-or all ten that it knows together, are much longer."""
+"""With much longer tags, one or all ten together, libsndfile writes unreadable files of this container and encoding."""
 
 _WRITE_FRAMES: Final = 1 << 14
 
 
 class Writer:
-    """A new sound file, which appears under its name only when it is whole.
+    """A new sound file, which appears under its name only when it is complete.
 
-    Use it in a `with` block. An exception inside, Ctrl-C included, leaves no file, and an older file of that
-    name as it was. `clipped` counts the samples that lay beyond full scale and had to be cut to fit. The same audio
-    makes the same bytes, whenever it is written.
+    Use it in a `with` block. After an exception inside, Ctrl-C included, there is no new file, and an older one of that
+    name is unchanged. `clipped` counts the samples that were clipped at full scale. Equal audio gives equal bytes,
+    whenever it is written.
 
     Args:
-        path: Where the file goes.
-        sample_rate: Samples a second.
-        channels: How many channels.
+        path: The file.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
         subtype: soundfile's name of the sample encoding.
-        format: soundfile's name of the container; a WAV that would pass 4 GiB becomes an RF64.
-        frames: How long the file will be, where that is known.
-        tags: What it tells of itself in words, by soundfile's names, as far as the container can hold it.
+        format: soundfile's name of the container; a WAV above 4 GiB becomes an RF64.
+        frames: Length of the file in samples, where it is known.
+        tags: Text tags by soundfile's names; those that the container cannot hold are left out.
 
     Raises:
-        OutputError: the file cannot be made there, or not in that format.
+        OutputError: The file cannot be written there, or not in that format.
     """
 
     clipped: int
@@ -86,8 +85,8 @@ class Writer:
         self._target, self._temporary, self._fd = _create_beside(path)
         self._sink = _Sink(self._fd)
         self._file: soundfile.SoundFile | None = None
-        # Encoding takes a third of the time of rendering, and goes on beside it. And a signal is answered in the main
-        # thread only: in one of libsndfile's calls to write, its exception would be lost.
+        # Encoding takes a third of the time of rendering, and runs in parallel. And signals are handled in the main
+        # thread only: inside one of libsndfile's calls to write, the exception would be lost.
         self._encoder = ThreadPoolExecutor(1)
         self._encoding: Future[None] | None = None
         try:
@@ -119,17 +118,14 @@ class Writer:
             raise
 
     def write(self, block: Samples) -> None:
-        """Append a block; it is encoded while the caller goes on.
-
-        Args:
-            block: The next stretch of audio. It may not be changed afterwards.
+        """Append a block; it is encoded while the caller continues. It must not be changed afterwards.
 
         Shape:
-            `(channels, time)`.
+            block: `(channels, time)`.
 
         Raises:
-            AudioError: A sample is not finite; in this block, or in the one before.
-            OutputError: The disk is full, or the format can hold no more; told of this block, or of the one before.
+            AudioError: A sample is not finite, in this block or the one before.
+            OutputError: The disk is full, or the format can hold no more, at this block or the one before.
         """
         if block.ndim != 2 or block.shape[0] != self._channels:
             raise ValueError(f"expected ({self._channels}, time), got {block.shape}")
@@ -138,20 +134,20 @@ class Writer:
             self._encoding = self._encoder.submit(self._encode, block)
 
     def encoded(self) -> Iterator[Samples]:
-        """End the file, and play what a listener will hear; nothing more can be written, but by beginning again.
+        """Finish the file, and decode it again; only `begin_again` allows more writing.
 
         Shape:
             Each block: `(channels, time)`.
 
         Raises:
-            OutputError: It cannot be written, or not be read.
+            OutputError: It cannot be written or read.
         """
         self._close()
         with self._reading() as reader:
             yield from reader.blocks()
 
     def begin_again(self) -> None:
-        """Drop what was written, to write it anew.
+        """Empty the file, to write it again.
 
         Raises:
             OutputError: The file cannot be written.
@@ -170,7 +166,7 @@ class Writer:
         self._wait()
 
     def _wait(self) -> None:
-        """Wait for what the encoder is at, and raise what went wrong there."""
+        """Wait for the encoder, and raise its error."""
         encoding, self._encoding = self._encoding, None
         if encoding is not None:
             encoding.result()
@@ -188,11 +184,11 @@ class Writer:
                     f"{subtype}: choose another file format, such as .wav."
                 ) from error
             longest = _LONGEST_TAG_BYTES.get(subtype, _LONGEST_TAG_BYTES.get(self._container, math.inf))
-            for name, told in self._tags.items():
-                if len(told.encode()) <= longest and (told.isascii() or self._container not in _ASCII_TAGS):
-                    # Some containers have no room for tags, and some not for each of them.
+            for name, text in self._tags.items():
+                if len(text.encode()) <= longest and (text.isascii() or self._container not in _ASCII_TAGS):
+                    # Some containers have no tags, and some not all of these.
                     with contextlib.suppress(soundfile.SoundFileError):
-                        setattr(self._file, name, told)
+                        setattr(self._file, name, text)
 
     def _encode(self, block: Samples) -> None:
         assert self._file is not None
@@ -211,7 +207,7 @@ class Writer:
                 self._file.write(np.ascontiguousarray(block[:, first : first + _WRITE_FRAMES].T, np.float32))
 
     def _close(self) -> None:
-        """Let the encoder write all that is left."""
+        """Finish encoding."""
         self._wait()
         if self._file is not None:
             self._do(self._end)
@@ -224,7 +220,7 @@ class Writer:
 
     @contextlib.contextmanager
     def _no_failed_write(self) -> Iterator[None]:
-        """Raise what went wrong when the encoder wrote, whether it heeded that or not."""
+        """Raise any error of a write, even one that the encoder ignored."""
         problem: BaseException | None = None
         try:
             yield
@@ -240,10 +236,10 @@ class Writer:
             ) from problem
 
     def _check(self) -> None:
-        """See that the finished file has as much sound as was written to it.
+        """Check that the finished file is as long as the audio written to it.
 
         Raises:
-            OutputError: It has more or less.
+            OutputError: It is longer or shorter.
         """
         if not self._frames:
             return
@@ -258,7 +254,6 @@ class Writer:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Reader]:
-        """Read what was written."""
         try:
             with Reader(self._temporary) as reader:
                 yield reader
@@ -283,18 +278,15 @@ class Writer:
 class _Sink:
     """The file that libsndfile writes to.
 
-    When libsndfile closes a file it writes its header and what is left of the sound, and ignores every error. So this
-    keeps the first one, lets libsndfile believe that all is well, and writes nothing more.
-
-    Args:
-        fd: Where it goes.
+    On closing, libsndfile writes the header and the remaining audio, and ignores every error. So this keeps the first
+    error, reports success to libsndfile, and writes nothing more.
     """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self.error: OSError | None = None
         self.shut = False
-        """Whether nothing more is to be written: the file is going to be removed."""
+        """Whether to write nothing more, since the file will be removed."""
 
     def write(self, data: bytes) -> int:
         rest = memoryview(data)
@@ -317,14 +309,14 @@ class _Sink:
 
 
 def compressed(x: Samples, *, sample_rate: int, kilobits: int) -> bytes:
-    """Make an MP3 of a short recording, in memory, at a constant rate, so that its size is known before.
+    """Encode a short recording as an MP3 in memory, at a constant bit rate, so that its size is predictable.
 
-    The encoder leaves itself 0.4 dB of room: whatever goes in comes out at 0.95 times its level.
+    The encoder keeps 0.4 dB of headroom: the decoded level is 0.95 times the input's.
 
     Args:
         x: Audio of one or two channels.
-        sample_rate: Its sample rate, one that MP3 has.
-        kilobits: Kilobits a second, of the rates that MP3 has.
+        sample_rate: Its sample rate, one that MP3 supports.
+        kilobits: Bit rate in kbit/s, one that MP3 supports.
 
     Shape:
         x: `(channels, time)`.
@@ -332,7 +324,7 @@ def compressed(x: Samples, *, sample_rate: int, kilobits: int) -> bytes:
     Raises:
         AudioError: MP3 cannot hold it.
     """
-    # libsndfile counts from the lowest rate, at 1, to the highest, at 0.
+    # libsndfile's scale goes from the lowest bit rate, at 1, to the highest, at 0.
     lowest, highest = (32, 320) if sample_rate >= 32_000 else (8, 160)
     level = (highest - kilobits) / (highest - lowest)
     file = io.BytesIO()
@@ -348,7 +340,7 @@ def compressed(x: Samples, *, sample_rate: int, kilobits: int) -> bytes:
 
 
 def _create_beside(path: Path) -> tuple[Path, Path, int]:
-    """Create a hidden file beside `path`; give the final name (links followed), its own, and a descriptor."""
+    """Create a hidden file next to `path`; return the final path (links followed), its own, and a descriptor."""
     name = quoted(path)
     try:
         target = Path(os.path.realpath(path))

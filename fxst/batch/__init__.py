@@ -1,1 +1,1 @@
-"""`apply` on files: what goes where, and what became of each."""
+"""`fxst apply` on files: plan, session, workers, manifest and report."""

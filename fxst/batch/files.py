@@ -1,4 +1,4 @@
-"""One file: it is heard in blocks, and rendered in blocks, so memory does not grow with its length."""
+"""One file: analysed and rendered in blocks, so that memory does not grow with its length."""
 
 import contextlib
 import math
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "analyse_file", "analyse_reference", "render_file"]
 
 Progress = Callable[[Path, float], None]
-"""Is told which file is at work, and how much of the work on it is done, from 0 to 1."""
+"""Called with a file and how much of the work on it is done, from 0 to 1."""
 
 
 def analyse_file(
     style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
 ) -> "tuple[Analysis, tuple[str, ...]]":
-    """Analyse a file; return the remarks on it as well."""
+    """Analyse a file; return the analysis and the remarks on it."""
     with Reader(path) as reader:
-        analysis = style.analyse(_played(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
+        analysis = style.analyse(_blocks(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
         if analysis.statistics is not None and not analysis.statistics.isfinite().all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
         return analysis, remarks_on(analysis, what) + _ending(reader, what)
@@ -42,13 +42,13 @@ def analyse_file(
 def analyse_reference(
     style: StyleTransfer, path: Path, what: str, progress: Progress | None
 ) -> tuple[StyleProfile, tuple[str, ...]]:
-    """Listen to a file to sound like; also tell what a person should know of it.
+    """Analyse a reference; return its style profile and the remarks on it.
 
     Args:
-        style: The model that listens.
-        path: The file.
-        what: What it is called when something is told of it.
-        progress: Is told how far the work is.
+        style: The model that analyses it.
+        path: The reference.
+        what: Its name in remarks.
+        progress: Called with the progress of the work.
 
     Raises:
         AudioError: It cannot be read, or is silent.
@@ -56,12 +56,12 @@ def analyse_reference(
     with Reader(path) as reader:
         meter = LoudnessMeter(sample_rate=reader.info.sample_rate, channels=reader.info.channels)
 
-        def played() -> Iterator[Samples]:
-            for block in _played(reader, progress, 0.0, 1.0):
+        def metered() -> Iterator[Samples]:
+            for block in _blocks(reader, progress, 0.0, 1.0):
                 meter.process(block)
                 yield block
 
-        analysis = style.analyse(played(), sample_rate=reader.info.sample_rate)
+        analysis = style.analyse(metered(), sample_rate=reader.info.sample_rate)
         if analysis.statistics is None:
             raise AudioError(f"{str(path)!r} is silent, or too short to analyse: choose a reference with sound in it.")
         if not analysis.statistics.isfinite().all():
@@ -75,17 +75,17 @@ def analyse_reference(
 def render_file(
     job: Job, table: Table, progress: Progress | None, *, share: float, finish: Finish | None = None
 ) -> tuple[Table, tuple[str, ...]]:
-    """Render one file; the output and its table appear together, or neither, nor a folder made for them.
+    """Render one file; the output, its table and their folders appear together, or none of them.
 
     Args:
         job: Input and output.
         table: The settings.
-        progress: Is told how far the work is.
-        share: Which part of the work on this file this is.
-        finish: What comes behind the chain; by default nothing but the ceiling.
+        progress: Called with the progress of the work.
+        share: The share of this in the work on the file.
+        finish: The processing after the chain; by default only the ceiling.
 
     Returns:
-        The table, which tells of the gain behind the chain as well; and what a person should know, a sentence each.
+        The table, with the gain after the chain in its provenance; and the remarks, a sentence each.
 
     Raises:
         AudioError: The input cannot be read, or the output cannot be written.
@@ -98,19 +98,19 @@ def render_file(
         container, subtype = output_format(job.output, info)
         finisher = Finisher(finish, info, floats=subtype in FLOAT_SUBTYPES)
         if finisher.unsettled:
-            # Rendered again each time, and not kept meanwhile: hours of it need no room on a disk.
+            # Rendered again each time rather than stored: hours of audio need no space on a disk.
             share /= 2
             _measure(finisher, job.input, table, finish, progress, start=1 - 2 * share, share=share)
         while finisher.unsettled:
             _measure(finisher, job.input, table, finish, None, start=0.0, share=0.0)
-        # What a table tells of the gain that was behind it in another run is no longer so.
-        provenance = {what: told for what, told in table.provenance.items() if what != LOUDNESS}
+        # A gain that the table states from another run no longer applies.
+        provenance = {key: text for key, text in table.provenance.items() if key != LOUDNESS}
         table = replace(table, provenance=provenance | ({LOUDNESS: finisher.note} if finisher.note else {}))
         stack.enter_context(staging.folder(job.output.parent))
         if job.table is not None:
             stack.enter_context(staging.folder(job.table.parent))
             stack.enter_context(table_files.staged(table, job.table))
-        told = stack.enter_context(
+        export_remarks = stack.enter_context(
             exports.staged(job.exports, table, sample_rate=info.sample_rate, channels=info.channels)
         )
         writer = stack.enter_context(
@@ -127,15 +127,15 @@ def render_file(
         while True:
             peak = 0.0
             inspection = Inspection()
-            played = inspection.watch(_played(reader, progress, 1 - share, share))
-            for block in finisher.finish(rendered(played, table, info, finish, gain_db=finisher.gain_db)):
+            blocks = inspection.watch(_blocks(reader, progress, 1 - share, share))
+            for block in finisher.finish(rendered(blocks, table, info, finish, gain_db=finisher.gain_db)):
                 peak = max(peak, float(block.max()), -float(block.min()))
                 writer.write(block)
             if not (finisher.holds_peaks and subtype in LOSSY_SUBTYPES and finisher.passes_ceiling(writer.encoded())):
                 break
             writer.begin_again()
             reader, progress = stack.enter_context(Reader(job.input)), None
-        remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + told
+        remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + export_remarks
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
         cut = f"samples clipped: {writer.clipped}; lower the gains, or convert the input to 32-bit float first"
@@ -156,17 +156,17 @@ def _measure(
     with Reader(path) as reader:
         before = LoudnessMeter(sample_rate=reader.info.sample_rate, channels=reader.info.channels)
 
-        def heard() -> Iterator[Samples]:
-            for block in _played(reader, progress, start, share):
+        def metered() -> Iterator[Samples]:
+            for block in _blocks(reader, progress, start, share):
                 if finisher.keeps:
                     before.process(block)
                 yield block
 
-        finisher.measure(rendered(heard(), table, reader.info, finish, gain_db=finisher.gain_db), before)
+        finisher.measure(rendered(metered(), table, reader.info, finish, gain_db=finisher.gain_db), before)
 
 
-def _played(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:
-    # Decoding, effects and encoding take turns in one thread: to hand each block to another costs half as much again.
+def _blocks(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:
+    # Decoding, effects and encoding take turns in one thread: passing blocks between threads costs half as much again.
     done = 0
     for block in reader.blocks(block_frames=BLOCK_SAMPLES):
         yield block

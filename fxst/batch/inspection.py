@@ -1,4 +1,4 @@
-"""What is wrong with a recording that can be rendered all the same, found while it is played."""
+"""Faults of a recording that do not prevent rendering, found while it is read."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -11,15 +11,15 @@ __all__ = ["Inspection"]
 
 _LEAST_OFFSET: Final = 0.02
 _LEAST_CLIPPED: Final = 1e-3
-"""Loud masters touch full scale too, but hardly with a sample in a thousand."""
+"""Loud masters reach full scale too, but rarely in one sample of a thousand."""
 _FULL_SCALE: Final = 1 - 2.0**-15
-"""The largest sample of 16 bits; of more bits there is none below."""
+"""The largest 16-bit sample; those of more bits are higher."""
 _RUN: Final = 3
-"""So many samples in a row at full scale are the top of a wave that was cut off."""
+"""This many consecutive samples at full scale are clipping."""
 
 
 class Inspection:
-    """Looks at a recording block by block."""
+    """Measures the DC offset and the clipping of a recording block by block."""
 
     def __init__(self) -> None:
         self._frames = 0
@@ -27,7 +27,7 @@ class Inspection:
         self._clipped = np.zeros(1)
 
     def watch(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
-        """Pass a recording on as it is.
+        """Yield the blocks of a recording unchanged.
 
         Shape:
             Each block: `(channels, time)`.
@@ -36,7 +36,7 @@ class Inspection:
             self._frames += block.shape[1]
             self._sums = self._sums + block.sum(axis=1, dtype=np.float64)
             level = np.abs(block)
-            # Beyond full scale nothing was cut: that is a file of floats.
+            # Samples above full scale are those of a floating-point file, and not clipped.
             full = (level >= _FULL_SCALE) & (level <= 1)
             if full.any():
                 last = full.shape[1] - _RUN + 1
@@ -45,7 +45,7 @@ class Inspection:
             yield block
 
     def remarks(self) -> tuple[str, ...]:
-        """Tell what was found, a sentence each."""
+        """Return the faults found, a sentence each."""
         if not self._frames:
             return ()
         offset = float(np.abs(self._sums).max()) / self._frames

@@ -1,11 +1,10 @@
-"""What is finished in a batch's folder: a line of JSON for each file, which says what it was made from.
+"""The manifest of a batch's folder: a line of JSON for each finished file, with what it was rendered from.
 
-A line is written when a file is whole and before it has its name, and says what bytes the file has. So a line alone
-tells nothing: what is there, and is as a line says, was made by fxst and from what. However a process ends, no file is
-there that no line vouches for.
+A line is written when a file is complete but before it is renamed, and has the file's hash. So a line alone proves
+nothing, but a file with the hash of a line was written by fxst. However a process ends, every file of fxst has a line.
 
-Two processes may work on one folder. Each locks a file by one byte of the manifest, far behind its end, whose place the
-file's name decides; the system takes such locks back when a process dies.
+Two processes may work on one folder. Each locks a file by one byte of the manifest, far beyond its end, at an offset
+derived from the file's name. The system releases such locks when a process dies.
 """
 
 import contextlib
@@ -49,15 +48,15 @@ _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
     "model", "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format", "verbose",
 })  # fmt: skip
-"""Options that change no file; and what is applied, which is known by its content."""
+"""Options that change no output, and those that name what is applied, which is identified by its content."""
 
 _READ_BYTES: Final = 1 << 20
 _LONGEST_LINE: Final = 16 << 20
-"""More than a row of a hundred thousand references takes; what is longer is no row, and is not kept to be looked at."""
+"""More than a row with a hundred thousand references; a longer line is not a row, and is not kept in memory."""
 _APPENDING: Final = 0
 _IN_USE: Final = 1
-"""The bytes that are locked while a line is written, and by all together as long as lines may be; files have those from
-`_FIRST_LOCK` on."""
+"""Bytes to lock: one while a line is written, one shared by all processes that may write lines. Those of files start at
+`_FIRST_LOCK`."""
 _FIRST_LOCK: Final = 1 << 61
 
 
@@ -66,7 +65,7 @@ _Size = Annotated[int, msgspec.Meta(ge=0, description="In bytes.")]
 
 
 class InputState(msgspec.Struct, frozen=True):
-    """A recording: its path below the folder that was named, its size, and when it was last changed."""
+    """A recording: its path below the folder that was named, its size, and its time of modification."""
 
     path: str
     size: _Size
@@ -74,7 +73,7 @@ class InputState(msgspec.Struct, frozen=True):
 
 
 class FileState(msgspec.Struct, frozen=True):
-    """A file: its path (below the manifest's folder, where it is there), its size, and its hash."""
+    """A file: its path (below the manifest's folder, if it is there), its size, and its hash."""
 
     path: str
     size: _Size
@@ -82,10 +81,10 @@ class FileState(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What is done to every file of a command.
+    """What a command does to every file.
 
     Args:
-        applied: What is applied: references, a style or a table, known by name and content.
+        applied: What is applied, by name and content: references, a style or a table.
         model: Name and hash of the model that chose the settings; None where a table was applied.
         options: Hash of all options that change the result.
         fxst: Version of fxst.
@@ -98,15 +97,15 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class ManifestRow(msgspec.Struct, frozen=True):
-    """One file that was rendered: from what, how, and which bytes it has.
+    """One rendered file: what it was rendered from, how, and its hash.
 
-    A row says nothing of a file that is not there, or that is not as the row says.
+    A row does not apply to a file that is missing or that has another hash.
 
     Args:
         input: The recording.
         origin: What was done to it.
         output: The rendered file.
-        beside: What was written with it: its parameter table, and exports.
+        beside: The files written with it: its parameter table, and exports.
     """
 
     input: InputState
@@ -115,12 +114,12 @@ class ManifestRow(msgspec.Struct, frozen=True):
     beside: tuple[FileState, ...]
 
     def to_json(self) -> str:
-        """Return the row as one line, the same for the same row."""
+        """Return the row as one line; equal rows give equal lines."""
         return untrusted.to_json(msgspec.to_builtins(self))
 
     @classmethod
     def from_json(cls, line: bytes) -> "ManifestRow | None":
-        """Read a line; None where it is no row."""
+        """Read a line; return None where it is not a row."""
         try:
             return msgspec.convert(untrusted.from_json(line), cls)
         except (ValueError, RecursionError):  # a ValidationError is one
@@ -132,14 +131,14 @@ class Manifest:
 
     Args:
         folder: The folder for a batch's outputs.
-        write: Whether lines will be added; the folder is then made where it does not exist.
+        write: Whether lines will be added; the folder is then created if needed.
 
     Raises:
-        OutputError: It cannot be read, or not be written.
+        OutputError: It cannot be read or written.
     """
 
     damaged: int
-    """How many lines are none of fxst's; they are passed over."""
+    """Number of invalid lines, which are ignored."""
 
     def __init__(self, folder: Path, *, write: bool) -> None:
         self.path = folder / MANIFEST
@@ -148,13 +147,13 @@ class Manifest:
         self._rows: dict[str, dict[ManifestRow, None]] = {}
         self._states: dict[str, set[FileState]] = {}
         self._end = 0
-        self._within_damage = False  # whether `_end` is in the midst of a line that is too long for a row
+        self._within_damage = False  # whether `_end` is inside a line that is too long for a row
         self._fd = -1
         how = os.O_RDWR | os.O_CREAT | os.O_APPEND if write else os.O_RDONLY
         try:
             if write:
                 folder.mkdir(parents=True, exist_ok=True)
-            # A pipe of this name is not waited for.
+            # O_NONBLOCK: a pipe of this name must not block.
             self._fd = os.open(self.path, how | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             while write and not self._taken():
                 os.close(self._fd)
@@ -181,14 +180,14 @@ class Manifest:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file, and of all locks."""
+        """Close the file, which releases all locks."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):  # every line is on the disk already
                 os.close(self._fd)
             self._fd = -1
 
     def refresh(self) -> None:
-        """Read what was added since; a last line that is not whole yet waits for the next time."""
+        """Read the lines added since; an incomplete last line waits for the next call."""
         rest = b""
         position = self._end
         while self._fd >= 0 and (data := os.pread(self._fd, _READ_BYTES, position)):
@@ -211,10 +210,10 @@ class Manifest:
         self._end = position - len(rest)
 
     def add(self, row: ManifestRow) -> Callable[[], None]:
-        """Add a line, which is on the disk when this returns; one that is there already is not added again.
+        """Add a line, and flush it to the disk; a line that exists is not added again.
 
         Returns:
-            What takes it back, as far as no other process has added one since.
+            A function that removes it, unless another process has added one since.
 
         Raises:
             OutputError: It cannot be written.
@@ -228,7 +227,7 @@ class Manifest:
             try:
                 if self._within_damage:
                     line = b"\n" + line
-                elif os.fstat(self._fd).st_size > self._end:  # what a process that died has left of a line
+                elif os.fstat(self._fd).st_size > self._end:  # an incomplete line of a dead process
                     if alone:
                         os.ftruncate(self._fd, self._end)
                     else:
@@ -254,20 +253,20 @@ class Manifest:
 
     @contextlib.contextmanager
     def locked(self, output: Path) -> Iterator[bool]:
-        """Lock a file against other processes for the block; tell whether no other process has it.
+        """Lock a file against other processes for the block; yield False where another process has the lock.
 
-        Where files cannot be locked, no process has it.
+        Yield True where files cannot be locked.
         """
         place = int.from_bytes(hashlib.sha256(self.place(output).encode(errors="surrogateescape")).digest()[:7])
         with self._locked(_FIRST_LOCK + place, wait=False) as alone:
             yield alone is not False
 
     def place(self, path: Path) -> str:
-        """Name a file as its rows do: by its path below the folder, links followed."""
+        """Return the name of a file in rows: its path below the folder, links followed."""
         return Path(os.path.relpath(os.path.realpath(path), self._folder)).as_posix()
 
     def is_finished(self, job: Job, origin: Origin) -> bool:
-        """Whether a row says that a file was made from what it would be made from now, and it is there as it was."""
+        """Return whether the output of a job exists, unchanged, with the same input and origin."""
         source = input_state(job)
         for row in self._rows.get(self.place(job.output), ()):
             beside = {state.path for state in row.beside}
@@ -281,27 +280,27 @@ class Manifest:
         return False
 
     def is_known(self, path: Path) -> bool:
-        """Whether what is at a path is as some row says that fxst made it."""
+        """Return whether the file at a path is as fxst wrote it, by any row."""
         return self._is_there(self.place(path), self._states.get(self.place(path), set()))
 
     def row(self, job: Job, source: InputState, origin: Origin, hidden: Mapping[Path, Path]) -> ManifestRow:
-        """Make the row of a file from what is whole, and has not its name yet.
+        """Return the row of a job whose files are complete but not yet renamed.
 
         Args:
-            job: The file.
-            source: What its recording was when it was opened.
+            job: The job.
+            source: The state of its recording when it was opened.
             origin: What was done to it.
-            hidden: Where each file is, by the name that it will have.
+            hidden: The hidden file of each name.
         """
         states = {place: _state(path, place) for target, path in hidden.items() for place in (self.place(target),)}
         output = states.pop(self.place(job.output))
         return ManifestRow(source, origin, output, tuple(states[place] for place in sorted(states)))
 
     def _taken(self) -> bool:
-        """Keep others from removing the file; tell whether none has done so before."""
+        """Lock the manifest against its removal; return whether it still exists."""
         if fcntl is None:
             return True
-        with contextlib.suppress(OSError):  # some network drives, on which nobody removes it
+        with contextlib.suppress(OSError):  # some network drives, on which no process removes it
             fcntl.lockf(self._fd, fcntl.LOCK_SH, 1, _IN_USE)
         return os.fstat(self._fd).st_nlink > 0
 
@@ -309,18 +308,18 @@ class Manifest:
         return self._folder / place
 
     def _is_there(self, place: str, states: set[FileState]) -> bool:
-        """Whether a file is as one of some states of it; it is read only where its size could be right."""
+        """Return whether a file is in one of these states; it is read only if its size matches."""
         path = self._at(place)
         try:
             found = path.stat()
-            right = stat.S_ISREG(found.st_mode) and found.st_size in {state.size for state in states}
-            return right and _state(path, place) in states
+            matches = stat.S_ISREG(found.st_mode) and found.st_size in {state.size for state in states}
+            return matches and _state(path, place) in states
         except (OSError, ValueError):
             return False
 
     @contextlib.contextmanager
     def _locked(self, place: int, *, wait: bool = True) -> Iterator[bool | None]:
-        """Lock a byte; False where another process has it, None where there are no locks."""
+        """Lock a byte; yield False where another process has the lock, None where there are no locks."""
         if fcntl is None:
             yield None
             return
@@ -339,12 +338,12 @@ class Manifest:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove the manifest of a folder in which nothing was made, unless another process is at work there.
+    """Remove an empty manifest, unless another process uses it.
 
-    This process may not have it open: its locks would go.
+    This process must not have it open, or it would lose its locks.
 
     Args:
-        folder: The folder; it need not be there.
+        folder: The folder; it need not exist.
     """
     if fcntl is None:
         return
@@ -397,37 +396,37 @@ def origin_of(config: ApplyConfig, references: Sequence[Reference]) -> Origin:
 
 
 def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tuple[Job, ...], int]:
-    """Tell which files of a batch are still to be made, and how many lines of its manifest are damaged.
+    """Return the unfinished jobs of a batch, and the number of damaged lines of its manifest.
 
     Args:
-        planned: What the command is about.
+        planned: The plan.
         config: The command.
         origin: What it does to every file.
 
     Raises:
         OutputError: The manifest cannot be read.
-        SettingsError: A file is there already that fxst has not made, or that was changed since.
+        SettingsError: A file exists that fxst did not write, or that was changed since.
     """
-    assert planned.folder is not None, "one recording by itself has no manifest"
+    assert planned.folder is not None, "only a batch has a manifest"
     with Manifest(planned.folder, write=False) as manifest:
         left = tuple(job for job in planned if not (config.resume and manifest.is_finished(job, origin)))
-        strange = [
+        foreign = [
             path
             for job in (() if config.overwrite else left)
             for path in (job.output, job.table, *(file.path for file in job.exports))
             if path is not None and os.path.lexists(path) and not manifest.is_known(path)
         ]
-        if strange:
-            more = f", and so are {len(strange) - 1:,} more" if len(strange) > 1 else ""
+        if foreign:
+            more = f", and so are {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
             raise SettingsError(
-                f"{str(strange[0])!r} exists and is not as fxst wrote it{more}: --overwrite replaces what "
+                f"{str(foreign[0])!r} exists and is not as fxst wrote it{more}: --overwrite replaces what "
                 "is there, or choose another folder."
             )
         return left, manifest.damaged
 
 
 def input_state(job: Job) -> InputState | None:
-    """Tell which recording a file is made from; None where there is none."""
+    """Return the state of a job's recording; None where it does not exist."""
     try:
         found = job.input.stat()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What outputs and their tables are called."""
+"""The names of outputs and their tables."""
 
 import os
 import string
@@ -16,18 +16,18 @@ from fxst.places import LONGEST_NAME_BYTES
 __all__ = ["FIELDS", "check_template", "names_beside", "one_spelling", "output_name", "table_names"]
 
 FIELDS: Final = ("stem", "ref", "model", "relpath", "ext")
-"""What may stand between braces in a template of names."""
+"""The fields of a naming template."""
 
 
 def check_template(template: str, known: Mapping[str, str]) -> None:
-    """See that a template can name outputs.
+    """Check a naming template.
 
     Args:
         template: A name with fields in braces.
-        known: What the fields stand for that are the same for every recording: `ref` and `model`, where there are any.
+        known: The values of the fields that are the same for every recording: `ref` and `model`, if there are any.
 
     Raises:
-        SettingsError: A field is unknown or stands for nothing here, or the braces do not pair.
+        SettingsError: A field is unknown or has no value here, or the braces do not pair.
     """
     for field in _fields(template):
         if field not in FIELDS:
@@ -39,67 +39,67 @@ def check_template(template: str, known: Mapping[str, str]) -> None:
 
 
 def output_name(template: str, recording: InputRecording, known: Mapping[str, str]) -> PurePosixPath:
-    """Name a recording's output, as a path below the folder for outputs.
+    """Return the path of a recording's output below the output folder.
 
-    A name without a sound file's ending gets the recording's, or `.wav` where that has none that can be written.
+    A name without an audio file extension gets that of the recording, or `.wav` where that cannot be written.
 
     Args:
-        template: A name with fields in braces: `{stem}` is the recording's name without its ending, `{ext}` the ending
-            without its dot, `{relpath}` the path below the folder that was given, without the ending.
+        template: A name with fields in braces: `{stem}` is the recording's name without its extension, `{ext}` the
+            extension without its dot, `{relpath}` the path below the folder that was named, without the extension.
         recording: The recording.
-        known: What `{ref}` and `{model}` stand for.
+        known: The values of `{ref}` and `{model}`.
 
     Raises:
-        SettingsError: The name would be empty, too long, or lie outside the folder.
+        SettingsError: The name would be empty, too long, or outside the folder.
     """
     ending = recording.path.suffix
     ending = ending if ending.lower() in audio.SUFFIXES else ".wav"
-    stands_for = {
+    fields = {
         **known,
         "stem": _without_ending(PurePosixPath(recording.path.name)),
         "relpath": _without_ending(recording.given),
         "ext": ending.removeprefix("."),
     }
     try:
-        text = template.format_map(stands_for)
-    except (KeyError, ValueError, IndexError, AttributeError) as error:  # which check_template has told before
+        text = template.format_map(fields)
+    except (KeyError, ValueError, IndexError, AttributeError) as error:  # check_template finds most of these first
         raise SettingsError(f"The name {template!r} cannot be filled in: check its braces.") from error
-    made = PurePosixPath(text)
+    name = PurePosixPath(text)
     where = f"The name {template!r} makes {text!r} of {str(recording.path)!r}"
-    if made.is_absolute() or ".." in made.parts:
+    if name.is_absolute() or ".." in name.parts:
         raise SettingsError(f"{where}, which is outside the output folder: leave out '..' and the first '/'.")
-    if not made.name or text.endswith("/") or made.name.lower() in audio.SUFFIXES:
+    if not name.name or text.endswith("/") or name.name.lower() in audio.SUFFIXES:
         raise SettingsError(f"{where}, which is not a file name: put {{stem}} in it.")
-    if made.suffix.lower() not in audio.SUFFIXES:
-        made = made.with_name(made.name + ending)
+    if name.suffix.lower() not in audio.SUFFIXES:
+        name = name.with_name(name.name + ending)
     try:
-        longest = max(len(os.fsencode(part)) for part in made.parts)
+        longest = max(len(os.fsencode(part)) for part in name.parts)
     except UnicodeEncodeError:
         longest = 0
     if not longest or "\0" in text:
         raise SettingsError(f"{where}, which is not a valid file name: use letters and digits.")
     if longest > LONGEST_NAME_BYTES:
         raise SettingsError(f"{where}, which is too long for a file name: shorten it.")
-    return made
+    return name
 
 
 def table_names(outputs: Sequence[Path], ending: str) -> Iterator[Path]:
-    """Name the tables that lie beside outputs.
+    """Return the paths of tables written next to their outputs.
 
     Args:
         outputs: The rendered files.
-        ending: Of the tables: `.json` or `.csv`.
+        ending: The tables' extension: `.json` or `.csv`.
     """
     return (name.with_name(f"{name.name}.params{ending}") for name in names_beside(outputs))
 
 
 def names_beside(outputs: Sequence[Path]) -> Iterator[Path]:
-    """Give what lies beside outputs a name each, which wants an ending: the output's own without its ending.
+    """Yield a path for the files written next to each output: that of the output without its extension.
 
     Args:
         outputs: The rendered files.
     """
-    # voice.wav and voice.flac would share voice.params.json.
+    # voice.wav and voice.flac would share voice.params.json, so these keep their extensions.
     keys = [one_spelling(output.with_suffix("")) for output in outputs]
     sharing = Counter(keys)
     for output, key in zip(outputs, keys, strict=True):
@@ -107,10 +107,10 @@ def names_beside(outputs: Sequence[Path]) -> Iterator[Path]:
 
 
 def one_spelling(path: Path) -> str:
-    """Give one string for all the spellings that some file system holds for one name, links followed.
+    """Return one string for all spellings that some file system takes for the same path, links followed.
 
     Args:
-        path: A file, whether it is there or not.
+        path: A file; it need not exist.
     """
     return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
 

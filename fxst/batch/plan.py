@@ -1,4 +1,4 @@
-"""What `apply` is going to read and write, known and checked before anything is touched."""
+"""The plan of `fxst apply`: the files that it will read and write, checked before anything is written."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from fxst.untrusted import quoted
 __all__ = ["MANIFEST", "Job", "Plan", "plan"]
 
 MANIFEST: Final = "fxst-manifest.jsonl"
-"""The file in a batch's folder that tells what is finished."""
+"""The file in a batch's folder that lists what is finished."""
 
 _PICTURES: Final = (".png", ".svg", ".pdf")
 _PAGES: Final = (".html", ".htm")
@@ -33,11 +33,11 @@ class Job:
 
     Args:
         input: The recording.
-        output: Where the rendered one goes.
-        table: Where its parameter table goes; None where a table is applied, not made.
-        note: What a person should know of the names; most often nothing.
-        place: The recording's path below the folder that it was found in, by which a manifest knows it.
-        exports: What else is written of its settings, for other programs.
+        output: The rendered file.
+        table: The file for its parameter table; None where a table is applied.
+        note: A remark on the names, or nothing.
+        place: The recording's path below the folder that it was found in, its name in the manifest.
+        exports: The files of its settings for other programs.
     """
 
     input: Path
@@ -50,12 +50,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan(Sequence[Job]):
-    """All that a command is going to do; a sequence of its jobs.
+    """Everything that a command will do; a sequence of its jobs.
 
     Args:
         jobs: The recordings to render.
-        folder: Of a batch, the folder for its outputs, which keeps a manifest; None for one recording by itself.
-        references: What the recordings are to sound like.
+        folder: The output folder of a batch, which has a manifest; None for a single recording.
+        references: The references.
     """
 
     jobs: tuple[Job, ...]
@@ -74,23 +74,22 @@ class Plan(Sequence[Job]):
 
 
 def plan(config: ApplyConfig) -> Plan:
-    """Decide what goes where.
+    """Plan the outputs of a command.
 
-    One recording goes to a file, or into a folder that is there or whose name has no ending; several recordings, or
-    those of a folder, a pattern or a list, go into a folder, as they lie in theirs or as a template says. A name whose
-    ending cannot be written gets `.wav` behind it there.
+    One recording goes to a file, or into a folder that exists or whose name has no extension. Several recordings, or
+    those of a folder, a pattern or a list, go into a folder, which mirrors the input tree or follows a naming template.
+    There, `.wav` is appended to a name whose extension cannot be written.
 
     Args:
         config: The command.
 
     Raises:
         AudioError: A list of recordings cannot be read.
-        NothingMatchedError: There are no recordings where some were looked for.
-        OutputError: There is no place for an output.
-        SettingsError: There is neither reference nor table; an output is also an input, the reference or the
-            table; two outputs have one name; one table or picture is asked for and there would be several; or a
-            pattern, a template of names or an output's ending makes no sense; a name is too long; or a link leads
-            out of the folder for outputs.
+        NothingMatchedError: No recordings were found.
+        OutputError: An output cannot be written.
+        SettingsError: There is neither reference nor table; an output is also an input, the reference or the table; two
+            outputs have the same name; one table or picture is requested for several recordings; a pattern, a naming
+            template or an output's extension is invalid; a name is too long; or a link leads out of the output folder.
     """
     check_names(path for path in (config.output, config.params, config.plot, config.report) if path is not None)
     if config.output == Path("-"):
@@ -125,11 +124,11 @@ def plan(config: ApplyConfig) -> Plan:
             )
         _check_folder(config.output)
         outputs, notes = _in_folder(config, recordings, references)
-    made = _tables(config, outputs) if config.by_model else [None] * len(outputs)
+    tables = _tables(config, outputs) if config.by_model else [None] * len(outputs)
     jobs = tuple(
         Job(recording.path, output, table, note, str(recording.given), export_files(config.export, name))
         for recording, output, table, note, name in zip(
-            recordings, outputs, made, notes, names_beside(outputs), strict=True
+            recordings, outputs, tables, notes, names_beside(outputs), strict=True
         )
     )
     planned = Plan(jobs, config.output if batch else None, references)
@@ -142,9 +141,9 @@ def plan(config: ApplyConfig) -> Plan:
 def _in_folder(
     config: ApplyConfig, recordings: Sequence[InputRecording], references: Sequence[Reference]
 ) -> tuple[list[Path], list[str]]:
-    """Name the outputs in a folder, and tell where a name is not what one would expect."""
+    """Return the outputs in a folder, and a remark on each name that the user would not expect."""
     if config.name is not None:
-        known = _stands_for(config, references)
+        known = _known_fields(config, references)
         check_template(config.name, known)
         return [config.output / output_name(config.name, recording, known) for recording in recordings], [
             "" for _ in recordings
@@ -158,8 +157,8 @@ def _in_folder(
     return outputs, notes
 
 
-def _stands_for(config: ApplyConfig, references: Sequence[Reference]) -> dict[str, str]:
-    """Tell what a template's `{ref}` and `{model}` stand for: what is applied, and what chose it."""
+def _known_fields(config: ApplyConfig, references: Sequence[Reference]) -> dict[str, str]:
+    """Return the values of a template's `{ref}` and `{model}`."""
     if config.by_model:
         stems = dict.fromkeys(reference.given.stem for reference in references)
         return {"ref": "+".join(stems), "model": Path(config.model).name or Path(config.model).resolve().name}
@@ -167,7 +166,7 @@ def _stands_for(config: ApplyConfig, references: Sequence[Reference]) -> dict[st
 
 
 def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
-    """Name the tables: one where it was asked for, or each beside its output."""
+    """Return the files of the tables: the one requested, or one next to each output."""
     params = config.params
     if params is not None and str(params) not in _BARE_SUFFIXES:
         if params.suffix.lower() not in table_files.SUFFIXES:
@@ -203,7 +202,7 @@ def _check_suffix(output: Path) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Check that a folder can be written to, or made, before seconds are spent on what should go there."""
+    """Check that a folder can be written to or created, before seconds are spent on rendering."""
     folder = next(path for path in (folder, *folder.parents) if path.exists())
     if not folder.is_dir():
         raise OutputError(f"{quoted(folder)} is a file, and a folder is needed there: choose another output.")
@@ -214,7 +213,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_identities(config: ApplyConfig, planned: Plan) -> None:
-    """Refuse to write what is read, or the same file twice, by whatever path or spelling."""
+    """Refuse to overwrite what is read, or to write a file twice, by whatever path or spelling."""
     read = dict.fromkeys((job.input for job in planned), "an input")
     for reference in planned.references:
         read[reference.path] = "the style" if reference.is_profile else "the reference"
@@ -240,7 +239,7 @@ def _check_identities(config: ApplyConfig, planned: Plan) -> None:
 
 
 def _named_here(config: ApplyConfig, planned: Plan) -> Iterator[Path]:
-    """List what has its place from fxst, and not from a person, who may name a link."""
+    """Yield the files that fxst names; the user may name a link."""
     named = (config.output, config.params, config.plot, config.report)
     return (path for path in _written(config, planned) if path not in named)
 

@@ -1,4 +1,4 @@
-"""What is known before a batch begins: the plan, the references, tables and profiles that it uses, and what is left."""
+"""The preflight of a command: its plan, its references, tables and profiles, and its unfinished jobs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,16 +19,16 @@ __all__ = ["Preflight", "preflight"]
 
 @dataclass(frozen=True)
 class Preflight:
-    """All that a command needs before it renders, read once.
+    """Everything that a command reads before it renders, read once.
 
     Args:
         config: The command.
         plan: Its jobs and references.
-        left: The jobs that are still to be done.
-        origin: What is done to every file of a batch; None for one recording by itself.
+        left: The unfinished jobs.
+        origin: What is done to every file of a batch; None for a single recording.
         table: The table that is applied; None where a model chooses.
         profiles: The style profiles, by path.
-        damaged: How many lines of the batch's manifest are damaged.
+        damaged: Number of damaged lines in the manifest.
     """
 
     config: ApplyConfig
@@ -40,12 +40,12 @@ class Preflight:
     damaged: int = 0
 
     def without_jobs(self) -> "Preflight":
-        """Return it without its jobs, for worker processes, which get theirs one by one."""
+        """Return it without its jobs, for worker processes, which get theirs one at a time."""
         return replace(self, plan=replace(self.plan, jobs=()), left=())
 
 
 def preflight(config: ApplyConfig) -> Preflight:
-    """Check all that a command reads and writes, and touch nothing.
+    """Check everything that a command reads and writes, without changing any file.
 
     Args:
         config: The command.
@@ -59,7 +59,7 @@ def preflight(config: ApplyConfig) -> Preflight:
             written.
     """
     planned = plan(config)
-    # What takes a moment comes before a model is loaded, which takes seconds.
+    # Quick checks come before a model is loaded, which takes seconds.
     read = {reference.path: profiles.read(reference.path) for reference in planned.references if reference.is_profile}
     for reference in planned.references:
         if not reference.is_profile:
@@ -73,7 +73,7 @@ def preflight(config: ApplyConfig) -> Preflight:
 
 
 def _table(config: ApplyConfig) -> Table:
-    """Read the table that a command applies, linked and scaled as the command says."""
+    """Read the table that a command applies, linked and scaled by its options."""
     assert config.params is not None, "plan() asks for one of the two"
     table = table_files.read(config.params)
     if config.link is not None:

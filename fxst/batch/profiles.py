@@ -26,7 +26,7 @@ def save_profile(config: ProfileConfig) -> tuple[StyleProfile, tuple[str, ...]]:
         ModelError: There is no such model, or it is damaged.
         NothingMatchedError: A folder holds no sound files.
         OutputError: The profile cannot be written.
-        SettingsError: Its name has another ending than .json, or all weights are 0.
+        SettingsError: Its name has another extension than .json, or all weights are 0.
     """
     if config.output.suffix.lower() != profiles.SUFFIX:
         raise SettingsError(f"{str(config.output)!r} has no profile extension: use {profiles.SUFFIX}.")
@@ -36,12 +36,12 @@ def save_profile(config: ProfileConfig) -> tuple[StyleProfile, tuple[str, ...]]:
     for reference in references:  # before torch is loaded, which takes seconds
         probe(reference.path)
     style = load(config.model, device=config.device)
-    made: list[StyleProfile] = []
+    found: list[StyleProfile] = []
     remarks: list[str] = []
     for reference in references:
         profile, more = analyse_reference(style, reference.path, f"reference {reference.path.name!r}", None)
-        made.append(profile)
+        found.append(profile)
         remarks += more
-    mean = profiles.mean(made, [reference.weight for reference in references])
+    mean = profiles.mean(found, [reference.weight for reference in references])
     profiles.write(mean, config.output)
     return mean, tuple(dict.fromkeys(remarks))

@@ -15,11 +15,11 @@ __all__ = ["Reference", "find_references", "names_of", "references_of"]
 
 @dataclass(frozen=True)
 class Reference:
-    """A recording, or a style profile, to sound like.
+    """A reference: a recording or a style profile.
 
     Args:
         path: The file.
-        weight: Its weight beside the others.
+        weight: Its weight.
         given: What the command names: the file, or the folder that it was found in.
         is_profile: Whether it is a style profile.
     """
@@ -57,7 +57,7 @@ def find_references(given: Sequence[str], *, outside: Path | None = None) -> tup
 
     Args:
         given: The names.
-        outside: A folder that nothing is taken from.
+        outside: A folder to leave out.
 
     Raises:
         NothingMatchedError: A folder holds no sound files.
@@ -91,7 +91,7 @@ def _found(path: Path, weight: float, outside: Path | None) -> Iterator[Referenc
 
 
 def _weighted(given: str) -> tuple[Path, float]:
-    """Divide a name from the weight behind it, which is 1 where there is none."""
+    """Split a name from its weight, which is 1 by default."""
     name, colon, weight = given.rpartition(":")
     if not (colon and name and _is_numeric(weight)) or Path(given).exists():
         return Path(given), 1.0
@@ -104,7 +104,7 @@ def _weighted(given: str) -> tuple[Path, float]:
 
 
 def _is_numeric(text: str) -> bool:
-    """Whether somebody meant a number, in whatever spelling."""
+    """Return whether a text is meant as a number, in any spelling."""
     try:
         float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The page of `apply`: what became of a file, or of a batch of them, to listen to and to look at."""
+"""The report page of `fxst apply`: the results of one or more files, with players and charts."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["TransferReport"]
 
 MOST_ROWS: Final = 1000
-"""Files that a table lists; so many can still be looked through, and the page stays small."""
+"""Files that a table lists, so that the page stays small."""
 
 MOST_REFERENCES: Final = 3
-"""References that are heard and drawn; curves of more could not be told apart."""
+"""References that are played and drawn; more curves could not be distinguished."""
 
 _LONGEST_CELL: Final = 300
 _UNKNOWN: Final = "\u2013"
@@ -30,7 +30,7 @@ _UNKNOWN: Final = "\u2013"
 
 @dataclass(frozen=True)
 class _Rendered:
-    """A file that can be played: its settings, and its recordings, which stay where they are."""
+    """A file that can be played: its settings, and its recordings on disk."""
 
     name: str
     before: OnDisk
@@ -40,16 +40,16 @@ class _Rendered:
 
 
 class TransferReport:
-    """Gather what became of files, one by one, and write a page of it.
+    """Collects the results of files one by one, and writes a page of them.
 
-    Everything is measured on the files as they lie there, in blocks; what is kept of each is a line of a table, and of
-    a few, spread evenly, where they are. So memory grows neither with their length nor with their number.
+    Files are measured on disk, in blocks. Of each only a row of a table is kept, and of a few, evenly spread, the
+    paths. So memory grows neither with their length nor with their number.
 
     Args:
-        path: Where the page goes.
-        references: What the files were to sound like; none where there was no recording.
-        items: How many files can be heard.
-        names: What to call files that a person does not know by their names, such as standard input.
+        path: The page.
+        references: The recordings among the references.
+        items: Number of files that can be played.
+        names: Names of temporary files in the page, such as standard input.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class TransferReport:
         self._failed = 0
         self._made_by = ""
         self._kept: list[_Rendered] = []
-        self._every = 1  # of how many rendered files one is kept
+        self._every = 1  # one of this many rendered files is kept
 
     def add(self, result: "FileResult") -> None:
-        """Take in what became of a file; its input and its output are measured now."""
+        """Add the result of a file, and measure its input and output."""
         name = self._names.get(result.input, str(result.input))
         if result.error:
             self._failed += 1
             if self._failed <= MOST_ROWS:
-                self._failures.append((_clipped(name), _clipped(self._spoken(result.error))))
+                self._failures.append((_shortened(name), _shortened(self._renamed(result.error))))
             return
         settings = result.table
-        remarks = (*(("made by an earlier run",) if result.was_finished else ()), *map(self._spoken, result.warnings))
+        remarks = (*(("made by an earlier run",) if result.was_finished else ()), *map(self._renamed, result.warnings))
         effects = _UNKNOWN
         if settings is not None:
             self._made_by = self._made_by or _made_by(settings)
@@ -90,13 +90,13 @@ class TransferReport:
             if self._rendered % self._every == 0:
                 self._keep(_Rendered(name, before, after, settings, tuple(self._notes(result, remarks))))
         except AudioError as error:
-            remarks = (*remarks, f"not measured: {self._spoken(str(error))}")
+            remarks = (*remarks, f"not measured: {self._renamed(str(error))}")
         self._rendered += 1
         if self._rendered <= MOST_ROWS:
-            self._rows.append((_clipped(name), *levels, effects, _clipped("; ".join(remarks))))
+            self._rows.append((_shortened(name), *levels, effects, _shortened("; ".join(remarks))))
 
     def write(self) -> None:
-        """Write the page, which appears under its name only when it is whole.
+        """Write the page, which appears under its name only when it is complete.
 
         Raises:
             FxstError: It cannot be written.
@@ -104,7 +104,7 @@ class TransferReport:
         references, lost = self._reference_tracks()
         places = np.linspace(0, len(self._kept) - 1, min(self._items, len(self._kept))).round().astype(int)
         chosen = [self._kept[place] for place in places if _is_there(self._kept[place])]
-        # Worker processes do not finish in the order in which they begin.
+        # Worker processes do not finish in the order of the files.
         entries = tuple(_entry(rendered, references) for rendered in sorted(chosen, key=lambda one: one.name))
         alone = self._rendered == 1 and not self._failed
         title = f"fxst apply: {self._rows[0][0]}" if alone else "fxst apply"
@@ -118,15 +118,15 @@ class TransferReport:
             del self._kept[1::2]
             self._every *= 2
 
-    def _spoken(self, message: str) -> str:
-        """Put into a message what a person calls the files in it."""
+    def _renamed(self, message: str) -> str:
+        """Replace the names of temporary files in a message."""
         for path, name in self._names.items():
             message = message.replace(repr(str(path)), name)
         return message
 
     def _notes(self, result: "FileResult", remarks: Iterable[str]) -> Iterator[str]:
         table = f", settings in {str(result.table_path)!r}" if result.table_path is not None else ""
-        yield self._spoken(f"Written to {str(result.output)!r}{table}.")
+        yield self._renamed(f"Written to {str(result.output)!r}{table}.")
         if result.exports:
             yield f"For other programs: {', '.join(repr(str(path)) for path in result.exports)}."
         if result.table is not None and AMOUNT in result.table.provenance:
@@ -136,7 +136,7 @@ class TransferReport:
         yield from (f"Note: {remark}." for remark in remarks)
 
     def _reference_tracks(self) -> tuple[tuple[Track, ...], tuple[str, ...]]:
-        """Give what of the references is heard, and a sentence on each that cannot be."""
+        """Return the tracks of the references, and a sentence on each that cannot be read."""
         tracks: list[Track] = []
         lost: list[str] = []
         shown = self._references[:MOST_REFERENCES]
@@ -151,7 +151,7 @@ class TransferReport:
             tracks.append(Track(label, "reference", recording))
         return tuple(tracks), tuple(lost)
 
-    def _lead(self, heard: int, *, alone: bool) -> Iterator[str]:
+    def _lead(self, playable: int, *, alone: bool) -> Iterator[str]:
         if not alone:
             failed = f", {self._failed:,} failed" if self._failed else ""
             yield f"{_count(self._rendered, 'file')} rendered{failed}."
@@ -162,9 +162,9 @@ class TransferReport:
                 "Loudness (ITU-R BS.1770-4), true peaks and spectra are measured over the whole of each file. Bypassed "
                 "effects pass the signal unchanged."
             )
-        if self._rendered > heard > 0:
-            yield f"{heard:,} of them can be played here, spread evenly over all; --report-items N makes it N."
-        if len(self._references) > MOST_REFERENCES and heard:
+        if self._rendered > playable > 0:
+            yield f"{playable:,} of them can be played here, spread evenly over all; --report-items N makes it N."
+        if len(self._references) > MOST_REFERENCES and playable:
             yield f"The page plays the first {MOST_REFERENCES} of {len(self._references):,} references."
         if max(self._rendered, self._failed) > MOST_ROWS:
             yield f"Each table lists the first {MOST_ROWS:,} files."
@@ -201,17 +201,16 @@ def _measures(recording: Recording) -> Iterator[str]:
 
 
 def _made_by(settings: Table) -> str:
-    """Say what a table tells of what it was made for, and by whom; a table that was written by hand tells nothing."""
-    told = settings.provenance
-    goals = " and ".join(
-        words for words in (told.get("reference"), f"the style {told['style']}" if "style" in told else None) if words
-    )
-    model = f", by the model {told['model']}" if "model" in told else ""
-    return f"Made to sound like {_clipped(goals)}{model}." if goals else ""
+    """Return a sentence on a table's references and model; empty for a table that was written by hand."""
+    known = settings.provenance
+    style = f"the style {known['style']}" if "style" in known else None
+    references = " and ".join(filter(None, (known.get("reference"), style)))
+    model = f", by the model {known['model']}" if "model" in known else ""
+    return f"Made to sound like {_shortened(references)}{model}." if references else ""
 
 
 def _is_there(rendered: _Rendered) -> bool:
-    """Tell whether a file can still be opened: between its end and the batch's, hours may have passed."""
+    """Return whether a file can still be opened: a batch may take hours."""
     try:
         for recording in (rendered.before, rendered.after):
             audio.probe(recording.path)
@@ -221,7 +220,7 @@ def _is_there(rendered: _Rendered) -> bool:
 
 
 def _db(value: float) -> str:
-    """Write a level to a tenth of a decibel; silence has none, and what is not defined is a dash."""
+    """Format a level to a tenth of a decibel; silence is minus infinity, and NaN is a dash."""
     if math.isnan(value):
         return _UNKNOWN
     number = "∞" if math.isinf(value) else f"{abs(round(value, 1)):.1f}"
@@ -232,5 +231,5 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def _clipped(words: str) -> str:
-    return words if len(words) <= _LONGEST_CELL else f"{words[: _LONGEST_CELL - 1]}…"
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"

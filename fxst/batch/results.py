@@ -1,4 +1,4 @@
-"""What became of a file."""
+"""The result of a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +11,18 @@ __all__ = ["FileResult", "failure"]
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of a file.
+    """The result of a file.
 
     Args:
         input: The recording.
         output: The rendered file.
-        table_path: The file with its parameter table; None where none was written.
+        table_path: The file with its parameter table; None where there is none.
         table: The parameter table; None after an error.
         warnings: Remarks, a sentence each.
-        error: Why there is no output; empty when all went well.
-        exit_code: The exit code of a command that renders this file alone.
-        was_finished: Whether an earlier run rendered it, and it was left as it is.
-        exports: The files beside it that other programs read.
+        error: Why there is no output; empty without an error.
+        exit_code: The exit code of a command that renders only this file.
+        was_finished: Whether an earlier run rendered it.
+        exports: The files of its settings for other programs.
     """
 
     input: Path
@@ -37,5 +37,5 @@ class FileResult:
 
 
 def failure(job: Job, error: str, exit_code: int = 1) -> FileResult:
-    """Return the result of a file that could not be rendered, and why."""
+    """Return the result of a file that could not be rendered."""
     return FileResult(job.input, job.output, None, None, error=error, exit_code=exit_code)

@@ -1,4 +1,4 @@
-"""Rendering all recordings of a command: one fails, and the others go on."""
+"""Rendering all recordings of a command; if one fails, the others continue."""
 
 import contextlib
 import time
@@ -25,17 +25,17 @@ def apply_files(
 ) -> Generator[FileResult, None, None]:
     """Apply a style, or a parameter table, to recordings.
 
-    Errors that concern all of them are raised at once, and nothing is touched. An error of one recording is in its
-    result, and the others go on. The references are analysed once. One recording is rendered in this process, and
-    several in worker processes.
+    An error that concerns all of them is raised before anything is written. An error of one recording is in its result,
+    and the others continue. The references are analysed once. One recording is rendered in this process, several in
+    worker processes.
 
     Args:
         config: The command.
         progress: Called with the progress of the work on each file.
-        checked: The preflight of the command, where it was made before.
+        checked: The preflight of the command, if it was made before.
 
     Returns:
-        A result for each file, as it is done: the work goes on while the results are taken.
+        A generator, which yields the result of each file as it is done.
 
     Raises:
         AudioError: A reference cannot be read or is silent.
@@ -49,7 +49,7 @@ def apply_files(
     folder, left = checked.plan.folder, set(checked.left)
     done = [finished(job, checked.table) for job in checked.plan if job not in left]
     staging.sweep(folder if folder is not None else checked.plan[0].output.parent, deep=folder is not None)
-    # Torch, and all that comes with it, is not loaded for nothing.
+    # Without work torch is not loaded.
     if not left:
         return _results(done, iter(()), None)
     if len(left) == 1:
@@ -63,13 +63,13 @@ def apply_files(
 def _results(
     done: Iterable[FileResult], results: Iterator[FileResult], folder: Path | None
 ) -> Generator[FileResult, None, None]:
-    # A generator, which ends the workers when it is closed.
+    # A generator, which stops the workers when it is closed.
     missing = [] if folder is None else [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield from done
         yield from results
     finally:
-        if folder is not None:  # where nothing was rendered, nothing is left
+        if folder is not None:  # nothing rendered leaves nothing behind
             remove_empty(folder)
             for path in missing:
                 with contextlib.suppress(OSError):
@@ -82,7 +82,7 @@ def _one_by_one(session: Session, jobs: Iterable[Job], progress: Progress | None
         while waiting:
             job = waiting.popleft()
             result = session.render(job, progress)
-            if result is None:  # another process is at work on it
+            if result is None:  # another process renders it
                 waiting.append(job)
                 time.sleep(WAIT_SECONDS)
             else:

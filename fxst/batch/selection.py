@@ -1,4 +1,4 @@
-"""Which recordings are meant: files, folders, patterns and lists, less what was left out."""
+"""The recordings of a command: files, folders, patterns and lists, less the excluded ones."""
 
 import glob
 import os
@@ -23,13 +23,13 @@ _MAGIC: Final = re.compile(r"[*?[]")
 
 @dataclass(frozen=True)
 class InputRecording:
-    """One recording that was selected.
+    """One selected recording.
 
     Args:
-        path: Where it is.
-        place: Where it lies below the folder or the pattern's folder that it was found in; of a file that was named
-            itself, its name.
-        given: Its path as it was named, where it is a file that was named itself, and lies below the working folder.
+        path: The file.
+        place: Its path below the folder, or the pattern's folder, that it was found in; the name of a file that was
+            named directly.
+        given: Likewise, but the path of a file that was named directly and is below the working folder.
     """
 
     path: Path
@@ -38,23 +38,23 @@ class InputRecording:
 
 
 def is_batch(config: ApplyConfig) -> bool:
-    """Whether a command is about as many recordings as there are, and not about the one that it names."""
+    """Return whether a command may have any number of recordings, rather than one that it names."""
     one = len(config.inputs) == 1 and config.list_file is None
     return not one or config.inputs[0].is_dir() or is_pattern(config.inputs[0])
 
 
 def select(config: ApplyConfig) -> tuple[InputRecording, ...]:
-    """Find the recordings that a command is about, in the order in which they were named.
+    """Find the recordings of a command, in the order in which they were named.
 
-    Folders are searched for names with a sound file's ending, hidden ones left out; a pattern takes what it matches.
+    Folders are searched for files with an audio file extension, without hidden ones; a pattern takes all its matches.
 
     Args:
         config: The command.
 
     Raises:
         AudioError: The list cannot be read, or a folder cannot be searched.
-        NothingMatchedError: A folder holds no sound files, a pattern matches nothing, or nothing at all is left.
-        SettingsError: There is neither an input nor a list, or a pattern makes no sense.
+        NothingMatchedError: A folder holds no sound files, a pattern matches nothing, or all recordings are excluded.
+        SettingsError: There is neither an input nor a list, or a pattern is invalid.
     """
     if not config.inputs and config.list_file is None:
         raise SettingsError("There is no input: name a recording or a folder.")
@@ -66,7 +66,7 @@ def select(config: ApplyConfig) -> tuple[InputRecording, ...]:
         if (not include or _any(include, recording.place)) and not _any(exclude, recording.place)
     ]
     if not kept:
-        # Nothing was found only by a list without names; a folder or a pattern has complained already.
+        # Only an empty list gets here with nothing found; folders and patterns raise their own errors.
         if not found:
             raise NothingMatchedError(f"{quoted(config.list_file or Path())} lists no files: write one name a line.")
         raise NothingMatchedError(
@@ -77,12 +77,12 @@ def select(config: ApplyConfig) -> tuple[InputRecording, ...]:
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a name is a pattern such as `*.wav`: it has one's signs, and no file is called that."""
+    """Return whether a name is a pattern such as `*.wav`, and not the name of a file."""
     return _MAGIC.search(str(path)) is not None and not os.path.lexists(path)
 
 
 def read_list(path: Path) -> tuple[Path, ...]:
-    """Read a list of names: a line each, or, where it holds NUL bytes (`find -print0`), divided by these.
+    """Read a list of names: one a line, or separated by NUL bytes (`find -print0`).
 
     Args:
         path: The list; `-` is standard input.
@@ -103,7 +103,7 @@ def read_list(path: Path) -> tuple[Path, ...]:
         raise AudioError(f"{quoted(path)} cannot be read ({reason}): name a list of files.") from error
     if len(data) > _LARGEST_LIST_BYTES:
         raise AudioError(f"{quoted(path)} is too large for a list of files: name a text file with one name a line.")
-    # An editor on Windows begins a text with a mark, and ends its lines with two characters.
+    # Editors on Windows write a byte order mark, and two characters at line ends.
     names = data.split(b"\0") if b"\0" in data else data.removeprefix(b"\xef\xbb\xbf").splitlines()
     return tuple(Path(os.fsdecode(name)) for name in names if name.strip())
 
@@ -146,35 +146,35 @@ def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[InputRecording]:
     root = Path(*fixed)
     found = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207
     done = os.path.realpath(config.output)
-    taken = False
+    matched = False
     for path in found:
         if path.is_dir():
-            # `**` matches every folder beside the files in it, which it would find a second time.
+            # `**` matches folders as well as the files in them, which would then be found twice.
             if "**" not in pattern.parts and os.path.realpath(path) != done:
-                taken = True
+                matched = True
                 yield from _of_folder(path, root, config)
         elif done not in (os.path.realpath(parent) for parent in path.parents):
-            taken = True
+            matched = True
             place = PurePosixPath(path.relative_to(root))
             yield InputRecording(path, place, place)
-    if not taken:
+    if not matched:
         raise NothingMatchedError(f"{quoted(pattern)} matches no file: check the pattern.")
 
 
 def recordings_in(
     folder: Path, *, outside: Path | None, recursive: bool, exclude: Sequence[str] = ()
 ) -> Iterator[Path]:
-    """Find the sound files below a folder, in a settled order; none of hidden names, none of an earlier output.
+    """Find the sound files below a folder, in sorted order, without hidden ones and outputs.
 
     Args:
-        folder: Where to look.
-        outside: A folder that none is taken from, where outputs go.
-        recursive: Whether to look in all that is below it.
-        exclude: Patterns of what is left out later; a folder that they take need not be searchable.
+        folder: The folder.
+        outside: A folder to leave out: that of the outputs.
+        recursive: Whether to search the folders below as well.
+        exclude: Patterns that are applied later; a folder that they match need not be searchable.
 
     Raises:
-        AudioError: A folder cannot be searched: what is in it would be left out without a word.
-        SettingsError: A pattern makes no sense.
+        AudioError: A folder cannot be searched, so that its files would be missing without notice.
+        SettingsError: A pattern is invalid.
     """
     done = os.path.realpath(outside) if outside is not None else None
     left_out = tuple(map(_compiled, exclude))
@@ -195,14 +195,14 @@ def recordings_in(
             if recursive and not name.startswith(".") and os.path.realpath(os.path.join(parent, name)) != done  # noqa: PTH118
         )
         for name in sorted(files):
-            # macOS puts a `._voice.wav`, which is no sound, beside a `voice.wav`.
+            # macOS puts a `._voice.wav`, which is not audio, next to a `voice.wav`.
             path = Path(parent, name)
             if not name.startswith(".") and path.suffix.lower() in audio.SUFFIXES:
                 yield path
 
 
 def _any(patterns: Sequence[re.Pattern[str]], place: PurePosixPath) -> bool:
-    """Whether one of some patterns takes a place.
+    """Return whether any pattern matches a path.
 
     >>> [_any([_compiled(pattern)], PurePosixPath("book/2/Take.WAV")) for pattern in ("*.wav", "book/*", "book/**")]
     [True, False, True]
@@ -211,10 +211,10 @@ def _any(patterns: Sequence[re.Pattern[str]], place: PurePosixPath) -> bool:
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Turn a pattern of `--include` or `--exclude` into a regular expression for a whole path.
+    """Convert a pattern of `--include` or `--exclude` to a regular expression for a path.
 
-    Without a slash it is about the name alone; with one, about the whole path below the folder that was given, where
-    `*` ends at a slash and `**` does not. Upper and lower case are the same.
+    Without a slash it matches the name only. With one it matches the path below the folder that was named; `*` stops at
+    a slash and `**` does not. Case is ignored.
     """
     if not pattern:
         raise SettingsError("An empty pattern matches nothing: give --include and --exclude a pattern such as '*.wav'.")
@@ -237,7 +237,7 @@ def _translated(pattern: str) -> Iterable[str]:
         elif sign == "?":
             yield "[^/]"
         elif len(sign) > 1:
-            inside = re.sub(r"[\\\[&|~]", r"\\\g<0>", sign[1:-1]).replace("--", r"-\-")  # no operators of sets
+            inside = re.sub(r"[\\\[&|~]", r"\\\g<0>", sign[1:-1]).replace("--", r"-\-")  # no set operators
             yield f"(?!/)[{'^' + inside[1:] if inside.startswith('!') else inside}]"
         else:
             yield re.escape(sign)

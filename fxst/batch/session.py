@@ -1,4 +1,4 @@
-"""A session: the references of a command analysed once, and one recording after the other rendered in this process."""
+"""A session: it analyses the references of a command once, and renders recordings one at a time in this process."""
 
 import contextlib
 import os
@@ -27,19 +27,19 @@ from fxst.transfer.style_transfer import load, safety_remarks
 __all__ = ["WAIT_SECONDS", "Session", "finished"]
 
 WAIT_SECONDS: Final = 0.2
-"""How long a file that another process renders is left alone."""
+"""How long to wait before retrying a file that another process renders."""
 
 _ANALYSIS_SHARE: Final = 0.4
-"""The share of the analysis in the work on a file, for progress."""
+"""The share of the analysis in the work on a file, for the progress."""
 
 OnCommit = Callable[[Mapping[Path, Path]], Callable[[], None] | None]
-"""Called before files get their names, with the hidden file of each name; what it returns is called if that fails."""
+"""Called before files are renamed, with the hidden file of each name; its result is called if that fails."""
 
 
 class Session:
     """Renders recordings, one at a time.
 
-    Before the first one its references are analysed, here or by another process of this program.
+    Before the first one, its references are analysed here or in another process.
 
     Args:
         checked: The preflight of the command.
@@ -69,11 +69,11 @@ class Session:
         return self._chooser.analyse_references(progress)
 
     def recall(self, analysed: bytes) -> None:
-        """Use the analysis of another process of this program instead of `analyse_references`."""
+        """Use the result of `analyse_references` from another process."""
         self._chooser.recall(analysed)
 
     def render(self, job: Job, progress: Progress | None) -> FileResult | None:
-        """Render a recording; None where another process is at work on it.
+        """Render a recording; return None where another process renders it.
 
         Args:
             job: The recording.
@@ -94,7 +94,7 @@ class Session:
                     return finished(job, self._checked.table)
                 source = input_state(job)
                 if source is None:
-                    return self._attempt(job, progress, None)  # which says why it cannot be read
+                    return self._attempt(job, progress, None)  # which returns why it cannot be read
                 return self._attempt(
                     job, progress, lambda hidden: manifest.add(manifest.row(job, source, origin, hidden))
                 )
@@ -102,7 +102,7 @@ class Session:
             return failure(job, str(error), error.exit_code)
 
     def _attempt(self, job: Job, progress: Progress | None, on_commit: OnCommit | None) -> FileResult:
-        """Choose and render; an error becomes the result."""
+        """Choose settings and render; an error becomes the result."""
         written: set[Path] = set()
 
         def commit(hidden: Mapping[Path, Path]) -> Callable[[], None] | None:
@@ -118,7 +118,7 @@ class Session:
         except FxstError as error:
             return failure(job, str(error), error.exit_code)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # as torch says it
+            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # torch's message
                 raise
             return failure(
                 job,
@@ -137,7 +137,7 @@ def finished(job: Job, table: Table | None) -> FileResult:
         job: The file.
         table: The table that the command applies; None where each file has its own.
     """
-    with contextlib.suppress(SettingsError):  # a table that was edited since is not this run's business
+    with contextlib.suppress(SettingsError):  # the table may have been edited since
         table = table_files.read(job.table) if job.table is not None else table
     exports = tuple(file.path for file in job.exports if file.path.exists())
     return FileResult(job.input, job.output, job.table, table, was_finished=True, exports=exports)
@@ -165,7 +165,7 @@ class _TableChooser:
     """One table for all files."""
 
     def __init__(self, checked: Preflight) -> None:
-        assert checked.table is not None, "none other has a table"
+        assert checked.table is not None, "preflight() reads it"
         self._table, self.finish = checked.table, Finish.of(checked.config)
         if self.finish.loudness == REFERENCE:
             raise SettingsError("--loudness reference needs a reference: name one with --ref.")
@@ -181,7 +181,7 @@ class _TableChooser:
 
 
 class _StyleChooser:
-    """A table for each file, which a model chooses."""
+    """A table for each file, chosen by a model."""
 
     _profile: StyleProfile
     _remarks: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Worker processes: each has the model to itself, and one that crashes takes no more than its file along.
+"""Worker processes: each has its own model, and a crash fails only one file.
 
 A damaged recording may crash a decoder, or make it ask for more memory than there is. So no recording of a batch is
-opened in the main process, each worker may take only so much memory, and a new one takes the place of a dead one.
+opened in the main process, the memory of each worker is limited, and a worker that dies is replaced.
 """
 
 import contextlib
@@ -29,23 +29,23 @@ from fxst.errors import FxstError
 
 try:
     import resource
-except ImportError:  # not on Windows: a worker may take what it gets
+except ImportError:  # not on Windows, where memory is not limited
     resource = None  # type: ignore[assignment]
 
 __all__ = ["Workers"]
 
 _SPARE_BYTES: Final = 1 << 30
-"""What a worker may take beyond what it has once its model is loaded; any recording is done in a tenth of it."""
+"""Memory that a worker may take after its model is loaded; any recording needs at most a tenth of it."""
 _PROGRESS_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 10.0
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 class Workers:
-    """Worker processes, ready to work.
+    """Worker processes that are ready to render.
 
     Args:
-        count: How many.
+        count: Their number.
         checked: The preflight of the command.
         progress: Called with the progress of the work on each file.
 
@@ -71,13 +71,13 @@ class Workers:
             raise
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FileResult]:
-        """Work on files; give a result for each as it is done.
+        """Render files; yield the result of each as it is done.
 
         Args:
             jobs: The files.
         """
         waiting = deque(jobs)
-        later: deque[tuple[float, Job]] = deque()  # another process was at these
+        later: deque[tuple[float, Job]] = deque()  # files that another process renders
         try:
             while waiting or later or any(worker.job for worker in self._workers):
                 now = time.monotonic()
@@ -107,18 +107,18 @@ class Workers:
                         yield content
             for worker in self._workers:
                 worker.send(("end", None))
-            self._leave()
+            self._join()
         finally:
             self.stop()
 
     def stop(self) -> None:
-        """End all workers at once; what they have begun is gone afterwards."""
+        """Terminate all workers; unfinished files are removed."""
         for worker in self._workers:
             worker.process.terminate()
-        self._leave()
+        self._join()
 
-    def _leave(self) -> None:
-        """Wait for all workers to end, but not for ever."""
+    def _join(self) -> None:
+        """Wait for all workers to end; kill those that take too long."""
         deadline = time.monotonic() + _STOP_SECONDS
         for worker in self._workers:
             worker.connection.close()
@@ -129,7 +129,7 @@ class Workers:
         self._workers = []
 
     def _replace(self, worker: "_Worker") -> Iterator[FileResult]:
-        """Tell of the file that a worker has died of, and let another take its place."""
+        """Replace a dead worker, and yield the failure of its file."""
         worker.process.join()
         self._workers.remove(worker)
         if worker.job is None:
@@ -147,7 +147,7 @@ class Workers:
         )
 
     def _begin_worker(self) -> None:
-        with interrupts.deferred():  # what is begun is known, and can be ended
+        with interrupts.deferred():  # so that a started worker is in the list, and is stopped
             self._workers.append(_Worker(self._checked, report=self._progress is not None))
         interrupts.check()
 
@@ -173,7 +173,7 @@ class _Worker:
 
     def __init__(self, checked: Preflight, *, report: bool) -> None:
         self.job: Job | None = None
-        context = multiprocessing.get_context("spawn")  # a forked child of a program with threads may hang
+        context = multiprocessing.get_context("spawn")  # a forked child of a process with threads may hang
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
             target=_work, args=(theirs, tuple(declared_in), report), daemon=True
@@ -181,7 +181,7 @@ class _Worker:
         with _one_thread_each(), interrupts.kept_from_children(), isolation.safe_children():
             self.process.start()
         theirs.close()
-        # Not as an argument of the process: a table of a user's own effects is read once those are declared.
+        # Not as an argument of the process: a table can only be unpickled once the user's effects are declared.
         self.send(("preflight", checked))
 
     def begin(self, job: Job) -> None:
@@ -189,7 +189,7 @@ class _Worker:
         self.send(("work", job))
 
     def send(self, message: tuple[str, Any]) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it has died, as its end of the pipe will tell
+        with contextlib.suppress(BrokenPipeError):  # it has died; `receive` will raise EOFError
             self.connection.send(message)
 
     def receive(self) -> tuple[str, Any]:
@@ -201,36 +201,36 @@ class _Worker:
 
 
 class _StopError(BaseException):
-    """The worker is to end now."""
+    """The worker must end now."""
 
 
 class _Stop:
-    """Ends the work when SIGTERM comes: at once, or where an exception was lost on the way, with the next block."""
+    """Stops the work at SIGTERM: at once, or with the next block if the exception was lost."""
 
     def __init__(self) -> None:
-        self.asked = False
-        signal.signal(signal.SIGTERM, self._ask)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one answers it
+        self.requested = False
+        signal.signal(signal.SIGTERM, self._request)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one handles it
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise _StopError
 
     def check(self) -> None:
-        if self.asked:
+        if self.requested:
             raise _StopError
 
 
 def _work(connection: Connection, declarations: Sequence[Path], report: bool) -> None:
-    """Be a worker: do what the main process says, until it says nothing any more."""
+    """Run a worker: process the main process's messages until the last one."""
     stop = _Stop()
     try:
-        # libmpg123 tells the terminal of every frame it decodes to find its place; errors do not go this way.
+        # libmpg123 prints every frame that it decodes after a seek; errors are not reported this way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         isolation.guard()
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        for path in declarations:  # a new process knows nothing of the user's effects
+        for path in declarations:  # a new process does not have the user's effects
             run_declarations(path)
         session = Session(connection.recv()[1])
         _limit_memory()
@@ -252,7 +252,7 @@ def _work(connection: Connection, declarations: Sequence[Path], report: bool) ->
         os.kill(os.getpid(), signal.SIGTERM)
     except FxstError as error:
         connection.send(("failed", error))
-    except (EOFError, BrokenPipeError, ConnectionResetError):  # the main process is gone
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the main process has ended
         staging.abandon()
     except Exception as error:
         connection.send(("failed", FxstError(_unexpected(error))))
@@ -261,19 +261,19 @@ def _work(connection: Connection, declarations: Sequence[Path], report: bool) ->
 def _attempt(session: Session, job: Job, progress: Progress) -> FileResult | None:
     try:
         return session.render(job, progress)
-    except Exception as error:  # a fault of fxst's in one file leaves the others be
+    except Exception as error:  # a fault of fxst in one file must not affect the others
         return failure(job, f"{str(job.input)!r}: {_unexpected(error)}")
 
 
 def _unexpected(error: Exception) -> str:
     if remedy := shortage.told(error):
         return remedy
-    said = " ".join(str(error).split())
-    return f"fxst failed unexpectedly ({type(error).__name__}: {said}): please report it."
+    message = " ".join(str(error).split())
+    return f"fxst failed unexpectedly ({type(error).__name__}: {message}): please report it."
 
 
 class _Report:
-    """Passes on how far the work is, a few times a second, and its end."""
+    """Sends the progress of the work a few times a second, and its end."""
 
     def __init__(self, connection: Connection, stop: _Stop) -> None:
         self._connection = connection
@@ -289,13 +289,13 @@ class _Report:
 
 
 def _limit_memory() -> None:
-    """Let this process take a good deal more memory than it has, and no more: a damaged header asks for any amount."""
+    """Limit the memory of this process to `_SPARE_BYTES` more than now: a damaged header may ask for any amount."""
     if resource is None:
         return
     try:
         with open("/proc/self/status", encoding="ascii") as file:
             used = next(1024 * int(line.split()[1]) for line in file if line.startswith("VmData:"))
-    except (OSError, StopIteration, ValueError):  # not on Linux, whose limit of this name is another's
+    except (OSError, StopIteration, ValueError):  # not on Linux; elsewhere this limit has another meaning
         return
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     limit = used + _SPARE_BYTES
@@ -321,7 +321,7 @@ def _cause(process: BaseProcess) -> str:
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Have new processes work on one thread: workers side by side would only wait for each other's."""
+    """Let new processes use one thread: those of several workers would only wait for each other."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:

@@ -1,4 +1,4 @@
-"""How much of a style: a share of what was chosen, of all effects or of some."""
+"""Amounts: scale the settings of all effects, or of some."""
 
 import math
 import re
@@ -18,25 +18,25 @@ SHORT_NAMES: Final = {
     "dist": "distortion",
     "up": "upward_compressor",
 }
-"""What effects are called at the command line, beside their own names; a number may follow, as in `comp2`."""
+"""Short names of effects on the command line; a number may follow, as in `comp2`."""
 
 _ALL: Final = ""
 
 
 def parse_amounts(given: Sequence[str]) -> dict[str, float]:
-    """Read what `--amount` was given: `80`, or `eq=50`.
+    """Parse the values of `--amount`: `80`, or `eq=50`.
 
     >>> parse_amounts(["80", "eq=50"])
     {'': 0.8, 'parametric_eq': 0.5}
 
     Args:
-        given: The words, in percent; of two that are about the same effect the last one counts.
+        given: The values, in percent; of two for the same effect, the last one counts.
 
     Returns:
-        Shares by the label of the effect; that of the empty label is for all others.
+        Amounts by effect label; the empty label is for all others.
 
     Raises:
-        SettingsError: One is no share from 0 to 150 percent.
+        SettingsError: A value is not a number from 0 to 150 percent.
     """
     amounts = {}
     for word in given:
@@ -55,15 +55,15 @@ def parse_amounts(given: Sequence[str]) -> dict[str, float]:
 
 
 def amount_of_each(amount: float | Mapping[str, float], labels: Sequence[str]) -> dict[str, float]:
-    """Say of each effect of a chain how much of it is meant.
+    """Return the amount of each effect of a chain.
 
     Args:
-        amount: A share for all, 1 for what is there; or shares by effect, short names too, that of the empty name for
-            all others, which else are left as they are.
+        amount: An amount for all effects, 1 for no change; or amounts by effect label or short name, that of the empty
+            name for all others, which are otherwise unchanged.
         labels: The chain's effects.
 
     Raises:
-        SettingsError: A share is out of range, or its effect is not in the chain.
+        SettingsError: An amount is out of range, or its effect is not in the chain.
     """
     shares = {_label(name): share for name, share in amount.items()} if isinstance(amount, Mapping) else {_ALL: amount}
     for share in shares.values():
@@ -75,7 +75,7 @@ def amount_of_each(amount: float | Mapping[str, float], labels: Sequence[str]) -
 
 
 def written(amounts: Mapping[str, float]) -> str:
-    """Write amounts for a table to tell.
+    """Format amounts for a table's provenance.
 
     >>> written({"parametric_eq": 0.5, "compressor": 0.8}), written({"parametric_eq": 0.8, "compressor": 0.8})
     ('parametric_eq 50 %, compressor 80 %', '80 %')

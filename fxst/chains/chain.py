@@ -1,4 +1,4 @@
-"""Chains of effects: the only place that knows which knob belongs to which effect."""
+"""Chains of effects: the only module that assigns knobs to effects."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,16 +25,16 @@ from fxst.dsp import Samples
 __all__ = ["Chain", "Stage", "rounded"]
 
 SIGNIFICANT_DIGITS = 7
-"""Digits of a value in a parameter table. What is rendered is the table's value, so a table says all."""
+"""Digits of a value in a parameter table. The rounded value is rendered, so a table is complete."""
 
 
 class Stage(NamedTuple):
-    """One effect of a chain, set.
+    """One effect of a chain with its values.
 
     Args:
         label: The effect's label in the chain.
         effect: The effect.
-        values: Its values, by parameter; of a bypassed effect, with those at which it is transparent.
+        values: Its values by parameter, with the transparent ones of a bypassed effect.
         bypass: Whether it is bypassed.
     """
 
@@ -54,7 +54,7 @@ class Chain:
     """Effects in order, with the range of every parameter.
 
     Args:
-        name: What the chain is called in tables and files.
+        name: Name of the chain in tables and files.
         effects: The effects, in the order in which the signal passes them.
 
     Raises:
@@ -70,7 +70,7 @@ class Chain:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Name each effect once: its own name, and a number when it comes again (`compressor2`)."""
+        """Unique labels of the effects: the name, and a number from the second of a kind on (`compressor2`)."""
         names = [effect.name for effect in self.effects]
         return tuple(
             name if names[:index].count(name) == 0 else f"{name}{names[:index].count(name) + 1}"
@@ -79,7 +79,7 @@ class Chain:
 
     @cached_property
     def knobs(self) -> tuple[tuple[str, Parameter], ...]:
-        """Return (effect label, parameter) for each knob, in the order of a knob vector; constants have none."""
+        """Effect label and parameter of each knob, in the order of a knob vector; constants have none."""
         return tuple(
             (label, parameter)
             for label, effect in zip(self.labels, self.effects, strict=True)
@@ -89,9 +89,9 @@ class Chain:
 
     @cached_property
     def gain(self) -> tuple[str, str] | None:
-        """The knob that sets the chain's level, by label and name: the first free make-up gain behind the equaliser.
+        """The knob that sets the chain's level, by label and name: the first make-up gain after the equaliser.
 
-        Without an equaliser whose bands are free it is the first one; None where there is no free make-up gain.
+        Without an equaliser of free bands it is the first one; None without a free make-up gain.
         """
         free = {
             label
@@ -113,13 +113,13 @@ class Chain:
         return all(effect.differentiable for effect in self.effects)
 
     def linked(self, linked: bool) -> "Chain":
-        """Return this chain with one gain for all channels in each compressor, or with every channel on its own."""
+        """Return this chain with linked compressors, one gain for all channels, or with unlinked ones."""
         return replace(
             self, effects=tuple(replace(e, linked=linked) if isinstance(e, Dynamics) else e for e in self.effects)
         )
 
     def split(self, knobs: "Tensor") -> "list[dict[str, Tensor]]":
-        """Turn knob vectors into physical values, one dictionary an effect, constants included.
+        """Convert knob vectors to physical values, one dictionary an effect, constants included.
 
         Shape:
             knobs: (B, P), on [0, 1]; each value: (B,).
@@ -139,7 +139,7 @@ class Chain:
         ]
 
     def autodiff(self, x: "Tensor", knobs: "Tensor", *, sample_rate: int) -> "Tensor":
-        """Render in torch, differentiable in audio and knobs, in the audio's precision.
+        """Render in torch, differentiable with respect to audio and knobs, in the audio's precision.
 
         Shape:
             x: (B, C, T); knobs: (B, P); result: (B, C, T).
@@ -152,7 +152,7 @@ class Chain:
         return x
 
     def settings(self, knobs: "Tensor", *, bypassed: Collection[str] = ()) -> tuple[Setting, ...]:
-        """Return the parameter table of one knob vector, every value rounded as it will be printed.
+        """Return the parameter table of one knob vector, its values rounded.
 
         Args:
             knobs: The knobs.
@@ -165,7 +165,7 @@ class Chain:
         return self._table(({name: value.item() for name, value in of_one.items()} for of_one in values), bypassed)
 
     def knobs_of(self, settings: Sequence[Setting]) -> "Tensor":
-        """Return the knob vector of a parameter table; values beyond the chain's ranges come to their ends.
+        """Return the knob vector of a parameter table; values beyond the chain's ranges are clipped.
 
         Shape:
             result: (P,), on [0, 1].
@@ -185,16 +185,16 @@ class Chain:
         return tuple(replace(row, bypass=True) for row in settings)
 
     def at_amount(self, settings: Sequence[Setting], amount: float | Mapping[str, float]) -> tuple[Setting, ...]:
-        """Scale a table between leaving the sound unchanged and itself, or beyond itself.
+        """Scale a table between no change and itself, or beyond itself.
 
-        The values at which an effect is transparent, such as its gains or its mix, move along their own scale; the
-        others stay. At 0 an effect whose range excludes them is bypassed.
+        The parameters that can make an effect transparent, such as its gains or its mix, move along their own scale;
+        the others stay. At 0, an effect whose range excludes the transparent values is bypassed.
 
         Args:
             settings: The table.
-            amount: 0 leaves the sound unchanged, 1 is the table, and more goes further, to 1.5 and as far as effects
-                can. By effect, in a mapping from labels or short names: the amount of the empty name is for all others,
-                which are otherwise left as they are.
+            amount: 0 leaves the sound unchanged, 1 is the table, and up to 1.5 goes further, as far as the effects can.
+                In a mapping from labels or short names, amounts by effect; that of the empty name is for all others,
+                which otherwise stay.
 
         Raises:
             SettingsError: The table is not one of this chain, or an amount's effect is not in it.
@@ -219,14 +219,14 @@ class Chain:
         )
 
     def amounts(self, amount: float | Mapping[str, float]) -> dict[str, float]:
-        """Say of each effect, by its label, how much of it a person asks for.
+        """Return the requested amount of each effect, by label.
 
         Args:
             amount: As `at_amount` takes it.
 
         Raises:
-            SettingsError: An amount is out of range, or its effect is not in the chain, or has no way to pass sound as
-                it is, as a plugin's has not: then there is nothing between that and all of it.
+            SettingsError: An amount is out of range, its effect is not in the chain, or no setting bypasses the effect,
+                as for a plugin.
         """
         amounts = amount_of_each(amount, self.labels)
         for label, effect in zip(self.labels, self.effects, strict=True):
@@ -238,7 +238,7 @@ class Chain:
         return amounts
 
     def defaults(self) -> tuple[Setting, ...]:
-        """Write the table of every parameter's default."""
+        """Return the table of all defaults."""
         return self._table({p.name: p.default for p in effect.parameters} for effect in self.effects)
 
     def _table(self, values: Iterable[Mapping[str, float]], bypassed: Collection[str] = ()) -> tuple[Setting, ...]:
@@ -249,13 +249,13 @@ class Chain:
         )
 
     def stages(self, settings: Sequence[Setting]) -> list[Stage]:
-        """Return a parameter table as the chain's effects with their values.
+        """Return the chain's effects with their values from a parameter table.
 
-        A value may leave the chain's range, which is what a model can predict, but not the effect's.
+        A value may exceed the chain's range, which limits a model's predictions, but not the effect's.
 
         Raises:
-            SettingsError: A row is missing, unknown, there twice, or out of the effect's range, or an effect is
-                bypassed in some of its rows only.
+            SettingsError: A row is missing, unknown, duplicate or out of the effect's range, or an effect is bypassed
+                in some of its rows only.
         """
         rows: dict[tuple[str, str], float] = {}
         bypass: dict[str, set[bool]] = {}
@@ -286,9 +286,9 @@ class Chain:
         return result
 
     def exact(self, settings: Sequence[Setting], *, sample_rate: int, channels: int) -> Processor:
-        """Make the exact effects for a parameter table: call them with block after block of one signal.
+        """Make the exact effects of a parameter table: call the result with consecutive blocks of one signal.
 
-        Where no effect is active, a block is returned itself, and not as a copy.
+        If no effect is active, it returns the block itself, not a copy.
 
         Raises:
             SettingsError: The table is not one of this chain.
@@ -307,7 +307,7 @@ class Chain:
         return process
 
     def to_spec(self) -> dict[str, Any]:
-        """Write the chain as plain data: a knob vector means nothing without its ranges."""
+        """Return the chain as plain data, with the ranges that give a knob vector its meaning."""
         return {
             "name": self.name,
             "effects": [
@@ -317,11 +317,11 @@ class Chain:
 
     @staticmethod
     def from_spec(spec: Mapping[str, Any]) -> "Chain":
-        """Read a chain back from plain data.
+        """Return the chain of plain data.
 
         Raises:
-            UndeclaredError: It names an effect that nobody has declared.
-            SettingsError: The data is not a chain's, or names a parameter that this version lacks.
+            UndeclaredError: An effect is not declared.
+            SettingsError: The data does not describe a chain, or names a parameter that this version lacks.
         """
         try:
             effects = []
@@ -341,5 +341,5 @@ class Chain:
 
 
 def rounded(value: float) -> float:
-    """Round a value to the digits that a parameter table prints."""
+    """Round a value to the digits of a parameter table."""
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -1,4 +1,4 @@
-"""The chains that come with fxst, and those that people declare: `CHAINS`, by name."""
+"""The chains of fxst, and those that users declare: `CHAINS`, by name."""
 
 from fxst.chains.chain import Chain, rounded
 from fxst.effects import Compressor, Distortion, Effect, ParametricEQ, Reverb, UpwardCompressor
@@ -8,7 +8,7 @@ __all__ = ["CHAINS"]
 
 
 def _six_band_eq() -> Effect:
-    """Make six bands on fixed, log-spaced frequencies from 20 to 1200 Hz; only their gains turn."""
+    """Return six bands at fixed, log-spaced frequencies from 20 to 1200 Hz; only their gains are free."""
     eq = ParametricEQ()
     fixed: dict[str, float | tuple[float, float]] = {}
     for index, band in enumerate(eq.bands):
@@ -40,12 +40,12 @@ STUDIO_BANDS: tuple[tuple[Kind, float, float], ...] = (
     ("peak", 7000.0, 18_000.0),
     ("high_shelf", 3500.0, 16_000.0),
 )
-"""Kind of each band, and where it may lie: near enough to each other that any curve is in reach of some bands, and each
-in a stretch of its own, so that a model has one way to say a thing, and a person finds it."""
+"""Kind of each band, and its frequency range in Hz: near enough to each other that some bands reach any curve, and each
+in its own part of the spectrum, so that a model has one way to express a curve, and the user finds it."""
 
 
 def _studio_upward_compressor() -> Effect:
-    # No knob takes it out of the way: a model switches it on for what sounds expanded, and for nothing else.
+    # No knob bypasses it: a model activates it only for expanded recordings.
     return UpwardCompressor().restrict(
         threshold_db=(-50.0, 0.0), ratio=(1.1, 5.0), attack_ms=(0.5, 400.0), release_ms=(5.0, 2000.0)
     )
@@ -56,7 +56,7 @@ def _studio_eq() -> Effect:
     ranges: dict[str, float | tuple[float, float]] = {}
     for band, (kind, lowest_hz, highest_hz) in zip(eq.bands, STUDIO_BANDS, strict=True):
         ranges[f"{band}_f0_hz"] = (lowest_hz, highest_hz)
-        # A narrow band at the bottom would ring for seconds.
+        # A narrow band at low frequencies would ring for seconds.
         ranges[f"{band}_q"] = (0.3, 8.0) if kind == "peak" else (0.3, 1.2)
     return eq.restrict(**ranges)
 
@@ -101,4 +101,4 @@ CHAINS: dict[str, Chain] = {
         ),
     )
 }
-"""The chains that have a name, as `fxst chains` lists them."""
+"""The named chains, as `fxst chains` lists them."""

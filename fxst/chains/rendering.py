@@ -1,4 +1,4 @@
-"""A whole chain over a batch: through the exact effects, or through their torch forms without gradients."""
+"""Rendering of batches through a chain: its exact effects, or their torch forms without gradients."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,20 +17,20 @@ from fxst.threads import processors, side_by_side
 __all__ = ["render_autodiff", "render_exact"]
 
 BLOCK = 8
-"""Recordings that one thread renders at a time."""
+"""Number of recordings that one thread renders at a time."""
 
 
 def render_exact(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
-    """Render every recording of a batch with its own knobs through the exact effects, several at a time.
+    """Render each recording of a batch with its own knobs through the exact effects, several in parallel.
 
-    Nothing of it can be differentiated. Plugins are made, and set, by the thread that asks: most let no thread but the
-    main one do that.
+    The result has no gradient. Plugins are created and set by the calling thread: most allow that in the main thread
+    only.
 
     Args:
         chain: The effects.
         x: Audio.
-        knobs: Settings on [0, 1], not rounded to what a table prints.
-        sample_rate: Samples a second.
+        knobs: Settings on [0, 1], not rounded as in a table.
+        sample_rate: Sample rate of the audio in Hz.
 
     Shape:
         x: (B, C, T); knobs: (B, P); result: (B, C, T), on x's device.
@@ -43,7 +43,7 @@ def render_exact(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) ->
     out = np.empty_like(signals)
     ahead: deque[Future[None]] = deque()
     for index, signal in enumerate(signals):
-        if len(ahead) > processors():  # as many rows are rendered and one waits, while the next is made ready
+        if len(ahead) > processors():  # every thread renders a row, one waits, and the next is prepared
             ahead.popleft().result()
         row: list[Processor] = []
         for effect, of_effect in zip(chain.effects, values, strict=True):
@@ -57,15 +57,15 @@ def render_exact(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) ->
 
 
 def render_autodiff(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
-    """Render every recording of a batch with its own knobs through a chain's torch form, several at a time.
+    """Render each recording of a batch with its own knobs through a chain's torch form, several in parallel.
 
-    Nothing of it can be differentiated.
+    The result has no gradient.
 
     Args:
         chain: The effects.
         x: Audio.
         knobs: Settings on [0, 1].
-        sample_rate: Samples a second.
+        sample_rate: Sample rate of the audio in Hz.
 
     Shape:
         x: (B, C, T); knobs: (B, P); result: (B, C, T).
@@ -87,5 +87,5 @@ def _render(row: Sequence[Processor], block: Samples, out: Samples) -> None:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    # The effects let go of Python's lock while they render.
+    # The effects release Python's global lock while they render.
     return ThreadPoolExecutor(processors(), thread_name_prefix="render")

@@ -16,25 +16,25 @@ from fxst.errors import SettingsError
 __all__ = ["AMOUNT", "LOUDNESS", "Table", "equaliser_response", "short"]
 
 AMOUNT: Final = "amount"
-"""The key of a table's provenance that says how much of the chosen settings is in it."""
+"""Key of a table's provenance for the amount of the chosen settings in it."""
 LOUDNESS: Final = "loudness"
-"""The key that says which gain followed the chain when it was rendered."""
+"""Key of a table's provenance for the gain after the chain."""
 
 
 @dataclass(frozen=True)
 class Table(Sequence[Setting]):
     """A parameter table: a chain and a row for each of its parameters.
 
-    It is a sequence of its rows. Two tables are equal when they render alike, wherever they come from.
+    It is a sequence of its rows. Two tables are equal if they render alike, whatever their provenance.
 
     Args:
-        chain: The effects that it sets.
+        chain: The effects.
         rows: The rows.
-        provenance: What it was made from: the version of fxst, the model, the names of input and reference.
-        probabilities: A model's probability that each effect is active, by label, from 0 to 1; empty where it has none.
+        provenance: Its origin: the version of fxst, the model, the names of input and reference.
+        probabilities: A model's probability that each effect is active, by label, from 0 to 1; empty if it has none.
 
     Raises:
-        SettingsError: A row is missing, unknown, twice there, or out of the effect's range.
+        SettingsError: A row is missing, unknown, duplicate or out of the effect's range.
     """
 
     chain: Chain
@@ -70,7 +70,7 @@ class Table(Sequence[Setting]):
 
     @property
     def bypassed(self) -> tuple[str, ...]:
-        """The effects that leave the sound unchanged: bypassed, or transparent at their values."""
+        """Labels of the effects that leave the sound unchanged: bypassed, or transparent at their values."""
         return tuple(stage.label for stage in self.chain.stages(self.rows) if not stage.active)
 
     def to_dict(self) -> dict[str, dict[str, float]]:
@@ -83,10 +83,10 @@ class Table(Sequence[Setting]):
         """Return this table with some values changed; a bypassed effect whose values change becomes active.
 
         Args:
-            changes: What to change, as `{effect: {parameter: value}}`.
+            changes: The new values, as `{effect: {parameter: value}}`.
 
         Raises:
-            SettingsError: There is no such row, or a value is out of the effect's range.
+            SettingsError: A row does not exist, or a value is out of the effect's range.
         """
         left = {(effect, name): value for effect, values in changes.items() for name, value in values.items()}
         rows = [
@@ -103,13 +103,13 @@ class Table(Sequence[Setting]):
         return replace(self, rows=tuple(rows))
 
     def at_amount(self, amount: float | Mapping[str, float]) -> "Table":
-        """Return this table at another amount, with a note of it; see `Chain.at_amount`.
+        """Return this table at another amount, noted in its provenance; see `Chain.at_amount`.
 
         Args:
             amount: 0 leaves the sound unchanged, 1 is this table; in a mapping, by effect.
 
         Raises:
-            SettingsError: An amount is out of range, or its effect is not in the chain, or it cannot be scaled.
+            SettingsError: An amount is out of range, or its effect is not in the chain or cannot be scaled.
         """
         note = written(self.chain.amounts(amount))
         if AMOUNT in self.provenance:
@@ -118,22 +118,22 @@ class Table(Sequence[Setting]):
         return replace(self, rows=self.chain.at_amount(self.rows, amount), provenance=provenance)
 
     def linked(self, linked: bool) -> "Table":
-        """Return this table with compressors that apply one gain to all channels, or that compress each by itself."""
+        """Return this table with linked compressors, one gain for all channels, or with unlinked ones."""
         return replace(self, chain=self.chain.linked(linked))
 
 
 def short(value: float) -> str:
-    """Return a value for people to read, to four digits; a file has them all.
+    """Format a value to four digits; a file has all of them.
 
     >>> short(-3.14159), short(12345.6), short(0.00004)
     ('-3.142', '12350', '0')
     """
-    # Through a number again: of 12350 the format alone would make 1.235e+04.
+    # Formatted twice: 12350 would be 1.235e+04 otherwise.
     return f"{float(f'{round(value, 3) + 0.0:.4g}'):.15g}"
 
 
 def equaliser_response(table: Table, frequencies: NDArray[np.float64], *, sample_rate: int) -> NDArray[np.float64]:
-    """Compute the magnitude response of all active equalisers of a table together, in dB.
+    """Return the magnitude response of all active equalisers of a table together, in dB.
 
     Shape:
         frequencies, result: (F,).

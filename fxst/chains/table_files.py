@@ -1,8 +1,7 @@
-"""Parameter tables: what every knob of a chain is set to, in memory and as files to read, edit and apply again.
+"""Files of parameter tables, for users to read, edit and apply again.
 
-Two forms hold the same numbers. JSON has all: the rows, the chain in full, and what the table was made from.
-CSV is for spreadsheets: its rows rebuild the chain, and nothing else is kept. Values are written so that they
-read back as the very same numbers.
+Two formats hold the same numbers. JSON is complete: the rows, the chain, and the provenance. CSV is for spreadsheets:
+its rows rebuild the chain, and nothing else is kept. Values read back exactly as written.
 """
 
 import contextlib
@@ -33,18 +32,18 @@ FORMAT: Final[Literal["fxst-settings"]] = "fxst-settings"
 FORMAT_VERSION: Final[Literal[2]] = 2
 
 SUFFIXES: Final = (".json", ".csv")
-"""The file-name endings of parameter tables."""
+"""File-name extensions of parameter tables."""
 
 
 class TableFile(msgspec.Struct, omit_defaults=True):
-    """A parameter table: the value of every parameter of a chain, as `fxst apply` writes it and people edit it.
+    """A parameter table: the value of every parameter of a chain, as `fxst apply` writes it and users edit it.
 
     Args:
-        format: What the file is.
-        version: The version of its format.
-        made_by: What the table was made from: the version of fxst, the model and its hash, input and reference.
+        format: Name of the file format.
+        version: Version of the format.
+        made_by: Its origin: the version of fxst, the model and its hash, the names of input and reference.
         settings: A row for each parameter.
-        chain: The whole chain.
+        chain: The complete chain.
         effect_probability: The model's probability that each effect is active, by label.
     """
 
@@ -58,43 +57,43 @@ class TableFile(msgspec.Struct, omit_defaults=True):
 
 _COLUMNS: Final = ("chain", "effect", "parameter", "value", "unit", "minimum", "maximum", "scale")
 _LINKED: Final = "linked"
-"""One more column, where a compressor compresses each channel by itself."""
+"""Extra column if a compressor is unlinked."""
 _BYPASS: Final = "bypass"
-"""One more column, where an effect is bypassed."""
+"""Extra column if an effect is bypassed."""
 _LARGEST_BYTES: Final = 1 << 20
 _MOST_ROWS: Final = 2000
 _BAND: Final = re.compile(r"((?:low_shelf|peak|high_shelf)\d*)_(?:gain_db|f0_hz|q)")
 
 
 def write(table: Table, path: Path) -> None:
-    """Write a parameter table, as JSON or CSV by the ending of its name.
+    """Write a parameter table, as JSON or CSV by the extension of its name.
 
-    The file appears under its name only when it is whole.
+    The file appears under its name only when it is complete.
 
     Args:
-        table: What to write.
-        path: Where the file goes.
+        table: The table.
+        path: The file.
 
     Raises:
         OutputError: The file cannot be written.
-        SettingsError: The name has another ending.
+        SettingsError: The name has another extension.
     """
     with staged(table, path):
         pass
 
 
 def staged(table: Table, path: Path) -> contextlib.AbstractContextManager[None]:
-    """Write a parameter table that appears under its name when the block ends, and not at all when it fails.
+    """Write a parameter table that appears under its name when the block ends, and not at all if it fails.
 
-    So that a recording and its table come together or neither does.
+    So a recording and its table appear together or not at all.
 
     Args:
-        table: What to write.
-        path: Where the file goes.
+        table: The table.
+        path: The file.
 
     Raises:
         OutputError: The file cannot be written.
-        SettingsError: The name has another ending.
+        SettingsError: The name has another extension.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -103,16 +102,16 @@ def staged(table: Table, path: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def read(path: Path) -> Table:
-    """Read a parameter table, JSON or CSV, whatever its name; edited by hand or in a spreadsheet, or not.
+    """Read a parameter table, JSON or CSV, whatever its name, edited or not.
 
-    A CSV may come from a spreadsheet with its byte-order mark, with semicolons or tabs between columns, and with
-    decimal commas where semicolons are.
+    A CSV may come from a spreadsheet, with a byte-order mark, semicolons or tabs between columns, and decimal commas if
+    there are semicolons.
 
     Args:
         path: The file.
 
     Raises:
-        SettingsError: It is missing, no table, of an unknown version, or sets something that cannot be.
+        SettingsError: The file is missing, not a table, of an unknown version, or contains an invalid value.
     """
     name = quoted(path)
     text = _text(path)
@@ -145,8 +144,8 @@ def _text(path: Path) -> str:
 
 
 def to_json(table: Table) -> str:
-    """Write a parameter table as the text of a JSON file."""
-    # By hand, so that each row is a line: this is a file that people edit.
+    """Return a parameter table as JSON text."""
+    # Formatted by hand, a row a line, as users edit this file.
     file = TableFile(
         FORMAT, FORMAT_VERSION, dict(table.provenance), table.rows, table.chain.to_spec(), dict(table.probabilities)
     )
@@ -165,13 +164,13 @@ def _plain(row: Setting) -> dict[str, Any]:
 
 
 def from_json(text: str) -> Table:
-    """Read a parameter table from the text of a JSON file.
+    """Return the parameter table of JSON text.
 
     Args:
-        text: As `to_json` wrote it, edited or not.
+        text: The text, edited or not.
 
     Raises:
-        SettingsError: It is no table, or sets something that cannot be.
+        SettingsError: The text is not a table, or contains an invalid value.
     """
     try:
         document = untrusted.from_json(text)
@@ -219,7 +218,7 @@ def _row_of_json(row: Any, where: str, known: Mapping[tuple[str, str], Parameter
             "remove the row."
         )
     for key in ("unit", "minimum", "maximum"):
-        # Ignoring an edit would be worse than refusing it: a frequency in kHz would be taken for Hz.
+        # An edit here is refused, not ignored: a frequency in kHz would be read as Hz.
         if key in row and row[key] != getattr(parameter, key):
             raise SettingsError(
                 f"{where}: the {key} is {getattr(parameter, key)!r} and cannot be {brief(row[key])} here."
@@ -235,7 +234,7 @@ def _to_csv(table: Table) -> str:
     scales = {(label, p.name): p.scale for label, p in _parameters(table.chain)}
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    # Most tables have linked channels, and do without the column that would say so.
+    # Most tables have linked channels and omit the column.
     apart = {label for label, effect in _effects(table.chain) if isinstance(effect, Dynamics) and not effect.linked}
     bypass = any(row.bypass for row in table.rows)
     writer.writerow([*_COLUMNS, *([_LINKED] if apart else []), *([_BYPASS] if bypass else [])])
@@ -253,7 +252,7 @@ def _to_csv(table: Table) -> str:
 def _from_csv(text: str) -> Table:
     lines = text.splitlines(keepends=True)
     separator, first = ",", 1
-    if lines and lines[0].startswith("sep="):  # Excel's own way to say it
+    if lines and lines[0].startswith("sep="):  # Excel's separator line
         separator, first = lines.pop(0)[4:5], 2
     elif lines:
         separator = max(",;\t", key=lines[0].count)
@@ -315,7 +314,7 @@ class _CsvRow:
 
 
 def _chain_of_rows(name: str, rows: Mapping[tuple[str, str], _CsvRow]) -> Chain:
-    """Rebuild a chain: effects in the order of their rows, a named chain's in its own."""
+    """Rebuild a chain: effects in the order of their rows, or in a named chain's own order."""
     labels = list(dict.fromkeys(label for label, _ in rows))
     named = CHAINS.get(name)
     if named is None:
@@ -336,7 +335,7 @@ def _chain_of_rows(name: str, rows: Mapping[tuple[str, str], _CsvRow]) -> Chain:
 
 
 def _shape(label: str, names: Sequence[str]) -> Effect:
-    """Make the effect that these rows belong to; an equaliser's bands are told by the names."""
+    """Return the effect of these rows; the names contain an equaliser's bands."""
     kind = EFFECTS.get(label) or EFFECTS.get(label.rstrip("0123456789"))
     if kind is None:
         raise SettingsError(undeclared(label))
@@ -348,7 +347,7 @@ def _shape(label: str, names: Sequence[str]) -> Effect:
 
 
 def _ranged(label: str, effect: Effect, rows: Mapping[tuple[str, str], _CsvRow]) -> Effect:
-    """Give an effect the ranges that the rows tell."""
+    """Return an effect with the ranges of the rows."""
     known = {p.name for p in effect.parameters}
     for key, row in rows.items():
         if key[0] == label and key[1] not in known:
@@ -386,7 +385,7 @@ def _number(given: Any, where: str, column: str, *, comma: bool = False) -> floa
         if isinstance(given, str):
             return untrusted.number(given.replace(",", ".") if comma else given)
         if not isinstance(given, bool) and isinstance(given, int | float):
-            return float(given)  # JSON's, and so finite unless an integer is too large
+            return float(given)  # finite in JSON, but an integer may be too large
     except (ValueError, OverflowError):
         pass
     raise SettingsError(f"{where}: the {column} is {brief(given)}, and must be a finite number.")
@@ -396,5 +395,5 @@ def _reason(error: BaseException) -> str:
     return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
 
 
-# Between processes a table travels as its file: the class of a user's own effect has no module to be found in.
+# A table is pickled as its file, since the class of a user's own effect is in no module.
 copyreg.pickle(Table, lambda table: (from_json, (to_json(table),)))

@@ -1,1 +1,1 @@
-"""Model files: cards, weights, and the catalogue of what is installed."""
+"""Model files: cards, weights, and the catalogue of shipped models."""

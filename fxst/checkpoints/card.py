@@ -1,15 +1,13 @@
-"""A model's two files, sealed by one hash over both: found, read and written here, and nothing in them can execute.
+"""A model's two files, sealed by one hash over both. Nothing in them can execute, and reading a card needs no torch.
 
 Format version 3, a folder with two files:
 
-- `model.safetensors`: every weight, and of a style model the encoder's mel filters;
+- `model.safetensors`: every weight, and in the format `fxst-style` the encoder's mel filters;
 - `card.json`: `format`, `format_version`, `sha256`, the sample rate, the chain's full specification (of a proxy, a
-  chain of its one effect), the model's sizes, and what a person wants to know of it: data, command, steps, losses.
+  chain of its one effect), the model's sizes, and information for the user: data, command, steps, losses.
 
-`sha256` is the hash of the weights' bytes and, behind them, of the card's, with these 64 digits left out of it; a shell
-finds it by `cat model.safetensors <(sed '0,/"sha256"/s/"sha256": "[^"]*"/"sha256": ""/' card.json) | sha256sum`.
-
-Reading a card needs no torch.
+`sha256` is the hash of the weights' bytes followed by the card's, without these 64 digits; a shell computes it by
+`cat model.safetensors <(sed '0,/"sha256"/s/"sha256": "[^"]*"/"sha256": ""/' card.json) | sha256sum`.
 """
 
 import hashlib
@@ -43,25 +41,25 @@ STYLE_FORMATS: Final = [STYLE_FORMAT, STUDIO_FORMAT]
 FORMAT_VERSION: Final = 3
 
 CALLED: Final = {STYLE_FORMAT: "style model", STUDIO_FORMAT: "style model", PROXY_FORMAT: "proxy"}
-"""What a person calls a model of each format."""
+"""The name of each format in messages."""
 
 LARGEST_CARD_BYTES: Final = 1 << 20
 LARGEST_WEIGHTS_BYTES: Final = 1 << 28
-"""More than any model of fxst's needs; a larger file is no such model, and is not read."""
+"""More than any model of fxst needs; a larger file is not read."""
 
 SAMPLE_RATES: Final = (8000, 768_000)
-"""Between these a model's sample rate lies, in Hz."""
+"""Lowest and highest sample rate of a model, in Hz."""
 
 
 def pretrained_folder() -> Path:
-    """Find the shipped models: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the shipped models: in the installed package, or next to it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "pretrained"
     return inside if inside.is_dir() else package.parent / "pretrained"
 
 
 def weights_file(folder: Path) -> Path:
-    """Name the file of a model's weights."""
+    """Return the path of a model's weights."""
     return folder / "model.safetensors"
 
 
@@ -70,13 +68,13 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
 
     Args:
         name_or_path: The name, or the folder's path.
-        kinds: Which shipped models have names here, in the order in which they are looked for: `style`, `proxy`.
+        kinds: The kinds of shipped models to search, in order: `style`, `proxy`.
 
     Raises:
         ModelError: There is no such model.
     """
     folder = Path(name_or_path)
-    # A plain name is a shipped model's first: a folder of that name among somebody's recordings is not what was meant.
+    # A plain name means a shipped model first, not a folder of that name among the user's recordings.
     plain = isinstance(name_or_path, str) and name_or_path == folder.name
     if not plain and _has_card(folder):
         return folder
@@ -95,16 +93,16 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
 def _has_card(folder: Path) -> bool:
     try:
         return (folder / "card.json").is_file()
-    except OSError:  # a name that is too long, a folder that is forbidden
+    except OSError:  # the name is too long, or the folder not accessible
         return False
 
 
 def read_card(folder: Path, formats: Sequence[str]) -> dict[str, Any]:
-    """Read what a model's card tells, without its weights: whether the card was changed, `read_files` finds out.
+    """Read a model's card without its weights; only `read_files` checks the hash.
 
     Args:
-        folder: The model's.
-        formats: Those that it may have.
+        folder: The model's folder.
+        formats: The formats allowed.
 
     Raises:
         ModelError: There is no such card, or it is of another format or an unknown version.
@@ -113,11 +111,11 @@ def read_card(folder: Path, formats: Sequence[str]) -> dict[str, Any]:
 
 
 def read_files(folder: Path, formats: Sequence[str]) -> tuple[dict[str, Any], bytes]:
-    """Read a model's card and weights, and check that both are as they were written.
+    """Read a model's card and weights, and check their hash.
 
     Args:
-        folder: The model's.
-        formats: Those that it may have.
+        folder: The model's folder.
+        formats: The formats allowed.
 
     Raises:
         ModelError: A file is missing, damaged or changed, or of another format or an unknown version.
@@ -135,15 +133,14 @@ def read_files(folder: Path, formats: Sequence[str]) -> tuple[dict[str, Any], by
 
 
 def write_files(folder: Path, kind: str, head: dict[str, Any], card: dict[str, Any], weights: bytes) -> None:
-    """Write a model's two files, the card last, so that a folder with a card is whole.
+    """Write a model's two files, the card last, so that a folder with a card is complete.
 
     Args:
-        folder: Where to; made where it does not exist.
+        folder: The model's folder; created if needed.
         kind: The model's format.
-        head: What is needed to use the model.
-        card: What else to tell of it. What it has in common with the head is left out: a card that was read and is
-            written again has an older head.
-        weights: The bytes of the weights' file.
+        head: The fields needed to use the model.
+        card: Further fields. Those of the head take precedence: a card that was read has an older head.
+        weights: The content of the weights' file.
 
     Raises:
         OutputError: They cannot be written.
@@ -191,10 +188,11 @@ def _parse(text: bytes, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
         ) from error
     found = card.get("format") if isinstance(card, dict) else None
     if not isinstance(card, dict) or found not in formats:
-        wanted = " or ".join(dict.fromkeys(CALLED.get(known, "style model") for known in formats))
+        expected = " or ".join(dict.fromkeys(CALLED.get(known, "style model") for known in formats))
         other = CALLED.get(str(found))
-        is_none = f"{str(folder)!r} is a {other}, and no" if other else f"{str(folder / 'card.json')!r} is no card of a"
-        raise ModelError(f"{is_none} {wanted}: name the folder of one.")
+        path = folder / "card.json"
+        mismatch = f"{str(folder)!r} is a {other}, and no" if other else f"{str(path)!r} is no card of a"
+        raise ModelError(f"{mismatch} {expected}: name the folder of one.")
     version = card.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelError(

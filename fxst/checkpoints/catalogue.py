@@ -1,4 +1,4 @@
-"""What there is to know of a model without loading it: the shipped ones, and any folder's."""
+"""Descriptions of models by their cards, without loading them: the shipped ones, and those of any folder."""
 
 import math
 from collections.abc import Mapping
@@ -27,19 +27,19 @@ FIGURES: Final = (
     (("losses", "val_stft_ratio"), "MR-STFT {:.2f} of input"),
     (("fidelity", "error_db"), "error {:.1f} dB"),
 )
-"""Where a card has the one figure that tells most, and how it is said; the first that is there is taken.
+"""Keys of the headline figure in a card, and its text; the first one present is used.
 
-A style model's is what share of the input's spectral distance is left, a proxy's the power of its error relative to
-that of what the effect changes.
+For a style model it is the remaining share of the input's spectral distance, for a proxy the power of its error
+relative to that of the effect's change.
 """
 
 
 @dataclass(frozen=True)
 class ModelFigure:
-    """What a model came to, in one figure, on recordings that it did not learn from.
+    """A model's headline figure, measured on held-out recordings.
 
     Args:
-        name: What the card calls it.
+        name: Its name in the card.
         value: The figure.
         text: The figure in words.
     """
@@ -51,11 +51,11 @@ class ModelFigure:
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A model as its card tells of it.
+    """A model as its card describes it.
 
     Args:
-        folder: Where it is.
-        card: All that its card tells.
+        folder: Its folder.
+        card: Its card.
         chain: The chain whose knobs it sets; of a proxy, the one effect that it imitates.
         weights_bytes: Size of its weights' file.
     """
@@ -67,7 +67,7 @@ class CatalogueEntry:
 
     @property
     def name(self) -> str:
-        """What it is called: the name of its folder."""
+        """The name of its folder."""
         return self.folder.resolve().name
 
     @property
@@ -77,7 +77,7 @@ class CatalogueEntry:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is what `fxst apply` uses unless another is named."""
+        """Whether `fxst apply` uses it by default."""
         return self.kind == "style" and self.name == ApplyConfig.model and self.folder in shipped()
 
     @property
@@ -97,19 +97,21 @@ class CatalogueEntry:
 
     @property
     def data(self) -> tuple[str, ...]:
-        """What it was trained on, a sentence for each dataset; empty where the card does not say."""
+        """Its training data, a sentence for each dataset; empty where the card has none."""
         first = self.told("training", "data")
         also = first.get("also") if isinstance(first, dict) else None
-        return tuple(_dataset(data) for data in (first, *(also if isinstance(also, list) else ())) if _is_told(data))
+        return tuple(
+            _dataset(data) for data in (first, *(also if isinstance(also, list) else ())) if _is_complete(data)
+        )
 
     @property
     def recordings(self) -> str:
-        """What the recordings were, and their licences, as whoever trained it noted; empty where nobody did."""
+        """The trainer's note on the recordings and their licences; empty where there is none."""
         return str(self.told("training", "data", "note") or "")
 
     @property
     def limits(self) -> tuple[str, ...]:
-        """What it cannot do, a sentence each, as far as its card shows that."""
+        """Its limits as its card shows them, a sentence each."""
         rate, knobs = self.card["sample_rate"], len(self.chain.knobs)
         if self.kind == "proxy":
             limits = [f"It imitates the {self.chain.labels[0]} at {rate} Hz, within the ranges of its {knobs} knobs."]
@@ -130,7 +132,7 @@ class CatalogueEntry:
         return tuple(limits)
 
     def told(self, *path: str) -> Any:
-        """Look up what the card tells; None where it does not.
+        """Return a value of the card; None where it has none.
 
         Args:
             path: Keys from the outside in.
@@ -141,7 +143,7 @@ class CatalogueEntry:
         return value
 
     def to_dict(self) -> dict[str, Any]:
-        """Write what a list shows as plain data."""
+        """Return the fields of a list of models as plain data."""
         figure = self.figure
         return {
             "name": self.name,
@@ -157,25 +159,25 @@ class CatalogueEntry:
         }
 
 
-def _is_told(data: Any) -> bool:
+def _is_complete(data: Any) -> bool:
     return isinstance(data, dict) and all(
         isinstance(data.get(part), dict) for part in ("built_with", "speakers", "clips")
     )
 
 
 def _dataset(data: Mapping[str, Any]) -> str:
-    made, speakers, clips = data["built_with"], data["speakers"], data["clips"]
-    sources = made.get("sources")
+    built, speakers, clips = data["built_with"], data["speakers"], data["clips"]
+    sources = built.get("sources")
     names = ", ".join(map(str, sources)) if isinstance(sources, list) else "?"
     return (
-        f"{names}: {clips.get('train')} clips of {made.get('seconds')} s at {made.get('sample_rate')} Hz of "
+        f"{names}: {clips.get('train')} clips of {built.get('seconds')} s at {built.get('sample_rate')} Hz of "
         f"{speakers.get('train')} speakers for training, {clips.get('val')} of {speakers.get('val')} for validation, "
         f"{clips.get('test')} of {speakers.get('test')} for testing"
     )
 
 
 def shipped() -> tuple[Path, ...]:
-    """Find the folders of all shipped models: style models first, then proxies, each by name."""
+    """Return the folders of all shipped models: style models, then proxies, each by name."""
     folders = (sorted((pretrained_folder() / kind).glob("*/card.json")) for kind in ("style", "proxy"))
     return tuple(card.parent for kind in folders for card in kind)
 
@@ -190,10 +192,10 @@ def locate(name_or_path: str | Path) -> Path:
 
 
 def describe(folder: Path) -> CatalogueEntry:
-    """Read what a model's card tells. Whether the model is whole, only `verify` finds out.
+    """Read a model's card; only `verify` checks that the model is intact.
 
     Raises:
-        ModelError: There is no card, or none that this version can read.
+        ModelError: There is no card that this version can read.
     """
     card = read_card(folder, (*STYLE_FORMATS, PROXY_FORMAT))
     try:
@@ -212,7 +214,7 @@ def describe(folder: Path) -> CatalogueEntry:
 
 
 def verify(folder: Path) -> CatalogueEntry:
-    """Load a model as if to use it: its hash, its parts, and that every number in it is finite.
+    """Load a model as for use, which checks its hash, its parts, and that all its numbers are finite.
 
     Raises:
         ModelError: It is damaged, changed, or made for another version.

@@ -1,4 +1,4 @@
-"""A trained model on disk: what `fxst.checkpoints.card` keeps sealed, made into a network and back."""
+"""A trained model on disk: conversion between a network and the files of `fxst.checkpoints.card`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def declare_network(format: str) -> Callable[[type[StyleNetwork]], type[StyleNet
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained model with all that is needed to use it."""
+    """A trained style model with everything needed to use it."""
 
     model: StyleNetwork
     chain: Chain
@@ -88,15 +88,15 @@ def write(
     sample_rate: int,
     card: dict[str, Any],
 ) -> None:
-    """Write a model's two files, the card last, so that a folder with a card is whole.
+    """Write a model's two files, the card last, so that a folder with a card is complete.
 
     Args:
-        folder: Where to; made where it does not exist.
+        folder: The model's folder; created if needed.
         kind: Its format.
         model: The model.
         chain: The chain whose knobs it sets or imitates.
-        sample_rate: Its sample rate, in Hz.
-        card: What else to tell of it.
+        sample_rate: Its sample rate in Hz.
+        card: Further fields of the card.
     """
     weights = save_weights({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
     head = {"sample_rate": sample_rate, "chain": chain.to_spec(), "model": model.config.to_dict()}
@@ -108,7 +108,7 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
 
     Args:
         name_or_path: `eq-comp`, or the path of a folder with a `card.json`.
-        device: Where to put the model.
+        device: The model's device.
 
     Raises:
         ModelError: There is no such model, or it is damaged or of an unknown version.
@@ -134,8 +134,8 @@ def read(
     """Read a model's two files; return the model, its chain and its card.
 
     Args:
-        folder: Where they are.
-        formats: Those that it may have.
+        folder: The model's folder.
+        formats: The formats allowed.
         build: Makes a model of the right sizes from card and weights.
 
     Raises:
@@ -145,11 +145,11 @@ def read(
     try:
         chain = Chain.from_spec(card["chain"])
         state = load_weights(weights)
-        # First without memory: whatever sizes a card asks for, no more is held than the weights that are there. What
-        # a model's parts compute once and keep for all others must name its device, or it would be without memory too.
+        # First on the meta device: whatever sizes a card states, memory is bounded by the weights present. Tensors that
+        # a model's modules cache globally must name their device, or they would be on the meta device too.
         with torch.device("meta"):
-            wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in build(card, state).state_dict().items()}
-        if wanted != {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}:
+            expected = {name: (tensor.shape, tensor.dtype) for name, tensor in build(card, state).state_dict().items()}
+        if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}:
             raise ValueError("its weights are not of the sizes that its card tells")
         model = build(card, state)
         model.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""A proxy on disk, and what it is a proxy of: one effect with its ranges, at one sample rate."""
+"""A proxy on disk: the network, and the effect, ranges and sample rate that it imitates."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ __all__ = ["Proxy", "load", "load_shipped", "save"]
 
 @dataclass(frozen=True)
 class Proxy:
-    """A trained proxy with all that is needed to use it.
+    """A trained proxy with everything needed to use it.
 
     Args:
         model: The network.
         effect: The effect that it imitates, with the ranges of its parameters.
-        sample_rate: The rate at which it does, in Hz.
-        card: What is known of it.
-        folder: Where it was read from; None for one that was made just now.
+        sample_rate: Its sample rate in Hz.
+        card: Its card.
+        folder: Its folder; None for one that was not read from a file.
     """
 
     model: ProxyModel
@@ -36,39 +36,39 @@ class Proxy:
 
     @property
     def called(self) -> str:
-        """Name it for a person."""
+        """Its name in messages."""
         return f"the proxy of the {self.effect.name}" if self.folder is None else f"the proxy {str(self.folder)!r}"
 
     def misfits(self, effect: Effect, *, sample_rate: int) -> tuple[str, ...]:
-        """Tell in what it is no proxy of an effect as it stands in a chain: a knob means nothing without its range.
+        """Return how it differs from an effect of a chain: a knob has no meaning without its range.
 
         Args:
-            effect: The effect to stand in for.
-            sample_rate: The rate at which to, in Hz.
+            effect: The effect to replace.
+            sample_rate: The sample rate in Hz.
 
         Returns:
-            Ends of the sentence "a proxy which ..."; none where it can stand in.
+            Ends of the sentence "a proxy which ..."; empty where it fits.
         """
         if effect.name != self.effect.name:
             return (f"is of the {self.effect.name}",)
         if effect.options() != self.effect.options():
             return (f"knows {_options(self.effect)}, not {_options(effect)}",)
         misfits = []
-        for wanted, known in zip(effect.parameters, self.effect.parameters, strict=True):
-            if (wanted.minimum, wanted.maximum, wanted.scale) != (known.minimum, known.maximum, known.scale):
-                scales = (f" on a {p.scale} scale" if wanted.scale != known.scale else "" for p in (known, wanted))
-                ranges = (f"from {p.minimum:g} to {p.maximum:g}{next(scales)}" for p in (known, wanted))
+        for target, known in zip(effect.parameters, self.effect.parameters, strict=True):
+            if (target.minimum, target.maximum, target.scale) != (known.minimum, known.maximum, known.scale):
+                scales = (f" on a {p.scale} scale" if target.scale != known.scale else "" for p in (known, target))
+                ranges = (f"from {p.minimum:g} to {p.maximum:g}{next(scales)}" for p in (known, target))
                 misfits.append(f"knows {known.name} {next(ranges)}, not {next(ranges)}")
         if sample_rate != self.sample_rate:
             misfits.append(f"is of {self.sample_rate} Hz, not {sample_rate} Hz")
         return tuple(misfits)
 
     def check(self, effect: Effect, *, sample_rate: int) -> None:
-        """Check that it can stand in for an effect.
+        """Check that it can replace an effect.
 
         Args:
-            effect: The effect, as it stands in a chain.
-            sample_rate: The rate at which to stand in, in Hz.
+            effect: The effect of a chain.
+            sample_rate: The sample rate in Hz.
 
         Raises:
             ModelError: It is a proxy of something else.
@@ -79,7 +79,7 @@ class Proxy:
 
 
 def _options(effect: Effect) -> str:
-    """Write what else than its ranges defines an effect: `the kinds peak, high_shelf`."""
+    """Return what defines an effect besides its ranges: `the kinds peak, high_shelf`."""
     options = {name: value if isinstance(value, list) else [value] for name, value in effect.options().items()}
     return "; ".join(f"the {name} {', '.join(map(str, value))}" for name, value in options.items())
 
@@ -88,10 +88,10 @@ def save(folder: Path, model: ProxyModel, effect: Effect, *, card: dict[str, Any
     """Write a proxy's two files.
 
     Args:
-        folder: Where to; made where it does not exist.
+        folder: The proxy's folder; created if needed.
         model: The network.
         effect: The effect that it imitates.
-        card: What else to tell of it.
+        card: Further fields of the card.
     """
     chain = Chain(effect.name, (effect,))
     checkpoint.write(folder, PROXY_FORMAT, model, chain, sample_rate=model.config.sample_rate, card=card)
@@ -102,7 +102,7 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Proxy:
 
     Args:
         name_or_path: `compressor`, or the path of a folder with a `card.json`.
-        device: Where to put the network.
+        device: The network's device.
 
     Raises:
         ModelError: There is no such proxy, or it is damaged or of an unknown version.

@@ -1,10 +1,10 @@
-"""The command line: each command parses, calls one library function, and prints what it returns."""
+"""The command line: each command parses its options, calls one library function, and prints the result."""
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the program, which answers signals, and is safe in its folder, before anything else is loaded."""
+    """Run the program; handle signals and guard against the current folder before loading anything else."""
     from fxst.cli import interrupts
 
     interrupts.begin()

@@ -24,11 +24,11 @@ EXIT_CODES: Final = {
     130: "interrupted by Ctrl-C",
     143: "interrupted by SIGTERM",
 }
-"""What the program's exit codes mean."""
+"""The program's exit codes and their meanings."""
 
 
 class _Program(TyperGroup):
-    """The command tree; it tells where `--effects` belongs to whoever puts it elsewhere."""
+    """The command tree, with a hint on where `--effects` goes."""
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         try:
@@ -49,7 +49,7 @@ class _Program(TyperGroup):
 
 
 def _escape(error: Any) -> None:
-    """Make a complaint about usage printable, for a pattern of the shell's puts names of files among the options."""
+    """Escape a usage error: a shell pattern may put any file name among the options."""
     if isinstance(getattr(error, "message", None), str):
         error.message = printable(error.message)
 
@@ -97,10 +97,10 @@ def _root(
 
 
 def _declare(files: list[Path]) -> None:
-    """Run the user's files; what declares nothing, or changes what fxst brings, was not meant so.
+    """Run the files of `--effects`.
 
     Raises:
-        SettingsError: One fails or is not such a file.
+        SettingsError: One fails, declares nothing, or changes a chain of fxst.
     """
     from fxst.chains.named import CHAINS
     from fxst.checkpoints.card import STYLE_FORMATS
@@ -114,7 +114,7 @@ def _declare(files: list[Path]) -> None:
             with terminable():
                 run_declarations(path)
         except KeyboardInterrupt as interrupt:
-            # Caught here, for Typer would end the program without a word.
+            # Caught here, since Typer would end the program without a message.
             say(f"fxst: interrupted while {quoted(path)} ran", err=True)
             raise typer.Exit(interrupts.exit_code(interrupt)) from interrupt
         for name, chain in shipped.items():

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @command(app, ApplyConfig, "apply")
 def apply(config: ApplyConfig) -> None:
-    """Apply, tell of each file what came of it, and fail if one failed."""
+    """Apply, print the result of each file, and fail if one failed."""
     if not config.inputs and config.list_file is None:
         raise typer.BadParameter("name a recording, a folder or a pattern, or a list of them (--list).")
     if not config.by_model and config.params is None:
@@ -52,7 +52,7 @@ def _apply(files: Spooled) -> int:
     if checked.damaged:
         lines = "1 line is damaged" if checked.damaged == 1 else f"{checked.damaged:,} lines are damaged"
         warn(f"{lines} in the manifest of {quoted(config.output)}, and skipped.")
-    # A table that is applied is the same for all files; of several new ones, each lies beside its output.
+    # An applied table is the same for all files, so it is shown; those of a batch are written next to their outputs.
     batch = checked.plan.folder is not None
     results = Results(files, show_table=not config.by_model or not batch, many=len(checked.plan) > 1)
     if config.dry_run:
@@ -90,34 +90,34 @@ def _apply(files: Spooled) -> int:
             page.write()
             results.wrote(quoted(config.report))
     except KeyboardInterrupt as interrupt:
-        _clear_away()
+        _remove_unfinished()
         results.end(interrupted=exit_code(interrupt))
-        going_on = f": {results.summary()} Run the same command again to continue" if batch else ""
-        raise type(interrupt)(f"interrupted{going_on}") from interrupt
+        remedy = f": {results.summary()} Run the same command again to continue" if batch else ""
+        raise type(interrupt)(f"interrupted{remedy}") from interrupt
     return results.end()
 
 
 def _interruptible(progress: "Progress | None", checked: "Preflight") -> "Progress | None":
-    """Check for an interrupt with each block; workers, which render several files, check for themselves."""
+    """Check for an interrupt with each block; several files are rendered by workers, which do so themselves."""
     if len(checked.left) > 1:
         return progress
 
-    def told(path: Path, done: float) -> None:
+    def checking(path: Path, done: float) -> None:
         interrupts.check()
         if progress is not None:
             progress(path, done)
 
-    return told
+    return checking
 
 
-def _clear_away() -> None:
+def _remove_unfinished() -> None:
     from fxst import staging
 
     staging.abandon()
 
 
 def _page(files: Spooled, references: "Sequence[Path]") -> "TransferReport | None":
-    """Begin the page, where one is wanted."""
+    """Return the report page, if it is requested."""
     config = files.config
     if config.report is None:
         return None
@@ -127,10 +127,10 @@ def _page(files: Spooled, references: "Sequence[Path]") -> "TransferReport | Non
 
 
 def _begin(checked: "Preflight", progress: "Progress | None") -> "Generator[FileResult, None, None]":
-    """Load what is needed and begin to apply.
+    """Load the modules needed and start to apply.
 
-    Torch brings half a million objects that stay. Looking through them for garbage, while they come and once more
-    when the program ends, would take a third of the time that loading takes.
+    Torch creates half a million objects that stay. Garbage collection of them, during loading and at the end of the
+    program, would take a third of the loading time.
     """
     gc.disable()
     try:
@@ -143,7 +143,7 @@ def _begin(checked: "Preflight", progress: "Progress | None") -> "Generator[File
 
 
 class _Bars:
-    """A bar for every file that is worked on, and, where there are several, one for all."""
+    """A progress bar for every file being rendered, and for several files one for all."""
 
     def __init__(self, bars: "rich.progress.Progress", jobs: "Sequence[Job]") -> None:
         self._bars = bars
@@ -156,7 +156,7 @@ class _Bars:
     def __call__(self, path: Path, done: float) -> None:
         if path not in self._files:
             self._files[path] = self._bars.add_task(quoted(path.name), total=1.0)
-        # A reference has no result that takes its bar away.
+        # A reference has no result, so its bar is hidden at its end.
         self._bars.update(self._files[path], completed=done, visible=done < 1 or path in self._inputs)
         self._show_all()
 
@@ -175,7 +175,7 @@ class _Bars:
 
 @contextlib.contextmanager
 def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
-    """Show how far the work is, on each file and on all, where a person watches."""
+    """Show the progress of each file and of all, if standard error is a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from fxst.cli.grids import Console
@@ -185,6 +185,6 @@ def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
         yield None
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
-    # rich would send what is printed meanwhile to its own console, which is not where a pipe reads.
+    # Otherwise rich would send other output to its own console instead of to a pipe.
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
         yield _Bars(bars, jobs)

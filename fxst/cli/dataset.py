@@ -10,7 +10,7 @@ from fxst.configs import DatasetConfig
 
 @command(dataset_app, DatasetConfig, "build")
 def build(config: DatasetConfig) -> None:
-    """Build, show what came of it, and fail if a recording was damaged."""
+    """Build, print a summary, and fail if a recording was damaged."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from fxst.cli.grids import Console, Grid

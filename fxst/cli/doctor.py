@@ -18,19 +18,14 @@ COLOURS: Final = {"ok": "green", "missing": "yellow", "failed": "red"}
 
 @command(app, DoctorConfig, "doctor")
 def _doctor(config: DoctorConfig) -> None:
-    """Look at everything, and fail if something required is not well."""
+    """Check everything, and fail if something required is missing or failed."""
     from fxst.doctor import examine, is_well
 
     checks = list(examine())
     well = is_well(checks)
     if config.format == "json":
-        told = {
-            "format": "fxst-doctor",
-            "format_version": 1,
-            "well": well,
-            "checks": [asdict(check) for check in checks],
-        }
-        print_json(told)
+        head = {"format": "fxst-doctor", "format_version": 1, "well": well}
+        print_json({**head, "checks": [asdict(check) for check in checks]})
     else:
         _show(checks)
     for check in checks:

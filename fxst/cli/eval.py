@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @command(app, EvalConfig, "eval")
 def _evaluate(config: EvalConfig) -> None:
-    """Evaluate, show the tables, and fail if a system did, or fell short of what was required."""
+    """Evaluate, print the tables, and fail if a system failed or missed a requirement."""
     if (config.pairs is None) == (config.data is None):
         raise typer.BadParameter("name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
 
@@ -50,7 +50,7 @@ def _evaluate(config: EvalConfig) -> None:
         hint = "" if config.output is None else "; run the same command again to continue"
         raise type(interrupt)(f"interrupted{hint}") from interrupt
     _show(evaluation)
-    _tell_of_errors(evaluation)
+    _show_errors(evaluation)
     empty = [row.system for row in evaluation.rows if row.empty]
     for system in empty:
         complain(f"{system} could not be measured on any item.")
@@ -63,7 +63,7 @@ def _evaluate(config: EvalConfig) -> None:
 
 @contextlib.contextmanager
 def _progress_bar() -> "Iterator[Progress | None]":
-    """Show how many items are done, where a person watches."""
+    """Show how many items are done, if standard error is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from fxst.cli.grids import Console
@@ -73,15 +73,15 @@ def _progress_bar() -> "Iterator[Progress | None]":
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("items", total=None)
 
-        def told(done: int, total: int) -> None:
+        def update(done: int, total: int) -> None:
             interrupts.check()
             bar.update(task, completed=done, total=total)
 
-        yield told
+        yield update
 
 
 def _show(evaluation: "Evaluation") -> None:
-    """Print the published metrics, then the others: a row for each system, and what share of the input's is left."""
+    """Print the published metrics, then the others: the figures of each system, and their shares of the input's."""
     from fxst.cli.grids import Console
     from fxst.evaluation.metrics import METRICS, pesq_available
     from fxst.evaluation.scores import SETTINGS
@@ -137,7 +137,7 @@ def _show_table(console: "Console", evaluation: "Evaluation", columns: Sequence[
         if row.system != INPUT:
             ratios = (Text("") if figure is None else _cell(figure.ratio, missing="") for figure in figures)
             table.add_row(Text("  of input", style="dim"), *ratios)
-    # As wide as the table is: a pipe has no width, and a narrow terminal wraps better than rich crops.
+    # As wide as the table: a pipe has no width, and a narrow terminal wraps lines where rich would crop them.
     wide = table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum
     narrow, console.width = console.width, max(console.width, wide)
     console.print(table)
@@ -145,7 +145,7 @@ def _show_table(console: "Console", evaluation: "Evaluation", columns: Sequence[
 
 
 def _show_training(console: "Console", evaluation: "Evaluation") -> None:
-    """Print how the models were trained, where there are several to compare and their cards tell."""
+    """Print how the models were trained, if there are several with such cards."""
     from rich.text import Text
 
     from fxst.cli.grids import Grid
@@ -156,9 +156,9 @@ def _show_training(console: "Console", evaluation: "Evaluation") -> None:
     table = Grid()
     for heading in ("model", "gradient", "steps", "examples", "ms a step", "peak MB"):
         table.add_column(heading, justify="left" if heading in ("model", "gradient") else "right", no_wrap=True)
-    for name, told in training.items():
+    for name, facts in training.items():
         cells = (
-            "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in told.values()
+            "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in facts.values()
         )
         table.add_row(Text(printable(name), style="bold"), *cells)
     console.print(table)
@@ -175,20 +175,20 @@ def _mean(figure: "Figure | None") -> "Text":
 
 
 def _cell(interval: "Interval", *, missing: str) -> "Text":
-    """Write a figure, and its interval in the line below."""
+    """Format a figure, with its interval in the line below."""
     from rich.text import Text
 
     from fxst.evaluation.summary import in_digits
 
     if math.isnan(interval.value):
         return Text(missing)
-    to = "-" if interval.low >= 0 else " to "  # where a figure can fall below 0, a hyphen is a sign
+    to = "-" if interval.low >= 0 else " to "  # a hyphen before a negative number would be unclear
     bounds = "" if math.isnan(interval.low) else f"{in_digits(interval.low)}{to}{in_digits(interval.high)}"
     return Text(in_digits(interval.value)).append(f"\n{bounds}", style="dim")
 
 
-def _tell_of_errors(evaluation: "Evaluation") -> None:
-    """Tell which files were left out and why outputs are missing, a few of each; items.jsonl and items.csv have all."""
+def _show_errors(evaluation: "Evaluation") -> None:
+    """Print skipped files and the errors of outputs, a few of each; items.jsonl and items.csv have all."""
     from fxst.evaluation.protocol import UNREADABLE
 
     left_out = sorted({file for item in evaluation.items for file in item.drawn.get(UNREADABLE, ())})
@@ -196,18 +196,18 @@ def _tell_of_errors(evaluation: "Evaluation") -> None:
         more = f", and {len(left_out) - 1:,} more" if len(left_out) > 1 else ""
         warn(f"skipped, since it cannot be read as audio: {left_out[0]}{more}.")
 
-    told: Counter[str] = Counter()
+    shown: Counter[str] = Counter()
     for item in evaluation.items:
-        # What is wrong with an item is the same for every system, and told once.
+        # An error of an item is the same for every system, and shown once.
         by_error: dict[str, list[str]] = {}
         for score in item.scores:
             if score.error:
                 by_error.setdefault(score.error, []).append(score.system)
         for error, systems in by_error.items():
             who = ", ".join(systems) if len(systems) < len(item.scores) else "item"
-            told[who] += 1
-            if told[who] <= MOST_ERRORS:
+            shown[who] += 1
+            if shown[who] <= MOST_ERRORS:
                 warn(f"{item.name}, {who}: {error}")
-    for who, count in told.items():
+    for who, count in shown.items():
         if count > MOST_ERRORS:
             warn(f"{who}: {count - MOST_ERRORS:,} more.")

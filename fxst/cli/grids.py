@@ -1,4 +1,4 @@
-"""Tables and bars on a terminal: rich's own, in which nothing that a file holds acts on the terminal or is markup."""
+"""rich's tables and console with escaped text: nothing from a file acts on the terminal or is markup."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +15,7 @@ __all__ = ["Console", "Grid"]
 
 
 class Console(RichConsole):
-    """A console that writes text as it is, and control characters other than its own as escapes.
+    """A console without markup, which escapes control characters other than its own.
 
     Args:
         err: Whether it writes to standard error.
@@ -26,27 +26,27 @@ class Console(RichConsole):
         super().__init__(stderr=err, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False)
 
     def print(self, *objects: Any, **how: Any) -> None:
-        """Print as rich does, each string in one line."""
+        """Print as rich does, with each string on one line."""
         super().print(*(printable(item) if isinstance(item, str) else item for item in objects), **how)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as rich does; what a cell did not escape is escaped here."""
+        """Render as rich does, and escape what cells did not escape."""
         for segment in super().render(renderable, options):
             text, style, control = segment
             yield segment if control else Segment(printable(text, keep="\n"), style)
 
 
 class Grid(Table):
-    """A table without lines around its cells, of which each string is one line.
+    """A table without borders, in which each string is one line.
 
     Args:
-        headings: Of the columns.
-        show_header: Whether they are shown.
+        headings: The columns' headings.
+        show_header: Whether to show them.
     """
 
     def __init__(self, *headings: str, show_header: bool = True) -> None:
         super().__init__(*headings, box=None, pad_edge=False, show_header=show_header)
 
     def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
-        """Add a row; a cell of several lines is a `Text`, whose parts are escaped by who made it."""
+        """Add a row; a cell of several lines is a `Text`, whose parts the caller escapes."""
         super().add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in cells), **how)

@@ -1,4 +1,4 @@
-"""Being told to end: Ctrl-C and SIGTERM leave no part of a file, and each has its sentence and its exit code."""
+"""Handling of Ctrl-C and SIGTERM: they leave no partial files, and each has its message and exit code."""
 
 import contextlib
 import os
@@ -16,18 +16,18 @@ __all__ = ["begin", "terminable"]
 
 _KINDS: Final = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 _ENOUGH: Final = 3
-"""So many signals end the program at once, whatever it is at; `timeout` alone sends two."""
+"""This many signals end the program at once; `timeout` alone sends two."""
 _AGAIN_SECONDS: Final = 0.05
 
 
 def begin() -> None:
-    """From now to the very end of the program, let both signals end it at once where nothing else answers them."""
+    """From now on, let both signals end the program at once where nothing else handles them."""
     main = os.getpid()
 
     def end(number: int, frame: FrameType | None) -> None:
         _end(number, main)
 
-    _answer(end)
+    _handle(end)
 
 
 @contextlib.contextmanager
@@ -51,13 +51,13 @@ def terminable() -> Iterator[None]:
         interrupts.check_deferrable()
 
     def ask_again(unraisable: Any) -> None:
-        # Raised in a callback, an interrupt is only told of. A moment later the callback is over.
+        # An interrupt raised in a callback is only reported. A timer raises it again after the callback.
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
         else:
             hook(unraisable)
 
-    before = _answer(interrupt) | {signal.SIGALRM: signal.signal(signal.SIGALRM, interrupt_again)}
+    before = _handle(interrupt) | {signal.SIGALRM: signal.signal(signal.SIGALRM, interrupt_again)}
     hook, sys.unraisablehook = sys.unraisablehook, ask_again
     try:
         yield
@@ -72,14 +72,14 @@ def terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _answer(handler: Any) -> dict[signal.Signals, Any]:
-    """Have both signals answered, but for one that is ignored, as in the background; give who did before."""
+def _handle(handler: Any) -> dict[signal.Signals, Any]:
+    """Set the handler of both signals, except one that is ignored, as in the background; return the old handlers."""
     numbers = [number for number in _KINDS if signal.getsignal(number) is not signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in numbers}
 
 
 def _end(number: int, main: int) -> None:
-    """End this process now. Of a process that was forked, the main one answers."""
+    """End this process now. In a forked process only SIGTERM does so: the main process handles Ctrl-C."""
     if os.getpid() == main:
         staging = sys.modules.get("fxst.staging")
         if staging is not None:

@@ -1,4 +1,4 @@
-"""Running the `fxst` program: its commands are registered, and every error becomes one line and an exit code."""
+"""Running the `fxst` program: registers its commands, and turns every error into one line and an exit code."""
 
 import errno
 import sys
@@ -22,7 +22,7 @@ def main() -> None:
         shortage.check_memory()
         shortage.open_more_files()
         _run()
-    except KeyboardInterrupt as interrupt:  # while a command was not yet, or no more, there to answer it
+    except KeyboardInterrupt as interrupt:  # before or after a command, which handles its own
         typer.secho("fxst: interrupted", err=True)
         sys.exit(interrupts.exit_code(interrupt))
     except FxstError as error:
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _in_words(error: Exception) -> tuple[str, int]:
-    """Say in one line what no part of the program has put in its own words, and with which code it ends then."""
+    """Return a one-line message and an exit code for an unexpected error."""
     if remedy := shortage.told(error):
         return remedy, 1
     if isinstance(error, OSError):  # a full disk under stdout, say
@@ -43,14 +43,14 @@ def _in_words(error: Exception) -> tuple[str, int]:
     import tempfile
     import traceback
 
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+    summary = " ".join(f"{type(error).__name__}: {error}".split())
     try:
         fd, path = tempfile.mkstemp(prefix="fxst-", suffix=".txt")
         with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
             traceback.print_exception(error, file=file)
     except OSError:
-        return f"Unexpected error ({said}): please report it.", 1
-    return f"Unexpected error ({said}): please report it, with the file {path!r}, which tells where it was.", 1
+        return f"Unexpected error ({summary}): please report it.", 1
+    return f"Unexpected error ({summary}): please report it, with the file {path!r}, which tells where it was.", 1
 
 
 def _run() -> None:

@@ -21,7 +21,7 @@ app.add_typer(models_app, name="models")
 
 @command(models_app, ModelsListConfig, "list")
 def _list(config: ModelsListConfig) -> None:
-    """List what can be read, then tell of what cannot."""
+    """List the readable models, then the errors of the others."""
     from fxst.checkpoints import catalogue
 
     entries, problems = [], []
@@ -53,7 +53,7 @@ def _info(config: ModelsInfoConfig) -> None:
 
 @command(models_app, ModelsVerifyConfig, "verify")
 def _verify(config: ModelsVerifyConfig) -> None:
-    """Load each model; fail with the code of an unusable model if one is."""
+    """Load each model, and fail if one cannot be used."""
     from fxst.checkpoints import catalogue
 
     checked: list[dict[str, Any]] = []
@@ -108,9 +108,9 @@ def _show_entry(entry: "CatalogueEntry") -> None:
     grid.add_column(overflow="fold")
 
     def add(title: str, *lines: object) -> None:
-        told = [printable(str(line)) for line in lines if line not in (None, "")]
-        if told:
-            grid.add_row(title, Text("\n".join(told)))
+        shown = [printable(str(line)) for line in lines if line not in (None, "")]
+        if shown:
+            grid.add_row(title, Text("\n".join(shown)))
 
     called = {"style": "style model", "proxy": "proxy"}[entry.kind]
     add("model", f"{entry.name}, a {called}" + (", which fxst apply uses by default" if entry.is_default else ""))
@@ -137,8 +137,8 @@ def _size(entry: "CatalogueEntry") -> str:
 
 
 def _history(entry: "CatalogueEntry") -> list[Any]:
-    told = entry.told("training", "history")
-    return told if isinstance(told, list) else []
+    history = entry.told("training", "history")
+    return history if isinstance(history, list) else []
 
 
 def _number(value: Any) -> str:

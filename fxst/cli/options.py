@@ -1,4 +1,4 @@
-"""Typer commands made from configuration dataclasses, so that an option is written down once."""
+"""Typer commands from configuration dataclasses, so that each option is defined once."""
 
 import dataclasses
 import inspect
@@ -19,10 +19,10 @@ __all__ = ["command", "expose", "parameter"]
 
 
 def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Callable[[Any], None]], None]:
-    """Register `run(config)` as command `name` of `app`, its parameters those of `config_type`.
+    """Register `run(config)` as command `name` of `app`, with the fields of `config_type` as its parameters.
 
-    The dataclass' docstring is the command's help. A `tuple[X, ...]` field takes any number of values; an argument that
-    is not required may be none.
+    The dataclass' docstring is the command's help. A `tuple[X, ...]` field takes any number of values, or none for an
+    argument that is not required.
     """
 
     def register(run: Callable[[Any], None]) -> None:
@@ -62,7 +62,7 @@ def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = 
     meta = item.metadata
     info: Any
     if meta.get("argument"):
-        # Whether a file can be read is for what reads it to say, and of several no reason to leave out the others.
+        # An unreadable file is an error of its own, and no reason to leave out others.
         info = typer.Argument(help=meta["help"], metavar=meta["metavar"], show_default=False, readable=False)
     else:
         info = typer.Option(
@@ -89,7 +89,7 @@ def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = 
 def _number_parser(
     hint: Any, flag: str, minimum: float | None, maximum: float | None
 ) -> Callable[[Any], int | float] | None:
-    """Give what reads an option's number, for Typer takes `1_0` for 10 and knows `nan`; None where it is no number."""
+    """Return a parser for a numeric option, or None: Typer would accept `1_0` as 10, and `nan`."""
     kinds = {hint, *get_args(hint)} & {int, float}
     if not kinds:
         return None
@@ -110,10 +110,10 @@ def _number_parser(
 
 
 def _plain(hint: Any) -> Any:
-    """Turn `tuple[X, ...]` into `list[X]`, which is what Typer calls a repeatable value."""
+    """Convert `tuple[X, ...]` to `list[X]`, Typer's type of a repeatable value."""
     if get_origin(hint) is tuple:
         kind = get_args(hint)[0]
-        # Typer knows no list of choices; what takes the values says what it knows.
+        # Typer has no list of choices; the function that takes the values checks them.
         return list[str] if get_origin(kind) is Literal else list[kind]  # type: ignore[valid-type]
     if get_origin(hint) in (Union, types.UnionType):
         return hint

@@ -1,4 +1,4 @@
-"""What `fxst apply` tells of files: data to standard output, in the form that was asked for, and words to stderr."""
+"""Output of `fxst apply`: results on standard output in the requested format, and messages on standard error."""
 
 import sys
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ FORMAT_VERSION: Final = 1
 
 
 class Results:
-    """Tells what became of each file, as it is done, and of all of them in the end.
+    """Prints the result of each file as it is done, and a summary at the end.
 
     Args:
-        files: The command, and what its files are called.
-        show_table: Whether the first parameter table is shown.
-        many: Whether the command is about more than one recording.
+        files: The command, and the names of its files.
+        show_table: Whether to show the first parameter table.
+        many: Whether the command has more than one recording.
     """
 
     def __init__(self, files: Spooled, *, show_table: bool, many: bool) -> None:
@@ -40,7 +40,7 @@ class Results:
         self.counts = {"written": 0, "finished": 0, "failed": 0, "planned": 0}
 
     def plan(self, job: "Job", *, finished: bool) -> None:
-        """Tell what would become of a file."""
+        """Print the plan of a file."""
         state = "finished" if finished else "planned"
         self._count(state, 0)
         self._row(state, job.input, job.output, job.table, [file.path for file in job.exports])
@@ -50,7 +50,7 @@ class Results:
         self._warn(job.input, (job.note,) if job.note else ())
 
     def add(self, result: "FileResult") -> None:
-        """Tell what became of a file."""
+        """Print the result of a file."""
         state = "failed" if result.error else "finished" if result.was_finished else "written"
         self._count(state, result.exit_code)
         error, warnings = self._files.spoken(result.error), tuple(map(self._files.spoken, result.warnings))
@@ -69,17 +69,17 @@ class Results:
         self._warn(result.input, warnings)
 
     def wrote(self, what: str) -> None:
-        """Tell that something was written; in a table only, for JSON has it in its rows or not at all."""
+        """Print that a file was written; only for tables, since JSON has it in its rows or not at all."""
         if self._format == "table":
             self._say(f"wrote {what}")
 
     def end(self, interrupted: int = 0) -> int:
-        """Tell of all files, and give the program's exit code.
+        """Print the summary of all files, and return the program's exit code.
 
         Args:
-            interrupted: The exit code of an interrupt; 0 when there was none.
+            interrupted: The exit code of an interrupt; 0 without one.
         """
-        # A full disk, or a folder that is locked, is no fault of the files.
+        # A full disk or a read-only folder is not a fault of the files.
         failed = [code for code in self._codes if code]
         writing = bool(failed) and set(failed) == {OutputError.exit_code}
         code = interrupted or (OutputError.exit_code if writing else 1 if failed else 0)
@@ -91,15 +91,15 @@ class Results:
         return code
 
     def summary(self) -> str:
-        """Say in a few words how many files came to what."""
+        """Return the number of files in each state, as one sentence."""
         words = {
             "planned": "to write",
             "written": "written",
             "finished": "already finished",
             "failed": "failed",
         }
-        told = [f"{self.counts[state]:,} {word}" for state, word in words.items() if self.counts[state]]
-        return f"{', '.join(told)}." if told else "nothing done."
+        parts = [f"{self.counts[state]:,} {word}" for state, word in words.items() if self.counts[state]]
+        return f"{', '.join(parts)}." if parts else "nothing done."
 
     def _count(self, state: str, code: int) -> None:
         self.counts[state] += 1
@@ -130,7 +130,7 @@ class Results:
         }
         if self._format == "jsonl":
             print_json(row, indent=None)
-            sys.stdout.flush()  # a program that reads along is told at once
+            sys.stdout.flush()  # for programs that read the rows as they come
         else:
             self._rows.append(row)
 
@@ -145,17 +145,17 @@ class Results:
         return self._files.shown(path)
 
     def _settings(self, table: Path | None) -> str:
-        # Beside the file that stands for standard output there is a table that nobody asked for.
+        # The table next to the file for standard output is temporary, and was not requested.
         lost = table is not None and self._files.sound_to_stdout and table.parent == self._files.config.output.parent
         return "" if table is None or lost else f", settings in {self._shown(table)}"
 
 
 def show_summary(table: "Table", *, err: bool) -> None:
-    """Print what each effect of a table does, in a line each.
+    """Print each active effect of a table in one line.
 
     Args:
         table: The table.
-        err: Whether it goes to stderr.
+        err: Whether to print to standard error.
     """
     from fxst.chains.table import AMOUNT, LOUDNESS
     from fxst.cli.grids import Console, Grid
@@ -168,7 +168,7 @@ def show_summary(table: "Table", *, err: bool) -> None:
             grid.add_row(f"{stage.label}:", stage.effect.summary(stage.values))
     if table.bypassed:
         grid.add_row("bypassed:", ", ".join(table.bypassed))
-    # The reason why less was applied is a warning, and not said twice.
+    # The reason why less was applied is also a warning, so it is left out here.
     amounts = [remark.partition(":")[0] for remark in safety_remarks(table)] + [table.provenance.get(AMOUNT, "")]
     if any(amounts) or "model" in table.provenance:
         grid.add_row("style:", ", ".join(filter(None, amounts)) or "100 %")
@@ -182,7 +182,7 @@ def show_table(table: "Table", *, err: bool) -> None:
 
     Args:
         table: The table.
-        err: Whether it goes to stderr.
+        err: Whether to print to standard error.
     """
     from fxst.chains.table import short
     from fxst.cli.grids import Console, Grid

@@ -1,4 +1,4 @@
-"""Standard input and output as files: what comes from a pipe is kept until it is whole, and so is what goes there."""
+"""Standard input and output as temporary files, so that they are complete before they are read or passed on."""
 
 import contextlib
 import shutil
@@ -22,12 +22,12 @@ _DASH: Final = Path("-")
 
 @dataclass(frozen=True)
 class Spooled:
-    """A command whose dashes have become files.
+    """A command in which files replace the dashes.
 
     Args:
         config: The command.
-        sound_to_stdout: Whether the sound goes to standard output, and nothing else may.
-        names: What a person calls the files that stand for standard input and output.
+        sound_to_stdout: Whether the audio goes to standard output, and so nothing else may.
+        names: Names in messages of the files for standard input and output.
     """
 
     config: ApplyConfig
@@ -35,11 +35,11 @@ class Spooled:
     names: dict[Path, str]
 
     def shown(self, path: Path) -> str:
-        """Write a file's name for a message."""
+        """Return a file's name for a message."""
         return self.names.get(path, quoted(path))
 
     def spoken(self, message: str) -> str:
-        """Put into a message what a person calls the files in it."""
+        """Replace the paths of temporary files in a message by their names."""
         for path, name in self.names.items():
             message = message.replace(quoted(path), name)
         return message
@@ -47,13 +47,13 @@ class Spooled:
 
 @contextlib.contextmanager
 def spooled(config: ApplyConfig) -> Iterator[Spooled]:
-    """Keep standard input in a file, and copy the output to standard output when the block ends well.
+    """Store standard input in a file, and copy the output to standard output when the block succeeds.
 
     Args:
         config: The command.
 
     Raises:
-        typer.BadParameter: A dash stands where there cannot be one.
+        typer.BadParameter: A dash is not possible here.
     """
     reads, writes = _DASH in config.inputs, config.output == _DASH
     _check(config, reads=reads, writes=writes)
@@ -66,7 +66,7 @@ def spooled(config: ApplyConfig) -> Iterator[Spooled]:
             source = Path(folder, "stdin")
             names[source] = "standard input"
             if not config.dry_run:
-                _keep(source)
+                _store(source)
             config = replace(config, inputs=(source,))
         output = Path(folder, "stdout.wav")
         if writes:
@@ -103,7 +103,7 @@ def _check(config: ApplyConfig, *, reads: bool, writes: bool) -> None:
             raise typer.BadParameter("standard output is a terminal: send the sound into a file or a program.")
 
 
-def _keep(path: Path) -> None:
+def _store(path: Path) -> None:
     try:
         with open(path, "wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)

@@ -123,8 +123,8 @@ def _progress() -> Iterator["Report"]:
         def report(progress: "Stage") -> None:
             name = progress.stage
             if name not in tasks or progress.step == 1:
-                if name not in tasks and not console.is_terminal:
-                    console.print(f"{name}: {progress.steps:,} steps")
+                if name not in tasks and name != "validation" and not console.is_terminal:
+                    console.print(f"{name}: steps to {progress.steps:,}")
                 if name in tasks:
                     bars.remove_task(tasks[name])
                 tasks[name] = bars.add_task(name, total=progress.steps, completed=progress.step, figures="")
@@ -145,9 +145,10 @@ def _show(run: "Run[Any]", findings: str, command: str) -> None:
     if run.best:
         best = f"Best at step {run.best['step']}: validation loss {run.best['val_loss']:.4f}{findings}"
     else:
-        where = f", in the stage {run.last.stage} at {run.last.step} of {run.last.steps}" if run.last else ""
+        where = f" after step {run.last.step:,} of {run.last.steps:,} of the stage {run.last.stage}" if run.last else ""
         best = f"The model was never validated: it is exported as it was{where}."
-    console.print(f"Training {state} after {run.steps} steps. {best}")
+    steps = f"{run.steps:,} step" if run.steps == 1 else f"{run.steps:,} steps"
+    console.print(f"Training {state} after {steps}. {best}")
     if run.signal is not None:
         console.print(f"Continue it with `{command} {shell_word(run.folder)} --resume`.")
     say(str(run.folder))

@@ -1,1 +1,1 @@
-"""Datasets: cutting recordings into clips, reading the clips back, and making training examples of them."""
+"""Datasets: cut recordings into clips, read the clips, and draw training examples from them."""

@@ -1,7 +1,7 @@
-"""Making a dataset: find the recordings, share out the clips, cut them, and write the tables.
+"""Dataset builds: find the recordings, select the clips, cut them, and write the tables.
 
-The same settings and recordings give the same bytes, whatever the number of workers and however often the build
-was interrupted: what happens is decided by names and seed, and results are stored in the order of the work.
+The same settings and recordings give the same bytes, for any number of workers and interruptions: names and seed
+decide everything, and results are stored in the order of the work.
 """
 
 import contextlib
@@ -39,26 +39,26 @@ __all__ = ["DatasetSummary", "Progress", "build"]
 Progress = Callable[[int, int], None]
 
 NOTES = "unfinished"
-"""The folder inside the dataset's that is there while it is being built."""
+"""Subfolder of the dataset that exists during the build."""
 
 _MEASURED_AT_ONCE = 64
 _JOB_SECONDS = 120.0
-"""The most audio that a worker holds and hands over at a time."""
+"""Longest audio that a worker holds and returns at a time."""
 
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What a dataset consists of.
+    """Summary of a dataset.
 
     Args:
-        folder: Where it is.
-        clips: How many clips each split has.
-        speakers: How many speakers each split has.
+        folder: Folder of the dataset.
+        clips: Number of clips in each split.
+        speakers: Number of speakers in each split.
         seconds: Length of all clips together.
-        damaged_files: How many recordings were damaged; the report lists them.
-        notes: What the person should know, in sentences.
+        damaged_files: Number of damaged recordings; the report lists them.
+        notes: Notes for the user, in sentences.
         was_finished: Whether it had been built before.
-        elapsed_seconds: How long this took.
+        elapsed_seconds: Duration of the build.
     """
 
     folder: Path
@@ -72,18 +72,18 @@ class DatasetSummary:
 
 
 def build(config: DatasetConfig, *, progress: Progress | None = None) -> DatasetSummary:
-    """Cut recordings into a dataset of clips; go on where an interrupted build of the same settings stopped.
+    """Cut recordings into a dataset of clips, or continue an interrupted build of the same settings.
 
     It starts processes, so a script must call it under `if __name__ == "__main__":`.
 
     Args:
         config: The settings.
-        progress: Called now and then with how many clips are done, and of how many.
+        progress: Called with the number of finished clips and the total.
 
     Raises:
-        AudioError: a source does not exist, or no clip can be had from any.
-        NothingMatchedError: there is no recording in any.
-        SettingsError: the folder holds something else, or a setting makes no sense.
+        AudioError: a source does not exist, or none yields a clip.
+        NothingMatchedError: the sources hold no recording.
+        SettingsError: the folder holds something else, or a setting is invalid.
         FxstError: a worker process died.
         OutputError: the folder cannot be written.
     """
@@ -98,7 +98,7 @@ def build(config: DatasetConfig, *, progress: Progress | None = None) -> Dataset
         except OSError as error:
             raise staging.unwritable(config.output, error) from error
     elif (config.output / NOTES).exists():
-        # The last run was killed after the dataset was finished and before it had tidied up.
+        # The last run was killed between finishing the dataset and tidying up.
         shutil.rmtree(config.output / NOTES)
     card = read_card(config.output)
     return DatasetSummary(
@@ -124,7 +124,7 @@ def _settings(config: DatasetConfig) -> dict[str, Any]:
 
 
 def _check_folder(folder: Path, settings: dict[str, Any]) -> bool:
-    """Whether the folder holds the finished dataset already; refuse one that holds anything else."""
+    """Return whether the folder holds the finished dataset; refuse one that holds anything else."""
     begun = folder / NOTES / "settings.json"
     found: dict[str, Any] | None = None
     if (folder / CARD).exists():
@@ -134,7 +134,7 @@ def _check_folder(folder: Path, settings: dict[str, Any]) -> bool:
     elif folder.exists() and (not folder.is_dir() or {item.name for item in folder.iterdir()} - {NOTES}):
         raise SettingsError(f"{str(folder)!r} is not empty and not a dataset: choose another --output.")
     if not (folder / CARD).exists():
-        # What is laid there as a link would have its target emptied, or written to.
+        # The target of a link in there would be emptied or overwritten.
         check_inside(folder, (path for part in (folder, folder / NOTES) for path in _entries(part)))
     if found is not None and found != settings:
         other = ", ".join(key for key in settings if found.get(key) != settings[key])
@@ -159,7 +159,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 class _Build:
-    """One run of a build; the steps share the recordings and their order."""
+    """One run of a build."""
 
     def __init__(self, config: DatasetConfig, settings: dict[str, Any], progress: Progress | None) -> None:
         self.config = config
@@ -188,7 +188,7 @@ class _Build:
 
     @contextlib.contextmanager
     def _claimed_folder(self) -> Iterator[None]:
-        """Keep the folder to this process; leave no trace in it of a build that had nothing to store."""
+        """Lock the folder for this process, and remove it again if the build has nothing to store."""
         existed = self.config.output.exists()
         self.notes_folder.mkdir(parents=True, exist_ok=True)
         with open(self.notes_folder / "lock", "w") as lock:
@@ -231,23 +231,23 @@ class _Build:
     ) -> None:
         windows = [math.floor(length.seconds * self.config.sample_rate / self.clip_samples) for length in lengths]
         candidates = Candidates([item.speaker for item in recordings], windows, seed=self.config.seed)
-        # What an earlier run has stored: the same rounds are drawn again, and only what is missing is cut.
+        # Clips of an earlier run: the same rounds are drawn again, and only missing clips are cut.
         stored: dict[int, Counter[int]] = {}
         for clip in shards.clips():
             stored.setdefault(clip.round, Counter())[clip.recording] += 1
-        begun = shards.position
+        resume_at = shards.position
         total = min(self.config.clips or len(candidates), len(candidates))
         drawn_before = 0
         for number in itertools.count():
-            wanted = self.config.clips - int(candidates.accepted.sum()) if self.config.clips else None
-            drawn, numbers = candidates.draw(wanted)
+            missing = self.config.clips - int(candidates.accepted.sum()) if self.config.clips else None
+            drawn, numbers = candidates.draw(missing)
             if not len(drawn):
                 break
             for recording, clips in stored.get(number, {}).items():
                 candidates.accept(recording, clips)
             edges = self._job_edges(drawn)
             jobs = range(
-                0 if number > begun.round else begun.job if number == begun.round else len(edges) - 1,
+                0 if number > resume_at.round else resume_at.job if number == resume_at.round else len(edges) - 1,
                 len(edges) - 1,
             )
             tasks = (
@@ -261,8 +261,8 @@ class _Build:
             )
             for job, cut in zip(jobs, workers.map(cutting.cut, tasks), strict=True):
                 recording = int(drawn[edges[job]])
-                resumed = (number, job) == (begun.round, begun.job)
-                position = Position(number, job, begun.stored if resumed else 0)
+                resumed = (number, job) == (resume_at.round, resume_at.job)
+                position = Position(number, job, resume_at.stored if resumed else 0)
                 candidates.accept(recording, shards.append(cut, recording, position))
                 done = int(candidates.accepted.sum()) if self.config.clips else drawn_before + int(edges[job + 1])
                 self.progress(done, total)
@@ -271,7 +271,7 @@ class _Build:
         shards.finish()
 
     def _job_edges(self, drawn: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Where jobs begin and end: with each recording, and within it where a job would hold too much audio."""
+        """Return the edges of the jobs: at each recording, and within it where a job would hold too much audio."""
         most = max(1, int(_JOB_SECONDS * self.config.sample_rate / self.clip_samples))
         places = np.arange(len(drawn))
         first_of_recording = np.searchsorted(drawn, drawn, side="left")
@@ -299,7 +299,7 @@ class _Build:
         clips: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
         speakers: dict[str, set[str]] = {split: set() for split in SPLITS}
         seconds = self.clip_samples / self.config.sample_rate
-        # Into the notes' folder first, and row by row: a million clips are a hundred megabytes of text.
+        # Row by row into a draft: a million clips are a hundred megabytes of text.
         draft = self.notes_folder / MANIFEST
         with open(draft, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
@@ -349,7 +349,7 @@ class _Build:
     def _splits(
         self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]
     ) -> tuple[list[str], list[str]]:
-        """The split of each recording, and what the person should know about it."""
+        """Return the split of each recording, and notes on it for the user."""
         groups = [item.speaker for item in recordings]
         notes = []
         # Unreadable recordings count neither as speakers nor as files to hold out.

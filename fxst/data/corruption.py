@@ -1,6 +1,6 @@
-"""The corruptions of the published evaluation: drawing their settings, and applying them.
+"""Corruptions of the published evaluation: drawing their settings, and applying them.
 
-Apart from one another: what was drawn is plain data, which a list of items holds and which makes the same sound again.
+Drawn settings are plain data, so a list of items can store them and reproduce the audio.
 """
 
 from dataclasses import asdict, dataclass
@@ -31,28 +31,28 @@ BAND_PROBABILITY: Final = 0.8
 PEAK_BANDS_HZ: Final = ((200, 2000), (800, 4000), (2000, 8000), (4000, None))
 BASS_HZ: Final = (20, 200)
 TREBLE_HZ: Final = (4000, None)
-"""Where the bands may lie; None is the highest frequency of the sample rate."""
+"""Frequency ranges of the bands; None is the highest frequency at the sample rate."""
 
 HIGHEST: Final = 0.9
-"""The highest frequency, as a part of half the sample rate."""
+"""Highest frequency relative to the Nyquist frequency."""
 
 MOST_SUMMED_DB: Final = 24.0
-"""A peak that brings the sum of the gains drawn so far to this, up or down, is left out, and stays in the sum."""
+"""A peak at which the sum of the drawn gains reaches this, up or down, is not applied, but stays in the sum."""
 
 FLOOR_DB: Final = -100.0
-"""Where the companders' curves begin, and the level before the recording."""
+"""Start of the companders' curves, and level before the recording."""
 
 
 @dataclass(frozen=True)
 class CorruptionBand:
-    """One band that was drawn.
+    """One drawn band.
 
     Args:
         kind: SoX's name of the filter.
         f0_hz: Its frequency.
-        q: Its width; shelves have a fixed one.
+        q: Its quality factor; None for shelves, whose slope is fixed.
         gain_db: Its gain.
-        applied: Whether it is heard: a peak is left out where the gains before it came too close to 24 dB.
+        applied: Whether it is applied: a peak is not if the sum of the gains reaches 24 dB.
     """
 
     kind: BandKind
@@ -74,18 +74,18 @@ class FrequencyCorruption:
     """A random equaliser.
 
     Args:
-        bands: What was drawn, in series.
+        bands: The drawn bands, in series.
     """
 
     bands: tuple[CorruptionBand, ...]
 
     def sections(self, *, sample_rate: int) -> Array:
-        """Return the bands that are heard as second-order sections."""
-        heard = [band.sections(sample_rate=sample_rate) for band in self.bands if band.applied]
-        return np.concatenate(heard) if heard else np.zeros((0, 6))
+        """Return the applied bands as second-order sections."""
+        applied = [band.sections(sample_rate=sample_rate) for band in self.bands if band.applied]
+        return np.concatenate(applied) if applied else np.zeros((0, 6))
 
     def apply(self, x: Samples, *, sample_rate: int) -> Samples:
-        """Equalise a recording; nothing clips.
+        """Equalise a recording, without clipping.
 
         Shape:
             x and result: (channels, time).
@@ -98,13 +98,13 @@ class DynamicsCorruption:
     """A random compressor or expander, with SoX's `compand`.
 
     Args:
-        kind: Which of the two.
-        attack_ms: Time constant while the level rises.
-        release_ms: Time constant while it falls.
-        knee_db: How far the corners of the curve are rounded.
-        threshold_db: Above it the compressor works, below it the expander.
-        ratio: How many decibels in for one out (compressor), or out for one in (expander).
-        makeup_db: Added to every level.
+        kind: Compressor or expander.
+        attack_ms: Time constant of rising levels.
+        release_ms: Time constant of falling levels.
+        knee_db: Rounding of the curve's corners.
+        threshold_db: The compressor acts above it, the expander below it.
+        ratio: Decibels in for one out (compressor), or out for one in (expander).
+        makeup_db: Gain added to every level.
     """
 
     kind: DynamicsKind
@@ -117,14 +117,14 @@ class DynamicsCorruption:
 
     @property
     def points(self) -> Points:
-        """Corners of the transfer curve."""
+        """Corners of the transfer curve, as levels (in, out)."""
         threshold = (self.threshold_db, self.threshold_db)
         if self.kind == "compressor":
             return (FLOOR_DB, FLOOR_DB), threshold, (0.0, self.threshold_db * (1 - 1 / self.ratio))
         return (self.threshold_db + (FLOOR_DB - self.threshold_db) / self.ratio, FLOOR_DB), threshold
 
     def apply(self, x: Samples, *, sample_rate: int) -> Samples:
-        """Compress or expand a recording; what is beyond full scale clips, before and after.
+        """Compress or expand a recording; input and output clip at full scale.
 
         Shape:
             x and result: (channels, time).
@@ -148,8 +148,7 @@ Corruption: TypeAlias = FrequencyCorruption | DynamicsCorruption
 def draw_frequency_corruption(rng: np.random.Generator, *, sample_rate: int) -> FrequencyCorruption:
     """Draw up to four peaks, a bass and a treble shelf.
 
-    Only the generator's `random` is asked, here and below: its numbers are the same on any machine, and in any
-    release of NumPy.
+    All draws use the generator's `random` only, whose numbers are the same on any machine and in any release of NumPy.
 
     Raises:
         SettingsError: The sample rate is too low for the bands.
@@ -176,12 +175,12 @@ def draw_frequency_corruption(rng: np.random.Generator, *, sample_rate: int) -> 
 
 
 def draw_compressor(rng: np.random.Generator) -> DynamicsCorruption:
-    """Draw a compressor, which hears the level one attack ahead."""
+    """Draw a compressor, with a look-ahead of one attack time."""
     return _draw_dynamics(rng, "compressor", least_attack_ms=0.5, threshold_db=(-12, -64), most_ratio=11)
 
 
 def draw_expander(rng: np.random.Generator) -> DynamicsCorruption:
-    """Draw an expander, which does not hear ahead."""
+    """Draw an expander, without look-ahead."""
     return _draw_dynamics(rng, "expander", least_attack_ms=1.0, threshold_db=(-10, -30), most_ratio=5)
 
 
@@ -206,7 +205,7 @@ def _draw_dynamics(
 
 
 def _rounded(value: float) -> float:
-    """Round as a list of items shows it, before it is applied: then the list makes the same sound."""
+    """Round a value to its written form before it is applied, so that the list reproduces the audio."""
     return float(f"{value:.6g}")
 
 
@@ -220,7 +219,7 @@ def _signed(rng: np.random.Generator, most: float) -> float:
 
 
 def to_data(corruption: Corruption) -> dict[str, Any]:
-    """Return what was drawn as data that JSON can hold."""
+    """Return drawn settings as data for JSON."""
     if isinstance(corruption, DynamicsCorruption):
         return asdict(corruption)
     return {"kind": "frequency", "bands": [asdict(band) for band in corruption.bands]}

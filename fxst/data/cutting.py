@@ -1,4 +1,4 @@
-"""Cutting clips out of a recording; this is what the worker processes do, so it imports little."""
+"""Cutting clips from recordings; worker processes import this module, so it imports little."""
 
 import math
 from collections.abc import Iterator
@@ -15,30 +15,29 @@ from fxst.errors import AudioError
 __all__ = ["FULL_SCALE", "SILENCE_DB", "Cut", "CuttingJob", "Length", "cut", "measure"]
 
 SILENCE_DB = -50.0
-"""A clip whose RMS level is below this, in dBFS, counts as silence: speech has pauses of -60, and is at -25."""
+"""A clip with an RMS level below this, in dBFS, is silent: speech has pauses at -60, and is at -25."""
 
 FULL_SCALE = 32_767
-"""The integer that a clip's largest sample becomes."""
+"""Integer value of a clip's peak sample."""
 
 READ_THROUGH_SECONDS = 1.0
-"""A gap between wanted clips that is shorter is decoded and dropped, a longer one is skipped with a seek.
+"""A shorter gap between clips is decoded and dropped, a longer one is skipped with a seek.
 
-A seek into a compressed file decodes a few blocks to find its place, and the resampler wants context again:
+A seek into a compressed file decodes a few blocks to find its position, and the resampler needs context again:
 that costs about as much as a second of audio.
 """
 
-# Samples, at the lower of the two rates, after which the resampler's filter has forgotten where it began:
-# its error is then below -115 dB.
+# Samples, at the lower of the two rates, after which the resampler's error from its start is below -115 dB.
 _CONTEXT_SAMPLES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long a recording is.
+    """Length of a recording.
 
     Args:
-        seconds: Its length; 0 where it cannot be read.
-        problem: What is wrong with it, or None.
+        seconds: The length; 0 if it cannot be read.
+        problem: The recording's fault, or None.
     """
 
     seconds: float
@@ -47,11 +46,11 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class CuttingJob:
-    """Which clips to cut from a recording.
+    """The clips to cut from a recording.
 
     Args:
         path: The recording.
-        windows: The clips wanted, in order; window 3 is the fourth stretch of `clip_samples`.
+        windows: The clips' numbers, sorted; clip 3 is the fourth segment of `clip_samples`.
         clip_samples: Length of a clip.
         sample_rate: Sample rate of the clips.
     """
@@ -64,15 +63,15 @@ class CuttingJob:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The clips of a job that are there and not silent.
+    """The clips of a job that exist and are not silent.
 
     Args:
-        windows: Which they are.
+        windows: Their numbers.
         samples: Their audio, each scaled to full scale.
-        rms_db: Their level, in dBFS.
-        scale: Their largest sample, which brings their own level back.
-        problem: What is wrong with the recording, or None.
-        usable: Whether other clips may still be had from the recording.
+        rms_db: Their level in dBFS.
+        scale: Their peak sample, which restores their level.
+        problem: The recording's fault, or None.
+        usable: Whether the recording may yield other clips.
 
     Shape:
         samples: `(clips, clip_samples)`; the others `(clips,)`.
@@ -87,7 +86,7 @@ class Cut:
 
 
 def measure(paths: list[str]) -> list[Length]:
-    """Tell how long recordings are, from their headers where these know.
+    """Return the lengths of recordings, from their headers if these state one.
 
     Args:
         paths: The recordings.
@@ -96,12 +95,12 @@ def measure(paths: list[str]) -> list[Length]:
 
 
 def cut(job: CuttingJob) -> Cut:
-    """Cut clips: mixed to mono, resampled, silence left out. Damage is told, never raised.
+    """Cut clips as mono at the job's sample rate, without silent ones. Faults are returned, never raised.
 
-    A clip equals the same stretch of the wholly resampled recording, whichever other clips are cut.
+    A clip equals the same segment of the completely resampled recording, whichever other clips are cut.
 
     Args:
-        job: Which clips of which recording.
+        job: The clips to cut.
     """
     pieces: list[Samples] = []
     windows: list[int] = []
@@ -115,7 +114,7 @@ def cut(job: CuttingJob) -> Cut:
             if reader.truncated:
                 problem = "it ends early: its header states more audio"
     except AudioError as error:
-        # Half a damaged file may be the wrong half.
+        # Clips decoded before the error may be wrong too.
         return _scaled([], [], job, problem=str(error), usable=False)
     return _scaled(windows, pieces, job, problem=problem, usable=True)
 
@@ -132,14 +131,14 @@ def _length(path: Path) -> Length:
 
 
 def _runs(job: CuttingJob) -> Iterator[npt.NDArray[np.int64]]:
-    """Split the windows where skipping is cheaper than reading on."""
+    """Split the windows at gaps where a seek is cheaper than decoding."""
     gaps = (np.diff(job.windows) - 1) * (job.clip_samples / job.sample_rate)
     return iter(np.split(job.windows, np.flatnonzero(gaps > READ_THROUGH_SECONDS) + 1))
 
 
 def _cut_run(reader: audio.Reader, run: npt.NDArray[np.int64], job: CuttingJob) -> Iterator[tuple[int, Samples]]:
     source_rate, target_rate = reader.info.sample_rate, job.sample_rate
-    # Samples of the two rates coincide only every so often; there the stretch has to begin.
+    # The segment must begin where samples of both rates coincide.
     common = math.gcd(source_rate, target_rate)
     source_step, target_step = source_rate // common, target_rate // common
     context = 0
@@ -166,7 +165,7 @@ def _scaled(windows: list[int], pieces: list[Samples], job: CuttingJob, *, probl
     kept = mean_square > 10 ** (SILENCE_DB / 10)
     clips = clips[kept]
     scale = np.abs(clips).max(axis=1)
-    # In place: the clips are this function's own copy.
+    # In place: the clips are a copy.
     clips *= (FULL_SCALE / scale)[:, None]
     np.rint(clips, out=clips)
     return Cut(

@@ -1,4 +1,4 @@
-"""What a style model learns from: dry clips of one speaker, and random settings to produce them with."""
+"""Training examples of a style model: dry clips of one speaker, and random settings to render them with."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from fxst.errors import SettingsError
 __all__ = ["StyleExamples", "draw"]
 
 PEAK_DB = (-18.0, 0.0)
-"""Range of the input's peak level; the other clips of its speaker keep their distance to it."""
+"""Range of the input's peak level; the speaker's other clips keep their level relative to it."""
 
 
 @dataclass(frozen=True)
 class StyleExamples:
-    """A batch of examples: dry audio of two different passages of one speaker each, and the settings to hide.
+    """A batch of examples: dry audio of two passages of one speaker each, and the target settings.
 
     Shape:
         input, reference: (B, clips, T), dry; knobs: (B, P), on [0, 1].
@@ -28,16 +28,16 @@ class StyleExamples:
 
 
 def draw(dataset: Dataset, split: str, *, n_knobs: int, batch: int, clips: int, seed: int, step: int) -> StyleExamples:
-    """Draw a batch; it depends on the arguments alone, so that training can resume at any step.
+    """Draw a batch; it depends on the arguments only, so that training can resume at any step.
 
     Args:
         dataset: The clips.
         split: `train`, `val` or `test`.
-        n_knobs: Knobs of the chain.
-        batch: How many examples.
-        clips: Clips of input and of reference, each; no clip is in both.
+        n_knobs: Number of knobs of the chain.
+        batch: Number of examples.
+        clips: Number of clips of the input and of the reference; no clip is in both.
         seed: Seed of the run.
-        step: Which batch of the run.
+        step: Number of the batch in the run.
 
     Raises:
         SettingsError: No speaker of the split has two clips.
@@ -50,7 +50,7 @@ def draw(dataset: Dataset, split: str, *, n_knobs: int, batch: int, clips: int, 
             "shorter clips."
         )
     picked = np.empty((batch, 2, clips), dtype=np.int64)
-    # Speakers with more clips come more often, but less than in proportion, so that no voice takes over.
+    # Speakers with more clips are drawn more often, but less than in proportion, so that no voice dominates.
     weights = np.sqrt([len(clips_of) for clips_of in speakers])
     for row, speaker in zip(picked, rng.choice(len(speakers), batch, p=weights / weights.sum()), strict=True):
         mine = rng.permutation(speakers[speaker])[: 2 * clips]

@@ -2,16 +2,15 @@
 
 A dataset is a folder:
 
-- `clips-00000.npy`, `clips-00001.npy`, …: the audio, int16 `(clips, samples)`, as many clips in each as fill
-  128 MiB. Plain arrays, for training takes clips at random from a million: each is one read at a known place, with
-  nothing to decode, and the operating system keeps in memory what is used. int16 halves the disk and the
-  traffic; each clip is scaled to full scale first, so that a quiet clip has its 16 bits too.
-  `sample / 32767 * scale` is the audio.
-- `manifest.csv`: a row a clip: `clip` (its number through all shards), `split`, `speaker`, `root` (which source,
-  from 0), `source` (the recording, below that root), `offset_seconds` (where in the recording), `seconds`,
+- `clips-00000.npy`, `clips-00001.npy`, …: the audio, int16 `(clips, samples)`, 128 MiB in each. Training takes random
+  clips out of a million: in a plain array each is one read at a known offset, without decoding, and the operating
+  system caches it. int16 halves disk and traffic; each clip is scaled to full scale first, so that a quiet clip uses
+  all 16 bits too. `sample / 32767 * scale` is the audio.
+- `manifest.csv`: a row a clip: `clip` (its number over all shards), `split`, `speaker`, `root` (number of the source,
+  from 0), `source` (path of the recording below that source), `offset_seconds` (position in the recording), `seconds`,
   `rms_db` (level, dBFS), `scale`.
-- `report.csv`: `file`, `problem`: the recordings that were damaged.
-- `dataset.json`: format, settings and counts. It is written last: a folder without it is not a dataset yet.
+- `report.csv`: `file`, `problem`: the damaged recordings.
+- `dataset.json`: format, settings and counts. It is written last: a folder without it is not a finished dataset.
 """
 
 import csv
@@ -52,16 +51,16 @@ SHARD_BYTES = 1 << 27
 
 
 def clips_in_a_shard(clip_samples: int) -> int:
-    """Tell how many clips a shard has, the last one excepted.
+    """Return the number of clips in a shard; the last one may have fewer.
 
     Args:
-        clip_samples: Length of a clip.
+        clip_samples: Length of a clip in samples.
     """
     return max(1, SHARD_BYTES // (2 * clip_samples))
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """Name a shard's file.
+    """Return the path of a shard.
 
     Args:
         folder: The dataset's folder.
@@ -71,7 +70,7 @@ def shard_path(folder: Path, shard: int) -> Path:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Read what a dataset says about itself.
+    """Read a dataset's card.
 
     Args:
         folder: The dataset's folder.
@@ -95,12 +94,12 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise SettingsError(f"{str(path)!r} does not describe a dataset: name a folder made by `fxst dataset build`.")
     if card.get("format_version") != FORMAT_VERSION:
         raise SettingsError(f"{str(folder)!r} was made by another version of fxst: build the dataset again.")
-    if not _is_whole(card):
+    if not _is_complete(card):
         raise AudioError(f"{str(path)!r} is damaged: build the dataset again.")
     return card
 
 
-def _is_whole(card: dict[str, Any]) -> bool:
+def _is_complete(card: dict[str, Any]) -> bool:
     clips, speakers, notes = card.get("clips"), card.get("speakers"), card.get("notes")
     if not (isinstance(clips, dict) and isinstance(speakers, dict) and clips.keys() == speakers.keys()):
         return False
@@ -115,17 +114,17 @@ def _is_whole(card: dict[str, Any]) -> bool:
 
 
 class Dataset:
-    """A finished dataset: clips by number, and which clips are whose.
+    """A finished dataset: clips by number, and the clips of each speaker.
 
     It holds no open file, so it can be passed to other processes.
 
     Args:
-        folder: Where `fxst dataset build` has put it.
+        folder: Folder of the dataset.
 
     Attributes:
-        sample_rate: Samples a second.
-        clip_samples: Length of a clip.
-        settings: What it was built with.
+        sample_rate: Sample rate of the clips in Hz.
+        clip_samples: Length of a clip in samples.
+        settings: Settings of the build.
 
     Raises:
         FxstError: It is not there, not finished, of another version, or damaged.
@@ -151,7 +150,7 @@ class Dataset:
         """Open a dataset.
 
         Args:
-            folder: Where `fxst dataset build` has put it.
+            folder: Folder of the dataset.
 
         Raises:
             FxstError: It is not there, not finished, of another version, or damaged.
@@ -170,7 +169,7 @@ class Dataset:
         return list(self.indices_by_speaker(split))
 
     def indices_by_speaker(self, split: str) -> dict[str, npt.NDArray[np.int64]]:
-        """Give the numbers of each speaker's clips in a split, the speakers sorted.
+        """Return the numbers of each speaker's clips in a split, the speakers sorted.
 
         Args:
             split: `train`, `val` or `test`.
@@ -178,13 +177,13 @@ class Dataset:
         return self._indices.get(split, {})
 
     def recordings(self, split: str) -> dict[str, list[tuple[int, str]]]:
-        """List the recordings that each speaker's clips of a split were cut from, speakers and recordings sorted.
+        """Return the recordings that each speaker's clips of a split were cut from, all sorted.
 
         Args:
-            split: `train`, `val` or `test`; `all` for every one.
+            split: `train`, `val` or `test`; `all` for all three.
 
         Returns:
-            For each speaker, which source and the name below it.
+            The number of the source and the path below it, by speaker.
 
         Raises:
             AudioError: The manifest cannot be read.
@@ -200,7 +199,7 @@ class Dataset:
         return {speaker: sorted(names) for speaker, names in sorted(found.items())}
 
     def clips(self, indices: npt.NDArray[np.int64]) -> Samples:
-        """Fetch clips by their numbers, at their own level.
+        """Return clips by their numbers, at their original level.
 
         Args:
             indices: Their numbers, in any order.
@@ -211,7 +210,7 @@ class Dataset:
         Raises:
             AudioError: A shard is missing or damaged.
         """
-        # Reads, not memory maps: of a dataset larger than memory a map fetches many times what is wanted.
+        # Reads, not memory maps: in a dataset larger than memory, a map loads many times what is needed.
         indices = np.asarray(indices)
         out = np.empty((len(indices), self.clip_samples), np.float32)
         gains = self._scale[indices] / np.float32(FULL_SCALE)
@@ -233,7 +232,7 @@ class Dataset:
 
     @cached_property
     def _indices(self) -> dict[str, dict[str, npt.NDArray[np.int64]]]:
-        # One stable sort by split and speaker; each speaker's clips are then a slice.
+        # One stable sort by split and speaker: each speaker's clips are then a slice.
         keys = self._split.astype(np.int64) * len(self._speaker_names) + self._speaker
         order = np.argsort(keys, kind="stable")
         edges = np.flatnonzero(np.diff(keys[order])) + 1
@@ -244,7 +243,7 @@ class Dataset:
         return {split: dict(sorted(by_speaker.items())) for split, by_speaker in indices.items()}
 
     def _read_manifest(self, file: Any, clips: int) -> None:
-        # Into arrays at once: a million rows as dictionaries would be a gigabyte.
+        # Directly into arrays: a million rows as dictionaries would be a gigabyte.
         self._split = np.zeros(clips, np.uint8)
         self._speaker = np.zeros(clips, np.int32)
         self._scale = np.zeros(clips, np.float32)
@@ -266,7 +265,7 @@ class Dataset:
         self._split_names, self._speaker_names = list(splits), list(speakers)
 
     def _first_byte(self, file: Any, shard: int) -> int:
-        """Where the audio begins in a shard, once its header has proved right."""
+        """Return the offset of the audio in a shard, after checking its header."""
         if shard not in self._first_bytes:
             clips = min(self._clips_in_a_shard, len(self) - shard * self._clips_in_a_shard)
             np.lib.format.read_magic(file)

@@ -1,4 +1,4 @@
-"""What a proxy learns from: dry clips at any level, random settings, and what the exact effect makes of them."""
+"""Training examples of a proxy: dry clips at any level, random settings, and renders by the exact effect."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ __all__ = ["Renders", "draw_renders"]
 
 @dataclass(frozen=True)
 class Renders:
-    """A batch of dry clips, settings, and the renders that these give.
+    """A batch of dry clips, settings, and renders.
 
     Shape:
         input, output: (B, 1, T); knobs: (B, P), on [0, 1].
@@ -31,21 +31,21 @@ class Renders:
 def draw_renders(
     dataset: Dataset, split: str, chain: Chain, *, batch: int, peak_db: tuple[float, float], seed: int, step: int
 ) -> Renders:
-    """Draw a batch; it depends on the arguments alone, so that training can resume at any step.
+    """Draw a batch; it depends on the arguments only, so that training can resume at any step.
 
     Args:
         dataset: The clips.
         split: `train`, `val` or `test`.
-        chain: What renders them, by its exact form.
-        batch: How many clips.
-        peak_db: Range of the clips' peak level; every level in it is as likely.
+        chain: The chain whose exact effects render the clips.
+        batch: Number of clips.
+        peak_db: Range of the clips' peak level, drawn uniformly.
         seed: Seed of the run.
-        step: Which batch of the run.
+        step: Number of the batch in the run.
 
     Raises:
         SettingsError: The split has no clips.
     """
-    # The split too, for else the settings that are validated on were trained on.
+    # With the split, so that validation uses other settings than training.
     rng = np.random.default_rng((seed, step, SPLITS.index(split)))
     clips = np.concatenate([np.empty(0, np.int64), *dataset.indices_by_speaker(split).values()])
     if not len(clips):

@@ -1,4 +1,4 @@
-"""Which clips are taken when there are more than asked for: as many of each speaker as can be."""
+"""Selection of clips, as evenly over the speakers as possible."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -12,14 +12,14 @@ Integers = npt.NDArray[np.int64]
 
 
 class Candidates:
-    """Every stretch of every recording that may become a clip, as a number; drawn in turns, speaker by speaker.
+    """All possible clips of all recordings, by number, drawn evenly over the speakers.
 
-    Whether a stretch is silence shows only when it is cut. So clips are drawn in rounds: each round draws as many
-    as are still missing, and what it yields is told with `accept` before the next.
+    Whether a clip is silent is known only once it is cut. So clips are drawn in rounds: each round draws as many as are
+    still missing, and `accept` reports what it yielded before the next.
 
     Args:
-        speakers: The speaker of each recording; recordings of one speaker stand together.
-        windows: How many stretches each recording has.
+        speakers: The speaker of each recording; recordings of one speaker are consecutive.
+        windows: Number of possible clips of each recording.
         seed: Seed of the draw.
     """
 
@@ -37,17 +37,17 @@ class Candidates:
     def __len__(self) -> int:
         return int(self._first[-1])
 
-    def draw(self, wanted: int | None) -> tuple[Integers, Integers]:
-        """Draw a round of stretches: `wanted` of them if there are, None for all.
+    def draw(self, count: int | None) -> tuple[Integers, Integers]:
+        """Draw a round of clips, up to `count`; all for None.
 
         Args:
-            wanted: How many.
+            count: Number of clips.
 
         Returns:
-            The recording of each, and which stretch of it, in order.
+            The recording of each clip, and its number in the recording, sorted.
         """
         available = np.array([len(left) for left in self._left], np.int64)
-        shares = available if wanted is None else self._shares(wanted, available)
+        shares = available if count is None else self._shares(count, available)
         drawn = [left[:share] for left, share in zip(self._left, shares, strict=True)]
         self._left = [left[share:] for left, share in zip(self._left, shares, strict=True)]
         numbers = np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, np.int64)
@@ -55,16 +55,16 @@ class Candidates:
         return recordings, numbers - self._first[recordings]
 
     def accept(self, recording: int, clips: int) -> None:
-        """Note how many clips a recording has given.
+        """Report how many clips a recording yielded.
 
         Args:
-            recording: Its number.
-            clips: How many.
+            recording: Number of the recording.
+            clips: Number of clips.
         """
         self.accepted[self._speaker_of[recording]] += clips
 
     def drop(self, recordings: Iterable[int]) -> None:
-        """Draw no more from these recordings.
+        """Exclude recordings from further rounds.
 
         Args:
             recordings: Their numbers.
@@ -74,18 +74,18 @@ class Candidates:
             left = self._left[speaker]
             self._left[speaker] = left[(left < self._first[recording]) | (left >= self._first[recording + 1])]
 
-    def _shares(self, wanted: int, available: Integers) -> Integers:
-        # Pour clips in until every speaker stands at the same level or has no more: find the level by bisection.
+    def _shares(self, count: int, available: Integers) -> Integers:
+        # Fill up to a common level of clips a speaker, found by bisection.
         low, high = 0, int((self.accepted + available).max(initial=0))
         while low < high:
             middle = (low + high + 1) // 2
-            if np.clip(middle - self.accepted, 0, available).sum() <= wanted:
+            if np.clip(middle - self.accepted, 0, available).sum() <= count:
                 low = middle
             else:
                 high = middle - 1
         shares = np.clip(low - self.accepted, 0, available)
         more = (self.accepted <= low) & (shares < available)
-        lucky = [speaker for speaker in self._turns if more[speaker]][: wanted - int(shares.sum())]
+        lucky = [speaker for speaker in self._turns if more[speaker]][: count - int(shares.sum())]
         shares[lucky] += 1
         return shares
 

@@ -1,7 +1,7 @@
-"""Writing clips to shards, so that a build that was killed can go on.
+"""Writing clips to shards, so that a killed build can continue.
 
-Beside each finished shard a note in `unfinished/` holds what the shard consists of and how far the work had come.
-A shard counts only with its note, and both appear whole or not at all.
+A note in `unfinished/` for each finished shard contains its clips and the position of the work. A shard counts only
+with its note, and both appear complete or not at all.
 """
 
 import json
@@ -21,7 +21,7 @@ __all__ = ["Clip", "Fault", "Position", "Shards", "write_atomically"]
 
 
 class Clip(NamedTuple):
-    """A clip in the shards: when it came, from which recording and stretch of it, and its level."""
+    """A clip in the shards: its round, recording and window, and its level."""
 
     round: int
     recording: int
@@ -31,7 +31,7 @@ class Clip(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What is wrong with a recording, when that showed, and whether the recording can give more clips."""
+    """A recording's fault, its round, and whether the recording can yield more clips."""
 
     round: int
     recording: int
@@ -41,7 +41,7 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class Position:
-    """How far the work has come: in which round and job, and how many clips of that job are stored."""
+    """Position of the work: round, job, and the number of clips of that job that are stored."""
 
     round: int = 0
     job: int = 0
@@ -49,16 +49,16 @@ class Position:
 
 
 class Shards:
-    """The shards of a dataset in the making; those that an earlier run finished are taken over.
+    """The shards of an unfinished dataset; finished shards of an earlier run are kept.
 
     Args:
-        folder: The dataset's folder.
-        notes: A folder in it for what is needed only until the dataset is finished.
-        clip_samples: Length of a clip.
+        folder: Folder of the dataset.
+        notes: Subfolder for files that are needed only until the dataset is finished.
+        clip_samples: Length of a clip in samples.
 
     Attributes:
-        position: Where an earlier run has come to.
-        faults: What has been found wrong with recordings, by an earlier run too.
+        position: Position of an earlier run.
+        faults: Faults of recordings, an earlier run's included.
     """
 
     position: Position
@@ -88,20 +88,20 @@ class Shards:
             self._file.close()
 
     def clips(self) -> Iterator[Clip]:
-        """Every clip of the finished shards, in order."""
+        """Yield the clips of the finished shards, in order."""
         for shard in range(self._finished):
             yield from (Clip(*row) for row in self._read_note(shard)["clips"])
 
     def append(self, cut: Cut, recording: int, position: Position) -> int:
-        """Store what a job has given, but for the clips that are stored already.
+        """Store the clips of a job, except those that are stored already.
 
         Args:
             cut: The job's clips.
-            recording: The recording they are from.
-            position: The job, and how many of its clips are stored.
+            recording: Number of their recording.
+            position: The job, and the number of its clips that are stored.
 
         Returns:
-            How many clips were new.
+            The number of new clips.
         """
         stored = position.stored
         while stored < len(cut.samples):
@@ -121,18 +121,18 @@ class Shards:
         return stored - position.stored
 
     def finish(self) -> None:
-        """Write the last shard, which may be short; should the build die now, it is made again."""
+        """Write the last shard, which may be short; a resumed build would write it again."""
         if self._clips:
             self._finish_shard(Position())
 
     def _write(self, samples: npt.NDArray[np.int16]) -> None:
         if self._file is None:
-            self._file = open(self._notes / "shard", "wb")  # noqa: SIM115  (it stays open from clip to clip)
+            self._file = open(self._notes / "shard", "wb")  # noqa: SIM115  (stays open between clips)
             self._write_header(self._file, self._capacity)
         self._file.write(np.ascontiguousarray(samples, "<i2").data)
 
     def _write_header(self, file: IO[bytes], clips: int) -> None:
-        # numpy leaves room in its header for a larger count: it has one length whatever the count.
+        # numpy reserves room for a larger count, so the header has one length for any count.
         header = {"descr": "<i2", "fortran_order": False, "shape": (clips, self._clip_samples)}
         np.lib.format.write_array_header_1_0(file, header)
 
@@ -161,11 +161,11 @@ class Shards:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that is there whole or not at all.
+    """Write a text file, completely or not at all.
 
     Args:
         path: The file.
-        text: What to write.
+        text: Its text.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:

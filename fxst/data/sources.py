@@ -1,4 +1,4 @@
-"""Which recordings there are, who speaks in them, and which speakers are held out."""
+"""Source recordings, their speakers, and the split of the speakers."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ __all__ = [
 
 SPLITS = ("train", "val", "test")
 HELD_OUT_SHARE = 0.1
-"""The share of the speakers that goes to `val`, and to `test`."""
+"""Share of the speakers in `val`, and in `test`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class SourceRecording:
     """A sound file to cut clips from.
 
     Args:
-        root: Which of the sources it was found in, counted from 0.
+        root: Number of its source, from 0.
         name: Its path below that source, with forward slashes.
-        speaker: Who speaks or plays in it; recordings of one speaker never part.
+        speaker: Its speaker; all recordings of a speaker stay in one split.
     """
 
     root: int
@@ -43,11 +43,11 @@ class SourceRecording:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a file.
+    """A file's fault.
 
     Args:
-        file: Its whole path.
-        problem: One sentence.
+        file: Its absolute path.
+        problem: The fault, in a sentence.
     """
 
     file: str
@@ -55,16 +55,16 @@ class Problem:
 
 
 def find_recordings(sources: Sequence[Path], *, leave_out: Path) -> tuple[list[SourceRecording], list[Problem]]:
-    """List the sound files in folders, by speaker and name; no file twice, whatever links lead to it.
+    """List the sound files in folders, by speaker and name; each file once, whatever links lead to it.
 
-    Hidden files and folders are passed over. A source that is a file itself counts whatever its name ends in.
+    Hidden files and folders are skipped. A source that is a file counts whatever its extension.
 
     Args:
         sources: Folders and files.
-        leave_out: A folder to stay out of.
+        leave_out: A folder to skip.
 
     Returns:
-        The recordings, and the folders that cannot be looked into.
+        The recordings, and the folders that cannot be listed.
 
     Raises:
         AudioError: a source does not exist.
@@ -90,7 +90,7 @@ def find_recordings(sources: Sequence[Path], *, leave_out: Path) -> tuple[list[S
 
 
 def located(source: Path) -> Path:
-    """Give a source's whole path, whatever the working directory; a file keeps the name it was given by.
+    """Return a source's absolute path; a file keeps its name, even if it is a link.
 
     Args:
         source: A folder or file.
@@ -99,7 +99,7 @@ def located(source: Path) -> Path:
 
 
 def root_folder(source: Path) -> Path:
-    """Give the folder that the names of a source's recordings begin in: itself, or the one a file is in.
+    """Return the folder that the names of a source's recordings are relative to: the source, or a file's folder.
 
     Args:
         source: A folder or file.
@@ -108,21 +108,21 @@ def root_folder(source: Path) -> Path:
 
 
 def speaker_of(path: Path, *, base: Path, alone: bool) -> str:
-    """Tell the speaker of a recording from where it is.
+    """Return the speaker of a recording, from its path.
 
     - In LibriTTS and LibriSpeech (`<subset>/<speaker>/<chapter>/<speaker>_<chapter>_….wav`, all numbers): the
       speaker's number, so that all chapters and subsets are one speaker.
-    - Else the folder that holds the file, as VCTK (`wav48/p225/p225_001.wav`) and most corpora have it.
-    - A file directly in the only source folder is a speaker of its own: nothing tells who else it might be. Of several
-      sources (`speakers/*`) each is one speaker's folder, as far as its files are directly in it.
+    - Otherwise the folder of the file, as in VCTK (`wav48/p225/p225_001.wav`) and most corpora.
+    - A file directly in the only source folder is a speaker of its own. Of several sources (`speakers/*`), each is a
+      speaker, with the files directly in it.
 
-    The same name below two sources is the same speaker: it is safer to join two strangers than to hear one
-    person in training and in the test.
+    The same name below two sources is the same speaker: two merged speakers do less harm than one speaker in both
+    training and test.
 
     Args:
         path: The recording, an absolute path.
-        base: The folder given as source.
-        alone: Whether no other folder is a source, so that its name says nothing.
+        base: The source folder.
+        alone: Whether it is the only source folder, so that its name identifies no speaker.
     """
     speaker, chapter = path.parent.parent.name, path.parent.name
     if speaker.isdecimal() and chapter.isdecimal() and re.match(f"{speaker}[_-]{chapter}[_-]", path.name):
@@ -134,14 +134,14 @@ def speaker_of(path: Path, *, base: Path, alone: bool) -> str:
 
 
 def assign_splits(groups: Iterable[str], *, seed: int) -> dict[str, str]:
-    """Divide groups (speakers) among `train`, `val` and `test`, about 80, 10 and 10 in a hundred.
+    """Split groups (speakers) into `train`, `val` and `test`, about 80, 10 and 10 %.
 
-    It depends on the names and the seed alone: clips of another length or number have the same held-out
-    speakers. Of fewer than three groups none is held out.
+    The split depends on the names and the seed only: clips of any length and number have the same held-out speakers.
+    With fewer than three groups, none is held out.
 
     Args:
-        groups: Their names.
-        seed: Another seed holds out others.
+        groups: Names of the groups.
+        seed: Random seed.
     """
 
     def draw(group: str) -> bytes:
@@ -180,7 +180,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _first_time(path: Path, seen: set[tuple[int, int] | None]) -> bool:
-    """Whether this file or folder has not been met under another name; a broken link is always new."""
+    """Return whether this file or folder is new, by any name; a broken link always is."""
     identity = _identity(path)
     if identity is None:
         return True

@@ -1,6 +1,6 @@
-"""SoX's `equalizer`, `bass`, `treble` and `compand`, which published evaluations corrupt recordings with.
+"""SoX's `equalizer`, `bass`, `treble` and `compand`, with which the published evaluation corrupts recordings.
 
-Written anew from what they compute, so that an evaluation needs no program besides this one; tested against SoX 14.4.2.
+Reimplemented, so that an evaluation needs no other program; tested against SoX 14.4.2.
 """
 
 import itertools
@@ -17,15 +17,13 @@ from fxst.errors import SettingsError
 
 __all__ = ["Array", "Points", "TransferCurve", "bass", "compand", "curve", "equalizer", "filtered", "treble"]
 
-"""Second-order sections in SciPy's layout, (K, 6)."""
-
 Points = Sequence[tuple[float, float]]
-"""Levels (in, out) in decibels, from low to high."""
+"""Levels (in, out) in decibels, ascending."""
 
 SHELF_SLOPE: Final = 0.5
 LEAST_KNEE_DB: Final = 0.01
 NEPER: Final = math.log(10) / 20
-"""One decibel, as the natural logarithm of an amplitude factor."""
+"""One decibel in nepers."""
 
 
 def equalizer(f0_hz: float, q: float, gain_db: float, *, sample_rate: int) -> Array:
@@ -50,7 +48,7 @@ def _band(kind: Kind, f0_hz: float, q: float, gain_db: float, sample_rate: int) 
 
 
 def _shelf_q(gain_db: float) -> float:
-    """Turn a shelf's slope into a quality factor.
+    """Return the quality factor of a shelf's slope.
 
     Source:
         R. Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter coefficients".
@@ -60,7 +58,7 @@ def _shelf_q(gain_db: float) -> float:
 
 
 def filtered(x: Samples, sections: Array) -> Samples:
-    """Filter a recording from silence on, in float64; nothing clips.
+    """Filter a recording in float64 from zero state, without clipping.
 
     Shape:
         x and result: (channels, time); sections: (K, 6).
@@ -75,13 +73,13 @@ def filtered(x: Samples, sections: Array) -> Samples:
 
 @dataclass(frozen=True)
 class TransferCurve:
-    """What a level is multiplied by: pieces of parabolas, gain over level, both in nepers.
+    """A transfer curve: pieces of parabolas, gain over level, both in nepers.
 
     Args:
-        starts: Where each piece begins, from low to high; below the first, the gain is constant.
-        gains: The gain where each begins.
-        slopes: How steeply each begins.
-        bends: How each is bent; 0 for a line.
+        starts: Level at the start of each piece, ascending; below the first, the gain is constant.
+        gains: Gain at the start of each piece.
+        slopes: Slope at the start of each piece.
+        bends: Curvature of each piece; 0 for a line.
     """
 
     starts: Array
@@ -90,7 +88,7 @@ class TransferCurve:
     bends: Array
 
     def __call__(self, level: Array) -> Array:
-        """Give the factor for levels that are amplitudes on [0, 1], full scale 1."""
+        """Return the gain factor for amplitudes on [0, 1], full scale 1."""
         u = np.log(np.maximum(level, math.exp(self.starts[0])))
         piece = np.maximum(np.searchsorted(self.starts, u, side="right") - 1, 0)
         u -= self.starts[piece]
@@ -99,13 +97,13 @@ class TransferCurve:
 
 
 def curve(points: Points, *, knee_db: float, gain_db: float) -> TransferCurve:
-    """Shape the transfer curve of `compand`, with rounded corners.
+    """Return the transfer curve of `compand`, with rounded corners.
 
     Args:
-        points: The corners. At full scale, out is in unless the points say otherwise; below the first, the gain is
-            that of the first.
-        knee_db: How far a corner is rounded to either side, measured along the curve.
-        gain_db: Added to every level that comes out.
+        points: The corners. Full scale maps to itself unless the points state otherwise; below the first corner, the
+            gain is constant.
+        knee_db: Length of the rounding on either side of a corner, along the curve.
+        gain_db: Gain added to every level.
 
     Raises:
         SettingsError: The points do not rise, or go beyond full scale.
@@ -117,13 +115,13 @@ def curve(points: Points, *, knee_db: float, gain_db: float) -> TransferCurve:
     if levels[-1] < 0:
         corners.append((0.0, 0.0))
     knee_db = max(knee_db, LEAST_KNEE_DB)
-    # Something flat, for the first corner to be rounded on.
+    # A flat piece, so that the first corner can be rounded.
     corners.insert(0, (corners[0][0] - 2 * knee_db, corners[0][1]))
     path = [(NEPER * level, NEPER * (gain + gain_db)) for level, gain in _without_straight(corners)]
 
     start, end, pieces = path[0], path[-1], []
     for corner, after in itertools.pairwise(path[1:]):
-        # The line that follows gives no more than its half, so that its other corner has as much.
+        # At most half of the next line, so that its other corner has as much.
         here = _toward(corner, start, min(NEPER * knee_db, math.dist(start, corner)))
         there = _toward(corner, after, min(NEPER * knee_db, math.dist(corner, after) / 2))
         pieces += [_line(start, here), _parabola(here, corner, there)]
@@ -136,7 +134,7 @@ Point = tuple[float, float]
 
 
 def _without_straight(corners: list[Point]) -> list[Point]:
-    """Leave out the points at which the path goes straight on."""
+    """Return the corners without those on a straight line."""
     kept = corners[:2]
     for corner in corners[2:]:
         (x0, y0), (x1, y1) = kept[-2:]
@@ -147,19 +145,19 @@ def _without_straight(corners: list[Point]) -> list[Point]:
 
 
 def _toward(corner: Point, other: Point, distance: float) -> Point:
-    """Walk from a corner along a line."""
+    """Return the point at a distance from a corner along a line."""
     part = distance / math.dist(corner, other)
     return corner[0] + part * (other[0] - corner[0]), corner[1] + part * (other[1] - corner[1])
 
 
 def _line(start: Point, end: Point) -> tuple[float, float, float, float]:
-    """Describe a line as a piece of the curve; where it has no length, nothing is looked up in it."""
+    """Return a line as a piece of the curve; one without length is never looked up."""
     width = end[0] - start[0]
     return (*start, (end[1] - start[1]) / width if width > 0 else 0.0, 0.0)
 
 
 def _parabola(start: Point, corner: Point, end: Point) -> tuple[float, float, float, float]:
-    """Round a corner: from start to end, by way of the centre of gravity of the three."""
+    """Return the parabola that rounds a corner, through the centroid of the three points."""
     (x0, y0), (x1, y1), (x2, y2) = start, corner, end
     middle = (x0 + x1 + x2) / 3 - x0, (y0 + y1 + y2) / 3 - y0
     width, height = x2 - x0, y2 - y0
@@ -179,21 +177,21 @@ def compand(
     delay_ms: float,
     sample_rate: int,
 ) -> Samples:
-    """Compress or expand as SoX's `compand` does, each channel by itself.
+    """Compress or expand as SoX's `compand` does, each channel independently.
 
-    SoX calculates with integers that end at full scale: what is beyond clips, before and after, and so it does here.
-    (In the last `delay_ms` SoX 14.4.2 forgets to clip what comes out, and its integers run over; here they do not.)
+    SoX computes with integers, so input and output clip at full scale, as they do here. (In the last `delay_ms`, SoX
+    14.4.2 does not clip the output and its integers overflow; here they do not.)
 
     Args:
         x: The recording.
         points: Corners of the transfer curve.
-        attack_ms: Time constant while the level rises.
-        release_ms: Time constant while it falls.
-        knee_db: How far the curve's corners are rounded.
-        gain_db: Added to every level that comes out.
+        attack_ms: Time constant of rising levels.
+        release_ms: Time constant of falling levels.
+        knee_db: Rounding of the curve's corners.
+        gain_db: Gain added to every level.
         initial_db: The level before the recording begins.
-        delay_ms: How far the gain is ahead of the sound that it is applied to.
-        sample_rate: Of the recording.
+        delay_ms: Look-ahead of the gain.
+        sample_rate: Sample rate of the recording in Hz.
 
     Shape:
         x and result: (channels, time).
@@ -210,7 +208,7 @@ def compand(
     attack, release = (_coefficient(ms / 1000, sample_rate) for ms in (attack_ms, release_ms))
     follow = Follower(attack, release, begin=10 ** (initial_db / 20), channels=len(x))
     gain = factor(follow(np.abs(clipped)))
-    # Sound waits in a buffer of whole samples; what is left in it at the end comes out with the last gain.
+    # The look-ahead buffer holds whole samples; its rest comes out with the last gain.
     delay = min(int(delay_ms / 1000 * sample_rate), x.shape[1])
     gain = np.concatenate([gain[:, delay:], np.repeat(gain[:, -1:], delay, axis=1)], axis=1)
     y: Samples = np.clip(clipped * gain, -1, 1).astype(np.float32)
@@ -218,5 +216,5 @@ def compand(
 
 
 def _coefficient(seconds: float, sample_rate: int) -> float:
-    """Give how much of the level stays from one sample to the next; none where the time is no longer than a sample."""
+    """Return the envelope's coefficient for one sample; 0 for a time of one sample or less."""
     return math.exp(-1 / (sample_rate * seconds)) if seconds * sample_rate > 1 else 0.0

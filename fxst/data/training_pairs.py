@@ -408,8 +408,8 @@ def draw_settings(
         if parameter.name.endswith("_gain_db") and len(chain.knobs) > 12:
             # The mean of three is near the middle more often than not.
             knobs[index] = (knobs[index] + rng.random() + rng.random()) / 3
-    away = [label for label in chain.labels if label not in labels]
-    return knobs, chain.settings(torch.from_numpy(knobs), bypassed=away)
+    bypassed = [label for label in chain.labels if label not in labels]
+    return knobs, chain.settings(torch.from_numpy(knobs), bypassed=bypassed)
 
 
 def random_curve(rng: np.random.Generator, *, sample_rate: int) -> Array:

@@ -1,4 +1,4 @@
-"""Signal processing that knows no effect: filters, envelopes, spectra, loudness, limiting."""
+"""Signal processing that effects build on: filters, envelopes, spectra, loudness, limiting."""
 
 from typing import TypeAlias
 
@@ -11,4 +11,4 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 """Audio, `(channels, time)` unless a function says otherwise, full scale at ±1."""
 
 Array: TypeAlias = npt.NDArray[np.float64]
-"""Any other numbers: levels, powers, responses."""
+"""Any other values: levels, powers, responses."""

@@ -1,6 +1,7 @@
-"""The envelope follower of compressors in torch, with its gradient: a recursion that cannot be unrolled.
+"""The envelope follower of compressors in torch, with its gradient.
 
-numba compiles the loops (`fxst.dsp.follower`) for the processor, and, with `numba-cuda`, for a CUDA device.
+It is a recursion, which is slow as torch operations. So numba compiles its loops (`fxst.dsp.follower`) for the CPU and,
+with `numba-cuda`, for a CUDA device.
 """
 
 from functools import cache
@@ -17,15 +18,15 @@ __all__ = ["envelope"]
 
 
 def _run(on_cpu: Any, kernel: Any, *rows: Tensor) -> None:
-    """Run a loop over all rows, where the tensors are; the last tensors are written to."""
+    """Run a loop over all rows on the tensors' device; it writes to the last tensors."""
     if not rows[0].is_cuda:
-        # One thread: a batch takes a millisecond or two, and numba's waiting threads would slow all that torch does.
+        # One thread: a batch takes a millisecond or two, and numba's waiting threads would slow torch down.
         on_cpu(*(tensor.numpy() for tensor in rows))
         return
     cuda: Any = import_module("numba.cuda")
     with cuda.gpus[rows[0].device.index]:
         stream = cuda.external_stream(torch.cuda.current_stream().cuda_stream)
-        # One thread a row, and one row a block: the recursion is serial, so rows are all there is to share out.
+        # One thread a row, one row a block: the recursion is serial, so only rows run in parallel.
         kernel()[rows[0].shape[0], 1, stream](*(cuda.as_cuda_array(tensor) for tensor in rows))
 
 
@@ -82,13 +83,13 @@ class _Envelope(torch.autograd.Function):
 def envelope(u: Tensor, attack: Tensor, release: Tensor, begin: Tensor | None = None) -> Tensor:
     """Follow the level of a rectified signal: v[n] = u[n] + c (v[n-1] - u[n]).
 
-    The coefficient c is the attack's while u[n] > v[n-1], else the release's. First derivatives only.
+    The coefficient c is `attack` while u[n] > v[n-1], else `release`. First derivatives only.
 
     Args:
         u: The signal's absolute value.
         attack: Coefficient on [0, 1) while the level rises.
         release: Coefficient on [0, 1) while it falls.
-        begin: v before the first sample; without it, 0.
+        begin: v before the first sample; 0 by default.
 
     Shape:
         u: (B, C, T); attack, release, begin: (B,); result: (B, C, T).

@@ -1,7 +1,6 @@
-"""Second-order sections in series as a recursion, with its gradient: a filter that cannot be unrolled in torch.
+"""Second-order sections in series as a compiled recursion, with its gradient.
 
-Rows of a batch are filtered side by side, a few at a time, so that one instruction of the processor moves all of them;
-numba compiles it. Imported only where gradients are needed.
+Rows of a batch are filtered side by side, a few at a time, so that one SIMD instruction advances all of them.
 """
 
 from collections.abc import Callable
@@ -27,7 +26,7 @@ LANES = 8
 def _filter(x: Array, b: Array, a: Array, stages: Array) -> None:
     """Filter LANES rows: x (T, LANES); b (K, 3, LANES); a (K, 2, LANES).
 
-    What leaves each section goes to stages (T, K, LANES), or what leaves the last one to (T, 1, LANES).
+    The output of each section goes to stages (T, K, LANES), or that of the last one to (T, 1, LANES).
     """
     sections = b.shape[0]
     last = stages.shape[1] - 1
@@ -53,7 +52,7 @@ def _adjoin(
 ) -> None:
     """Run the adjoint of `_filter` backwards in time: each section's poles first, then its zeros."""
     sections = b.shape[0]
-    first = np.zeros((sections, LANES))  # what the section's poles gave one sample later, and two
+    first = np.zeros((sections, LANES))  # output of the section's poles one sample later, and two
     second = np.zeros((sections, LANES))
     signal = np.zeros((1, LANES))
     for n in range(x.shape[0] - 1, -1, -1):
@@ -78,7 +77,7 @@ def _adjoin(
 
 
 class _Cascade(torch.autograd.Function):
-    """Takes x (groups, T, LANES), b (groups, K, 3, LANES) and a (groups, K, 2, LANES)."""
+    """Filter x (groups, T, LANES) with b (groups, K, 3, LANES) and a (groups, K, 2, LANES)."""
 
     @staticmethod
     def forward(x: Tensor, b: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +103,7 @@ class _Cascade(torch.autograd.Function):
 
 
 def _filtered(x: Tensor, b: Tensor, a: Tensor, *, kept: int) -> Tensor:
-    """Filter groups of rows, and give what leaves the last `kept` sections, all or one: (groups, T, kept, LANES)."""
+    """Filter groups of rows; return the output of the last `kept` sections, all or one: (groups, T, kept, LANES)."""
     stages = x.new_empty(*x.shape[:2], kept, LANES)
     _run(_filter, x, b, a, stages)
     return stages
@@ -116,7 +115,7 @@ def _run(kernel: Callable[..., None], *groups: Tensor) -> None:
 
 
 def cascade(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
-    """Run a signal through second-order sections in series, from silence on, in float64; first derivatives only.
+    """Filter a signal with second-order sections in series, from silence, in float64; first derivatives only.
 
     Args:
         x: The signal, on the CPU.
@@ -127,22 +126,22 @@ def cascade(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
         x: (B, C, T); b: (B, K, 3); a: (B, K, 2); result: (B, C, T).
 
     Source:
-        The sections are in transposed direct form II; the adjoint is the same recursion run backwards, its
-        gradients the correlations of signal and adjoint (C.-Y. Yu and G. Fazekas, "Differentiable time-varying linear
-        prediction in the context of end-to-end analysis-by-synthesis", 2024).
+        The sections are in transposed direct form II. The adjoint is the same recursion run backwards; the gradients
+        are correlations of signal and adjoint (C.-Y. Yu and G. Fazekas, "Differentiable time-varying linear prediction
+        in the context of end-to-end analysis-by-synthesis", 2024).
     """
     batch, channels, time = x.shape
     rows = batch * channels
     padding = -rows % LANES
 
     def lanes(tensor: Tensor) -> Tensor:
-        """Lay (rows, ...) out as (groups, ..., LANES)."""
+        """Reshape (rows, ...) to (groups, ..., LANES)."""
         tensor = torch.cat((tensor, tensor[-1:].expand(padding, *tensor.shape[1:]))) if padding else tensor
         return tensor.reshape(-1, LANES, *tensor.shape[1:]).movedim(1, -1).contiguous()
 
     given = lanes(x.reshape(rows, time)), *(lanes(c.double().repeat_interleave(channels, 0)) for c in (b, a))
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
         y: Tensor = _Cascade.apply(*given)[0]
-    else:  # what leaves the other sections is for gradients only
+    else:  # only gradients need the output of the other sections
         y = _filtered(*(tensor.detach() for tensor in given), kept=1)[:, :, 0]
     return y.movedim(-1, 1).flatten(0, 1)[:rows].reshape(x.shape)

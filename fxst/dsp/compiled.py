@@ -1,4 +1,4 @@
-"""Loops that numba compiles, and keeps compiled for the next program where a folder for that can be written to."""
+"""Loops compiled by numba, and cached on disk where there is a writable folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,29 +13,29 @@ inlined: Any = numba.njit
 
 
 class Compiled:
-    """A loop without Python's lock. Where it cannot be kept, or read back, every program compiles it anew.
+    """A compiled loop that releases the GIL. Where the cache cannot be used, every process compiles it again.
 
     Args:
         loop: The function.
     """
 
     def __init__(self, loop: Callable[..., Any]) -> None:
-        self._anew: Any = numba.njit(nogil=True)(loop)
+        self._uncached: Any = numba.njit(nogil=True)(loop)
         try:
             self._run: Any = numba.njit(nogil=True, cache=True)(loop)
         except RuntimeError:  # numba finds no folder
-            self._run = self._anew
+            self._run = self._uncached
 
     def __call__(self, *arguments: Any) -> Any:
         try:
             return self._run(*arguments)
-        except OSError:  # the disk is full, or what lies in the folder is another person's; the loop has not begun
-            self._run = self._anew
+        except OSError:  # full disk, or another user's cache; the loop has not run yet
+            self._run = self._uncached
             return self._run(*arguments)
 
 
 def cache_folder() -> Path | None:
-    """Tell where numba keeps what it compiles; None where it finds no folder."""
+    """Return the folder of numba's cache; None where numba finds none."""
     try:
         loop: Any = numba.njit(cache=True)(cache_folder)
     except RuntimeError:

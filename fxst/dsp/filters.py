@@ -1,4 +1,4 @@
-"""Torch maths that effects share: decibels, and linear filters by frequency sampling."""
+"""Torch operations that effects share: decibels, and linear filters."""
 
 import math
 from collections.abc import Callable
@@ -12,25 +12,25 @@ from torch.autograd.function import once_differentiable
 __all__ = ["filter_by_response", "filter_sections", "filter_sections_sampled", "to_gain"]
 
 TAIL_DB = -120.0
-"""How far a filter's ringing has decayed where a sampled response cuts it off."""
+"""Level to which a filter's ringing has decayed where a sampled response truncates it."""
 
 
 def to_gain(db: Tensor) -> Tensor:
-    """Turn decibels into an amplitude factor."""
+    """Convert decibels to an amplitude factor."""
     return (db * (math.log(10) / 20)).exp()
 
 
 def fast_fft_size(n: int) -> int:
-    """Find the smallest fast, even transform size of at least `n`: a power of two, times 1, 3, 5, 9 or 15."""
+    """Return the smallest fast, even FFT size of at least `n`: a power of two times 1, 3, 5, 9 or 15."""
     return min(m << max(1, math.ceil(math.log2(n / m))) for m in (1, 3, 5, 9, 15))
 
 
 # --- second-order sections -------------------------------------------------------------------------------------------
 #
-# A section is kept as the analogue polynomial n0 + n1 s + n2 s^2 over another one, with s the bilinear
-# variable, which is j tan(w / 2) on the unit circle. Multiplied by cos^2(w / 2) it becomes
+# A section is the ratio of two analogue polynomials n0 + n1 s + n2 s^2, with s the bilinear variable, which is
+# j tan(w / 2) on the unit circle. Multiplied by cos^2(w / 2) a polynomial becomes
 #     n0 cos^2(w/2) + j n1 sin(w/2) cos(w/2) - n2 sin^2(w/2),
-# which keeps full relative precision down to 0 Hz, in float32 too; the usual polynomial in 1/z cancels there.
+# which keeps full relative precision down to 0 Hz, even in float32; the usual polynomial in 1/z cancels there.
 
 
 @lru_cache(maxsize=8)
@@ -45,7 +45,7 @@ def _half_angle_basis(n_fft: int, dtype: torch.dtype, device: torch.device) -> T
 
 
 def decay_samples(denominator: Tensor) -> int:
-    """Count the samples that sections in series, of any row, need to ring down by `TAIL_DB`.
+    """Return how many samples sections in series, in any row, need to decay to `TAIL_DB`.
 
     Shape:
         denominator: (B, K, 3), coefficients (d0, d1, d2) of the bilinear variable.
@@ -54,13 +54,13 @@ def decay_samples(denominator: Tensor) -> int:
     # A complex pair of poles: |z|^2 = (d2 - d1 + d0) / (d2 + d1 + d0), the square of the bilinear map.
     discriminant = d1**2 - 4 * d0 * d2
     pair = 0.5 * torch.log((d2 + d1 + d0) / (d2 - d1 + d0).clamp_min(1e-300))
-    # Two real poles: the slower one is the root nearer to 0 (which is z = 1) or to infinity (z = -1), both written so
-    # that they do not cancel.
+    # Two real poles: the slower one is the root nearer to 0 (z = 1) or to infinity (z = -1), written so that neither
+    # cancels.
     root = 2 * torch.minimum(d0, d2) / (d1 + discriminant.clamp_min(0).sqrt())
     real = torch.log((1 + root) / (1 - root).abs().clamp_min(1e-300))
     nepers = torch.where(discriminant < 0, pair, real).clamp_min(1e-9)
-    # In series the tail exp(-a n) of the slowest is a_i / (a_i - a) times as high for each other section, as partial
-    # fractions say; of sections just as slow each multiplies it by a n, which is about 16 here.
+    # By partial fractions, each other section in series raises the tail exp(-a n) of the slowest by a_i / (a_i - a).
+    # Each equally slow section multiplies it by a n, which is about 16 here.
     slowest = nepers.min(-1, keepdim=True).values
     height = -torch.log1p(-15 / 16 * slowest / nepers).sum(-1) - math.log(16)
     return math.ceil(((-TAIL_DB / 20 * math.log(10) + height) / slowest[:, 0]).max().item())
@@ -74,7 +74,7 @@ def _polynomials(coefficients: Tensor, n_fft: int) -> Tensor:
 
 
 def _response(numerators: Tensor, denominators: Tensor) -> Tensor:
-    """Multiply sections, each as a ratio: products of numerators alone underflow where many bands are low."""
+    """Multiply the ratios of sections: products of numerators alone underflow where many bands cut."""
     response = torch.reciprocal(denominators[:, 0]).mul_(numerators[:, 0])
     ratio = torch.empty_like(response)
     for k in range(1, numerators.shape[1]):
@@ -86,7 +86,7 @@ class _FilterSections(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, numerator: Tensor, denominator: Tensor) -> tuple[Tensor, ...]:
         time = x.shape[-1]
-        zeros = 2 * denominator.shape[1]  # a section lasts two samples even when it does not ring
+        zeros = 2 * denominator.shape[1]  # a section's zeros last two samples even when it does not ring
         n_fft = fast_fft_size(time + zeros + min(decay_samples(denominator), 2**22))
         n, d = _polynomials(numerator, n_fft), _polynomials(denominator, n_fft)
         response = _response(n, d).unsqueeze(1)
@@ -125,25 +125,25 @@ def _coefficient_gradient(weight: Tensor, sections: Tensor, n_fft: int) -> Tenso
     """Sum Re(weight * basis / section) over the bins: the gradient of each of (B, K, 3) coefficients."""
     basis = _half_angle_basis(n_fft, weight.real.dtype, weight.device)
     gradient = torch.empty(*sections.shape[:2], 3, dtype=basis.dtype, device=basis.device)
-    ratio = torch.empty_like(sections[:, 0])  # one band at a time, in one small buffer: memory is what costs here
+    ratio = torch.empty_like(sections[:, 0])  # one band at a time, in one small buffer: memory is the bottleneck
     for k in range(sections.shape[1]):
         torch.reciprocal(sections[:, k], out=ratio)
         ratio.mul_(weight).conj_physical_()
-        # Re(a b) is the dot product of (Re, Im) of conj(a) with (Re, Im) of b, which is one real matrix product.
+        # Re(a b) is the dot product of (Re, Im) of conj(a) with (Re, Im) of b: one real matrix product.
         gradient[:, k] = torch.view_as_real(ratio).flatten(1) @ basis.mT
     return gradient
 
 
 def filter_sections(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Run a signal through second-order sections in series; first derivatives only.
+    """Filter a signal with second-order sections in series; first derivatives only.
 
-    On a processor it is the recursion itself, in float64; on a CUDA device, where a recursion is slow, the sampled
-    response.
+    On the CPU this is the recursion itself, in float64. On a CUDA device, where a recursion is slow, it is
+    `filter_sections_sampled`.
 
     Args:
         x: The signal.
         numerator: Coefficients (n0, n1, n2) of n0 + n1 s + n2 s^2, where s = (1 - 1/z) / (1 + 1/z).
-        denominator: The same of the denominators; every section must be stable.
+        denominator: Likewise of the denominators; every section must be stable.
 
     Shape:
         x: (B, C, T); numerator, denominator: (B, K, 3); result: (B, C, T).
@@ -152,25 +152,25 @@ def filter_sections(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor
         return filter_sections_sampled(x, numerator, denominator)
     from fxst.dsp.biquads import cascade  # which compiles
 
-    b, a = _in_z(numerator), _in_z(denominator)
+    b, a = _to_z(numerator), _to_z(denominator)
     return cascade(x, b / a[..., :1], a[..., 1:] / a[..., :1])
 
 
-def _in_z(coefficients: Tensor) -> Tensor:
-    """Expand c0 (1 + 1/z)^2 + c1 (1 - 1/z^2) + c2 (1 - 1/z)^2; in float64, for at low frequencies it cancels."""
+def _to_z(coefficients: Tensor) -> Tensor:
+    """Expand c0 (1 + 1/z)^2 + c1 (1 - 1/z^2) + c2 (1 - 1/z)^2; in float64, since it cancels at low frequencies."""
     c0, c1, c2 = coefficients.double().unbind(-1)
     return torch.stack((c0 + c1 + c2, 2 * (c0 - c2), c0 - c1 + c2), -1)
 
 
 def filter_sections_sampled(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Run a signal through second-order sections in series, all at once, by sampling their response.
+    """Filter a signal with second-order sections in series by frequency sampling.
 
-    The transform is as long as the signal and the slowest section's ringing together, so that the result is that
-    of the recursion to about `TAIL_DB`. First derivatives only.
+    The transform is as long as the signal plus the slowest section's decay, so the result equals that of the recursion
+    to about `TAIL_DB`. First derivatives only.
 
     Args:
         x: The signal.
-        numerator: Coefficients as of `filter_sections`.
+        numerator: Coefficients as for `filter_sections`.
         denominator: Likewise.
 
     Shape:
@@ -184,15 +184,15 @@ def filter_sections_sampled(x: Tensor, numerator: Tensor, denominator: Tensor) -
 
 
 def filter_by_response(x: Tensor, response: Callable[[Tensor], Tensor]) -> Tensor:
-    """Run a signal through any causal, stable filter that is known by its response H(z).
+    """Filter a signal with any causal, stable filter, given by its response H(z).
 
-    The response is sampled on a circle of radius above 1, in float64. There the impulse response decays by 120 dB
-    over one length of the signal, whatever its own decay, so that a transform of twice the length has no
-    audible time-aliasing; the radius is undone on the result.
+    The response is sampled on a circle of radius above 1, in float64. There the impulse response decays by a further
+    120 dB over the length of the signal, so a transform of twice the length has no audible time-aliasing. The result is
+    scaled back afterwards.
 
     Args:
         x: The signal.
-        response: Takes 1/z, complex, (F,), and returns the response, differentiable in what it was made of.
+        response: Maps 1/z, complex, (F,), to the response; gradients pass through it.
 
     Shape:
         x: (B, C, T); the response: (B, C_out, C, F) as a matrix over channels; result: (B, C_out, T).

@@ -1,10 +1,10 @@
 """The envelope follower of compressors as compiled loops: v[n] = u[n] + c (v[n-1] - u[n]), and its adjoint.
 
-The coefficient c is the attack's while u[n] > v[n-1], else the release's. v is followed in float64, whatever u is.
+The coefficient c is the attack's while u[n] > v[n-1], else the release's. The state is float64, whatever u is.
 
 Source:
-    The recursion is that of JUCE's `dsp::BallisticsFilter`; its adjoint is the same recursion run backwards
-    (C.-Y. Yu et al., "Differentiable all-pole filters for time-varying audio systems", DAFx 2024).
+    JUCE's `dsp::BallisticsFilter`. The adjoint is the same recursion run backwards (C.-Y. Yu et al., "Differentiable
+    all-pole filters for time-varying audio systems", DAFx 2024).
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ def _step(u: float, level: float, attack: float, release: float) -> float:
 
 @inlined  # type: ignore[untyped-decorator]
 def follow(u: Rows, attack: float, release: float, level: float, v: Rows) -> float:
-    """Follow one row from a level on, and return the last one."""
+    """Follow one row from an initial level; return the last level."""
     for n in range(u.shape[0]):
         level = _step(u[n], level, attack, release)
         v[n] = level
@@ -42,7 +42,7 @@ def follow(u: Rows, attack: float, release: float, level: float, v: Rows) -> flo
 def adjoin(
     grad_v: Rows, u: Rows, v: Rows, attack: float, release: float, begin: float, grad_u: Rows, grad: Rows
 ) -> None:
-    """Run the adjoint over one row, backwards in time; `grad` gets those of attack, release and begin."""
+    """Run the adjoint over one row, backwards in time; `grad` receives the gradients of attack, release and begin."""
     adjoint = 0.0
     grad_attack = 0.0
     grad_release = 0.0
@@ -64,8 +64,8 @@ def adjoin(
 
 @Compiled
 def follow_rows(u: Rows, attack: Rows, release: Rows, level: Array, v: Rows) -> None:
-    """Follow each row from its level on, which becomes its last one."""
-    # A row's next step waits for its last one; while it does, a processor can take those of other rows.
+    """Follow each row from its level, which is replaced by the last one."""
+    # A step waits for the one before it; meanwhile the CPU can take those of other rows.
     lanes = np.zeros(LANES)
     grouped = u.shape[0] - u.shape[0] % LANES
     for first in range(0, grouped, LANES):
@@ -90,7 +90,7 @@ def adjoin_rows(
 
 
 class Follower:
-    """Follows levels from block to block.
+    """An envelope follower that keeps its state from block to block.
 
     Args:
         attack: Coefficient c on [0, 1) while the level rises.

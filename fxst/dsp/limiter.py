@@ -1,4 +1,4 @@
-"""A look-ahead limiter that holds a stream under a true-peak ceiling, and passes all that stays under it as it is."""
+"""A look-ahead limiter that holds a stream under a true-peak ceiling, and passes everything below it unchanged."""
 
 import functools
 import math
@@ -11,68 +11,65 @@ from fxst.dsp import Array, Samples
 __all__ = ["Limiter"]
 
 OVERSAMPLING: Final = 8
-"""Points a sample among which a peak is sought."""
+"""Points per sample at which peaks are measured."""
 
 TRIGGER_DB: Final = 0.02
-"""So far under the ceiling the limiter begins to work: another meter may read a little more."""
+"""The limiter starts to work this far below the ceiling, since another meter may read a little more."""
 TARGET_DB: Final = 0.1
-"""So far under the ceiling it puts a peak that is too high."""
+"""It reduces peaks to this far below the ceiling."""
 PASSES: Final = 3
-"""A gain that moves makes peaks of its own near the highest frequencies; the next pass sees to those."""
+"""A moving gain makes new peaks near the highest frequencies; the next pass limits those."""
 
 LOOK_AHEAD_SECONDS: Final = 0.002
 RELEASE_DB_A_SECOND: Final = 30.0
 
 NOTHING_DB: Final = 1e-6
-"""Less than this changes no sample of 24 bits."""
+"""Smaller reductions change no 24-bit sample."""
 
 CHUNK_FRAMES: Final = 1 << 14
 _HALF: Final = 64
 _TAPS: Final = 2 * _HALF
 _INTERPOLATIONS: Final = ((_HALF, 1.0), (_HALF, 0.957), (10, 1.0))
-"""Taps to each side, and where they end, of half the sample rate. Meters differ in what they make of the highest
-frequencies, by half a decibel on white noise: the ideal one has all of them, a resampler few, a short one some."""
+"""Taps on each side, and cutoff as a fraction of the Nyquist frequency. Meters differ in how they treat the highest
+frequencies, by half a decibel on white noise: these are an ideal interpolator, a resampler and a short filter."""
 _KAISER_BETA: Final = 5.0
 _POINTS: Final = (2, 4, OVERSAMPLING)
-"""So many points a sample are looked at, one after the other, each time at the odd ones."""
+"""Resolutions in points per sample, tried in turn; each adds the odd points."""
 _BLOCK: Final = 32
 _SLACK: Final = 1.05
 
 
 class Limiter:
-    """Turn a stream down where its waveform, between its samples too, would pass a ceiling.
+    """Reduce the gain of a stream where its true peaks would pass a ceiling.
 
-    All channels are turned down alike. The gain falls along a smooth curve before a peak, and comes back by 30 dB a
-    second after it. Where no peak is near, samples pass to the last bit. What comes out is the same for blocks of any
-    length, and as long as what went in.
+    All channels get the same gain. It falls along a smooth curve before a peak, and recovers by 30 dB a second after
+    it. Far from peaks samples pass bit for bit. The output does not depend on the lengths of the blocks, and is as long
+    as the input.
 
     Args:
         ceiling_db: The highest true peak, full scale 0 dB.
-        sample_rate: Samples a second.
-        channels: How many channels.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
     """
 
     def __init__(self, *, ceiling_db: float, sample_rate: int, channels: int) -> None:
         self._passes = [_Pass(ceiling_db=ceiling_db, sample_rate=sample_rate, channels=channels) for _ in range(PASSES)]
         self._latency = self._early = sum(one.latency for one in self._passes)
         self._waiting: list[Samples] = [np.zeros((channels, 0), np.float32)]
-        self._owed = 0  # frames that came in and have not come out
+        self._pending = 0  # samples taken in and not yet returned
 
     @property
     def reduction_db(self) -> float:
-        """By how much the gain was turned down so far, at most; 0 where all passed as it is."""
+        """The largest gain reduction so far; 0 where everything passed unchanged."""
         return sum(one.reduction_db for one in self._passes)
 
     def process(self, block: Samples) -> Samples:
-        """Take in the next stretch of audio, and give what is ready.
-
-        Args:
-            block: Audio.
+        """Process the next block; return the samples that are ready.
 
         Shape:
-            `(channels, time)`, result: `(channels, any)`.
+            block: `(channels, time)`; result: `(channels, any)`.
         """
-        self._owed += block.shape[1]
+        self._pending += block.shape[1]
         self._waiting.append(block)
         if sum(part.shape[1] for part in self._waiting) < CHUNK_FRAMES:
             return block[:, :0]
@@ -82,7 +79,7 @@ class Limiter:
         return self._limited(waiting[:, :whole])
 
     def finish(self) -> Samples:
-        """Give what is left; nothing more can be taken in after this.
+        """Return the remaining samples; nothing can be processed after this.
 
         Shape:
             `(channels, any)`.
@@ -90,8 +87,8 @@ class Limiter:
         rest = np.concatenate(self._waiting, axis=1)
         # Whole chunks to the end, so that the length of the last block makes no difference either.
         silence = self._latency + -(rest.shape[1] + self._latency) % CHUNK_FRAMES
-        owed = self._owed
-        return self._limited(np.pad(rest, [(0, 0), (0, silence)]))[:, :owed]
+        pending = self._pending
+        return self._limited(np.pad(rest, [(0, 0), (0, silence)]))[:, :pending]
 
     def _limited(self, x: Samples) -> Samples:
         ready = []
@@ -102,64 +99,64 @@ class Limiter:
             ready.append(chunk)
         y = np.concatenate(ready, axis=1)[:, self._early :]
         self._early = max(0, self._early - x.shape[1])
-        self._owed -= y.shape[1]
+        self._pending -= y.shape[1]
         return y
 
 
 class _Pass:
-    """One limiter, late by its `latency`; all chunks are CHUNK_FRAMES long.
+    """One limiter, which delays by `latency`; all chunks are CHUNK_FRAMES long.
 
-    What each sample is to be turned down by falls back at the pace of the release. Its maximum over what lies ahead,
-    averaged over the same stretch, begins to rise before each peak and is never less than what is needed around it.
+    The needed reduction decays at the rate of the release. Its maximum over the look-ahead, averaged over the same
+    window, starts to rise before each peak and is never less than the reduction needed around it.
     """
 
     def __init__(self, *, ceiling_db: float, sample_rate: int, channels: int) -> None:
         self._trigger = 10 ** ((ceiling_db - TRIGGER_DB) / 20)
         self._target_db = ceiling_db - TARGET_DB
         self._falling_db = np.arange(CHUNK_FRAMES + 1) * (RELEASE_DB_A_SECOND / sample_rate)
-        # Two averages in a row, each over half of the look-ahead: a curve without corners.
+        # Two moving averages in a row, each over half of the look-ahead: a curve without corners.
         self._half = max(2, round(LOOK_AHEAD_SECONDS * sample_rate / 2))
         ramp = 2 * self._half - 2
         self.latency = _TAPS + ramp
         self.reduction_db = 0.0
         self._x = np.zeros((channels, self.latency), np.float32)
-        self._suspect = self._at_work = False
+        self._suspect = self._active = False
         self._gaps_db = np.zeros(1)
         self._needed_db = np.zeros(ramp + _TAPS)
         self._held_db = np.zeros(ramp)
 
     def process(self, chunk: Samples, *, suspect: bool) -> tuple[Samples, bool]:
-        """Take in a chunk, and give one; also tell whether anything in it was turned down.
+        """Process a chunk; return one, and whether any of it was reduced.
 
         Args:
             chunk: Audio.
             suspect: Whether a peak in it may be too high.
 
         Shape:
-            `(channels, time)`, both.
+            chunk, result: `(channels, time)`.
         """
         x = np.concatenate([self._x, chunk], axis=1)
         delayed, self._x = x[:, :CHUNK_FRAMES], x[:, CHUNK_FRAMES:]
-        # An interpolation needs half of its taps on both sides: gaps begin that far before the chunk, and end as early.
+        # An interpolation needs half of its taps on each side: gaps start that far before the chunk, and end as early.
         if suspect or self._suspect:
             gaps_db = self._attenuation(x[:, self.latency - (_TAPS - 1) :])
         else:
             gaps_db = np.zeros(CHUNK_FRAMES)
         self._suspect = suspect
-        if not (self._at_work or gaps_db.any()):
+        if not (self._active or gaps_db.any()):
             return delayed, False
         gaps_db = np.concatenate([self._gaps_db, gaps_db])
         self._gaps_db = gaps_db[-1:]
-        # Each sample has a gap before it and one behind it.
+        # Each sample has a gap before it and one after it.
         needed_db = self._released(np.maximum(gaps_db[:-1], gaps_db[1:]))
         needed_db = np.concatenate([self._needed_db, needed_db])
         self._needed_db = needed_db[CHUNK_FRAMES:]
-        # Held for as long as an interpolation reaches to both sides of a peak.
-        held_db = _highest(needed_db, len(self._needed_db) + 1)
+        # Held for as long as an interpolation reaches on both sides of a peak.
+        held_db = _moving_maximum(needed_db, len(self._needed_db) + 1)
         held_db = np.concatenate([self._held_db, held_db])
         self._held_db = held_db[CHUNK_FRAMES:]
-        self._at_work = bool(self._gaps_db.any() or self._needed_db.any() or self._held_db.any())
-        reduction_db = _averaged(_averaged(held_db, self._half), self._half)
+        self._active = bool(self._gaps_db.any() or self._needed_db.any() or self._held_db.any())
+        reduction_db = _moving_mean(_moving_mean(held_db, self._half), self._half)
         deepest_db = float(reduction_db.max())
         if deepest_db < NOTHING_DB:
             return delayed, False
@@ -167,14 +164,14 @@ class _Pass:
         return delayed * (10 ** (-reduction_db / 20)).astype(np.float32), True
 
     def _released(self, db: Array) -> Array:
-        """Let each value fall back no faster than the release does."""
+        """Let values fall no faster than the release."""
         falling = self._falling_db
         highest = np.maximum.accumulate(np.concatenate([self._needed_db[-1:], db]) + falling)
         released: Array = np.maximum((highest - falling)[1:], 0)
         return released
 
     def _attenuation(self, x: Samples) -> Array:
-        """Tell by how much the waveform is to be turned down in the gap from each sample to the next, in dB.
+        """Return the reduction needed in the gap from each sample to the next, in dB.
 
         Shape:
             `(channels, taps - 1 + time)` to `(time,)`.
@@ -187,16 +184,16 @@ class _Pass:
 
 
 def _raise_to_peaks(peaks: Samples, x: Samples, trigger: float) -> None:
-    """Raise what is known of each gap to its peak in one more channel, where that may be above the trigger.
+    """Raise the peak of each gap to that of one more channel, where it may be above the trigger.
 
-    Points are added until what could lie between them is known to be lower: a waveform that goes no higher than M has,
-    around each peak, the shape of a cosine of half the sample rate or a wider one (Bernstein's inequality).
+    Points are added until nothing between them can be above it: around its peaks a band-limited waveform falls off no
+    faster than a cosine at the Nyquist frequency (Bernstein's inequality).
 
     Shape:
         peaks: `(time / block, block)`; x: `(taps - 1 + time,)`.
     """
     windows = np.lib.stride_tricks.sliding_window_view(x, _BLOCK + _TAPS - 1)[::_BLOCK]
-    # A straight line from each sample to the next, and a bend: most of what is recorded bends little.
+    # A straight line between samples plus a bend: most recordings bend little.
     bends = np.zeros(len(x) + 1, np.float32)
     np.abs(np.diff(x, 2), out=bends[1:-2])
     bends = bends.reshape(-1, _BLOCK).max(axis=1)
@@ -208,9 +205,9 @@ def _raise_to_peaks(peaks: Samples, x: Samples, trigger: float) -> None:
     for points in _POINTS:
         if not len(near):
             return
-        heard = windows[near]
-        between = np.abs(heard @ _interpolation(points)[0]).reshape(len(near), -1, _BLOCK).max(axis=1)
-        samples = np.abs(heard[:, _HALF - 1 : _HALF + _BLOCK])
+        segments = windows[near]
+        between = np.abs(segments @ _interpolation(points)[0]).reshape(len(near), -1, _BLOCK).max(axis=1)
+        samples = np.abs(segments[:, _HALF - 1 : _HALF + _BLOCK])
         peaks[near] = np.maximum(peaks[near], np.maximum(between, samples[:, :-1]))
         highest = np.maximum(peaks[near].max(axis=1), samples[:, -1])
         near = near[highest * (_SLACK / math.cos(math.pi / (2 * points))) > trigger]
@@ -218,11 +215,11 @@ def _raise_to_peaks(peaks: Samples, x: Samples, trigger: float) -> None:
 
 @functools.cache
 def _interpolation(points: int) -> tuple[Samples, float]:
-    """Give the matrix from a stretch of samples to the odd ones of so many points a gap, and how far a bend may reach.
+    """Return the matrix that interpolates the odd ones of `points` points per gap, and a bound on its bends.
 
     Returns:
-        The matrix, and the most that a point can be off the straight line between two samples, in units of the largest
-        second difference around it.
+        The matrix, and the largest distance of a point from the straight line between two samples, in units of the
+        largest second difference around it.
 
     Shape:
         `(block + taps - 1, interpolations * points / 2 * block)`.
@@ -243,8 +240,8 @@ def _interpolation(points: int) -> tuple[Samples, float]:
     return matrix.reshape(len(matrix), -1).astype(np.float32), most
 
 
-def _highest(db: Array, width: int) -> Array:
-    """Give the maximum of every stretch of `width` values."""
+def _moving_maximum(db: Array, width: int) -> Array:
+    """Return the maximum of every `width` consecutive values."""
     reached, highest = 1, db
     while 2 * reached <= width:
         highest = np.maximum(highest[:-reached], highest[reached:])
@@ -253,8 +250,8 @@ def _highest(db: Array, width: int) -> Array:
     return np.maximum(highest[:count], highest[width - reached : width - reached + count])
 
 
-def _averaged(db: Array, width: int) -> Array:
-    """Give the mean of every stretch of `width` values."""
+def _moving_mean(db: Array, width: int) -> Array:
+    """Return the mean of every `width` consecutive values."""
     total = np.concatenate([[0.0], np.cumsum(db)])
     mean: Array = (total[width:] - total[:-width]) / width
     return mean

@@ -1,4 +1,4 @@
-"""Loudness, its range and true peaks as broadcasters measure them, block after block."""
+"""Loudness, loudness range and true peaks by the broadcast standards, block by block."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ RELATIVE_GATE_LU: Final = -10.0
 RANGE_RELATIVE_GATE_LU: Final = -20.0
 RANGE_PERCENTILES: Final = (10, 95)
 TRUE_PEAK_RATE: Final = 192_000
-"""Points a second among which a true peak is sought, at least."""
+"""Lowest sample rate at which true peaks are measured, in Hz."""
 
 _OFFSET_LU: Final = -0.691
 _STEP_SECONDS: Final = 0.1
@@ -31,7 +31,7 @@ _Meter = TypeVar("_Meter", "LoudnessMeter", "TruePeakMeter")
 
 
 def loudness(x: Samples, *, sample_rate: int) -> float:
-    """Measure how loud a recording is, in LUFS: gated, so that pauses do not count.
+    """Measure the integrated loudness of a recording in LUFS, gated so that pauses do not count.
 
     Args:
         x: Audio.
@@ -50,15 +50,15 @@ def loudness(x: Samples, *, sample_rate: int) -> float:
 
 
 def loudness_range(x: Samples, *, sample_rate: int) -> float:
-    """Measure how far the loud passages of a recording are above the soft ones, in LU; pauses do not count.
+    """Measure the loudness range of a recording in LU; pauses do not count.
 
     Args:
         x: Audio.
         sample_rate: Its sample rate.
 
     Returns:
-        Loudness range; NaN for silence, and for less than the 3 s that one value of loudness is measured over. It
-        means something from about a minute on.
+        Loudness range; NaN for silence and for less than the 3 s of one short-term value. It is meaningful from about a
+        minute on.
 
     Shape:
         x: `(channels, time)`.
@@ -70,7 +70,7 @@ def loudness_range(x: Samples, *, sample_rate: int) -> float:
 
 
 def true_peak(x: Samples, *, sample_rate: int) -> float:
-    """Measure how high a recording's waveform goes, between its samples too, in dBTP.
+    """Measure the true peak of a recording in dBTP.
 
     Args:
         x: Audio.
@@ -89,13 +89,13 @@ def true_peak(x: Samples, *, sample_rate: int) -> float:
 
 
 class LoudnessMeter:
-    """Measure the loudness of a stream, and its range.
+    """Measure the loudness and loudness range of a stream.
 
-    Channels count alike, but for the surround channels of five (L R C Ls Rs) and six (L R C LFE Ls Rs).
+    Channels have equal weights, except in five (L R C Ls Rs) and six channels (L R C LFE Ls Rs).
 
     Args:
-        sample_rate: Samples a second.
-        channels: How many channels.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
     """
 
     def __init__(self, *, sample_rate: int, channels: int) -> None:
@@ -103,21 +103,18 @@ class LoudnessMeter:
         self._state = np.zeros((2, channels, 2))
         self._weights = _channel_weights(channels)
         self._step_frames = max(1, round(_STEP_SECONDS * sample_rate))
-        self._step_energies = array("d")  # thousands of small arrays would scatter over the memory
+        self._step_energies = array("d")  # thousands of small arrays would fragment the memory
         self._pending = np.zeros(0)
         self._energy = 0.0
         self._frames = 0
 
     def process(self, block: Samples) -> None:
-        """Take in the next stretch of audio.
-
-        Args:
-            block: Audio.
+        """Take in the next block.
 
         Shape:
-            `(channels, time)`.
+            block: `(channels, time)`.
         """
-        # SciPy's signal package takes most of a second to load, and who only reads and writes files needs none of it.
+        # SciPy's signal package takes most of a second to load; reading and writing files do not need it.
         from scipy.signal import sosfilt
 
         if not block.shape[1]:
@@ -132,7 +129,7 @@ class LoudnessMeter:
         self._pending = power[whole:]
 
     def integrated(self) -> float:
-        """Give the loudness of all that was taken in, in LUFS; minus infinity for silence."""
+        """Return the integrated loudness so far, in LUFS; minus infinity for silence."""
         steps = np.array(self._step_energies)
         if len(steps) < _STEPS_A_BLOCK:
             return _lufs(self._energy / self._frames if self._frames else 0.0)
@@ -140,40 +137,37 @@ class LoudnessMeter:
         return _lufs(float(blocks.mean())) if len(blocks) else -math.inf
 
     def loudness_range(self) -> float:
-        """Give the loudness range of all that was taken in, in LU; NaN for silence, and for less than 3 s."""
+        """Return the loudness range so far, in LU; NaN for silence and for less than 3 s."""
         steps = np.array(self._step_energies)
         if len(steps) < _STEPS_A_SHORT_TERM_BLOCK:
             return math.nan
         blocks = _gated(steps, steps_a_block=_STEPS_A_SHORT_TERM_BLOCK, relative_gate=RANGE_RELATIVE_GATE_LU)
         if not len(blocks):
             return math.nan
-        # The block nearest in rank, as the standard has it: no value between two blocks.
+        # Nearest rank, as in the standard: no interpolation between two blocks.
         soft, loud = (np.sort(blocks)[int((len(blocks) - 1) * p / 100 + 0.5)] for p in RANGE_PERCENTILES)
         return _lufs(float(loud)) - _lufs(float(soft))
 
 
 class TruePeakMeter:
-    """Measure the true peaks of a stream: the highest the waveform goes, between its samples too.
+    """Measure the true peaks of a stream: those of the waveform between samples as well.
 
     Args:
-        sample_rate: Samples a second.
-        channels: How many channels.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
     """
 
     def __init__(self, *, sample_rate: int, channels: int) -> None:
-        # An even number of points a sample: most peaks are half-way between two.
+        # An even number of points per sample: most peaks are half-way between two samples.
         self._between, self._most_gain = _interpolation(2 * math.ceil(TRUE_PEAK_RATE / 2 / sample_rate))
         self._held = np.zeros((channels, _TAPS), np.float32)  # silence before the stream
         self._peaks = np.zeros(channels)
 
     def process(self, block: Samples) -> None:
-        """Take in the next stretch of audio.
-
-        Args:
-            block: Audio.
+        """Take in the next block.
 
         Shape:
-            `(channels, time)`.
+            block: `(channels, time)`.
         """
         if block.shape[1]:
             self._peaks = np.maximum(self._peaks, np.abs(block).max(axis=1))
@@ -183,7 +177,7 @@ class TruePeakMeter:
             self._held = x[:, whole - _TAPS :].copy()
 
     def peaks_dbtp(self) -> Array:
-        """Give each channel's true peak so far, full scale 0 dB; minus infinity for silence.
+        """Return each channel's true peak so far, full scale 0 dB; minus infinity for silence.
 
         Shape:
             `(channels,)`.
@@ -197,7 +191,7 @@ class TruePeakMeter:
         for channel, row in enumerate(x):
             blocks = row.reshape(-1, _TAPS)
             tops = np.abs(blocks).max(axis=1)
-            # Nothing between samples is higher than the samples around it times this gain: most need no look.
+            # Interpolated points are at most this gain times the samples around them, so most are skipped.
             near = np.flatnonzero(np.maximum(tops[:-1], tops[1:]) * self._most_gain > peaks[channel])
             if len(near):
                 around = np.concatenate([blocks[near], blocks[near + 1]], axis=1)
@@ -206,14 +200,14 @@ class TruePeakMeter:
 
 
 def _fed(meter: _Meter, x: Samples) -> _Meter:
-    # In chunks: what meters make of audio is a multiple of it, and a recording may be hours long.
+    # In chunks: meters need several times the memory of their audio, and a recording may be hours long.
     for first in range(0, x.shape[1], _CHUNK_FRAMES):
         meter.process(x[:, first : first + _CHUNK_FRAMES])
     return meter
 
 
 def _gated(steps: Array, *, steps_a_block: int, relative_gate: float) -> Array:
-    """Give the energies of the blocks that are neither silence nor pauses."""
+    """Return the energies of the blocks that pass the absolute and the relative gate."""
     blocks = np.convolve(steps, np.full(steps_a_block, 1 / steps_a_block), mode="valid")
     blocks = blocks[blocks > _energy(ABSOLUTE_GATE_LUFS)]
     if not len(blocks):
@@ -231,10 +225,10 @@ def _energy(lufs: float) -> float:
 
 @functools.cache
 def _interpolation(factor: int) -> tuple[Samples, float]:
-    """Give the matrix from two blocks of samples to what lies between them, and by how much it may exceed them.
+    """Return the matrix from two blocks of samples to the points between samples, and its largest gain.
 
-    A windowed sinc, flat to 0.44 of the sample rate, where it passes through every sample: only the points in between
-    need be computed.
+    The kernel is a windowed sinc, flat to 0.44 of the sample rate. It passes through the samples, so only the points
+    between them are computed.
 
     Shape:
         `(2 * taps, taps * (factor - 1))`.
@@ -258,9 +252,9 @@ def _channel_weights(channels: int) -> Array:
 
 
 def _k_weighting(sample_rate: int) -> Array:
-    """The standard's two biquads, a high shelf and a high-pass, at any sample rate.
+    """Design the two biquads of the standard, a high shelf and a high-pass, at any sample rate.
 
-    The standard tabulates them at 48 kHz only; these analogue prototypes give its table there.
+    The standard tabulates them at 48 kHz only; these analogue prototypes reproduce its table there.
 
     Source:
         libebur128, ebur128_init_filter.

@@ -1,4 +1,4 @@
-"""The long-term average spectrum in third octaves, which is a recording's colour."""
+"""The long-term average spectrum in third octaves."""
 
 import functools
 import math
@@ -12,30 +12,30 @@ from fxst.dsp.stft import hann, power_spectra, spectral_power, stft
 __all__ = ["LongTermSpectrum", "third_octaves"]
 
 WINDOW_SECONDS: Final = 1 / 3
-"""What a window of the long-term spectrum spans at least, which just resolves the lowest band."""
+"""Shortest window, which just resolves the lowest band."""
 
 FLOOR: Final = 1e-14
-"""Power that stands for none at all: -140 dB."""
+"""Lowest power: -140 dB."""
 
 _LOWEST_BAND, _HIGHEST_BAND = -17, 13  # in third octaves from 1 kHz: the bands called 20 Hz and 20 kHz
 _EDGE: Final = 2 ** (1 / 6)
 _HANN_NOISE_BINS: Final = 1.5
 _LARGEST: Final = 1e12
-"""The largest sample: the sum of such samples over a window can still be squared in float32."""
+"""The largest sample whose sum over a window can still be squared in float32."""
 
 
 def third_octaves(x: Samples, *, sample_rate: int) -> tuple[Array, Array]:
-    """Measure the colour of a recording as a whole: its long-term average spectrum in third octaves.
+    """Measure the long-term average spectrum of a recording in third octaves.
 
-    All of it counts, pauses too, which lower all bands alike.
+    Pauses count too; they lower all bands alike.
 
     Args:
         x: Audio.
         sample_rate: Its sample rate.
 
     Returns:
-        Centre frequencies in Hz, and the power in each band in dB, full-scale sine 0 dB: every band from 20 Hz, or
-        from where so short a signal resolves them, to 20 kHz, or half the sample rate.
+        Centre frequencies in Hz, and the power in each band in dB, full-scale sine 0 dB. Bands go from 20 Hz, or the
+        lowest that a short signal resolves, to 20 kHz or half the sample rate.
 
     Shape:
         `(..., time)` to `(bands,)` and `(..., bands)`.
@@ -49,7 +49,7 @@ class LongTermSpectrum:
     """Measure the long-term average spectrum of a stream.
 
     Args:
-        sample_rate: Samples a second.
+        sample_rate: Sample rate in Hz.
     """
 
     def __init__(self, *, sample_rate: int) -> None:
@@ -57,18 +57,15 @@ class LongTermSpectrum:
         self._window = max(4, 1 << math.ceil(math.log2(WINDOW_SECONDS * sample_rate)))
         self._power: Array = np.zeros(self._window // 2 + 1)
         self._frames = 0
-        self._held: Samples | None = None  # from the start of the last frame that was taken
+        self._held: Samples | None = None  # from the start of the last frame
 
     def process(self, block: Samples) -> None:
-        """Take in the next stretch of audio.
-
-        Args:
-            block: Audio.
+        """Take in the next block.
 
         Shape:
-            `(..., time)`.
+            block: `(..., time)`.
         """
-        # Squared Hann windows so close together add up to a constant: no moment counts for more than another.
+        # At this hop squared Hann windows add up to a constant, so all samples count alike.
         hop = self._window // 4
         if block.size and max(float(block.max()), -float(block.min())) > _LARGEST:
             block = block.astype(np.float64)
@@ -81,7 +78,7 @@ class LongTermSpectrum:
         self._held = x[..., max(0, following - hop) :].copy()
 
     def third_octaves(self) -> tuple[Array, Array]:
-        """Give the centre frequencies in Hz and the power in each band in dB, of all that was taken in.
+        """Return the centre frequencies in Hz and the power in each band in dB, so far.
 
         Shape:
             `(bands,)` and `(..., bands)`.
@@ -91,7 +88,7 @@ class LongTermSpectrum:
         length = min(self._window, self._held.shape[-1])
         power, frames = self._power, self._frames
         if not frames or self._held.shape[-1] > self._window:
-            # What is left over gets a frame that ends with it; the whole of a short recording gets one of its length.
+            # The remainder gets a frame that ends with it; a short recording gets one frame of its own length.
             last = self._held[..., self._held.shape[-1] - length :]
             power = power + spectral_power(stft(last, hann(length), hop=length, n_fft=self._window))[..., 0, :]
             frames += 1
@@ -101,9 +98,9 @@ class LongTermSpectrum:
         return centres.copy(), 10 * np.log10(np.maximum(power @ shares * scale, FLOOR))
 
     def mean_third_octaves(self) -> tuple[Array, Array]:
-        """Give the centre frequencies in Hz and the channels' mean power in each band in dB.
+        """Return the centre frequencies in Hz and the channels' mean power in each band in dB.
 
-        Of the channels themselves, and not of their mixture: what is out of phase is heard too.
+        The mean is over channel powers, not of the downmix, in which opposite phases would cancel.
 
         Shape:
             `(bands,)` and `(bands,)`, of audio `(channels, time)`.
@@ -114,11 +111,11 @@ class LongTermSpectrum:
 
 @functools.lru_cache(maxsize=8)
 def _bands(sample_rate: int, window: int, length: int) -> tuple[Array, Array]:
-    """Give the centres of the bands that are resolved, and the share of each bin `(bins,)` in each band `(bands,)`."""
+    """Return the centres of the resolved bands, and the share of each bin in each band, `(bins, bands)`."""
     centres = 1000 * 2.0 ** (np.arange(_LOWEST_BAND, _HIGHEST_BAND + 1) / 3)
     resolved = centres * (_EDGE - 1 / _EDGE) >= _HANN_NOISE_BINS * sample_rate / length
     centres = centres[resolved & (centres * _EDGE <= sample_rate / 2)]
-    # A bin reaches half-way to its neighbours, and where a band ends inside one, both bands have their part of it.
+    # A bin reaches half-way to its neighbours; a bin across a band edge is divided between both bands.
     bins = np.arange(window // 2 + 1)[:, None]
     low, high = (centres * edge * window / sample_rate for edge in (1 / _EDGE, _EDGE))
     shares = np.clip(np.minimum(bins + 0.5, high) - np.maximum(bins - 0.5, low), 0, None)

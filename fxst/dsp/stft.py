@@ -1,4 +1,4 @@
-"""The short-time Fourier transform, of NumPy arrays and torch tensors, and distances between such spectra."""
+"""The short-time Fourier transform of NumPy arrays and torch tensors, and the multi-resolution STFT distance."""
 
 import functools
 import math
@@ -27,10 +27,10 @@ __all__ = [
 ]
 
 MR_STFT_WINDOWS: Final = (32, 128, 512, 2048, 8192, 32768)
-"""The windows that the published evaluation measures with, in samples; hops are half of them."""
+"""Window lengths of the published evaluation, in samples; hops are half of them."""
 
 MR_STFT_FLOOR: Final = 1e-8
-"""Power under which every bin counts as equally silent: auraloss' own default."""
+"""Lowest power of a bin: auraloss' default."""
 
 _BLOCK_SAMPLES: Final = 1 << 18
 
@@ -38,7 +38,7 @@ Signal = TypeVar("Signal", npt.NDArray[Any], "Tensor")
 
 
 def framed(x: Signal, length: int, *, hop: int) -> Signal:
-    """View a signal as frames, without a copy; samples after the last whole frame are left out.
+    """View a signal as frames, without a copy; samples after the last complete frame are left out.
 
     Shape:
         `(..., time)` to `(..., frames, length)`.
@@ -49,7 +49,7 @@ def framed(x: Signal, length: int, *, hop: int) -> Signal:
 
 
 def mirrored(x: Signal, window: int) -> Signal:
-    """Extend both ends by their mirror image of half a window, so that frame n is centred on sample n * hop.
+    """Pad both ends with a reflection of half a window, so that frame n is centred on sample n * hop.
 
     Shape:
         `(..., time)`, longer than half a window, to `(..., time + 2 * (window // 2))`.
@@ -63,13 +63,13 @@ def mirrored(x: Signal, window: int) -> Signal:
 
 
 def stft(x: Signal, window: Signal, *, hop: int, n_fft: int | None = None) -> Signal:
-    """Transform frames of a signal.
+    """Compute the short-time Fourier transform of a signal.
 
     Args:
-        x: The signal; for frames centred on its samples, `mirrored` first.
-        window: What each frame is multiplied by.
-        hop: From one frame to the next, in samples.
-        n_fft: The length of the transform, with zeros behind each frame; else the window's.
+        x: The signal; for centred frames pass it through `mirrored` first.
+        window: The window function.
+        hop: Hop size in samples.
+        n_fft: Length of the transform, with zeros after each frame; by default the window's.
 
     Shape:
         x: `(..., time)`; window: `(length,)`; result: `(..., frames, bins)`, complex.
@@ -88,7 +88,7 @@ def stft(x: Signal, window: Signal, *, hop: int, n_fft: int | None = None) -> Si
 
 
 def spectral_power(spectrum: Signal) -> Signal:
-    """Square the magnitudes of a complex spectrum."""
+    """Return the squared magnitudes of a complex spectrum."""
     squares: Signal
     if isinstance(spectrum, np.ndarray):
         squares = np.square(spectrum.real) + np.square(spectrum.imag)
@@ -98,14 +98,14 @@ def spectral_power(spectrum: Signal) -> Signal:
 
 
 def power_spectra(x: Samples, window: Samples, *, hop: int, n_fft: int | None = None) -> Iterator[Samples]:
-    """Yield the powers of `stft`, a few frames at a time: those of a whole recording may not fit in memory.
+    """Yield the powers of `stft` a few frames at a time: those of a long recording may not fit in memory.
 
     Shape:
         x: `(..., time)`; window: `(length,)`; each block: `(..., frames, bins)`.
     """
     length = len(window)
     every = 1 + (x.shape[-1] - length) // hop
-    # Few enough to stay in the processor's cache.
+    # Few enough for the CPU's cache.
     count = max(1, _BLOCK_SAMPLES // ((n_fft or length) * math.prod(x.shape[:-1])))
     for first in range(0, every, count):
         last = min(first + count, every) - 1
@@ -121,14 +121,13 @@ def hann(length: int) -> Samples:
 
 
 def mr_stft(windows: Sequence[int], *, hops: Sequence[int]) -> "Module":
-    """Return the multi-resolution STFT distance: auraloss', of linear and log magnitudes, without convergence.
+    """Return auraloss' multi-resolution STFT distance of linear and log magnitudes, without spectral convergence.
 
-    This is the definition. Where it costs too much time or memory there is a faster form, tested against it: the
-    metric (`fxst.evaluation.metrics`) and the losses of training.
+    This is the definition. Faster forms, in `fxst.evaluation.metrics` and the training losses, are tested against it.
 
     Args:
         windows: Lengths of windows and transforms, in samples.
-        hops: A hop for each.
+        hops: Hop size for each window.
 
     Source:
         R. Yamamoto et al., "Parallel WaveGAN", ICASSP 2020; C. J. Steinmetz and J. D. Reiss, "auraloss: audio-focused

@@ -1,4 +1,4 @@
-"""The effects, one file each; importing this package enters them all in `EFFECTS`."""
+"""The effects, one file each; importing this package registers them all in `EFFECTS`."""
 
 from fxst.effects.base import EFFECTS, Effect, Processor
 from fxst.effects.compressor import Compressor

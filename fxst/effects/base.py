@@ -1,4 +1,4 @@
-"""What an effect is: a table of knobs and two functions."""
+"""The base class of effects: a table of parameters and two functions."""
 
 import re
 from abc import ABC, abstractmethod
@@ -18,38 +18,38 @@ from fxst.dsp import Samples
 __all__ = ["EFFECTS", "Effect", "Processor", "plugin_processor"]
 
 PLUGIN_BUFFER = 8192
-"""Samples that pedalboard hands to a plugin at a time."""
+"""Samples that pedalboard passes to a plugin at a time."""
 
 Processor = Callable[[Samples], Samples]
-"""Renders block after block, (channels, time) to the same shape, keeping its state between calls."""
+"""Renders block by block, (channels, time) to the same shape, and keeps its state between calls."""
 
 EFFECTS: "dict[str, type[Effect]]" = {}
-"""Every effect by its name; defining a subclass of `Effect` enters it."""
+"""Every effect by its name; defining a subclass of `Effect` registers it."""
 
 
 @dataclass(frozen=True)
 class Effect(ABC):
-    """One processor: its parameters, how it is rendered exactly, and how gradients pass through it.
+    """One processor: its parameters, its exact form, and its differentiable form.
 
-    A fresh instance has the widest range that each parameter can take; `restrict` narrows them for a chain.
+    A new instance has the widest range of each parameter; `restrict` narrows them for a chain.
 
     Raises:
-        SettingsError: The parameters are not this effect's, or range further than it can.
+        SettingsError: The parameters are not this effect's, or their ranges exceed its own.
     """
 
     parameters: tuple[Parameter, ...]
 
     name: ClassVar[str]
     autodiff_error_db: ClassVar[float]
-    """Declared and tested ceiling on the power of (autodiff - exact) relative to exact's."""
+    """Declared and tested bound on the power of (autodiff - exact) relative to exact's."""
     differentiable: ClassVar[bool] = True
-    """Whether there is an autodiff form at all; a plugin has none."""
+    """Whether there is an autodiff form; a plugin has none."""
     any_thread: ClassVar[bool] = True
-    """Whether any thread may make the exact form; a plugin's only the main one, though any may then render with it."""
+    """Whether any thread may call `exact`; for a plugin only the main one may, though any thread may then render."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if hasattr(cls, "name"):  # what several effects have in common is no effect yet
+        if hasattr(cls, "name"):  # an abstract base of several effects has none
             EFFECTS[cls.name] = cls
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Effect(ABC):
 
     @abstractmethod
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
-        """Make the shipped DSP, set to `values`, ready for the first block of a signal."""
+        """Return a processor with these settings, ready for the first block of a signal."""
 
     @abstractmethod
     def autodiff(self, x: "Tensor", values: Mapping[str, "Tensor"], *, sample_rate: int) -> "Tensor":
@@ -74,22 +74,22 @@ class Effect(ABC):
         """
 
     def transparent(self) -> Mapping[str, float]:
-        """Return the values at which sound passes unchanged, whatever the other values are; empty if there are none."""
+        """Return the values at which audio passes unchanged, whatever the other values are; empty if there are none."""
         return {}
 
     def is_transparent(self, values: Mapping[str, float]) -> bool:
-        """Return whether sound passes unchanged at these values, to the last bit."""
+        """Return whether audio passes bit for bit at these values."""
         transparent = self.transparent()
         return bool(transparent) and all(values[name] == value for name, value in transparent.items())
 
     @property
     def needs_bypass(self) -> bool:
-        """Whether the ranges exclude the values at which sound passes unchanged, so that only bypassing does that."""
+        """Whether the ranges exclude the transparent values, so that only bypassing passes audio unchanged."""
         ranges = {p.name: p for p in self.parameters}
         return any(not ranges[n].minimum <= v <= ranges[n].maximum for n, v in self.transparent().items())
 
     def summary(self, values: Mapping[str, float]) -> str:
-        """Describe settings in one line: `drive 12 dB, mix 0.5`."""
+        """Return the settings in one line: `drive 12 dB, mix 0.5`."""
         names = ((p, re.sub(r"_(db|hz|ms)$", "", p.name).replace("_", " ")) for p in self.parameters)
         return ", ".join(f"{name} {p.written(values[p.name])}" for p, name in names)
 
@@ -97,7 +97,7 @@ class Effect(ABC):
         """Return this effect with narrower ranges: a pair is a range, a number a constant.
 
         Raises:
-            SettingsError: There is no parameter of that name, or it cannot range so far.
+            SettingsError: There is no parameter of that name, or the range exceeds its own.
         """
         unknown = ranges.keys() - {parameter.name for parameter in self.parameters}
         if unknown:
@@ -109,34 +109,33 @@ class Effect(ABC):
         )
 
     def widest(self) -> tuple[Parameter, ...]:
-        """Return the widest range that this effect can take in each parameter."""
+        """Return the widest range of each parameter."""
         return type(self).parameters  # type: ignore[misc]  # the default of the field, which dataclasses keep here
 
     def options(self) -> dict[str, Any]:
-        """Return what else than its ranges defines this effect (an EQ's band shapes), as plain data."""
+        """Return what defines this effect besides its ranges, such as an EQ's band shapes, as plain data."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "parameters"}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def plugin_processor(plugin: Any, *, sample_rate: int, channels: int, name: str | None = None) -> Processor:
-    """Make a fresh pedalboard plugin render block after block, whatever the lengths of the blocks.
+    """Return a processor of a new pedalboard plugin for blocks of any length.
 
-    Left to itself a plugin takes the longer axis of its first block for time, and forgets its state when a block is
-    longer than all before. A first buffer of silence, which leaves no trace in the state, settles both; and it tells a
-    plugin that looks ahead from one that answers at once.
+    A plugin takes the longer axis of its first block for time, and loses its state when a block is longer than all
+    before. A first buffer of silence, which leaves no trace in the state, prevents both. It also reveals latency.
 
     Args:
         plugin: The plugin.
-        sample_rate: Samples a second.
+        sample_rate: Sample rate in Hz.
         channels: Channels of every block.
-        name: What to call it in an error; else by its class.
+        name: Its name in errors; by default its class.
 
     Raises:
-        SettingsError: The plugin is late, or changes the length.
+        SettingsError: The plugin has latency, or changes the length.
     """
     silence = np.zeros((channels, PLUGIN_BUFFER), np.float32)
-    answer = plugin.process(silence, sample_rate, PLUGIN_BUFFER, reset=False)
-    if answer.shape != silence.shape:
+    rendered = plugin.process(silence, sample_rate, PLUGIN_BUFFER, reset=False)
+    if rendered.shape != silence.shape:
         raise SettingsError(
             f"The plugin {name or type(plugin).__name__} gives its sound late, or changes its length, and an effect "
             "must keep both: take one without latency."

@@ -1,4 +1,4 @@
-"""Compressor: turns down what is louder than a threshold."""
+"""Compressor: reduces levels above a threshold."""
 
 import functools
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ from fxst.dsp import Samples
 __all__ = ["Compressor"]
 
 TRACE: Final = np.float32(1e-9)
-"""What a gain can still be read off, -180 dB."""
+"""Lowest level at which a gain can be measured, -180 dB."""
 
 TINY = np.finfo(np.float32).tiny
-"""What silence is divided by."""
+"""Lowest divisor, for silence."""
 
 
 @dataclass(frozen=True)
 class Compressor(Dynamics):
     """Feed-forward peak compressor with a hard knee, then make-up gain.
 
-    The gain is 1 below the threshold t, and (v / t)^(1/ratio - 1) above, where v follows the level as `Dynamics` says.
+    The gain is 1 below the threshold t, and (v / t)^(1/ratio - 1) above it, where v is the envelope of `Dynamics`.
 
     Source:
         JUCE's `dsp::Compressor`, which pedalboard runs; rewritten as maths.
@@ -71,20 +71,20 @@ class Compressor(Dynamics):
         return x * self._gain(x, values, sample_rate=sample_rate) * filters.to_gain(values["makeup_db"])[:, None, None]
 
     def gain_reduction(self, x: Samples, values: Mapping[str, float], *, sample_rate: int) -> Samples:
-        """Tell by how much the compressor turns a signal down at each moment, as a meter would show it.
+        """Return the gain reduction of every sample, as a meter would show it.
 
         Args:
-            x: What goes into the compressor.
+            x: Input of the compressor.
             values: Its settings.
-            sample_rate: Samples a second.
+            sample_rate: Sample rate in Hz.
 
         Returns:
-            The factor on every sample, 1 or less; the make-up gain is not in it.
+            Amplitude factors, 1 or less, without the make-up gain.
 
         Shape:
             x and result: (channels, time).
         """
-        # Read off the exact form, so that it takes no torch; in silence, off a trace of sound far below any threshold.
+        # Measured on the exact form, which needs no torch; silence gets a level far below any threshold.
         level = np.abs(x)
         level = np.maximum(level.max(axis=0, keepdims=True) if self.linked else level, TRACE)
         compress = self.exact({**values, "makeup_db": 0.0}, sample_rate=sample_rate, channels=len(level))
@@ -100,11 +100,11 @@ class Compressor(Dynamics):
 
 
 def _linked(compress: Processor) -> Processor:
-    """Give all channels the gain that a compressor of one channel has for the loudest of them."""
+    """Return a processor that gives all channels the gain of a mono compressor for the loudest of them."""
 
     def process(block: Samples) -> Samples:
         loudest = functools.reduce(np.maximum, np.abs(block))
-        # In float64, where to divide and to multiply again misses nothing: two channels that are alike come out as one.
+        # In float64, so that dividing and multiplying again is exact: equal channels stay equal.
         gain = np.divide(compress(loudest[None])[0], np.maximum(loudest, TINY), dtype=np.float64)
         y = np.empty_like(block)
         np.multiply(block, gain, out=y, casting="same_kind")

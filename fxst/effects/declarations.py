@@ -1,4 +1,4 @@
-"""Effects and chains of the user's own: a Python file that declares them, run as the program that it is."""
+"""The user's own effects and chains: a Python file that declares them, run as a program."""
 
 import tokenize
 import traceback
@@ -10,33 +10,33 @@ from fxst.errors import FxstError, SettingsError, unknown
 __all__ = ["declared_in", "run_declarations", "undeclared"]
 
 declared_in: list[Path] = []
-"""The files that were run, for worker processes to run them too."""
+"""The files that were run; worker processes run them too."""
 
 
 def run_declarations(path: Path) -> None:
-    """Run a Python file that declares effects, and adds chains of them to `fxst.chains.chain.CHAINS`.
+    """Run a Python file that declares effects and adds chains of them to `fxst.chains.named.CHAINS`.
 
-    It may do whatever a program may. No model and no table ever names such a file: the user does.
+    It may do anything. Only the user names such a file, never a model or a table.
 
     Args:
         path: The file.
 
     Raises:
-        SettingsError: It cannot be read, or fails; the message tells in which line.
+        SettingsError: It cannot be read, or fails; the message names the line.
     """
     try:
         with tokenize.open(path) as file:
             source = file.read()
         exec(compile(source, str(path), "exec"), {"__name__": path.stem, "__file__": str(path)})
     except (Exception, SystemExit) as error:
-        raise SettingsError(f"{str(path)!r}{_line(error, str(path))}: {_words(error)}") from error
-    whole = path.resolve()
-    if whole not in declared_in:
-        declared_in.append(whole)
+        raise SettingsError(f"{str(path)!r}{_line(error, str(path))}: {_in_words(error)}") from error
+    absolute = path.resolve()
+    if absolute not in declared_in:
+        declared_in.append(absolute)
 
 
 def undeclared(effect: str) -> str:
-    """Say what to do about an effect that nobody has declared.
+    """Return the message for an effect that is not declared.
 
     Args:
         effect: Its name.
@@ -48,15 +48,15 @@ def undeclared(effect: str) -> str:
 
 
 def _line(error: BaseException, file: str) -> str:
-    """Find the line of the file that an error came from: the deepest one, where the file calls itself."""
+    """Return the line of the file that raised an error: the deepest one in the traceback."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}" if error.lineno else ""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f", line {lines[-1]}" if lines else ""
 
 
-def _words(error: BaseException) -> str:
-    said = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
+def _in_words(error: BaseException) -> str:
+    message = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
     if isinstance(error, FxstError):
-        return said
-    return f"{type(error).__name__}{': ' if said else ''}{said.rstrip('.')}."
+        return message
+    return f"{type(error).__name__}{': ' if message else ''}{message.rstrip('.')}."

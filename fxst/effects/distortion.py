@@ -17,9 +17,9 @@ __all__ = ["Distortion"]
 
 @dataclass(frozen=True)
 class Distortion(Effect):
-    """Drive a signal into a hyperbolic tangent: y = (1 - m) x + m tanh(g x), with g the drive as an amplitude factor.
+    """Hyperbolic tangent waveshaper: y = (1 - m) x + m tanh(g x), where m is the mix and g the drive's gain.
 
-    Below full mix the signal passes beside it as it is, which is how a soft clipper warms without flattening.
+    Below full mix the dry signal is added, so that a soft clipper adds warmth without flattening.
     """
 
     parameters: tuple[Parameter, ...] = (

@@ -1,4 +1,4 @@
-"""What effects that follow a signal's level have in common."""
+"""The base class of effects that follow a signal's level."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ __all__ = ["Dynamics"]
 class Dynamics(Effect):
     """An effect whose gain follows a signal's level.
 
-    The envelope v follows u = abs(x): v[n] = u + c (v[n-1] - u), where c = exp(-2000 pi / (ms * sample_rate))
-    takes `attack_ms` while u > v[n-1], else `release_ms`.
+    The envelope v follows u = abs(x): v[n] = u[n] + c (v[n-1] - u[n]), where c = exp(-2000 pi / (ms * sample_rate))
+    takes `attack_ms` while u[n] > v[n-1], else `release_ms`.
 
-    Linked channels have one gain, which follows the loudest of them at each moment, so that nothing moves from side to
-    side: u is then the maximum of abs(x) over the channels.
+    Linked channels share one gain, so that the stereo image does not move: u is then the maximum of abs(x) over the
+    channels.
 
     Args:
-        parameters: Ranges; without them, the widest.
+        parameters: Ranges; by default the widest.
         linked: Whether all channels get the same gain; else each follows its own level.
 
     Raises:
@@ -37,7 +37,7 @@ class Dynamics(Effect):
     linked: bool = True
 
     side: ClassVar[str]
-    """Where levels are changed: `above` the threshold or `below` it."""
+    """Whether levels `above` or `below` the threshold are changed."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.linked, bool):
@@ -45,10 +45,10 @@ class Dynamics(Effect):
         super().__post_init__()
 
     def summary(self, values: Mapping[str, float]) -> str:
-        told = {p.name: p.written(values[p.name]) for p in self.parameters}
-        makeup = f", make-up {told['makeup_db']}" if values.get("makeup_db") else ""
-        times = f"attack {told['attack_ms']}, release {told['release_ms']}"
-        return f"{told['ratio']} {self.side} {told['threshold_db']}, {times}{makeup}"
+        shown = {p.name: p.written(values[p.name]) for p in self.parameters}
+        makeup = f", make-up {shown['makeup_db']}" if values.get("makeup_db") else ""
+        times = f"attack {shown['attack_ms']}, release {shown['release_ms']}"
+        return f"{shown['ratio']} {self.side} {shown['threshold_db']}, {times}{makeup}"
 
     def _log_level(
         self,
@@ -59,17 +59,14 @@ class Dynamics(Effect):
         floor: float = 0.0,
         begin: "Tensor | None" = None,
     ) -> "Tensor":
-        """Follow the level.
+        """Return the natural logarithm of the envelope v.
 
         Args:
             x: The signal.
             values: `attack_ms` and `release_ms`.
-            sample_rate: Samples a second.
-            floor: What is below counts as this.
-            begin: v before the first sample; without it, 0.
-
-        Returns:
-            The natural logarithm of v.
+            sample_rate: Sample rate in Hz.
+            floor: Lowest value of v.
+            begin: v before the first sample; 0 by default.
 
         Shape:
             x: (B, C, T); begin: (B,); result: (B, 1 or C, T).
@@ -78,11 +75,11 @@ class Dynamics(Effect):
 
         from fxst.dsp.ballistics import envelope
 
-        # In float64, as JUCE does: of a long release, one float32 ulp more is a thousandth of its time.
+        # In float64, as in JUCE: one float32 ulp changes a long release time by a thousandth.
         attack, release = (
             torch.exp(-2000 * torch.pi / (values[ms].double() * sample_rate)) for ms in ("attack_ms", "release_ms")
         )
         loudness = x.abs()
         loudness = loudness.amax(1, keepdim=True) if self.linked else loudness
         level = envelope(loudness, attack, release, begin)
-        return level.clamp_min(max(floor, torch.finfo(level.dtype).tiny)).log()  # silence has a logarithm, too
+        return level.clamp_min(max(floor, torch.finfo(level.dtype).tiny)).log()  # finite for silence, too

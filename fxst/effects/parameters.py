@@ -1,4 +1,4 @@
-"""Parameters, and the one border between knobs on [0, 1] and physical values."""
+"""Parameters, and the conversion between knobs on [0, 1] and physical values."""
 
 import math
 from dataclasses import dataclass
@@ -11,22 +11,21 @@ __all__ = ["Parameter", "Setting"]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared knob of an effect.
+    """One declared setting of an effect.
 
-    A parameter whose minimum equals its maximum is a constant: it has no knob, but still a row in every
-    table. Ranges never depend on the sample rate.
+    A parameter whose minimum equals its maximum is a constant: it has no knob, but still a row in every table. Ranges
+    never depend on the sample rate.
 
     Args:
-        name: Name with its unit, as pedalboard spells it where pedalboard has it: `threshold_db`.
+        name: Name with its unit, spelt as in pedalboard where pedalboard has it: `threshold_db`.
         minimum: Value at knob 0.
         maximum: Value at knob 1.
-        default: Value that a person would start from.
+        default: Starting value.
         unit: Unit as printed: `dB`, `Hz`, `ms`, or nothing.
-        scale: How the knob turns. Both scales have a finite, non-zero slope on all of [0, 1].
+        scale: Scale of the knob. Both have a finite, non-zero slope on all of [0, 1].
 
     Raises:
-        SettingsError: The name or unit is no text, the range is empty or not finite, or a log range does not lie
-            above zero.
+        SettingsError: The name or unit is not text, the range is empty or not finite, or a log range is not above zero.
     """
 
     name: str
@@ -53,13 +52,13 @@ class Parameter:
 
     @property
     def constant(self) -> bool:
-        """Whether the parameter has one value only, and so no knob."""
+        """Whether the parameter has only one value, and so no knob."""
         return self.minimum == self.maximum
 
     def to_value(self, knob: Any) -> Any:
-        """Turn a knob on [0, 1] into the physical value; works on floats, arrays and tensors alike.
+        """Convert a knob on [0, 1] to a physical value; for floats, arrays and tensors.
 
-        Both ends are exact, so that no knob leaves the range.
+        Both ends are exact, so that no value leaves the range.
 
         >>> Parameter("f0_hz", 25.0, 400.0, 100.0, "Hz", "log").to_value(0.5)
         100.0
@@ -69,7 +68,7 @@ class Parameter:
         return self.minimum * (1 - knob) + self.maximum * knob
 
     def to_knob(self, value: float) -> float:
-        """Find the knob position of a physical value, held to [0, 1]; a constant's is 0.
+        """Convert a physical value to a knob, clamped to [0, 1]; 0 for a constant.
 
         >>> Parameter("gain_db", -20.0, 20.0, 0.0, "dB").to_knob(10.0)
         0.75
@@ -82,7 +81,7 @@ class Parameter:
         return (value - self.minimum) / (self.maximum - self.minimum)
 
     def written(self, value: float) -> str:
-        """Write a value to three digits, with its unit.
+        """Format a value to three digits, with its unit.
 
         >>> Parameter("ratio", 1.0, 20.0, 4.0, ":1", "log").written(1.3491)
         '1.35:1'
@@ -90,7 +89,7 @@ class Parameter:
         return f"{float(f'{value:.3g}'):g}" + (self.unit if self.unit.startswith(":") else f" {self.unit}".rstrip())
 
     def restrict(self, minimum: float, maximum: float) -> "Parameter":
-        """Return the same parameter with another range, its default moved into it."""
+        """Return the same parameter with another range, to which the default is clamped."""
         default = min(max(self.default, minimum), maximum)
         return Parameter(self.name, minimum, maximum, default, self.unit, self.scale)
 
@@ -106,7 +105,7 @@ class Setting:
         unit: Its unit as printed.
         minimum: The lowest value of the chain's range.
         maximum: The highest.
-        bypass: Whether the effect is bypassed, whatever its values; the same in all rows of an effect.
+        bypass: Whether the effect is bypassed; the same in all rows of an effect.
     """
 
     effect: str

@@ -21,7 +21,7 @@ __all__ = ["ParametricEQ", "section"]
 Kind = Literal["low_shelf", "peak", "high_shelf"]
 
 HIGHEST_F0 = 0.49
-"""Bands are held below this fraction of the sample rate, where the bilinear transform still has room."""
+"""Upper limit of band frequencies as a fraction of the sample rate, for the bilinear transform."""
 
 
 def section(kind: Kind, a: Any, q: Any, k: Any) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
@@ -58,7 +58,7 @@ def _band_names(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
 
 
 def _parameters(kinds: tuple[Kind, ...]) -> tuple[Parameter, ...]:
-    """Make three full-range parameters a band, with default frequencies spread from 60 Hz to 8 kHz."""
+    """Return three full-range parameters a band, with default frequencies spread from 60 Hz to 8 kHz."""
     rows = []
     for index, band in enumerate(_band_names(kinds)):
         f0_hz = 60.0 * (8000.0 / 60.0) ** (index / max(1, len(kinds) - 1))
@@ -77,11 +77,10 @@ SIX_BANDS: tuple[Kind, ...] = ("low_shelf", "peak", "peak", "peak", "peak", "hig
 class ParametricEQ(Effect):
     """Second-order bands in series: low shelves, peaks and high shelves, each with gain, frequency and Q.
 
-    The exact form is a cascade of float64 second-order sections, which is right at 20 Hz, where a float32
-    biquad is not.
+    The exact form is a cascade of float64 second-order sections, which is accurate at 20 Hz, unlike float32 biquads.
 
     Args:
-        parameters: Ranges; without them, the widest of every band.
+        parameters: Ranges; by default the widest of every band.
         kinds: Shapes of the bands, in series.
     """
 
@@ -100,7 +99,7 @@ class ParametricEQ(Effect):
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Names of the bands, low to high; each has `_gain_db`, `_f0_hz` and `_q`."""
+        """Names of the bands, in series; each has `_gain_db`, `_f0_hz` and `_q`."""
         return _band_names(self.kinds)
 
     def widest(self) -> tuple[Parameter, ...]:
@@ -110,7 +109,7 @@ class ParametricEQ(Effect):
         return {f"{band}_gain_db": 0.0 for band in self.bands}
 
     def summary(self, values: Mapping[str, float]) -> str:
-        """List the bands that do something, from low to high."""
+        """List the bands with a gain, from low to high."""
         bands = []
         for kind, band in zip(self.kinds, self.bands, strict=True):
             gain_db, hz = round(values[f"{band}_gain_db"], 1), values[f"{band}_f0_hz"]
@@ -131,7 +130,7 @@ class ParametricEQ(Effect):
         return np.array(rows)
 
     def response_db(self, values: "Mapping[str, Tensor]", frequencies_hz: "Tensor", *, sample_rate: int) -> "Tensor":
-        """Give the gain at some frequencies, differentiable in every value.
+        """Return the gain at some frequencies, differentiable in every value.
 
         Shape:
             each value: (B,); frequencies_hz: (F,), below half the sample rate; result: (B, F), in dB.
@@ -139,7 +138,7 @@ class ParametricEQ(Effect):
         import torch
 
         numerators, denominators = self._polynomials(values, sample_rate=sample_rate)
-        # At z = exp(jw) the bilinear variable is j tan(w / 2), and a section's square is the sum of two squares.
+        # At z = exp(jw) the bilinear variable is j tan(w / 2), so a squared magnitude is the sum of two squares.
         s = torch.tan(math.pi / sample_rate * frequencies_hz)
 
         def power(sections: "Tensor") -> "Tensor":
@@ -160,7 +159,7 @@ class ParametricEQ(Effect):
             if not block.size:
                 return block  # which sosfilt refuses
             y, state = sosfilt(sos, block.astype(np.float64), axis=-1, zi=state)
-            with np.errstate(over="ignore"):  # beyond float32 it is infinite, which whoever writes it refuses in words
+            with np.errstate(over="ignore"):  # infinite beyond float32, which the writer refuses with a message
                 return y.astype(np.float32)
 
         return process
@@ -171,7 +170,7 @@ class ParametricEQ(Effect):
         return filters.filter_sections(x, *self._polynomials(values, sample_rate=sample_rate))
 
     def _polynomials(self, values: "Mapping[str, Tensor]", *, sample_rate: int) -> "tuple[Tensor, Tensor]":
-        """Design all bands as analogue sections, (B, K, 3) over (B, K, 3)."""
+        """Design all bands as analogue sections: numerators and denominators, (B, K, 3) each."""
         import torch
 
         from fxst.dsp import filters

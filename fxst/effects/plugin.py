@@ -1,4 +1,4 @@
-"""Any pedalboard plugin as an effect: one that pedalboard brings, a VST3 or an Audio Unit."""
+"""Any pedalboard plugin as an effect: a built-in one, a VST3 or an Audio Unit."""
 
 import dataclasses
 import math
@@ -20,27 +20,27 @@ from fxst.dsp import Samples
 __all__ = ["PluginEffect", "declare_plugin"]
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*(?<![0-9])")
-"""Names of effects: a number at the end tells the second of a kind in a chain from the first."""
+"""Names of effects. They end in no digit, since chains number effects of one kind."""
 
 TRIAL_RATE: Final = 48_000
-"""The rate at which a plugin is tried when it is declared."""
+"""Sample rate at which a plugin is tried when it is declared."""
 
 SAME: Final = 1e-4
-"""The most, of full scale, that two renders may differ in: there are plugins that dither."""
+"""Largest difference between two renders, of full scale: some plugins dither."""
 
 REACHED: Final = 0.02
-"""The most, as a part of its range, that a knob may miss its end by: plugins round to what they show."""
+"""Largest difference between a set and a reached value, of the knob's range: plugins round to what they show."""
 
 REFUSALS: Final = (ValueError, TypeError, RuntimeError, AttributeError)
-"""How pedalboard says that a plugin will not do something."""
+"""Errors of pedalboard when a plugin refuses something."""
 
 
 class PluginEffect(Effect):
     """A plugin with declared parameters and no autodiff form.
 
-    Mono and stereo are rendered as such, a plugin that takes only stereo playing mono on both sides and being heard as
-    their mean; of more channels, each is rendered on its own. A plugin that moves by itself (a phaser, a chorus) begins
-    every recording of one sample rate at the same point of its movement.
+    Mono and stereo are rendered as such; of more channels, each is rendered on its own. A plugin that takes only stereo
+    gets mono on both sides, and the output is the mean of both. A modulated plugin (a phaser, a chorus) starts every
+    recording of one sample rate at the same phase.
     """
 
     differentiable: ClassVar[bool] = False
@@ -48,7 +48,7 @@ class PluginEffect(Effect):
     autodiff_error_db: ClassVar[float] = math.nan
     make: ClassVar[Callable[[], Any]]
     idle: ClassVar[list[Any]]
-    """Plugins whose recording is finished: to load one can take a thousand times as long as to render a clip."""
+    """Plugins to use again: loading one can take a thousand times as long as rendering a clip."""
 
     def __post_init__(self) -> None:
         asked, declared = ([p.name for p in parameters] for parameters in (self.parameters, self.widest()))
@@ -73,7 +73,7 @@ class PluginEffect(Effect):
             try:
                 return make(2)
             except _RefusedError:
-                pass  # a mono plugin, which renders each side
+                pass  # a mono plugin, which renders each channel
         rows = [self.exact(values, sample_rate=sample_rate, channels=1) for _ in range(channels)]
         return lambda block: np.concatenate([row(block[c : c + 1]) for c, row in enumerate(rows)])
 
@@ -83,11 +83,11 @@ class PluginEffect(Effect):
         )
 
     def _processor(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
-        """Make a plugin render; when nobody holds the processor any more, the plugin is free again."""
+        """Return the processor of an idle or new plugin, which becomes idle again when the processor is released."""
         kind = type(self)
         try:
             plugin = kind.idle.pop()
-        except IndexError:  # not asked before, for another thread may take the last one
+        except IndexError:  # not checked before, since another thread may take the last one
             plugin = _made(self.name, kind.make)
         try:
             render = _ready(self.name, plugin, values, sample_rate=sample_rate, channels=channels)
@@ -103,21 +103,21 @@ class _RefusedError(SettingsError):
 
 
 def declare_plugin(name: str, make: Callable[[], Any], parameters: Sequence[Parameter]) -> type[Effect]:
-    """Declare a plugin as an effect, and enter it in `EFFECTS`; declared again, it takes the place of the first.
+    """Declare a plugin as an effect, and register it in `EFFECTS`; a second declaration replaces the first.
 
-    It has no autodiff form: train with SPSA, or through a proxy. It must render the same sound each time.
+    It has no autodiff form: train with SPSA, or through a proxy. Its output must be the same each time.
 
     Args:
-        name: What the effect is called in tables: small letters and underscores.
-        make: Gives a new plugin each time: `pedalboard.Phaser`, or `lambda: pedalboard.load_plugin("my.vst3")`.
+        name: The effect's name in tables: small letters, digits before a letter, and underscores.
+        make: Returns a new plugin each time: `pedalboard.Phaser`, or `lambda: pedalboard.load_plugin("my.vst3")`.
         parameters: The widest range of each knob; their names are those of the plugin's attributes.
 
     Returns:
-        The effect's class: without arguments it makes the effect.
+        The effect's class, to be called without arguments.
 
     Raises:
-        SettingsError: The name is taken, the plugin cannot be made, a parameter is not one of its own or it does not
-            take the whole range, or it plays late, no finite numbers, or another sound each time.
+        SettingsError: The name is taken, the plugin cannot be made, it lacks a parameter or a part of its range, it has
+            latency, or its output is not finite or differs each time.
     """
     if not NAME.fullmatch(name):
         raise SettingsError(f"An effect is called by small letters, digits before a letter, and _; not {name!r}.")
@@ -153,12 +153,12 @@ def declare_plugin(name: str, make: Callable[[], Any], parameters: Sequence[Para
 def _made(name: str, make: Callable[[], Any]) -> Any:
     try:
         return make()
-    except Exception as error:  # it is the user's own
-        raise SettingsError(f"The plugin {name} cannot be made: {_said(error)}") from error
+    except Exception as error:  # it is the user's code
+        raise SettingsError(f"The plugin {name} cannot be made: {_in_words(error)}") from error
 
 
 def _try(name: str, plugins: Sequence[Any], parameters: Sequence[Parameter]) -> None:
-    """Play at both ends of all ranges, and at the defaults: what cannot be must not be found out in training."""
+    """Render at both ends of all ranges and at the defaults, so that faults do not first appear in training."""
     first, second = plugins
     if first is second:
         raise SettingsError(f"{name}: make gives the same plugin twice; let it make or load a new one each time.")
@@ -169,17 +169,17 @@ def _try(name: str, plugins: Sequence[Any], parameters: Sequence[Parameter]) -> 
         values = {parameter.name: float(getattr(parameter, end)) for parameter in parameters}
         for parameter in parameters:
             _turn(name, first, parameter.name, values[parameter.name])
-            if end != "default":  # between its ends, a plugin may know some values only
+            if end != "default":  # between the ends, a plugin may take only some values
                 _check_reaches(name, first, parameter, values[parameter.name])
         # Rows of a batch are rendered by several plugins, and each of these renders many.
-        heard = [_play_noise(name, plugin, values) for plugin in (first, first, second)]
-        if max(float(np.abs(other - heard[0]).max()) for other in heard) > SAME:
+        renders = [_render_noise(name, plugin, values) for plugin in (first, first, second)]
+        if max(float(np.abs(other - renders[0]).max()) for other in renders) > SAME:
             raise SettingsError(
                 f"The plugin {name} gives another sound each time, at {_listed(values)}: turn off what in it is random."
             )
 
 
-def _play_noise(name: str, plugin: Any, values: Mapping[str, float]) -> Samples:
+def _render_noise(name: str, plugin: Any, values: Mapping[str, float]) -> Samples:
     noise = (0.1 * np.random.default_rng(0).standard_normal((2, TRIAL_RATE // 4))).astype(np.float32)
     for channels in (1, 2):
         try:
@@ -188,33 +188,34 @@ def _play_noise(name: str, plugin: Any, values: Mapping[str, float]) -> Samples:
             refusal = error
         else:
             return render(noise[:channels])
-    raise SettingsError(f"The plugin {name} renders neither mono nor stereo: {_said(refusal.__cause__)}") from refusal
+    reason = _in_words(refusal.__cause__)
+    raise SettingsError(f"The plugin {name} renders neither mono nor stereo: {reason}") from refusal
 
 
 def _ready(name: str, plugin: Any, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
-    """Set a plugin for a new recording, and watch over what it plays.
+    """Set a plugin for a new recording; return a processor that checks its output.
 
     Raises:
         _RefusedError: It does not take so many channels.
-        SettingsError: It cannot begin anew, refuses a value, or plays late.
+        SettingsError: It cannot be reset, refuses a value, or has latency.
     """
     try:
         plugin.reset()
     except REFUSALS as error:
-        raise SettingsError(f"The plugin {name} cannot begin anew: {_said(error)}") from error
+        raise SettingsError(f"The plugin {name} cannot begin anew: {_in_words(error)}") from error
     for parameter, value in values.items():
         _turn(name, plugin, parameter, value)
     try:
         process = plugin_processor(plugin, sample_rate=sample_rate, channels=channels, name=name)
     except REFUSALS as error:
         width = "stereo" if channels == 2 else "mono"
-        raise _RefusedError(f"The plugin {name} cannot render {width}: {_said(error)}") from error
+        raise _RefusedError(f"The plugin {name} cannot render {width}: {_in_words(error)}") from error
 
     def render(block: Samples) -> Samples:
         try:
             rendered = process(block)
         except REFUSALS as error:
-            raise SettingsError(f"The plugin {name} failed: {_said(error)}") from error
+            raise SettingsError(f"The plugin {name} failed: {_in_words(error)}") from error
         if rendered.shape != block.shape:
             raise SettingsError(f"The plugin {name} changes the length of what it plays: take another one.")
         if not np.isfinite(rendered).all() and np.isfinite(block).all():
@@ -232,15 +233,16 @@ def _turn(effect: str, plugin: Any, name: str, value: float) -> None:
     try:
         setattr(plugin, name, value)
     except REFUSALS as error:
-        raise SettingsError(f"The plugin {effect} refuses {name} = {value:g}: {_said(error)}") from error
+        raise SettingsError(f"The plugin {effect} refuses {name} = {value:g}: {_in_words(error)}") from error
 
 
 def _check_reaches(effect: str, plugin: Any, parameter: Parameter, value: float) -> None:
-    """Read a value back: a plugin may hold it to a range of its own, beyond which a model would turn a dead knob."""
+    """Read a value back: a plugin may clamp it to a range of its own, beyond which the knob would have no effect."""
     try:
         reached = float(getattr(plugin, parameter.name))
     except REFUSALS as error:
-        raise SettingsError(f"The plugin {effect} has a {parameter.name} that is no number: {_said(error)}") from error
+        reason = _in_words(error)
+        raise SettingsError(f"The plugin {effect} has a {parameter.name} that is no number: {reason}") from error
     if abs(parameter.to_knob(reached) - parameter.to_knob(value)) > REACHED:
         raise SettingsError(
             f"The plugin {effect} makes {reached:g} of {parameter.name} = {value:g}: declare the range that it has."
@@ -251,6 +253,6 @@ def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} = {value:g}" for name, value in values.items())
 
 
-def _said(error: BaseException | None) -> str:
-    """Write an error as the end of a sentence."""
+def _in_words(error: BaseException | None) -> str:
+    """Return an error's message as the end of a sentence."""
     return " ".join(str(error).split()).rstrip(".") + "."

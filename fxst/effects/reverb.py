@@ -1,4 +1,4 @@
-"""Reverb: Schroeder's combs and all-passes, as Freeverb set them."""
+"""Reverb: Schroeder's comb and all-pass filters, with Freeverb's delays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ __all__ = ["Reverb"]
 COMB_DELAYS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)
 ALLPASS_DELAYS = (556, 441, 341, 225)
 STEREO_SPREAD = 23
-"""Delays in samples at 44.1 kHz; the right channel's are longer by the spread."""
+"""All delays are in samples at 44.1 kHz; those of the right channel are longer by the spread."""
 
 
 @dataclass(frozen=True)
 class Reverb(Effect):
     """Freeverb: eight damped combs in parallel, then four all-passes, mixed with the dry signal.
 
-    Mono and stereo are reverberated as such; of more channels each is reverberated on its own. A `dry_level`
-    of 0.5 passes the dry signal at unity.
+    Mono and stereo are rendered as such; of more channels, each is rendered on its own. A `dry_level` of 0.5 passes the
+    dry signal at unity gain.
 
     Source:
         "Freeverb" by Jezar at Dreampoint (public domain), in the form of JUCE's `Reverb`, which pedalboard runs;
@@ -84,7 +84,7 @@ class Reverb(Effect):
             log_z_inverse = z_inverse.log()
 
             def delay(samples: int) -> "Tensor":
-                # A power of 1/z, by way of its logarithm: torch's power of complex numbers is ten times as slow.
+                # A power of 1/z by its logarithm: torch's power of complex numbers is ten times slower.
                 return (sample_rate * (samples + spread) // 44100 * log_z_inverse).exp()
 
             loop = feedback * (1 - damp) / (1 - damp * z_inverse)

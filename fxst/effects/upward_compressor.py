@@ -1,4 +1,4 @@
-"""Upward compressor: turns up what is softer than a threshold."""
+"""Upward compressor: raises levels below a threshold."""
 
 import math
 from collections.abc import Mapping
@@ -19,20 +19,20 @@ __all__ = ["UpwardCompressor"]
 
 FLOOR_DB: Final = -100.0
 FLOOR: Final = 10 ** (FLOOR_DB / 20)
-"""What is softer counts as this loud: silence must not be turned up without end."""
+"""Lowest level that raises the gain further: the gain of silence must be limited."""
 
 
 @dataclass(frozen=True)
 class UpwardCompressor(Dynamics):
-    """Feed-forward peak compressor of what is soft, with a hard knee; it undoes an expander.
+    """Feed-forward peak compressor of soft passages, with a hard knee; it undoes an expander.
 
-    The gain is 1 above the threshold t, and (max(v, f) / t)^(1/ratio - 1) below, f being -100 dBFS, where v follows
-    the level as `Dynamics` says, but begins at t: what is heard first is left as it is.
+    The gain is 1 above the threshold t, and (max(v, f) / t)^(1/ratio - 1) below it, with f = -100 dBFS. v is the
+    envelope of `Dynamics`, but starts at t, so that the first samples are unchanged.
 
-    An expander of the same ratio whose times are `ratio` times as long is undone, down to where f begins.
+    It undoes an expander of the same ratio whose times are `ratio` times as long, down to the level f.
 
     Source:
-        The compressor's equations with the other side of the threshold: D. Giannoulis, M. Massberg and J. D. Reiss,
+        The compressor's equations on the other side of the threshold: D. Giannoulis, M. Massberg and J. D. Reiss,
         "Digital dynamic range compressor design", JAES 2012.
     """
 
@@ -54,15 +54,15 @@ class UpwardCompressor(Dynamics):
         from fxst.dsp.follower import Follower
 
         linked = self.linked and channels > 1
-        # Not pedalboard's follower: its float32 loses low levels, and where they are low the gain is high.
+        # Not pedalboard's follower: its float32 state is inaccurate at low levels, where the gain is high.
         attack, release = (math.exp(-2000 * math.pi / (values[ms] * sample_rate)) for ms in ("attack_ms", "release_ms"))
         threshold = 10.0 ** (values["threshold_db"] / 20)
         follow = Follower(attack, release, begin=threshold, channels=1 if linked else channels)
         slope = 1 / values["ratio"] - 1
 
         def process(block: Samples) -> Samples:
-            loudness = np.abs(block)
-            level = follow(loudness.max(axis=0, keepdims=True) if linked else loudness)
+            u = np.abs(block)
+            level = follow(u.max(axis=0, keepdims=True) if linked else u)
             y = np.empty_like(block)
             np.multiply(block, (np.clip(level, FLOOR, threshold) / threshold) ** slope, out=y, casting="same_kind")
             return y

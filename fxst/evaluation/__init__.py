@@ -1,1 +1,1 @@
-"""Measuring style transfer: metrics, baselines, and scores with honest intervals."""
+"""Evaluation of style transfer: metrics, baselines, and scores with confidence intervals."""

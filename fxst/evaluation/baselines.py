@@ -1,4 +1,4 @@
-"""The rows that a model is read beside: what can be done without learning, and what could be done at best."""
+"""Baselines and oracles: what is possible without learning, and what is possible at best."""
 
 from collections.abc import Callable
 from typing import Final
@@ -38,12 +38,12 @@ Match = Callable[..., Samples]
 
 
 def oracle_chain(chain: Chain, *, steps: int = STEPS, start: Callable[[Item], Table | None] | None = None) -> System:
-    """Make the row of a chain whose settings are optimised on the target itself: the ceiling of that chain.
+    """Return the system that optimises a chain's settings on the target: the upper bound of that chain.
 
     Args:
         chain: The effects.
-        steps: Steps of the optimisation.
-        start: A model's settings for an item, to begin from besides the usual starts.
+        steps: Optimisation steps.
+        start: Returns a model's settings for an item, as one more starting point.
 
     Raises:
         SettingsError: The chain cannot be differentiated.
@@ -66,10 +66,10 @@ def oracle_chain(chain: Chain, *, steps: int = STEPS, start: Callable[[Item], Ta
 
 
 def closed_form_in_chain_system(chain: Chain) -> System:
-    """Make the row of the closed form within a chain's equaliser, and a gain.
+    """Return the system that matches the spectrum with a chain's equaliser, and the level with a gain.
 
     Args:
-        chain: The effects whose equaliser is used.
+        chain: The chain whose equaliser is used.
     """
     return _to_reference(
         lambda audio, reference, **rates: closed_form_in_chain(audio, reference, chain=chain, **rates).audio
@@ -77,7 +77,7 @@ def closed_form_in_chain_system(chain: Chain) -> System:
 
 
 def matchering_available() -> bool:
-    """Whether the package `matchering` is installed."""
+    """Return whether the package `matchering` is installed."""
     return matchering.available()
 
 
@@ -97,7 +97,7 @@ def _oracle_eq() -> System:
 
 
 def _to_reference(match: Match) -> System:
-    """Let a function of two recordings and their rates do the task."""
+    """Wrap a function of two recordings and their sample rates as a system."""
     return lambda item: Output(
         match(
             item.input,
@@ -120,4 +120,4 @@ BASELINES: Final[dict[str, Callable[[], System]]] = {
     MATCHERING: lambda: _to_reference(matchering.match),
     ORACLE_EQ: _oracle_eq,
 }
-"""The rows that need no chain, by their names, in the order of the tables; call one to make it."""
+"""Factories of the systems that need no chain, by name, in the order of the tables."""

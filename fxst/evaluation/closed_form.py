@@ -1,4 +1,4 @@
-"""A recording matched to another by long-term spectrum and level: the strongest that can be done without learning."""
+"""Closed-form matching of long-term spectrum and level: the strongest baseline without learning."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,39 +16,39 @@ from fxst.effects import ParametricEQ
 __all__ = ["ORACLE_BANDS_AN_OCTAVE", "ClosedForm", "closed_form", "closed_form_in_chain"]
 
 LOWEST_HZ: Final = 1000 * 2 ** (-35 / 6)
-"""Lower edge of the third octave around 20 Hz."""
+"""Lower edge of the third octave at 20 Hz."""
 
 BANDS_AN_OCTAVE: Final = 3
 ORACLE_BANDS_AN_OCTAVE: Final = 12
-"""Other words have other harmonics, which wide bands pass over; the same words have the same."""
+"""The oracle compares the same harmonics; other content has other harmonics, over which wide bands average."""
 
 HIGHEST_GAIN_DB: Final = 40.0
-"""How far a band may leave the level of all. Protocol P draws up to 24 dB on each side, and so 48 dB between."""
+"""Largest gain of a band relative to the overall level. Protocol P draws up to 24 dB on each side, so up to 48 dB."""
 
 FILTER_SECONDS: Final = 0.34
 DESIGN_SECONDS: Final = 1.36
-"""Lengths of the filter, which has rung out by then, and of the transform that its phase is found with."""
+"""Length of the filter, which has decayed by then, and of the transform for its minimum phase."""
 
 CELLS_A_BAND: Final = 8
-"""An equaliser's response is as good as constant in an eighth of a third octave."""
+"""Cells a third octave: an equaliser's response is nearly constant in each."""
 
 SPECTRUM_SECONDS: Final = 0.34
-"""Length of a spectrum: enough to tell third octaves apart from 20 Hz on, and short beside any recording."""
+"""Length of a spectrum's frames: long enough to resolve third octaves from 20 Hz."""
 
 LEVEL_SECONDS: Final = 0.05
 ACTIVE_DB: Final = -40.0
-"""Frames further than this under the loudest are pauses: they tell of the room and not of the production."""
+"""Frames this far below the loudest are pauses: they contain the room, not the production."""
 
 FAINT_DB: Final = -80.0
 CLEAR_DB: Final = -40.0
-"""Bands this far under the loudest weigh nothing and all; between, in proportion."""
+"""Levels relative to the loudest band at which a band has no weight and full weight; linear in between."""
 
 GAIN_COST: Final = 0.01
 LEVEL_COST: Final = 3.0
-"""What a squared dB of a gain, and of the level between the two recordings, costs beside one in a band.
+"""Cost of a squared dB of gain, and of level between the two recordings, relative to a squared dB of error in a band.
 
-Wide bands together can make almost any level, and bands without sound any gain: of all fits that are as good, these
-choose the one with the smallest gains. On speech the result hardly depends on them, from a tenth to three times.
+Wide bands together can produce almost any level, and bands without signal any gain: of all equally good fits, the
+cost selects the one with the smallest gains. On speech the result hardly depends on it, from a tenth to three times.
 """
 
 Integers = npt.NDArray[np.int64]
@@ -56,12 +56,12 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """A recording matched to another by an equaliser and a gain.
+    """Result of the closed form within a chain.
 
     Args:
-        audio: The result.
-        eq: The equaliser's values; empty where the chain has none.
-        gain_db: The gain after it.
+        audio: The matched recording.
+        eq: The equaliser's values; empty if the chain has none.
+        gain_db: The gain after the equaliser.
     """
 
     audio: Samples
@@ -77,32 +77,32 @@ def closed_form(
     reference_sample_rate: int,
     bands_an_octave: int = BANDS_AN_OCTAVE,
 ) -> Samples:
-    """Bring a recording to a reference by their long-term spectra and levels, with any filter and a gain.
+    """Match a recording to a reference in long-term spectrum and level, with a free filter and a gain.
 
-    The difference of the two spectra in third octaves, in dB, straight from band to band over log frequency, is the
-    response of one minimum-phase filter for all channels; bands that are faint in either recording are left at the
-    level of all, and none leaves it by more than `HIGHEST_GAIN_DB`. A plain gain then makes the level, without
-    pauses, the reference's. Where one of the two is silent nothing is done.
+    The difference of the two third-octave spectra, interpolated in dB over log frequency, is the response of one
+    minimum-phase filter for all channels. Bands that are faint in either recording keep the overall level, and no band
+    deviates from it by more than `HIGHEST_GAIN_DB`. A gain then matches the level, measured without pauses. If either
+    recording is silent, the input is returned unchanged.
 
     Args:
         audio: The recording.
-        reference: The recording to sound like.
-        sample_rate: The recording's.
-        reference_sample_rate: The reference's.
-        bands_an_octave: How fine the spectra are compared.
+        reference: The reference.
+        sample_rate: Sample rate of the recording in Hz.
+        reference_sample_rate: Sample rate of the reference in Hz.
+        bands_an_octave: Frequency resolution of the comparison.
 
     Shape:
-        audio, reference: `(channels, time)`, each on its own; result: as audio.
+        audio, reference: `(channels, time)`, of any channel count and length each; result: as audio.
 
     Source:
         The phase: A. V. Oppenheim and R. W. Schafer, "Discrete-time signal processing", on the complex cepstrum.
     """
     from scipy.signal import oaconvolve
 
-    # What the input's rate cannot carry is no part of the level that it should have.
+    # Frequencies above the input's bandwidth must not count towards its target level.
     reference = resample(reference, source_rate=reference_sample_rate, target_rate=sample_rate)
-    wanted = _active_power(reference, sample_rate=sample_rate)
-    if not wanted or not _active_power(audio, sample_rate=sample_rate):
+    target_power = _active_power(reference, sample_rate=sample_rate)
+    if not target_power or not _active_power(audio, sample_rate=sample_rate):
         return audio
     highest_hz = min(sample_rate, reference_sample_rate) / 2
     count = int(bands_an_octave * np.log2(highest_hz / LOWEST_HZ))
@@ -111,50 +111,50 @@ def closed_form(
     weights = np.minimum(_clearness(ours), _clearness(theirs))
     if weights.any():
         difference = _db(theirs) - _db(ours)
-        difference -= weights @ difference / weights.sum()  # the level that all bands share is the gain's business
+        difference -= weights @ difference / weights.sum()  # the gain matches the overall level
         gains_db = np.clip(weights * difference, -HIGHEST_GAIN_DB, HIGHEST_GAIN_DB)
         taps = _minimum_phase(np.sqrt(edges_hz[1:] * edges_hz[:-1]), gains_db, sample_rate=sample_rate)
         audio = oaconvolve(audio, taps[None], axes=1)[:, : audio.shape[1]].astype(np.float32)
-    gain = (wanted / _active_power(audio, sample_rate=sample_rate)) ** 0.5
+    gain = (target_power / _active_power(audio, sample_rate=sample_rate)) ** 0.5
     return audio * np.float32(gain)
 
 
 def closed_form_in_chain(
     audio: Samples, reference: Samples, *, chain: Chain, sample_rate: int, reference_sample_rate: int
 ) -> ClosedForm:
-    """Bring a recording to a reference by their long-term spectra and levels, with a chain's equaliser and a gain.
+    """Match a recording to a reference in long-term spectrum and level, with a chain's equaliser and a gain.
 
-    The gains of the chain's equaliser are fitted, within their ranges, to the difference of the two spectra in third
-    octaves, by least squares on the equaliser's true response; its frequencies and widths stay at their defaults.
-    A plain gain then makes the level the reference's. Where one of the two is silent nothing is done.
+    The equaliser's gains are fitted, within their ranges, to the difference of the two third-octave spectra, by least
+    squares on the equaliser's true response. Its frequencies and widths stay at their defaults. A gain then matches
+    the level. If either recording is silent, the input is returned unchanged.
 
     Args:
         audio: The recording.
-        reference: The recording to sound like.
-        chain: The effects whose equaliser is used; the others are passed over.
-        sample_rate: The recording's.
-        reference_sample_rate: The reference's.
+        reference: The reference.
+        chain: The chain whose equaliser is used; its other effects are ignored.
+        sample_rate: Sample rate of the recording in Hz.
+        reference_sample_rate: Sample rate of the reference in Hz.
 
     Shape:
-        audio, reference: `(channels, time)`, each on its own; result: as audio.
+        audio, reference: `(channels, time)`, of any channel count and length each; result: as audio.
     """
     eq = next((effect for effect in chain.effects if isinstance(effect, ParametricEQ)), None)
-    # What the input's rate cannot carry is no part of the level that it should have.
+    # Frequencies above the input's bandwidth must not count towards its target level.
     reference = resample(reference, source_rate=reference_sample_rate, target_rate=sample_rate)
-    wanted = _active_power(reference, sample_rate=sample_rate)
-    if not wanted or not _active_power(audio, sample_rate=sample_rate):
+    target_power = _active_power(reference, sample_rate=sample_rate)
+    if not target_power or not _active_power(audio, sample_rate=sample_rate):
         return ClosedForm(audio, {}, 0.0)
     values: dict[str, float] = {}
     if eq is not None:
         highest_hz = min(sample_rate, reference_sample_rate) / 2
         values = _fitted(eq, audio, reference, highest_hz=highest_hz, sample_rate=sample_rate)
         audio = eq.exact(values, sample_rate=sample_rate, channels=len(audio))(audio)
-    gain = (wanted / _active_power(audio, sample_rate=sample_rate)) ** 0.5
+    gain = (target_power / _active_power(audio, sample_rate=sample_rate)) ** 0.5
     return ClosedForm(audio * np.float32(gain), values, 20 * float(np.log10(gain)))
 
 
 def _band_powers(x: Samples, edges_hz: Array, *, sample_rate: int) -> Array:
-    """Measure the long-term power between edges; a bin that lies across one is shared out."""
+    """Measure the long-term power between edges; a bin across an edge is divided."""
     hz, power = _long_term(x, sample_rate=sample_rate)
     below = np.concatenate([[0.0], np.cumsum(power)])
     powers: Array = np.diff(np.interp(edges_hz, np.append(hz, 2 * hz[-1] - hz[-2]) - hz[1] / 2, below))
@@ -162,11 +162,11 @@ def _band_powers(x: Samples, edges_hz: Array, *, sample_rate: int) -> Array:
 
 
 def _minimum_phase(hz: Array, gains_db: Array, *, sample_rate: int) -> Array:
-    """Design the filter with these gains at these frequencies that answers soonest."""
+    """Design the minimum-phase filter with these gains at these frequencies."""
     size = 1 << round(DESIGN_SECONDS * sample_rate).bit_length()
     bins_hz = np.fft.rfftfreq(size, 1 / sample_rate)
     curve_db = np.interp(np.log(np.maximum(bins_hz, hz[0])), np.log(hz), gains_db)
-    # A cepstrum folded onto positive time keeps its magnitude and is that of a minimum-phase filter.
+    # A cepstrum folded onto positive time keeps its magnitude and becomes minimum-phase.
     cepstrum = np.fft.irfft(curve_db * (np.log(10) / 20), size)
     cepstrum[1 : size // 2] *= 2
     cepstrum[size // 2 + 1 :] = 0
@@ -177,7 +177,7 @@ def _minimum_phase(hz: Array, gains_db: Array, *, sample_rate: int) -> Array:
 def _fitted(
     eq: ParametricEQ, audio: Samples, reference: Samples, *, highest_hz: float, sample_rate: int
 ) -> dict[str, float]:
-    """Fit the gains to what the two have in common, up to the highest frequency that both carry."""
+    """Fit the gains to the difference of the two spectra, up to the highest frequency that both recordings contain."""
     from scipy.optimize import least_squares
 
     values = {p.name: p.default for p in eq.parameters}
@@ -198,7 +198,7 @@ def _fitted(
         numerators, denominators = np.split(eq.sections(values, sample_rate=sample_rate), 2, axis=1)
         response = np.square(np.abs((numerators @ z) / (denominators @ z))).prod(axis=0)
         left = difference - (_db(_sums(band_of, power * response, bands)) - _db(ours))
-        # A level that all bands share is the plain gain's business; this much of it fits best at its cost.
+        # The gain after the equaliser takes the common level; this share minimises the cost.
         level = weights @ left / (weights.sum() + LEVEL_COST)
         return np.concatenate(
             [np.sqrt(weights) * (left - level), np.sqrt(GAIN_COST) * gains_db, [np.sqrt(LEVEL_COST) * level]]
@@ -211,7 +211,7 @@ def _fitted(
 
 
 def _spectrum(x: Samples, *, bands: int, sample_rate: int) -> tuple[Array, Array]:
-    """Measure the long-term spectrum in the cells that third octaves consist of."""
+    """Measure the long-term spectrum in cells, the subdivisions of third octaves."""
     hz, power = (values[1:] for values in _long_term(x, sample_rate=sample_rate))
     cells = _cells(hz)
     used = (cells >= 0) & (cells < bands * CELLS_A_BAND)
@@ -220,12 +220,12 @@ def _spectrum(x: Samples, *, bands: int, sample_rate: int) -> tuple[Array, Array
 
 
 def _long_term(x: Samples, *, sample_rate: int) -> tuple[Array, Array]:
-    """Measure the long-term power spectrum of what is no pause, the mean over channels, and where its bins are."""
+    """Measure the long-term power spectrum without pauses, averaged over channels, and its bin frequencies."""
     length = round(SPECTRUM_SECONDS * sample_rate)
     frames = _frames(x, length, hop=length // 2)
     window = np.hanning(length).astype(np.float32)
     power = np.zeros(length // 2 + 1)
-    # One by one: as a view the frames take no memory, however long the recording.
+    # One by one: a view of the frames takes no memory.
     active = np.flatnonzero(_active(_powers(frames)))
     for frame in active:
         power += spectral_power(stft(frames[:, frame], window, hop=length))[:, 0].mean(axis=0)
@@ -239,19 +239,19 @@ def _cells(hz: Array) -> Integers:
 
 
 def _sums(group: Integers, values: Array, groups: int) -> Array:
-    """Add up the values of each group."""
+    """Sum the values of each group."""
     return np.bincount(group, values, groups).astype(np.float64)
 
 
 def _clearness(band_powers: Array) -> Array:
-    """Weigh bands by how far above the faintest that count they are, from 0 to 1."""
+    """Weight bands by their level, from 0 to 1."""
     level = _db(band_powers)
     weights: Array = np.clip((level - level.max() - FAINT_DB) / (CLEAR_DB - FAINT_DB), 0.0, 1.0)
     return weights
 
 
 def _active_power(x: Samples, *, sample_rate: int) -> float:
-    """Measure the mean square of what is no pause; 0 for silence."""
+    """Measure the mean square without pauses; 0 for silence."""
     powers = _powers(_frames(x, round(LEVEL_SECONDS * sample_rate), hop=round(LEVEL_SECONDS * sample_rate)))
     active = _active(powers)
     return float(powers[active].mean()) if active.any() else 0.0
@@ -269,7 +269,7 @@ def _powers(frames: Samples) -> Array:
 
 
 def _frames(x: Samples, length: int, *, hop: int) -> Samples:
-    """View a recording as frames, `(channels, frames, time)`, the last of them filled up with silence."""
+    """View a recording as frames, `(channels, frames, time)`, the last one zero-padded."""
     left = length - x.shape[1]
     padded = np.pad(x, [(0, 0), (0, left if left > 0 else left % hop)])
     return framed(padded, length, hop=hop)

@@ -1,4 +1,4 @@
-"""Detection: which effects of a chain are audible in a recording, as a parameter table sets them."""
+"""Detection: which effects of a parameter table are audible in a recording."""
 
 from typing import Final
 
@@ -11,27 +11,27 @@ from fxst.dsp.spectra import third_octaves
 __all__ = ["audible_effects", "change_db"]
 
 LEAST_DB: Final = 1.0
-"""An effect that changes levels by less is not audible: few notice as little."""
+"""Smallest audible level change of an effect."""
 
-MOMENT_SECONDS: Final = 0.05
+FRAME_SECONDS: Final = 0.05
 
 RANGE_DB: Final = 60.0
-"""What is further than this below the loudest band of all moments, before and after, is not audible anyway."""
+"""Levels this far below the loudest, before and after an effect, are inaudible."""
 
 
 def audible_effects(table: Table, x: Samples, *, sample_rate: int) -> dict[str, bool]:
-    """Tell of each effect whether it is audible in a recording.
+    """Return which effects of a table are audible in a recording.
 
-    It is where it changes levels by 1 dB or more (`change_db`). So a compressor that a recording does not reach is not
-    audible, nor one that is but a make-up gain, nor the last trace of a reverb.
+    An effect is audible if it changes levels by 1 dB or more (`change_db`). A compressor whose threshold the recording
+    never reaches is inaudible, as is a compressor that only adds make-up gain, or a faint reverb.
 
     Args:
         table: The settings.
-        x: The recording that they are applied to.
-        sample_rate: Its sample rate.
+        x: The recording before the chain.
+        sample_rate: Its sample rate in Hz.
 
     Returns:
-        A verdict for each label of the chain.
+        Whether each effect is audible, by its label.
 
     Shape:
         x: `(channels, time)`.
@@ -49,17 +49,17 @@ def audible_effects(table: Table, x: Samples, *, sample_rate: int) -> dict[str, 
 
 
 def change_db(x: Samples, y: Samples, *, sample_rate: int) -> float:
-    """Measure how differently something sounds, but for how loud it is.
+    """Measure how much an effect changes the sound, apart from the overall level.
 
-    The root mean square, over third octaves and moments, of how much the level changes beyond the mean change of all.
+    The result is the standard deviation of the level change in dB, over third octaves and frames.
 
     Args:
         x: Audio before an effect.
-        y: And after it.
-        sample_rate: Of both.
+        y: Audio after it.
+        sample_rate: Sample rate of both in Hz.
 
     Returns:
-        Decibels; 0 where nothing sounds.
+        Decibels; 0 for silence.
 
     Shape:
         `(channels, time)`, both.
@@ -70,6 +70,6 @@ def change_db(x: Samples, y: Samples, *, sample_rate: int) -> float:
 
 
 def _levels_db(x: Samples, sample_rate: int) -> Array:
-    length = min(round(MOMENT_SECONDS * sample_rate), x.shape[1])
-    moments = x[:, : x.shape[1] // length * length].reshape(-1, length)
-    return third_octaves(moments, sample_rate=sample_rate)[1]
+    length = min(round(FRAME_SECONDS * sample_rate), x.shape[1])
+    frames = x[:, : x.shape[1] // length * length].reshape(-1, length)
+    return third_octaves(frames, sample_rate=sample_rate)[1]

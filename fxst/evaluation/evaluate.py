@@ -1,4 +1,4 @@
-"""`eval`: models, baselines and oracles on the same items, and what came of it as tables."""
+"""`fxst eval`: score models, baselines and oracles on the same items, and write the results."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,30 +19,30 @@ from fxst.workers import WorkerPool, processors
 __all__ = ["Progress", "evaluate"]
 
 FEW_ITEMS: Final = 4
-"""So few are done before a second process has loaded its libraries."""
+"""With fewer items, a second process does not pay: it would still load its libraries."""
 
 Progress = Callable[[int, int], None]
-"""Told how many items are done, and of how many."""
+"""Called with the number of finished items and the total."""
 
 
 def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation:
     """Score the input, baselines, given outputs and models on the same items.
 
-    With an output folder, it gets `items.csv`, `items.jsonl` and `summary.json`; what was finished when an evaluation
-    stopped is not done again.
+    With an output folder, write `items.csv`, `items.jsonl` and `summary.json` there; an interrupted evaluation
+    continues from it.
 
     Args:
-        config: The command.
+        config: The command's settings.
         progress: Called after each item.
 
     Raises:
-        SettingsError: The items, a chain, a baseline or a requirement make no sense.
+        SettingsError: The items, a chain, a baseline or a requirement are invalid.
         AudioError: A recording that a CSV names cannot be read.
         ModelError: A model or dataset cannot be read.
         FxstError: A folder cannot be written, or a worker process died.
     """
     requirements = [Requirement.parse(text) for text in config.require]
-    # Models and files may have changed since this process last had the same command.
+    # Models and files may have changed since the last call with the same settings.
     make_task.cache_clear()
     task = make_task(config)
     for requirement in requirements:
@@ -84,7 +84,7 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
 
 
 def _score(config: EvalConfig, indices: Sequence[int]) -> Iterator[Scored]:
-    """Score items in order, several at a time where that pays."""
+    """Yield the items' scores in order, several in parallel if that pays."""
     workers = min(config.workers or processors(), len(indices))
     if workers < 2 or len(indices) < FEW_ITEMS:
         yield from map(partial(_score_one, config), indices)
@@ -94,14 +94,14 @@ def _score(config: EvalConfig, indices: Sequence[int]) -> Iterator[Scored]:
 
 
 def _score_one(config: EvalConfig, index: int) -> Scored:
-    """Score one item; a worker process sets up its own items and systems, once."""
+    """Score one item; each worker process builds its items and systems once."""
     task = make_task(config)
     keep = None if config.audio is None else KeptAudio(config.audio).keep
     return score_item(task.items, index, task.systems, pesq=config.pesq, keep=keep)
 
 
 def _check(requirement: Requirement, task: Task, config: EvalConfig) -> None:
-    """Refuse before any work what could never be met."""
+    """Refuse a requirement that can never be met, before any work."""
     metric = requirement.metric
     if not config.pesq and metric == "pesq":
         raise SettingsError(f"{requirement.text!r}: PESQ is not measured with --no-pesq: leave one of the two out.")
@@ -125,7 +125,7 @@ def _shortfalls(requirement: Requirement, rows: Sequence[SystemRow], judged: Seq
 
 
 def _reason(requirement: Requirement, row: SystemRow, inputs: SystemRow) -> str:
-    """Tell why a requirement is not met; empty where it is."""
+    """Return why a requirement is not met; empty if it is met."""
     value = requirement.value(row)
     if math.isnan(value):
         return "it could not be measured."
@@ -133,7 +133,7 @@ def _reason(requirement: Requirement, row: SystemRow, inputs: SystemRow) -> str:
         return f"it is {value:.4g}."
     if requirement.figure == "missing":
         return ""
-    # What is silent has no level and no colour, and a mean over the other items would not tell.
+    # Silence has no level and no spectrum, and the mean over the other items would hide a silent output.
     measured = inputs.figures.get(requirement.metric)
     lost = row.figures[requirement.metric].missing - (measured.missing if measured is not None else 0)
     return f"it is missing on {lost:,} more {'item' if lost == 1 else 'items'} than the input's." if lost > 0 else ""

@@ -1,4 +1,4 @@
-"""What there is to score: recordings with a reference, and the target that shows what should come out."""
+"""Items to score: an input, a reference, and the target if it is known."""
 
 import csv
 import io
@@ -24,21 +24,21 @@ FILE_COLUMNS: Final[tuple[str, ...]] = (*REQUIRED_COLUMNS, TARGET_COLUMN, OUTPUT
 
 @dataclass(frozen=True)
 class Item:
-    """One task, with its solution where it is known.
+    """One item of an evaluation.
 
     Args:
-        name: What it is called.
-        group: Whose voice or which song it is; items of one group are alike, and say less than as many of others.
-        input: The recording.
-        reference: The recording that it should sound like.
-        target: The input as it should become; None where nobody knows.
-        sample_rate: Of input and target.
-        reference_sample_rate: Of the reference.
-        settings: The parameter table that made the target, where one of our chains did.
-        drawn: Where the audio is from, and every parameter that was drawn, as plain data.
+        name: Name of the item.
+        group: The voice or song; items of one group are not independent.
+        input: The input recording.
+        reference: The reference recording.
+        target: The ideal output; None if it is unknown.
+        sample_rate: Sample rate of input and target in Hz.
+        reference_sample_rate: Sample rate of the reference in Hz.
+        settings: The parameter table that rendered the target; None if it was rendered otherwise.
+        drawn: Source of the audio, and every drawn parameter, as plain data.
 
     Shape:
-        input, target: `(channels, time)`, the same; reference: `(channels, time)`, its own.
+        input, target: `(channels, time)`, equal; reference: `(channels, time)`.
     """
 
     name: str
@@ -53,42 +53,42 @@ class Item:
 
 
 class Items(Protocol):
-    """Items by number, each made when it is asked for: together they may be larger than memory."""
+    """Items by number, each read or rendered on access: together they may exceed memory."""
 
     @property
     def names(self) -> Sequence[str]:
-        """What each item is called."""
+        """Name of each item."""
 
     @property
     def has_targets(self) -> bool:
-        """Whether it is known what should come out."""
+        """Whether the targets are known."""
 
     def __getitem__(self, index: int) -> Item:
-        """Make an item.
+        """Return an item.
 
         Raises:
-            FxstError: It cannot be had.
+            FxstError: The item cannot be read or rendered.
         """
 
 
 class PairedItems:
-    """Items that a CSV file lists, with the columns input, reference, and perhaps target, output and group.
+    """Items of a CSV file with the columns input, reference, and optionally target, output and group.
 
-    Paths count from the CSV's folder. Every input, reference and target is looked at before any work begins.
+    Paths are relative to the CSV's folder. Every input, reference and target is probed before any work begins.
 
     Args:
         path: The CSV file.
-        limit: Take only so many from the top; None for all.
+        limit: Number of lines to read; None for all.
 
     Attributes:
-        names: The name of each input without its ending; where two share one, with the folders that they do not
-            share before it; the line's number where an input is listed twice.
+        names: The name of each input without its extension. If two share one, each is preceded by the folders that
+            differ; if an input is listed twice, the names are line numbers.
         has_targets: Whether there is a column of targets.
-        outputs: The outputs to score by the names of their items; empty without such a column.
+        outputs: The outputs to score, by item name; empty without such a column.
 
     Raises:
         SettingsError: The file cannot be read, or a column or path is missing.
-        AudioError: An input, reference or target is no readable sound file.
+        AudioError: An input, reference or target is not a readable sound file.
     """
 
     def __init__(self, path: Path, *, limit: int | None) -> None:
@@ -110,17 +110,17 @@ class PairedItems:
 
     @property
     def lines(self) -> list[dict[str, str]]:
-        """What the CSV says of each item."""
+        """The cells of each line, by column."""
         return self._rows
 
     @property
     def files(self) -> list[Path]:
-        """Name every file of every item."""
+        """The files of all items."""
         return [self._folder / row[column] for row in self._rows for column in FILE_COLUMNS if column in row]
 
     @property
     def outputs(self) -> dict[str, Path | None]:
-        """Name the file to score for each item; None where a line names none."""
+        """The file to score for each item; None if a line has none."""
         if not self._has_outputs:
             return {}
         cells = (row.get(OUTPUT_COLUMN) for row in self._rows)
@@ -130,7 +130,7 @@ class PairedItems:
         """Read an item's recordings.
 
         Raises:
-            AudioError: One is damaged, or the target is not of the input's rate and shape.
+            AudioError: A file is damaged, or the target's rate or shape differs from the input's.
         """
         row = self._rows[index]
         x, rate = audio.read(self._folder / row["input"])
@@ -142,26 +142,26 @@ class PairedItems:
 
 
 def _names(inputs: Sequence[Path]) -> tuple[str, ...]:
-    """Name inputs after their files, as briefly as tells them apart; nothing where their names cannot."""
+    """Return the shortest distinct names of the inputs; nothing if there are none."""
     stems = tuple(path.stem for path in inputs)
     if len(set(stems)) == len(stems):
         return stems
-    whole = [path.parent.resolve() / path.stem for path in inputs]
-    shared = os.path.commonpath([path.parent for path in whole])
-    paths = tuple(path.relative_to(shared).as_posix() for path in whole)
+    paths_of_stems = [path.parent.resolve() / path.stem for path in inputs]
+    shared = os.path.commonpath([path.parent for path in paths_of_stems])
+    paths = tuple(path.relative_to(shared).as_posix() for path in paths_of_stems)
     return paths if len(set(paths)) == len(paths) else ()
 
 
 def fitting(path: Path, x: Samples, sample_rate: int) -> Samples:
-    """Read a recording that has to fit another one sample for sample.
+    """Read a recording whose format must equal that of another one.
 
     Args:
         path: The recording.
-        x: The other one.
-        sample_rate: Its sample rate.
+        x: The other recording.
+        sample_rate: Its sample rate in Hz.
 
     Raises:
-        AudioError: It cannot be read, or is of another rate, channel count or length.
+        AudioError: It cannot be read, or its rate, channel count or length differs.
     """
     found, rate = audio.read(path)
     if rate != sample_rate or found.shape != x.shape:
@@ -173,10 +173,10 @@ def fitting(path: Path, x: Samples, sample_rate: int) -> Samples:
 
 
 def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Read the number of each line, and what is in it."""
+    """Return the number and the cells of each line."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        # Spreadsheets of half the world separate with semicolons.
+        # Spreadsheets separate with commas, semicolons or tabs, by locale.
         separator = max(",;\t", key=text.partition("\n")[0].count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval="")
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
@@ -203,7 +203,7 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
     for column in (*REQUIRED_COLUMNS, TARGET_COLUMN):
         empty = [line for line, row in rows if not row.get(column, "-")]
         if empty:
-            # Distances to some targets and to some references have no mean.
+            # A mean over distances to targets and to references would be meaningless.
             hint = "; leave out the column if there are no targets" if column == TARGET_COLUMN else ""
             raise SettingsError(f"{str(path)!r}, line {empty[0]}: the {column} is missing; name a sound file{hint}.")
     return [(line, {column: cell for column, cell in row.items() if cell}) for line, row in rows]

@@ -1,4 +1,4 @@
-"""What an evaluation keeps while it runs: the journal of finished items, and their audio."""
+"""Files that an evaluation writes while it runs: the journal of finished items, and their audio."""
 
 import contextlib
 import csv
@@ -28,14 +28,14 @@ PAIRS: Final = "pairs.csv"
 
 
 class Journal:
-    """The items that are finished, kept on disk while others are not, so that a stopped evaluation can go on.
+    """The finished items on disk, so that an interrupted evaluation can continue.
 
     Args:
-        folder: Where to keep it; None keeps nothing.
-        identity: What the scores depend on; those of an evaluation with another one are not taken over.
+        folder: Folder of the journal; None keeps nothing.
+        identity: Fingerprint of everything that the scores depend on; a journal with another one is discarded.
 
     Attributes:
-        finished: What an earlier run of the same evaluation has finished, by the items' numbers.
+        finished: Scores of an earlier run of the same evaluation, by item number.
     """
 
     def __init__(self, folder: Path | None, identity: str) -> None:
@@ -48,21 +48,21 @@ class Journal:
         if self._path is not None:
             lines = self._lines(self._path)
             self.finished = dict(map(_from_line, lines))
-            # Written anew: the last line of a run that was killed may be half a line.
+            # Rewritten: a killed run may have left an incomplete last line.
             with staging.told(self._path):
                 write_atomically(self._path, "".join([to_json(self._identity) + "\n", *lines]))
-                self._file = open(self._path, "a", encoding="utf-8")  # open as long as the journal
+                self._file = open(self._path, "a", encoding="utf-8")  # closed with the journal
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            with contextlib.suppress(OSError):  # a line that could not be written was told of already
+            with contextlib.suppress(OSError):  # `add` has reported it
                 self._file.close()
 
     def add(self, index: int, scored: Scored) -> None:
-        """Note that an item is finished.
+        """Append a finished item.
 
         Raises:
             OutputError: It cannot be written.
@@ -73,7 +73,7 @@ class Journal:
                 self._file.flush()
 
     def remove(self) -> None:
-        """Forget everything: the results are written."""
+        """Delete the journal once the results are written."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
@@ -106,34 +106,34 @@ def _from_line(line: str) -> tuple[int, Scored]:
 
 
 class KeptAudio:
-    """A folder with the audio of an evaluation: every item's input, reference and target, and every output.
+    """A folder for the audio of an evaluation: every item's input, reference and target, and every output.
 
     Args:
-        folder: The folder; each kind of recording gets one of its own in it.
+        folder: The folder; each kind of recording gets a subfolder.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def check(self, systems: Iterable[str], items: Items) -> None:
-        """See that all of it can be written there, and nowhere else.
+        """Check that every file can be written, inside the folder.
 
         Args:
-            systems: What there will be outputs of.
+            systems: The systems with outputs.
             items: The items.
 
         Raises:
-            SettingsError: A link leads out of the folder, or an item's name is too long for a file's.
+            SettingsError: A link leads out of the folder, or an item's name is too long for a file name.
         """
         folders = [self._folder / kind for kind in ("input", "reference", "target", *map(_file_name, systems))]
         check_inside(self._folder, (self._folder / PAIRS, *folders))
         check_names(folders[0] / f"{name}.wav" for name in items.names)
 
     def keep(self, item: Item, outputs: Mapping[str, Output]) -> None:
-        """Write an item's recordings, as 32-bit floats.
+        """Write an item's recordings as 32-bit float.
 
         Raises:
-            AudioError: One cannot be written.
+            AudioError: A file cannot be written.
             SettingsError: A link leads out of the folder.
         """
         self._write("input", item.name, item.input, item.sample_rate)
@@ -144,11 +144,11 @@ class KeptAudio:
             self._write(_file_name(system), item.name, output.audio, item.sample_rate)
 
     def list(self, items: Sequence[Scored], *, has_targets: bool) -> None:
-        """Write `pairs.csv`, with which any other system can be scored on the same items.
+        """Write `pairs.csv`, so that other systems can be scored on the same items.
 
         Args:
-            items: What came of the items.
-            has_targets: Whether it is known what should come out.
+            items: The scored items.
+            has_targets: Whether the targets are known.
 
         Raises:
             OutputError: It cannot be written.
@@ -157,7 +157,7 @@ class KeptAudio:
         rows: list[Sequence[str]] = [(*columns, "group")]
         for item in items:
             files = [f"{column}/{item.name}.wav" for column in columns]
-            # An item that could not be made has none, and would keep the others from being scored.
+            # An item that failed has no files, and would stop the others from being scored.
             if all((self._folder / file).exists() for file in files):
                 rows.append([*files, item.group])
         staging.write(self._folder / PAIRS, csv_text(rows).encode())
@@ -177,7 +177,7 @@ def _file_name(system: str) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, if it is not there.
+    """Make a folder if it does not exist.
 
     Raises:
         OutputError: It cannot be made.
@@ -191,7 +191,7 @@ def make_folder(folder: Path) -> None:
 
 
 def csv_text(rows: Any) -> str:
-    """Return rows as the text of a CSV file."""
+    """Return rows as CSV text."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

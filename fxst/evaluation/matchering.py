@@ -1,6 +1,6 @@
-"""Matchering, where it is installed: the best-known program that brings a recording to a reference.
+"""The Matchering baseline: the best-known reference-matching program.
 
-It is under the GPL, and no part of fxst or of what fxst installs: who wants the row installs it.
+Matchering is under the GPL. It is not part of fxst and not installed with it.
 """
 
 import importlib.util
@@ -18,33 +18,33 @@ __all__ = ["available", "match"]
 
 PACKAGE: Final = "matchering"
 SAMPLE_RATE: Final = 44_100
-"""The rate that it works at."""
+"""Sample rate of Matchering."""
 
 
 def available() -> bool:
-    """Whether the package `matchering` is installed."""
+    """Return whether the package `matchering` is installed."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 
 def match(audio_in: Samples, reference: Samples, *, sample_rate: int, reference_sample_rate: int) -> Samples:
-    """Bring a recording to a reference with Matchering: mid and side apart, spectrum and level.
+    """Match a recording to a reference with Matchering: spectrum and level of mid and side.
 
-    Taken is its result before the limiter, which brings down peaks only, at the reference's level: it works with the
-    reference turned up to full scale, and turns a limited result down again, but not this one. It takes files of 44.1
-    kHz and two channels: the recordings are resampled, and one channel is doubled, as it does itself. Its delay of one
-    sample at that rate is left in.
+    The result is taken before Matchering's limiter, at the reference's level. Matchering normalises the reference to
+    full scale and restores the level of a limited result only, so the gain is undone here. It takes stereo files at
+    44.1 kHz: the recordings are resampled, and mono is duplicated, as Matchering does itself. Its delay of one sample
+    at 44.1 kHz is not compensated.
 
     Args:
         audio_in: The recording.
-        reference: The recording to sound like.
-        sample_rate: The recording's.
-        reference_sample_rate: The reference's.
+        reference: The reference.
+        sample_rate: Sample rate of the recording in Hz.
+        reference_sample_rate: Sample rate of the reference in Hz.
 
     Shape:
-        audio_in, reference: `(channels, time)`, each on its own; result: as audio_in.
+        audio_in, reference: `(channels, time)`, of any channel count and length each; result: as audio_in.
 
     Raises:
-        AudioError: It is not installed, or refuses the recordings, such as those of more than two channels.
+        AudioError: Matchering is not installed, or refuses the recordings, such as those of more than two channels.
     """
     if not available():
         raise AudioError(f"The package {PACKAGE} is not installed: pip install {PACKAGE}.")
@@ -52,13 +52,13 @@ def match(audio_in: Samples, reference: Samples, *, sample_rate: int, reference_
 
     config = matchering.Config(allow_equality=True)
     x = audio.resample(audio_in, source_rate=sample_rate, target_rate=SAMPLE_RATE)
-    example = audio.resample(reference, source_rate=reference_sample_rate, target_rate=SAMPLE_RATE)
-    # As it does itself, but for a reference beyond full scale too.
-    turned_up = np.float32(config.threshold / max(float(np.abs(example).max(initial=0.0)), config.min_value))
+    resampled = audio.resample(reference, source_rate=reference_sample_rate, target_rate=SAMPLE_RATE)
+    # As Matchering does, but also for a reference beyond full scale.
+    reference_gain = np.float32(config.threshold / max(float(np.abs(resampled).max(initial=0.0)), config.min_value))
     with tempfile.TemporaryDirectory(prefix="fxst-") as folder:
         paths = [Path(folder) / f"{name}.wav" for name in ("input", "reference", "result")]
         _write(paths[0], x)
-        _write(paths[1], turned_up * example)
+        _write(paths[1], reference_gain * resampled)
         try:
             matchering.process(
                 target=str(paths[0]),
@@ -70,7 +70,7 @@ def match(audio_in: Samples, reference: Samples, *, sample_rate: int, reference_
             reason = " ".join(str(error).split()) or type(error).__name__
             raise AudioError(f"Matchering failed: {reason}") from error
         matched, _ = audio.read(paths[2])
-    matched /= turned_up
+    matched /= reference_gain
     matched = audio.mono(matched) if len(audio_in) == 1 else matched
     matched = audio.resample(matched, source_rate=SAMPLE_RATE, target_rate=sample_rate)[:, : audio_in.shape[1]]
     return np.pad(matched, [(0, 0), (0, audio_in.shape[1] - matched.shape[1])])

@@ -1,14 +1,14 @@
-"""How far an output is from its target: one function a metric.
+"""Metrics: one function each.
 
-Nothing is normalised first. Channels are compared each with its own and then averaged, so that left and right
-cannot make up for one another; a channel that is silent in both says nothing. What cannot be measured is not a
-number: NaN, which an evaluation counts as missing.
+Nothing is normalised first. Each channel is compared on its own and the results are averaged, so that left
+and right cannot compensate for one another; a channel that is silent in both is left out. A metric that cannot be
+measured is NaN, which an evaluation counts as missing.
 
-Paired metrics follow the target in time, and need one of the output's shape and sample rate. The others compare what a
-recording is like as a whole, and take one of other content, length, sample rate or number of channels: where those
-numbers differ, means over the channels that sound are compared.
+Paired metrics follow the target in time, and need the output's shape and sample rate. The others compare a recording
+as a whole, and accept other content, length, sample rate or channel counts: if the channel counts differ, they compare
+means over the active channels.
 
-One metric compares an output with its input, and not with what it should be: it is measured where nobody knows that.
+One metric compares an output with its input, and is measured only without targets.
 """
 
 import importlib.util
@@ -45,31 +45,31 @@ __all__ = [
 
 PESQ_RATE: Final = 16_000
 PESQ_SECONDS: Final = (0.25, 20)
-"""The least that it judges, and the most that cannot hold more than the 50 utterances its C code crashes beyond."""
+"""Shortest input of PESQ, and the longest that never exceeds 50 utterances: beyond, its C code crashes."""
 
 INAUDIBLE_DB: Final = -80.0
-"""Under the loudest third octave: where that is as loud as speech gets, this is about the threshold of hearing."""
+"""Relative to the loudest third octave: at speech level this is about the threshold of hearing."""
 
 FLOOR_SHARE: Final = 0.1
-FEWEST_MOMENTS: Final = 10
+FEWEST_FRAMES: Final = 10
 
 LOGARITHMS_A_DB: Final = math.log(10)
-"""The published figures of level are 20 times the natural logarithm: this many to one dB."""
+"""The published level metrics are 20 times the natural logarithm: this many to one dB."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric, and how it is called in tables and files.
+    """A metric, and its names in tables and files.
 
     Args:
-        name: Its name in files and requirements.
-        heading: Its name for people.
-        unit: The unit as printed.
-        measure: The function, given the output and the target; NaN where it cannot be measured.
-        paired: Whether it needs a target, and not only a recording that is like it.
+        name: Name in files and requirements.
+        heading: Name in tables.
+        unit: The printed unit.
+        measure: Function of output and target; NaN if it cannot be measured.
+        paired: Whether it needs a target, not just a reference.
         published: Whether it is one of the seven that DeepAFx-ST was published with.
-        higher_is_better: Whether it is a mark and not a distance.
-        of_input: Whether it compares the output with the input, and not with what it should be or be like.
+        higher_is_better: Whether it is a score rather than a distance.
+        of_input: Whether it compares the output with the input instead of the target or reference.
     """
 
     name: str
@@ -83,19 +83,15 @@ class Metric:
 
 
 def pesq_available() -> bool:
-    """Tell whether the package that measures PESQ is installed."""
+    """Return whether the package `pesq` is installed."""
     return importlib.util.find_spec("pesq") is not None
 
 
 def pesq(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Predict how good listeners would find the speech beside its target: from 1, bad, to 4.6, the same.
+    """Predict the perceived quality of speech relative to its target, from 1 (bad) to 4.6 (identical).
 
-    It has no figure without the package `pesq`, and none for what that package cannot measure: less than a quarter
-    of a second, no speech, or more than 20 s.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
+    NaN without the package `pesq`, and for input that it cannot measure: shorter than a quarter of a second, longer
+    than 20 s, or without speech.
 
     Source:
         ITU-T P.862.2, wide-band.
@@ -120,20 +116,16 @@ def pesq(output: EvaluatedSound, target: EvaluatedSound) -> float:
 
 
 def mrstft(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare spectra as they change, from 32 samples at a time to 32,768: linear and log magnitudes together.
+    """Compare short-time spectra at six resolutions, from 32 to 32,768 samples: linear and log magnitudes together.
 
     The mean over six FFTs of the mean absolute difference of magnitudes and of their natural logarithms; hops of
-    half a window, Hann windows, the ends mirrored. A signal shorter than the longest window has no figure: a mean
-    over fewer resolutions would be another measure under the same name. The windows are counted in samples, so
-    figures compare at one sample rate only.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
+    half a window, Hann windows, mirrored ends. NaN for a signal shorter than the longest window: a mean over fewer
+    resolutions would be another metric under the same name. The windows are counted in samples, so values compare at
+    one sample rate only.
 
     Source:
         C. J. Steinmetz et al., "Style transfer of audio effects with differentiable signal processing", 2022, which
-        measures with auraloss' `MultiResolutionSTFTLoss(w_sc=0, w_lin_mag=1, w_log_mag=1)`: these are its figures.
+        measures with auraloss' `MultiResolutionSTFTLoss(w_sc=0, w_lin_mag=1, w_log_mag=1)`: the values are equal.
     """
     _check_pair(output, target)
     if output.frames < max(MR_STFT_WINDOWS):
@@ -149,18 +141,14 @@ def mrstft(output: EvaluatedSound, target: EvaluatedSound) -> float:
 
 
 def msd(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare colour in fine detail, a few seconds at a time: linear and log magnitudes in 128 mel bands together.
+    """Compare the spectrum in fine detail over seconds: linear and log magnitudes in 128 mel bands together.
 
     The mean absolute difference of the magnitudes in the bands and of their natural logarithms; FFT, hop and Hann
-    window are all 65,536 samples, the ends mirrored. A signal shorter than the window has no figure: most of what
-    would be measured would be its mirror image. Figures compare at one sample rate only.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
+    window are all 65,536 samples, with mirrored ends. NaN for a signal shorter than the window: most of the frame
+    would be its mirror image. Values compare at one sample rate only.
 
     Source:
-        As of `mrstft`; auraloss' `MelSTFTLoss(sample_rate, 65536, 65536, 65536, w_sc=0, w_lin_mag=1, w_log_mag=1)`.
+        See `mrstft`; auraloss' `MelSTFTLoss(sample_rate, 65536, 65536, 65536, w_sc=0, w_lin_mag=1, w_log_mag=1)`.
     """
     _check_pair(output, target)
     x, y = output.mel_magnitudes, target.mel_magnitudes
@@ -170,12 +158,8 @@ def msd(output: EvaluatedSound, target: EvaluatedSound) -> float:
 def sce(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare brightness: the difference of the mean spectral centroids, in Hz.
 
-    Frames of silence have no centroid and are left out. Two sounds at different sample rates are compared at the lower
-    one: above it there is sound in one of them only.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
+    Silent frames have no centroid and are left out. Signals of different sample rates are compared at the lower one,
+    the bandwidth that both have.
     """
     rate = min(output.sample_rate, target.sample_rate)
     if min(sound.frames * rate / sound.sample_rate for sound in (output, target)) < CENTROID_WINDOW:
@@ -184,34 +168,20 @@ def sce(output: EvaluatedSound, target: EvaluatedSound) -> float:
 
 
 def cfe(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare dynamics by crest factor as published, with 20 times the natural logarithm: `cfe_db` times 2.3026.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
-    """
+    """Compare dynamics by crest factor as published, with 20 times the natural logarithm: `cfe_db` times 2.3026."""
     return cfe_db(output, target) * LOGARITHMS_A_DB
 
 
 def rms(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare levels as published, with 20 times the natural logarithm: `rms_db` times 2.3026.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
-    """
+    """Compare levels as published, with 20 times the natural logarithm: `rms_db` times 2.3026."""
     return rms_db(output, target) * LOGARITHMS_A_DB
 
 
 def lufs(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare loudness as broadcasters measure it, of all channels together, in dB.
+    """Compare the integrated loudness of all channels together, in dB.
 
-    Mono counts as two equal channels, which is how it is heard. A recording shorter than one gating block of 400 ms,
-    or with no block above the gate, has no loudness.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
+    Mono counts as two equal channels, as it is played. NaN for a recording shorter than one gating block of 400 ms, or
+    with no block above the gate.
 
     Source:
         ITU-R BS.1770-4, annex 1.
@@ -220,46 +190,27 @@ def lufs(output: EvaluatedSound, target: EvaluatedSound) -> float:
 
 
 def cfe_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare dynamics: the difference of the crest factors (peak over root mean square), in dB.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
-    """
+    """Compare dynamics: the difference of the crest factors (peak over root mean square), in dB."""
     return _difference(output, target, lambda sound: sound.crest_db)
 
 
 def rms_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare levels: the difference of the root mean squares, in dB.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
-    """
+    """Compare levels: the difference of the root mean squares, in dB."""
     return _difference(output, target, lambda sound: sound.rms_db)
 
 
 def mae(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare waveforms: the mean absolute difference of their samples.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
-    """
+    """Compare waveforms: the mean absolute difference of their samples."""
     _check_pair(output, target)
     return float(np.abs(output.samples - target.samples).mean(dtype=np.float64))
 
 
 def ltas_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare colour and level: the mean difference of the long-term average spectra over third octaves, in dB.
+    """Compare spectrum and level: the mean difference of the long-term average spectra over third octaves, in dB.
 
-    From 20 Hz, or from where the shorter of the two resolves third octaves, to the lower of half their sample rates.
-    A band more than 80 dB under a sound's loudest one counts as 80 dB under it, and a band that is so faint in both
-    says nothing. Pauses count, and lower all bands alike.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
+    From 20 Hz, or the lowest band that the shorter signal resolves, to the lower of the two Nyquist frequencies. Band
+    levels are clipped at 80 dB below the signal's loudest band, and a band below that in both is left out. Pauses are
+    included, and lower all bands alike.
     """
     (ours, x), (theirs, y) = output.third_octaves, target.third_octaves
     bands = np.intersect1d(ours, theirs)
@@ -278,11 +229,7 @@ def ltas_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
 def lra_lu(output: EvaluatedSound, target: EvaluatedSound) -> float:
     """Compare dynamics over seconds: the difference of the loudness ranges, in LU.
 
-    It has no figure below 3 s, and takes about a minute to tell much.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
+    NaN below 3 s; it takes about a minute to be meaningful.
 
     Source:
         EBU Tech 3342.
@@ -291,11 +238,7 @@ def lra_lu(output: EvaluatedSound, target: EvaluatedSound) -> float:
 
 
 def true_peak_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
-    """Compare peaks, between samples too: the difference of the true peaks, in dB.
-
-    Args:
-        output: What was rendered.
-        target: What it should be.
+    """Compare peaks, including those between samples: the difference of the true peaks, in dB.
 
     Source:
         ITU-R BS.1770-4, annex 2.
@@ -304,27 +247,27 @@ def true_peak_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
 
 
 def noise_floor_db(output: EvaluatedSound, source: EvaluatedSound) -> float:
-    """Tell by how much the noise floor rose, in dB; negative where it fell.
+    """Measure the rise of the noise floor from input to output, in dB; negative where it fell.
 
-    The floor is the level that a tenth of all moments of 50 ms stay under; those that are digital silence in the input
-    have no floor, and count on neither side. Without pauses it is the level of the softest passages. What makes
-    everything louder raises it too. It has no figure for less than ten such moments.
+    The floor is the level that a tenth of all frames of 50 ms stay below. Frames of digital silence in the input are
+    left out on both sides. Without pauses, the floor is the level of the softest passages. A gain raises it too. NaN
+    for fewer than ten such frames.
 
     Args:
-        output: What was rendered.
-        source: What it was rendered from.
+        output: The rendered output.
+        source: The input that it was rendered from.
 
     Source:
-        The level exceeded 90 % of the time, which ISO 1996-1 calls L90 and takes for the background's.
+        The level exceeded 90 % of the time: ISO 1996-1 calls it L90 and uses it for the background noise.
     """
     _check_pair(output, source)
 
     def rise(after: Array, before: Array) -> float:
         active = before >= SILENCE
-        if np.count_nonzero(active) < FEWEST_MOMENTS:
+        if np.count_nonzero(active) < FEWEST_FRAMES:
             return math.nan
         floors = (np.quantile(power[active], FLOOR_SHARE) for power in (after, before))
-        # What was rendered to nothing fell as far as there is anything to measure.
+        # An output of digital silence fell to the lowest measurable level.
         ours, theirs = (10 * math.log10(max(float(floor), SILENCE)) for floor in floors)
         return ours - theirs
 
@@ -356,7 +299,7 @@ METRICS: Final = (
         of_input=True,
     ),
 )
-"""Every metric, in the order of the tables: the seven that were published, in their units, then the others."""
+"""All metrics in the order of the tables: the seven published ones in their units, then the others."""
 
 
 def _check_pair(output: EvaluatedSound, target: EvaluatedSound) -> None:
@@ -375,15 +318,15 @@ def _difference(output: EvaluatedSound, target: EvaluatedSound, measured: Callab
 def _mean_by_channel(
     output: EvaluatedSound, target: EvaluatedSound, measured: tuple[Any, Any], distance: Callable[[Any, Any], float]
 ) -> float:
-    """Take the mean over channels of a distance between what was measured in each."""
-    sounding = output.sounding, target.sounding
+    """Return the mean over channels of a distance between measurements."""
+    active = output.sounding, target.sounding
     if output.channels != target.channels:
-        if not all(s.any() for s in sounding):
+        if not all(s.any() for s in active):
             return math.nan
-        return distance(*(values[s].mean(axis=0) for values, s in zip(measured, sounding, strict=True)))
+        return distance(*(values[s].mean(axis=0) for values, s in zip(measured, active, strict=True)))
     distances = [
         distance(x, y) if ours and theirs else math.nan
-        for x, y, ours, theirs in zip(*measured, *sounding, strict=True)
+        for x, y, ours, theirs in zip(*measured, *active, strict=True)
         if ours or theirs
     ]
     return math.fsum(distances) / len(distances) if distances else math.nan

@@ -1,4 +1,4 @@
-"""The ceiling of a chain: its settings optimised on the target itself, which no model is shown."""
+"""The upper bound of a chain: settings optimised on the target itself, which no model sees."""
 
 import math
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ __all__ = ["LEARNING_RATE", "STEPS", "check", "optimise"]
 
 STEPS: Final = 150
 LEARNING_RATE: Final = 0.1
-HEAT: Final = 5
-"""Steps until the learning rate is full; it falls from there as a cosine does."""
+WARMUP_STEPS: Final = 5
+"""Warm-up steps of the learning rate; then it falls along a cosine."""
 
-CONTEST: Final = 0.2
-"""The part of all steps in which every start takes part; then the best goes on alone."""
+SHARED_STEPS: Final = 0.2
+"""Share of the steps in which every start takes part; then only the best continues."""
 
-INSIDE: Final = 0.01
-"""How far from the ends of their ranges knobs begin: at the very ends a logit has no slope."""
+KNOB_MARGIN: Final = 0.01
+"""Distance of the initial knobs from the ends of their ranges, where a logit has no slope."""
 
 MAE_WEIGHT: Final = 5.0
-"""Magnitudes do not tell a signal from its negative, and hardly from a delayed one."""
+"""Weight of the mean absolute error: magnitudes ignore polarity, and hardly show a delay."""
 
 
 def optimise(
@@ -45,26 +45,26 @@ def optimise(
     learning_rate: float = LEARNING_RATE,
     starts: Sequence[Table] = (),
 ) -> tuple[Table, Samples]:
-    """Find settings that bring a recording as near to its target as a chain can, by gradient.
+    """Optimise a chain's settings by gradient, so that a recording comes as close to its target as possible.
 
-    Adam turns the knobs from several starts: the chain's defaults, and the closed form fitted on the target within the
-    chain's equaliser. After a fifth of the steps only the best goes on. What is found and all starts are then
-    rendered with the exact effects, and the nearest of them, by that rendering, is the result.
+    Adam optimises the knobs from several starts: the chain's defaults, and the closed form fitted to the target within
+    the chain's equaliser. After a fifth of the steps only the best continues. The result and all starts are then
+    rendered with the exact effects, and the closest of these renders wins.
 
     Args:
         audio: The recording.
-        target: What it should become.
+        target: The target.
         chain: The effects.
-        sample_rate: Of both.
-        steps: Steps of the optimisation.
+        sample_rate: Sample rate of both in Hz.
+        steps: Optimisation steps.
         learning_rate: Adam's, on the logits of the knobs.
-        starts: Settings of the chain to begin from besides, such as a model's.
+        starts: More settings of the chain to start from, such as a model's.
 
     Returns:
         The settings, and the recording rendered with them.
 
     Shape:
-        audio, target, and the rendered recording: `(channels, time)`, the same.
+        audio, target and the rendered recording: `(channels, time)`, equal.
 
     Raises:
         SettingsError: The chain cannot be differentiated.
@@ -94,15 +94,15 @@ def optimise(
         )
         tables.append(Table(chain, chain.settings(knobs)))
 
-    def judged(table: Table) -> tuple[float, Samples]:
+    def distance_of(table: Table) -> tuple[float, Samples]:
         rendered = chain.exact(table.rows, sample_rate=sample_rate, channels=len(audio))(audio)
         if not np.isfinite(rendered).all():
             return math.inf, rendered
         with torch.no_grad():
             return float(distance(torch.from_numpy(rendered)[None])), rendered
 
-    # Of results that are equally near, the first: the simplest.
-    (_, rendered), table = min(((judged(table), table) for table in tables), key=lambda candidate: candidate[0][0])
+    # Of equally close results, the first is the simplest.
+    (_, rendered), table = min(((distance_of(table), table) for table in tables), key=lambda candidate: candidate[0][0])
     return table, rendered
 
 
@@ -113,7 +113,7 @@ def check(chain: Chain) -> None:
         chain: The effects.
 
     Raises:
-        SettingsError: It cannot be differentiated.
+        SettingsError: An effect has no autodiff form.
     """
     without = [label for label, effect in zip(chain.labels, chain.effects, strict=True) if not effect.differentiable]
     if without:
@@ -132,43 +132,43 @@ def _descend(
     steps: int,
     learning_rate: float,
 ) -> "Tensor":
-    """Turn the knobs of all starts, `(starts, knobs)`, downhill; give the nearest that was passed, `(knobs,)`."""
+    """Optimise the knobs of all starts, `(starts, knobs)`, and return the best knobs that occurred, `(knobs,)`."""
     import torch
 
-    logits = torch.logit(knobs.clamp(INSIDE, 1 - INSIDE)).requires_grad_()
+    logits = torch.logit(knobs.clamp(KNOB_MARGIN, 1 - KNOB_MARGIN)).requires_grad_()
     optimiser = torch.optim.Adam([logits], lr=learning_rate)
-    nearest = torch.full((len(logits),), math.inf)
+    closest = torch.full((len(logits),), math.inf)
     found = knobs.clone()
     for step in range(steps):
-        if step == math.ceil(CONTEST * steps) and len(logits) > 1:
-            winner = int(nearest.argmin())
-            nearest, found = nearest[winner : winner + 1], found[winner : winner + 1]
+        if step == math.ceil(SHARED_STEPS * steps) and len(logits) > 1:
+            winner = int(closest.argmin())
+            closest, found = closest[winner : winner + 1], found[winner : winner + 1]
             logits, optimiser = _alone(optimiser, winner)
-        rate = learning_rate * min(1.0, (step + 1) / HEAT) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        rate = learning_rate * min(1.0, (step + 1) / WARMUP_STEPS) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         optimiser.param_groups[0]["lr"] = rate
-        turned = logits.sigmoid()
-        output = chain.autodiff(x.expand(len(turned), -1, -1), turned, sample_rate=sample_rate)
+        values = logits.sigmoid()
+        output = chain.autodiff(x.expand(len(values), -1, -1), values, sample_rate=sample_rate)
         distances = distance(output)
         with torch.no_grad():
-            nearer = distances < nearest
-            nearest = torch.where(nearer, distances, nearest)
-            found[nearer] = turned[nearer]
+            improved = distances < closest
+            closest = torch.where(improved, distances, closest)
+            found[improved] = values[improved]
         optimiser.zero_grad()
         distances.sum().backward()  # type: ignore[no-untyped-call]
-        # A start that has run into numbers that are none stays where it is, and the others go on.
+        # A start whose gradient is not finite keeps its knobs, and the others continue.
         logits.grad = torch.nan_to_num(logits.grad, posinf=0.0, neginf=0.0) if logits.grad is not None else None
         optimiser.step()
-    return found[nearest.argmin()]
+    return found[closest.argmin()]
 
 
 def _alone(optimiser: "Adam", row: int) -> "tuple[Tensor, Adam]":
-    """Let one start go on without the others, with the momentum that it has."""
+    """Continue one start without the others, with its own momentum."""
     import torch
 
     (group,) = optimiser.param_groups
-    (together,) = group["params"]
-    state = optimiser.state[together]
-    logits = together.detach()[row : row + 1].clone().requires_grad_()
+    (shared,) = group["params"]
+    state = optimiser.state[shared]
+    logits = shared.detach()[row : row + 1].clone().requires_grad_()
     single = torch.optim.Adam([logits], lr=group["lr"])
     moments = {name: state[name][row : row + 1].clone() for name in ("exp_avg", "exp_avg_sq")}
     single.state[logits] = {"step": state["step"].clone(), **moments}
@@ -176,9 +176,9 @@ def _alone(optimiser: "Adam", row: int) -> "tuple[Tensor, Adam]":
 
 
 class _Distance:
-    """The metric MRSTFT, differentiable, and a little of the waveform's mean absolute error.
+    """The metric MRSTFT, differentiable, plus a weighted mean absolute error of the waveform.
 
-    Windows that are too long for the signal are left out.
+    Windows too long for the signal are left out.
     """
 
     def __init__(self, target: "Tensor") -> None:
@@ -187,7 +187,7 @@ class _Distance:
         self._mr_stft = mr_stft(windows, hops=[window // 2 for window in windows]) if windows else None
 
     def __call__(self, output: "Tensor") -> "Tensor":
-        """Measure outputs, `(starts, channels, time)` to `(starts,)`."""
+        """Return the distance of each output, `(starts, channels, time)` to `(starts,)`."""
         import torch
 
         total = MAE_WEIGHT * (output - self._target).abs().mean((1, 2))
@@ -197,7 +197,7 @@ class _Distance:
 
 
 def _closed_forms(audio: Samples, target: Samples, *, chain: Chain, sample_rate: int) -> list[Table]:
-    """Fit the chain's equaliser on the target, with its gain as make-up where there is one."""
+    """Fit the chain's equaliser to the target, with the gain as the compressor's make-up if there is one."""
     matched = closed_form_in_chain(
         audio, target, chain=chain, sample_rate=sample_rate, reference_sample_rate=sample_rate
     )

@@ -1,4 +1,4 @@
-"""Items drawn from recordings: the published evaluation of DeepAFx-ST, and targets that our own chains made."""
+"""Items drawn from recordings: the published evaluation of DeepAFx-ST, and targets rendered by fxst's own chains."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,33 +26,33 @@ from fxst.evaluation.voices import Stretch, Voices, read
 __all__ = ["PATCH_SAMPLES", "UNREADABLE", "DrawnItems", "Styles", "draw_styles"]
 
 PATCH_SAMPLES: Final[Mapping[int, int]] = {24_000: 131_072, 44_100: 262_144}
-"""Length of an input, and of a reference, by sample rate."""
+"""Length of an input and of a reference, by sample rate in Hz."""
 
 BASE_PEAK: Final = 10 ** (-12 / 20)
-QUIETEST: Final = 1e-5
-"""Mean square that both halves of a patch must exceed."""
+MIN_POWER: Final = 1e-5
+"""Mean square that each half of a patch must exceed."""
 
 FADE_SECONDS: Final = 0.05
 EQUALISED: Final = 0.75
 EXPANDED: Final = 0.10
 COMPRESSED: Final = 0.75
-"""How often input and target are equalised, the input is expanded, and the target is compressed."""
+"""Probabilities: input and target are equalised, the input is expanded, and the target is compressed."""
 
 UNREADABLE: Final = "unreadable"
-"""What an item calls the files of its voice that could not be read."""
+"""Key of an item's data for the unreadable files of its voice."""
 
 TRIES: Final = 100
 
 
 @dataclass(frozen=True)
 class Styles:
-    """What protocol P does to input and target; None is nothing.
+    """The processing of protocol P; None for no effect.
 
     Args:
-        equaliser: Of the input.
-        expander: Of the input, after it.
-        target_equaliser: Of the target.
-        target_compressor: Of the target, after it.
+        equaliser: Equaliser of the input.
+        expander: Expander of the input, after it.
+        target_equaliser: Equaliser of the target.
+        target_compressor: Compressor of the target, after it.
     """
 
     equaliser: FrequencyCorruption | None
@@ -62,11 +62,11 @@ class Styles:
 
 
 def draw_styles(rng: np.random.Generator, *, sample_rate: int) -> Styles:
-    """Draw what protocol P does to an item.
+    """Draw the processing of an item in protocol P.
 
     Args:
-        rng: The source of chance.
-        sample_rate: The item's.
+        rng: The random generator.
+        sample_rate: Sample rate of the item in Hz.
     """
     return Styles(
         equaliser=draw_frequency_corruption(rng, sample_rate=sample_rate) if rng.random() < EQUALISED else None,
@@ -77,33 +77,33 @@ def draw_styles(rng: np.random.Generator, *, sample_rate: int) -> Styles:
 
 
 class DrawnItems:
-    """Items drawn from voices: two passages in a row, one to be changed and one to sound like.
+    """Items drawn from voices: two consecutive passages, one as input and one as reference.
 
     An item depends on the recordings, the seed and its number alone, on every machine.
 
     Args:
-        voices: Whose recordings.
-        chain: None for protocol P: random equalisers, and at times an expander before the model and a compressor in
-            the target. With a chain: random settings of its exact effects, which the item then tells.
+        voices: The voices and their recordings.
+        chain: None for protocol P: random equalisers, sometimes an expander before the model and a compressor in the
+            target. With a chain: random settings of its exact effects, which the item then contains.
         sample_rate: 24,000 or 44,100 Hz.
-        count: How many items.
-        seed: Seed of the draw.
-        effects: With a chain: how many of its effects make a target, the others being out of the way; None for all,
-            with every knob anywhere on its range.
-        other_voice: With protocol P: take the reference from another voice, in the style of the target; then nobody
-            knows the target. The inputs are the same as without it.
+        count: Number of items.
+        seed: Random seed.
+        effects: With a chain: number of its effects in a target, the others bypassed; None for all, with every knob
+            anywhere in its range.
+        other_voice: With protocol P: take the reference from another voice, in the style of the target, which is then
+            unknown. The inputs stay the same.
 
     Attributes:
-        names: Protocol, seed and number of each.
-        has_targets: Whether it is known what should come out.
+        names: Protocol, sample rate, seed and number of each item.
+        has_targets: Whether the targets are known.
 
     Raises:
-        SettingsError: Another sample rate, more effects than the chain has, one that cannot be out of the way, or too
-            few voices are long enough.
+        SettingsError: The sample rate is another one, the chain has fewer effects or one that cannot be bypassed, or
+            too few voices are long enough.
 
     Source:
         C. J. Steinmetz et al., "Style transfer of audio effects with differentiable signal processing", 2022, and
-        its published code for what the paper leaves out.
+        the published code for what the paper leaves out.
     """
 
     def __init__(
@@ -131,13 +131,13 @@ class DrawnItems:
         if chain is not None and effects is not None:
             protocol += f"-{effects}-of-{len(chain.effects)}"
         self.names = tuple(f"{protocol}-{sample_rate}-{seed}-{number}" for number in range(count))
-        # What cannot be drawn shows here, before any work.
+        # Impossible items fail here, before any work.
         long = (voice for voice in voices.names if voices.passage(voice, at=0.0, seconds=self._seconds))
         if len(list(islice(long, self._voices_needed))) < self._voices_needed:
             raise self._too_little()
 
     def __getitem__(self, index: int) -> Item:
-        """Make an item.
+        """Return an item.
 
         Raises:
             AudioError: A recording is damaged.
@@ -165,8 +165,8 @@ class DrawnItems:
             }
             x = self._input(base, styles)[:, ours]
             if self._other_voice:
-                other, its, patch = self._patch(rng, [name for name in self._voices.names if name != voice])
-                drawn |= {"reference_voice": other, "reference_passage": [asdict(stretch) for stretch in its]}
+                other, passage, patch = self._patch(rng, [name for name in self._voices.names if name != voice])
+                drawn |= {"reference_voice": other, "reference_passage": [asdict(stretch) for stretch in passage]}
                 if unreadable := (*drawn.get(UNREADABLE, ()), *self._voices.unreadable(other)):
                     drawn[UNREADABLE] = list(unreadable)
                 base = _at_peak(patch)
@@ -185,23 +185,23 @@ class DrawnItems:
         return np.random.default_rng((self._seed, index))
 
     def _patch(self, rng: np.random.Generator, voices: Sequence[str]) -> tuple[str, tuple[Stretch, ...], Samples]:
-        """Draw a passage of one of the voices in whose halves there is something to hear."""
+        """Draw a passage of one of the voices whose halves are both audible."""
         names = list(voices)
         while names:
-            # Voices count alike, however much there is of each.
+            # Every voice is equally likely, however much there is of it.
             voice = names.pop(int(rng.random() * len(names)))
             for _ in range(TRIES):
                 stretches = self._voices.passage(voice, at=rng.random(), seconds=self._seconds)
                 if stretches is None:
                     break
                 patch = read(stretches, samples=2 * self._samples, sample_rate=self._sample_rate)
-                if patch is not None and min(np.square(half).mean() for half in np.split(patch, 2, axis=1)) > QUIETEST:
+                if patch is not None and min(np.square(half).mean() for half in np.split(patch, 2, axis=1)) > MIN_POWER:
                     return voice, stretches, patch
         raise self._too_little()
 
     @property
     def _seconds(self) -> float:
-        """Length of a passage: what is changed, and what it is to sound like."""
+        """Length of a passage: the input and the reference."""
         return 2 * self._samples / self._sample_rate
 
     @property
@@ -216,7 +216,7 @@ class DrawnItems:
         )
 
     def _input(self, base: Samples, styles: Styles) -> Samples:
-        """Make the input of protocol P out of a passage."""
+        """Render the input of protocol P from a passage."""
         x = base
         if styles.equaliser is not None:
             x = styles.equaliser.apply(x, sample_rate=self._sample_rate)
@@ -226,9 +226,9 @@ class DrawnItems:
         return _at_peak(self._faded(x))
 
     def _target(self, base: Samples, styles: Styles) -> Samples:
-        """Make the target of protocol P out of a passage."""
+        """Render the target of protocol P from a passage."""
         x = base
-        # It enters its compressor as loud as its equaliser left it: so it was published.
+        # As published, the level before the compressor depends on the equaliser.
         if styles.target_equaliser is not None:
             x = styles.target_equaliser.apply(x, sample_rate=self._sample_rate)
         if styles.target_compressor is not None:
@@ -246,12 +246,12 @@ class DrawnItems:
         import torch
 
         if self._effects is not None:
-            # Imported here: it brings all that training hears with.
+            # Imported here: the module imports the feature extraction of training.
             from fxst.data.training_pairs import draw_settings
 
             labels = list(chain.labels)
-            made_by = [labels.pop(int(rng.random() * len(labels))) for _ in range(self._effects)]
-            return Table(chain, draw_settings(chain, made_by, rng)[1])
+            active = [labels.pop(int(rng.random() * len(labels))) for _ in range(self._effects)]
+            return Table(chain, draw_settings(chain, active, rng)[1])
         knobs = torch.tensor([rng.random() for _ in chain.knobs], dtype=torch.float64)
         return Table(chain, chain.settings(knobs))
 
@@ -260,7 +260,7 @@ class DrawnItems:
 
 
 def _check_effects(chain: Chain, effects: int) -> None:
-    """Refuse what cannot be drawn: so many effects of the chain, with the others out of the way."""
+    """Check that a target can be rendered with so many effects of the chain, the others bypassed."""
     if not 1 <= effects <= len(chain.effects):
         raise SettingsError(
             f"The chain {chain.name} has {len(chain.effects)} effect(s), so no target can be made with {effects} of "
@@ -278,6 +278,6 @@ def _to_data(*corruptions: Corruption | None) -> list[dict[str, Any]]:
 
 
 def _at_peak(x: Samples) -> Samples:
-    """Bring the peak to -12 dBFS."""
+    """Normalise the peak to -12 dBFS."""
     normalised: Samples = x * np.float32(BASE_PEAK / np.abs(x).max())
     return normalised

@@ -1,4 +1,4 @@
-"""The page of an evaluation: its tables, and items from the best to the worst to listen to."""
+"""The report page of an evaluation: its tables, and items from the best to the worst to play."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -31,18 +31,18 @@ HEADINGS: Final = {m.name: f"{m.heading} ({m.unit})" if m.unit else m.heading fo
     SETTINGS: "settings (% of range)"
 }
 RANKED_BY: Final = ("mrstft", "ltas_db")
-"""What orders the items: the first that was measured."""
+"""Metrics that rank the items; the first that was measured counts."""
 
 
 def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
-    """Write the page of an evaluation; items are made again, for only their figures were kept.
+    """Write the report page of an evaluation; the items are rendered again, as only their metrics were kept.
 
     Args:
-        evaluation: What came of it.
+        evaluation: The results.
         path: The page.
 
     Raises:
-        FxstError: It cannot be written.
+        FxstError: The page cannot be written.
     """
     task, rows = evaluation.task, evaluation.rows
     shown = _spread(evaluation)
@@ -62,18 +62,18 @@ def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
     lead += [f"Fell short: {sentence}" for sentence in evaluation.shortfalls]
     grids = [_summary("Mean distances", rows, "mean"), _summary("Share of the input's distances", rows[1:], "ratio")]
     entries = [_entry(task, index, evaluation.items[index]) for index in shown]
-    # An item that cannot be read is told of, and has nothing to play.
+    # An item that cannot be read has nothing to play; its note goes to the top.
     lead += [f"{entry.title}: {note}" for entry in entries if not entry.tracks for note in entry.notes]
     write_report(path, Page("fxst eval", tuple(lead), tuple(grids), tuple(entry for entry in entries if entry.tracks)))
 
 
 def _judge(task: "Task") -> str:
-    """Choose the row that orders the items: the first that is judged, else the last baseline."""
+    """Return the row that ranks the items: the first judged one, else the last baseline."""
     return task.judged[0] if task.judged else list(task.systems)[-1]
 
 
 def _spread(evaluation: "Evaluation") -> list[int]:
-    """Choose items evenly from the best to the worst, so that the page flatters nobody."""
+    """Choose items evenly from the best to the worst, for a representative page."""
     judge = _judge(evaluation.task)
 
     def badness(index: int) -> float:
@@ -118,7 +118,7 @@ def _cell(interval: Interval) -> str:
 
 
 def _missing(figure: Figure) -> str:
-    """Count the items that a mean is not of; where it is of none, it says so itself."""
+    """Return the count of missing items, if the mean is of any."""
     return f", {figure.missing:,} missing" if figure.missing and not math.isnan(figure.mean.value) else ""
 
 
@@ -137,7 +137,7 @@ def _entry(task: "Task", index: int, scored: Scored) -> ReportEntry:
             try:
                 output = checked_output(render, item)
             except FxstError:
-                continue  # its error stands in the notes
+                continue  # its error is in the notes
             tracks.append(Track(system, "output", InMemory(output.audio, sample_rate=rate), output.settings))
     if item.target is not None:
         tracks.append(Track("target", "target", InMemory(item.target, sample_rate=rate), item.settings))

@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk: figures, the items that they are of, and the audio."""
+"""Files of a finished evaluation: scores by item, the list of items, and the summary."""
 
 import math
 from collections.abc import Mapping
@@ -30,15 +30,15 @@ ITEM_LIST: Final = "items.jsonl"
 SUMMARY: Final = "summary.json"
 FORMAT: Final = "fxst-evaluation"
 FILES: Final = (ITEMS, ITEM_LIST, SUMMARY, UNFINISHED)
-"""What an evaluation writes into its folder."""
+"""Files in the output folder of an evaluation."""
 NAMES: Final = (*(metric.name for metric in METRICS), SETTINGS)
 
 
 def write_results(evaluation: "Evaluation", folder: Path) -> None:
-    """Write the figures of each item, the list of the items, and the summary.
+    """Write the scores of each item, the list of the items, and the summary.
 
     Raises:
-        OutputError: One cannot be written.
+        OutputError: A file cannot be written.
     """
     measured = {name for item in evaluation.items for score in item.scores for name in score.values}
     names = [name for name in NAMES if name in measured]
@@ -56,7 +56,7 @@ def write_results(evaluation: "Evaluation", folder: Path) -> None:
 
 
 def summary(evaluation: "Evaluation") -> dict[str, Any]:
-    """Tell all figures as plain data; `docs/summary.schema.json` describes it."""
+    """Return all results as plain data; `docs/summary.schema.json` describes it."""
     config = {key: _plain(value) for key, value in asdict(evaluation.config).items()}
     measured = {name for row in evaluation.rows for name in row.figures}
     return {
@@ -113,7 +113,7 @@ def _bounds(interval: Interval) -> dict[str, float | None]:
 
 
 def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
-    # JSON has no word for what is not a number.
+    # JSON has no NaN.
     return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 

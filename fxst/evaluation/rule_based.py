@@ -1,7 +1,7 @@
-"""The rule-based row: an engineer's recipe, as published beside the models, with nothing learned.
+"""The rule-based baseline: an engineer's recipe, as published with DeepAFx-ST.
 
-The equaliser turns the input's average spectrum into the reference's; then the threshold of a compressor comes down
-until the input is as loud as the reference. Both at one peak level, which is the recipe's and not the reference's.
+The equaliser matches the input's average spectrum to the reference's. Then the threshold of a compressor falls until
+the input is as loud as the reference. Both have the same peak level, which the recipe sets.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ SMOOTHING_BINS: Final = 1025
 SMOOTHING_ORDER: Final = 2
 TAPS: Final = 63
 FAINT: Final = 1e-6
-"""A bin that is weaker than this beside the strongest has nothing in it that could be turned, and is left alone."""
+"""Bins this far below the strongest contain no signal, and keep their gain."""
 
 RATIO: Final = 3.0
 ATTACK_MS: Final = 1.0
@@ -34,64 +34,64 @@ TOLERANCE_LU: Final = 0.5
 
 
 def rule_based(audio: Samples, reference: Samples, *, sample_rate: int, reference_sample_rate: int) -> Samples:
-    """Bring a recording to a reference by rule: average spectra first, then loudness through a compressor.
+    """Match a recording to a reference by rule: average spectrum first, then loudness through a compressor.
 
-    The threshold comes down in steps until the loudness lacks less than `TOLERANCE_LU`; the result is the step before
-    that one, and has a peak of `PEAK_DB`. Where one of the two is silent nothing is done.
+    The threshold falls in steps until the loudness is within `TOLERANCE_LU`; the result is the step before, with a
+    peak of `PEAK_DB`. If either recording is silent, the input is returned unchanged.
 
     Args:
         audio: The recording.
-        reference: The recording to sound like.
-        sample_rate: The recording's.
-        reference_sample_rate: The reference's.
+        reference: The reference.
+        sample_rate: Sample rate of the recording in Hz.
+        reference_sample_rate: Sample rate of the reference in Hz.
 
     Shape:
-        audio, reference: `(channels, time)`, each on its own; result: as audio.
+        audio, reference: `(channels, time)`, of any channel count and length each; result: as audio.
 
     Source:
         C. J. Steinmetz, N. J. Bryan and J. D. Reiss, "Style transfer of audio effects with differentiable signal
-        processing", JAES 2022: its rule-based baseline, which is mono. Several channels share one filter and one gain.
+        processing", JAES 2022: the rule-based baseline, for mono. Here, channels share one filter and one gain.
     """
     reference = resample(reference, source_rate=reference_sample_rate, target_rate=sample_rate)
     if not audio.any() or not reference.any():
         return audio
     reference = _normalised(reference)
     equalised = _normalised(equalise(_normalised(audio), reference))
-    wanted_lufs = loudness(reference, sample_rate=sample_rate)
+    target_lufs = loudness(reference, sample_rate=sample_rate)
 
     level_db = _level_db(equalised)
     peak_db = float(level_db.max())
     before = attempt = equalised
-    lufs = unpressed_lufs = loudness(equalised, sample_rate=sample_rate)
+    lufs = equalised_lufs = loudness(equalised, sample_rate=sample_rate)
     threshold_db = 0.0
-    while wanted_lufs - lufs > TOLERANCE_LU and threshold_db > LOWEST_THRESHOLD_DB:
+    while target_lufs - lufs > TOLERANCE_LU and threshold_db > LOWEST_THRESHOLD_DB:
         before = attempt
         if peak_db > threshold_db - KNEE_DB / 2:
             attempt = _normalised(equalised * _gain(level_db, threshold_db, sample_rate=sample_rate))
             lufs = loudness(attempt, sample_rate=sample_rate)
-        else:  # nothing reaches the knee, and so nothing need be measured again
-            attempt, lufs = equalised, unpressed_lufs
+        else:  # the signal stays below the knee
+            attempt, lufs = equalised, equalised_lufs
         threshold_db -= THRESHOLD_STEP_DB
     return before
 
 
 def equalise(audio: Samples, reference: Samples) -> Samples:
-    """Turn a recording's average magnitude spectrum into a reference's with a short linear-phase filter.
+    """Match a recording's average magnitude spectrum to a reference's with a short linear-phase filter.
 
-    The filter is causal, and so delays by half its length.
+    The filter is causal, so it delays by half its length.
 
     Args:
         audio: The recording.
-        reference: The recording to sound like, at the same rate.
+        reference: The reference, at the same rate.
 
     Shape:
-        audio, reference: `(channels, time)`, each on its own; result: as audio.
+        audio, reference: `(channels, time)`, of any channel count and length each; result: as audio.
     """
     from scipy.signal import firwin2, lfilter
 
     ours, theirs = _smooth_spectrum(audio), _smooth_spectrum(reference)
-    # At 0 Hz the parabolas of the smoothing mostly end below 0, in both alike. The quotient is right all the same; were
-    # one of them held above 0, it would be of the order of a million, and the filter would be nothing else.
+    # At 0 Hz the smoothing mostly ends below 0, in both alike, and the quotient is right. Clipping one of them above 0
+    # would make the quotient about a million, which would dominate the filter.
     response = np.divide(theirs, ours, out=np.ones_like(ours), where=np.abs(ours) > FAINT * np.abs(ours).max())
     response[-1] = 0.0
     taps = firwin2(TAPS, np.linspace(0.0, 1.0, len(response)), response)
@@ -109,7 +109,7 @@ def _gain(level_db: Array, threshold_db: float, *, sample_rate: int) -> Array:
     """
     from fxst.dsp.follower import Follower
 
-    # Quadratic on the knee and linear above it: the square of what is on the knee, and the rest as it is.
+    # Quadratic on the knee and linear above it.
     on_knee = np.clip(level_db - (threshold_db - KNEE_DB / 2), 0.0, KNEE_DB)
     over = on_knee**2 / (2 * KNEE_DB) + np.maximum(level_db - (threshold_db + KNEE_DB / 2), 0.0)
     attack, release = (np.exp(-np.log(9) / (sample_rate * ms / 1000)) for ms in (ATTACK_MS, RELEASE_MS))

@@ -1,4 +1,4 @@
-"""Scoring: every way of doing the task, on one item, by every metric."""
+"""Scoring: every system on one item, by every metric."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,17 +18,17 @@ from fxst.evaluation.systems import Output, System
 __all__ = ["SETTINGS", "Score", "Scored", "score_item", "settings_error"]
 
 SETTINGS: Final = "settings"
-"""The metric that compares parameter tables, where the true one is known."""
+"""The metric that compares parameter tables, if the true one is known."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How far one system's output on one item is from what it should be.
+    """One system's score on one item.
 
     Args:
-        system: The system's name.
-        values: What each metric that applies says; NaN is missing.
-        error: Why there is no output at all, where there is none.
+        system: Name of the system.
+        values: Value of each metric that applies; NaN is missing.
+        error: Reason for a missing output.
         audible: Whether each effect is audible, by the labels of the true chain; None without settings.
     """
 
@@ -40,14 +40,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Scored:
-    """What came of one item.
+    """Scores of one item.
 
     Args:
-        name: The item's name.
-        group: Whose voice or which song it is.
+        name: Name of the item.
+        group: The voice or song.
         scores: A score for each system.
-        drawn: Where its audio is from, and what was drawn for it, as plain data.
-        audible: Whether each effect of the chain is audible in the target; empty where nobody knows.
+        drawn: Source of the audio, and every drawn parameter, as plain data.
+        audible: Whether each effect of the chain is audible in the target; empty if this is unknown.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Scored:
 
 
 Keep = Callable[[Item, Mapping[str, Output]], None]
-"""Takes an item and what became of it."""
+"""Receives an item and its outputs."""
 
 
 def score_item(
@@ -66,16 +66,16 @@ def score_item(
 ) -> Scored:
     """Score systems on one item.
 
-    The output is compared with the target; where there is none, with the reference, by the metrics that do not
-    ask for the same content, and with the input, by those that ask what was done to it. A system that fails, or gives
-    an output that is not finite or does not fit, has missing values.
+    The output is compared with the target; without a target, with the reference by the unpaired metrics, and with the
+    input by the metrics of the input. A system that fails, or whose output is not finite or has another shape, has
+    missing values.
 
     Args:
-        items: What to do.
-        index: Which of them.
-        systems: Who does it.
-        pesq: Whether to measure PESQ, which takes longer than all others together.
-        keep: Is given the item and its outputs.
+        items: The items.
+        index: Number of the item.
+        systems: The systems by name.
+        pesq: Whether to measure PESQ, which takes longer than all other metrics together.
+        keep: Receives the item and its outputs.
     """
     metrics = [m for m in METRICS if not (m.of_input if items.has_targets else m.paired) and (pesq or m.name != "pesq")]
     nothing = dict.fromkeys((m.name for m in metrics), math.nan)
@@ -108,7 +108,7 @@ def score_item(
             if error_of_settings is not None:
                 values[SETTINGS] = error_of_settings
             theirs = audible_effects(output.settings, item.input, sample_rate=item.sample_rate)
-            # An effect that a system's chain lacks is one that it leaves out.
+            # An effect that a system's chain lacks counts as inaudible.
             found = {label: theirs.get(label, False) for label in true}
         scores.append(Score(system, values, audible=found))
     if keep is not None:
@@ -117,17 +117,17 @@ def score_item(
 
 
 def checked_output(render: System, item: Item) -> Output:
-    """Let a system do the task, and look at what came of it.
+    """Run a system on an item, and check its output.
 
     Raises:
-        AudioError: It failed, or its output does not fit the input or is not finite.
+        AudioError: The system failed, or its output is not finite or has another shape than the input.
     """
     try:
         output = render(item)
     except FxstError:
         raise
     except Exception as error:
-        # Whatever goes wrong inside a system is that system's result on this item, and no reason to lose the others.
+        # Any error inside a system is its result on this item, and must not lose the others.
         raise AudioError(f"{type(error).__name__}: {error}") from error
     shape = np.shape(output.audio)
     if shape != item.input.shape:
@@ -138,16 +138,16 @@ def checked_output(render: System, item: Item) -> Output:
 
 
 def settings_error(found: Table, true: Table) -> float | None:
-    """Compare parameter tables: the mean distance of the knobs, in per cent of their ranges.
+    """Return the mean distance of two tables' knobs, in percent of their ranges.
 
     Effects that are not active in the true table are left out.
 
     Args:
-        found: The table that was predicted.
-        true: The table that made the target.
+        found: The predicted table.
+        true: The table that rendered the target.
 
     Returns:
-        None where the two are not tables of one chain, or the true one leaves sound as it is.
+        None if the tables are of different chains, or no effect of the true one is active.
     """
     if found.chain.to_spec() != true.chain.to_spec() or not true.chain.knobs:
         return None

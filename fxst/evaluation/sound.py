@@ -1,4 +1,4 @@
-"""A signal with all that is measured in it, each thing once: a target is compared with many outputs."""
+"""A signal with its measurements, each computed once: a target is compared with many outputs."""
 
 import functools
 import math
@@ -17,29 +17,29 @@ from fxst.dsp.stft import MR_STFT_FLOOR, hann, mirrored, power_spectra
 __all__ = ["EvaluatedSound"]
 
 SILENCE: Final = 1e-12
-"""Mean square under which there is nothing to measure: -120 dBFS, below what 20 bits hold."""
+"""Mean square of silence: -120 dBFS, below the resolution of 20 bits."""
 
 CENTROID_WINDOW: Final = 2048
 CENTROID_HOP: Final = 512
 MEL_WINDOW: Final = 65_536
 MEL_BANDS: Final = 128
 LOUDNESS_BLOCK_SECONDS: Final = 0.4
-MOMENT_SECONDS: Final = 0.05
+FRAME_SECONDS: Final = 0.05
 
 MOST_SAMPLES_KEPT: Final = 1 << 19
-"""Up to how many samples, in all channels, spectra are kept: about 25 bytes a sample."""
+"""Longest signal, in samples of all channels, whose spectra are kept: about 25 bytes a sample."""
 
 _CHUNK_FRAMES: Final = 1 << 18
 
 
 class EvaluatedSound:
-    """A signal, and what is measured in it when it is first asked for.
+    """A signal with its measurements, each computed on first access.
 
-    What is measured by channel is NaN for silent channels, and for what is too short.
+    Values by channel are NaN for silent channels, and for signals that are too short.
 
     Args:
-        samples: The signal; it is not copied, and must stay as it is.
-        sample_rate: Its sample rate.
+        samples: The signal; it is not copied and must not change.
+        sample_rate: Its sample rate in Hz.
 
     Shape:
         samples: `(channels, time)`.
@@ -54,21 +54,21 @@ class EvaluatedSound:
             raise ValueError(f"expected samples of the shape (channels, time), got {self.samples.shape}")
         self.sample_rate = sample_rate
         self._magnitudes: dict[int, tuple[Samples, ...]] = {}
-        self._elsewhere: dict[int, EvaluatedSound] = {}
+        self._resampled: dict[int, EvaluatedSound] = {}
 
     @property
     def channels(self) -> int:
-        """How many channels."""
+        """Number of channels."""
         return int(self.samples.shape[0])
 
     @property
     def frames(self) -> int:
-        """How many samples in each channel."""
+        """Number of samples in each channel."""
         return int(self.samples.shape[1])
 
     @functools.cached_property
     def mean_square(self) -> Array:
-        """Each channel's power."""
+        """Power of each channel."""
         total = np.zeros(self.channels)
         for chunk in self._chunks():
             total += np.einsum("ct,ct->c", chunk, chunk, dtype=np.float64)
@@ -76,12 +76,12 @@ class EvaluatedSound:
 
     @functools.cached_property
     def moments(self) -> Array:
-        """Each channel's power in stretches of 50 ms, one after the other; what is left at the end is left out.
+        """Power of each channel in consecutive frames of 50 ms; a shorter rest is left out.
 
         Shape:
-            `(channels, stretches)`.
+            `(channels, frames)`.
         """
-        length = round(MOMENT_SECONDS * self.sample_rate)
+        length = round(FRAME_SECONDS * self.sample_rate)
         count = self.frames // length
         cut = self.samples[:, : count * length].reshape(self.channels, count, length)
         power: Array = np.einsum("cnt,cnt->cn", cut, cut, dtype=np.float64) / length
@@ -94,18 +94,18 @@ class EvaluatedSound:
 
     @functools.cached_property
     def rms_db(self) -> Array:
-        """Each channel's root mean square."""
+        """Root mean square of each channel."""
         return 10 * self._logarithm(self.mean_square)
 
     @functools.cached_property
     def crest_db(self) -> Array:
-        """Each channel's crest factor: how far its highest sample is above its root mean square."""
+        """Crest factor of each channel: the peak sample over the root mean square."""
         highest = np.maximum(self.samples.max(axis=1), -self.samples.min(axis=1)).astype(np.float64)
         return 20 * self._logarithm(highest) - self.rms_db
 
     @functools.cached_property
     def true_peak_dbtp(self) -> Array:
-        """How high each channel's waveform goes, between its samples too."""
+        """True peak of each channel."""
         meter = TruePeakMeter(sample_rate=self.sample_rate, channels=self.channels)
         for chunk in self._chunks():
             meter.process(chunk)
@@ -113,9 +113,9 @@ class EvaluatedSound:
 
     @property
     def loudness_lufs(self) -> float:
-        """How loud all channels are together; NaN where no block of 400 ms is above the gate.
+        """Integrated loudness of all channels together; NaN if no block of 400 ms is above the gate.
 
-        Mono counts as two equal channels, which is how it is heard.
+        Mono counts as two equal channels, as it is played.
         """
         if self.frames < LOUDNESS_BLOCK_SECONDS * self.sample_rate:
             return math.nan
@@ -124,7 +124,7 @@ class EvaluatedSound:
 
     @property
     def loudness_range_lu(self) -> float:
-        """How far loud passages are above soft ones; NaN below 3 s, or where none is above the gate."""
+        """Loudness range; NaN below 3 s, or if no block is above the gate."""
         return self._loudness.loudness_range()
 
     @functools.cached_property
@@ -138,25 +138,25 @@ class EvaluatedSound:
 
     @functools.cached_property
     def centroid_hz(self) -> Array:
-        """Each channel's mean spectral centroid, of magnitudes; frames of silence have none and are left out."""
+        """Mean spectral centroid of each channel, weighted by magnitude; silent frames are left out."""
         if self.frames < CENTROID_WINDOW:
             return np.full(self.channels, np.nan)
         hz = np.arange(CENTROID_WINDOW // 2 + 1, dtype=np.float32) * np.float32(self.sample_rate / CENTROID_WINDOW)
-        # A Hann window leaves 3/8 of a signal's power, and half of that is in the bins above 0 Hz.
-        faintest = SILENCE * 3 / 16 * CENTROID_WINDOW**2
+        # A Hann window keeps 3/8 of a signal's power, and half of that is in the bins above 0 Hz.
+        silence = SILENCE * 3 / 16 * CENTROID_WINDOW**2
         total, count = np.zeros(self.channels), np.zeros(self.channels)
         for power in self._powers(CENTROID_WINDOW, hop=CENTROID_HOP):
-            sounding = power.sum(axis=-1) > faintest
+            active = power.sum(axis=-1) > silence
             magnitude = np.sqrt(power)
-            weight = np.where(sounding, magnitude.sum(axis=-1), 1)
-            total += np.where(sounding, magnitude @ hz / weight, 0).sum(axis=-1, dtype=np.float64)
-            count += sounding.sum(axis=-1)
+            weight = np.where(active, magnitude.sum(axis=-1), 1)
+            total += np.where(active, magnitude @ hz / weight, 0).sum(axis=-1, dtype=np.float64)
+            count += active.sum(axis=-1)
         with np.errstate(invalid="ignore"):
             return np.where(self.sounding, total / count, np.nan)
 
     @functools.cached_property
     def third_octaves(self) -> tuple[Array, Array]:
-        """Centre frequencies in Hz, and each channel's long-term average spectrum in third octaves, in dB.
+        """Centre frequencies in Hz, and the long-term average spectrum of each channel in third octaves, in dB.
 
         Shape:
             `(bands,)` and `(channels, bands)`.
@@ -165,13 +165,13 @@ class EvaluatedSound:
 
     @functools.cached_property
     def mel_magnitudes(self) -> Array:
-        """A mel spectrum with a very long window: a few frames of fine colour.
+        """Mel spectrum with a very long window: a few frames of high frequency resolution.
 
         Slaney's mel scale, triangular bands of equal area from 0 Hz to half the sample rate. At every sample rate each
-        band holds bins, and no bin is below the floor: there is always a logarithm.
+        band contains bins, and no bin is below the floor, so the logarithm exists.
 
         Shape:
-            `(channels, bands, frames)`; no frames for less than a window.
+            `(channels, bands, frames)`; no frames if shorter than a window.
         """
         if self.frames < MEL_WINDOW:
             return np.zeros((self.channels, MEL_BANDS, 0))
@@ -183,12 +183,12 @@ class EvaluatedSound:
         return np.concatenate(frames, axis=-1).swapaxes(0, 1)
 
     def magnitudes(self, window: int) -> Iterator[Samples]:
-        """Yield short-time magnitude spectra, no bin below the floor, with hops of half a window.
+        """Return short-time magnitude spectra in blocks, no bin below the floor, with hops of half a window.
 
-        Sounds of one shape give blocks of the same shapes.
+        Signals of equal shape give blocks of equal shapes.
 
         Args:
-            window: How long a frame is, in samples.
+            window: Length of a frame in samples.
 
         Shape:
             Each block: `(channels, frames, bins)`.
@@ -207,31 +207,31 @@ class EvaluatedSound:
         return power_spectra(mirrored(self.samples, window), hann(window), hop=hop)
 
     def at(self, sample_rate: int) -> "EvaluatedSound":
-        """Give the same sound at another sample rate.
+        """Return the signal at another sample rate.
 
         Args:
-            sample_rate: The sample rate wanted.
+            sample_rate: The target sample rate in Hz.
         """
         if sample_rate == self.sample_rate:
             return self
-        if sample_rate not in self._elsewhere:
+        if sample_rate not in self._resampled:
             samples = audio.resample(self.samples, source_rate=self.sample_rate, target_rate=sample_rate)
-            self._elsewhere[sample_rate] = EvaluatedSound(samples, sample_rate=sample_rate)
-        return self._elsewhere[sample_rate]
+            self._resampled[sample_rate] = EvaluatedSound(samples, sample_rate=sample_rate)
+        return self._resampled[sample_rate]
 
     def _logarithm(self, values: Array) -> Array:
         logarithm: Array = np.log10(values, where=self.sounding, out=np.full(self.channels, np.nan))
         return logarithm
 
     def _chunks(self) -> Iterator[Samples]:
-        """Yield the samples a stretch at a time: what is made of one takes a multiple of its memory."""
+        """Yield the samples in chunks, as measurements take a multiple of their memory."""
         for first in range(0, self.frames, _CHUNK_FRAMES):
             yield self.samples[:, first : first + _CHUNK_FRAMES]
 
 
 @functools.lru_cache(maxsize=4)
 def _mel_bank(sample_rate: int) -> Any:
-    """Give the triangular bands as a sparse matrix `(bands, bins)`.
+    """Return the triangular bands as a sparse matrix `(bands, bins)`.
 
     Source:
         M. Slaney, "Auditory toolbox", 1998: the scale is linear below 1 kHz, logarithmic above.
@@ -241,7 +241,7 @@ def _mel_bank(sample_rate: int) -> Any:
     highest = _mel(np.array(sample_rate / 2))
     corners = _hertz(np.linspace(0, float(highest), MEL_BANDS + 2))
     hz = np.arange(MEL_WINDOW // 2 + 1) * (sample_rate / MEL_WINDOW)
-    # Between corners m and m + 1 band m - 1 falls and band m rises; the last bin is the last corner.
+    # Between corners m and m + 1, band m - 1 falls and band m rises; the last bin is the last corner.
     below = np.clip(np.searchsorted(corners, hz, side="right") - 1, 0, MEL_BANDS)
     rise = (hz - corners[below]) / (corners[below + 1] - corners[below])
     area = 2 / (corners[2:] - corners[:-2])
@@ -254,7 +254,7 @@ def _mel_bank(sample_rate: int) -> Any:
 
 
 _MEL_HZ: Final = 200 / 3
-"""Hertz a mel below 1 kHz."""
+"""Width of a mel below 1 kHz, in Hz."""
 _MEL_BREAK: Final = 1000 / _MEL_HZ
 _MEL_STEP: Final = math.log(6.4) / 27
 

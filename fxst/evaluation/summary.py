@@ -1,4 +1,4 @@
-"""What the scores say together: means and ratios, how sure they are, and what was required of them."""
+"""Summaries of scores: means and ratios with confidence intervals, and requirements on them."""
 
 import math
 import operator
@@ -31,27 +31,27 @@ __all__ = [
 ]
 
 INPUT: Final = "input"
-"""The row of the unprocessed input: what doing nothing scores."""
+"""The row of the unprocessed input."""
 
 FEW_GROUPS: Final = 8
-"""Of fewer voices, a bootstrap's intervals are too narrow: of three, 84 in 100 hold what they should, not 95."""
+"""With fewer voices, bootstrap intervals are too narrow: with three, 84 % contain the true mean instead of 95 %."""
 
 DRAWS: Final = 2000
 CONFIDENCE: Final = 0.95
 ROUNDING: Final = 1e-9
-"""A mean distance below this is what rounding left of 0, in any unit, and nothing is a share of it."""
+"""A mean distance below this is a rounding error, and has no ratios."""
 
 _MORE_IS_BETTER: Final = {metric.name for metric in METRICS if metric.higher_is_better}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure, and between what bounds it would be 95 times in 100 on other items of the kind.
+    """A figure with its 95 % confidence interval over other items of the kind.
 
     Args:
-        value: The figure; NaN where nothing could be measured.
-        low: Lower bound; NaN for less than two items.
-        high: Upper bound; NaN likewise.
+        value: The figure; NaN if nothing could be measured.
+        low: Lower bound; NaN for fewer than two items.
+        high: Upper bound; NaN for fewer than two items.
     """
 
     value: float
@@ -61,13 +61,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Figure:
-    """What one metric says of one system.
+    """One metric of one system.
 
     Args:
         mean: The mean over all items that have a value.
-        ratio: The mean over the input's, both on the items where both have a value; NaN where more is better, and
-            where the input's is 0.
-        missing: On how many items there is no value.
+        ratio: The mean over the input's, both over the items where both have a value; NaN if higher is better, or the
+            input's is 0.
+        missing: Number of items without a value.
     """
 
     mean: Interval
@@ -77,14 +77,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well a system tells whether one effect is audible.
+    """A system's accuracy in detecting whether one effect is audible.
 
     Args:
-        balanced_accuracy: The mean of two shares: of the items in which the effect is audible, those that it gives the
-            effect; and of the others, those that it does not. A coin reaches a half. NaN where there are not both.
-        audible: In how many items that it decided on the effect is audible.
-        inaudible: In how many it is not.
-        missing: On how many items it decided nothing.
+        balanced_accuracy: The mean of sensitivity and specificity: the share of items with the effect audible in which
+            the system applies it, and of the other items in which it does not. Chance is a half. NaN without both
+            kinds of item.
+        audible: Number of items with a decision in which the effect is audible.
+        inaudible: Number of items with a decision in which it is not.
+        missing: Number of items without a decision.
     """
 
     balanced_accuracy: Interval
@@ -95,13 +96,12 @@ class Detection:
 
 @dataclass(frozen=True)
 class SystemRow:
-    """What the metrics say of one system.
+    """All metrics of one system.
 
     Args:
-        system: The system's name.
-        figures: A figure for each metric that applies to it.
-        detection: How well it tells whether each effect is audible, by the effects' labels; empty for a system without
-            settings, and where the true ones are not known.
+        system: Name of the system.
+        figures: A figure for each metric that applies.
+        detection: Detection of each effect, by label; empty without settings, and if the true ones are unknown.
     """
 
     system: str
@@ -110,26 +110,25 @@ class SystemRow:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing at all could be measured."""
+        """Whether no metric has a value."""
         return all(math.isnan(figure.mean.value) for figure in self.figures.values())
 
 
 def summarise(items: Sequence[Scored], *, seed: int) -> tuple[SystemRow, ...]:
-    """Take the means of all systems, with bootstrap intervals.
+    """Return the means of all systems, with bootstrap intervals.
 
-    Groups (voices, songs) are drawn again, with repetition, many times, and from each drawn group as many of its
-    items: the items of one voice are alike, and intervals over items alone would promise too much of new voices.
-    All systems are judged on the same draws, and a ratio is one of means over the same items, so that what makes
-    an item hard for both cancels.
+    Groups (voices, songs) are resampled with replacement, and from each drawn group as many of its items: items of one
+    voice are not independent, and intervals over items alone would be too narrow for new voices. All systems share the
+    same draws, and a ratio is one of means over the same items, so that an item's difficulty cancels.
 
     Args:
-        items: What came of every item, the input's scores among it.
-        seed: Seed of the draws.
+        items: The scored items, including the input's scores.
+        seed: Random seed.
 
     Source:
         B. Efron and R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 13: percentile intervals.
     """
-    # An item that nobody could open is of no voice that anything is known of.
+    # The voice of an item that cannot be read is unknown.
     groups = [item.group if _measured(item) else None for item in items]
     draws = _draws(groups, np.random.default_rng(seed))
     systems = _metrics_by_system(items)
@@ -141,7 +140,7 @@ def summarise(items: Sequence[Scored], *, seed: int) -> tuple[SystemRow, ...]:
 
 
 def _metrics_by_system(items: Sequence[Scored]) -> dict[str, list[str]]:
-    """List the metrics that were measured of each system on any item, in the order of the tables."""
+    """List the metrics that each system has on any item, in the order of the tables."""
     order = [metric.name for metric in METRICS] + [SETTINGS]
     found: dict[str, set[str]] = {}
     for item in items:
@@ -173,10 +172,10 @@ def _detection(items: Sequence[Scored], system: str, draws: Array) -> dict[str, 
 
 
 def detection_sentence(row: SystemRow) -> str:
-    """Say how well a system tells which effects are audible; empty where nobody can say.
+    """Describe how well a system detects effects, in a sentence; empty if nothing is known.
 
     Args:
-        row: What came of it.
+        row: The system.
     """
     if all(math.isnan(detection.balanced_accuracy.value) for detection in row.detection.values()):
         return ""
@@ -191,10 +190,10 @@ def detection_sentence(row: SystemRow) -> str:
 
 
 def sure_over(groups: int) -> str:
-    """Say what an interval is over, and where it promises too much.
+    """Describe what an interval is over, and when it is too narrow.
 
     Args:
-        groups: How many voices or songs there are.
+        groups: Number of voices or songs.
     """
     if groups < 2:
         return "over the items of one voice or song"
@@ -203,7 +202,7 @@ def sure_over(groups: int) -> str:
 
 
 def groups_of(items: Sequence[Scored]) -> set[str]:
-    """Name the voices or songs of which anything was measured."""
+    """Return the voices or songs with at least one value."""
     return {item.group for item in items if _measured(item)}
 
 
@@ -212,7 +211,7 @@ def _measured(item: Scored) -> bool:
 
 
 def _draws(groups: Sequence[str | None], generator: np.random.Generator) -> Array:
-    """Tell how often each draw takes each item, `(draws, items)`."""
+    """Return how often each draw takes each item, `(draws, items)`."""
     names = sorted({group for group in groups if group is not None})
     draws = np.zeros((DRAWS, len(groups)))
     if not names:
@@ -220,7 +219,7 @@ def _draws(groups: Sequence[str | None], generator: np.random.Generator) -> Arra
     times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS)
     for name, of_group in zip(names, times.T, strict=True):
         members = np.flatnonzero([group == name for group in groups])
-        # A group that was drawn twice gives twice as many items, each pass drawn anew.
+        # A group that is drawn twice gives twice as many items, drawn anew each time.
         draws[:, members] = generator.multinomial(of_group * len(members), np.full(len(members), 1 / len(members)))
     return draws
 
@@ -230,26 +229,26 @@ def _figures(values: Mapping[str, Array], inputs: Mapping[str, Array], draws: Ar
     for metric, ours in values.items():
         theirs = inputs.get(metric, np.full_like(ours, np.nan))
         measured = ~np.isnan(ours)
-        # Where more is better, a share of what the input scores tells nothing.
+        # If higher is better, a ratio to the input's score is meaningless.
         both = measured & ~np.isnan(theirs) & (metric not in _MORE_IS_BETTER)
-        paired, beside = (np.where(both, x, np.nan) for x in (ours, theirs))
+        paired, baseline = (np.where(both, x, np.nan) for x in (ours, theirs))
         mean = _interval(_mean(ours), _mean(ours, draws), items=measured.sum())
-        ratio = _interval(_share(paired, beside), _share(paired, beside, draws), items=both.sum())
+        ratio = _interval(_share(paired, baseline), _share(paired, baseline, draws), items=both.sum())
         figures[metric] = Figure(mean, ratio, missing=int((~measured).sum()))
     return figures
 
 
 def _mean(values: Array, draws: Array | None = None) -> Array:
-    """Take the mean of what is not missing, in each draw; NaN where all is missing."""
+    """Return the mean of the values that are not missing, in each draw; NaN if all are."""
     times = np.ones((1, len(values))) if draws is None else draws
     present = ~np.isnan(values)
     return _ratio(times @ np.where(present, values, 0.0), times @ present)
 
 
-def _share(values: Array, beside: Array, draws: Array | None = None) -> Array:
-    """Take the mean of one over that of the other, in each draw; NaN where the other is 0."""
-    whole = _mean(beside, draws)
-    return _ratio(_mean(values, draws), np.where(whole > ROUNDING, whole, 0.0))
+def _share(values: Array, baseline: Array, draws: Array | None = None) -> Array:
+    """Return the ratio of two means, in each draw; NaN if the second is 0."""
+    reference = _mean(baseline, draws)
+    return _ratio(_mean(values, draws), np.where(reference > ROUNDING, reference, 0.0))
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
@@ -258,14 +257,14 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 def _interval(value: Array, drawn: Array, *, items: int) -> Interval:
     tail = (1 - CONFIDENCE) / 2
-    # One item says nothing of the others.
+    # An interval needs more than one item.
     known = items > 1 and not math.isnan(value.item())
     low, high = np.nanquantile(drawn, (tail, 1 - tail)) if known else (math.nan, math.nan)
     return Interval(value.item(), float(low), float(high))
 
 
 def in_digits(value: float) -> str:
-    """Write a number for people: four digits that count, up to five after the point.
+    """Format a number: four significant digits, at most five decimal places.
 
     >>> in_digits(1234.5), in_digits(0.4567), in_digits(0.00000123)
     ('1,234', '0.4567', '0.00000')
@@ -279,9 +278,9 @@ class Requirement:
     """A bound on a figure, such as `mrstft_ratio<=0.45`.
 
     Args:
-        text: The bound as it was written.
-        system: Whose figure; empty for every model, and for outputs that were given.
-        metric: Which metric's.
+        text: The requirement as given.
+        system: The system; empty for every model and output.
+        metric: The metric.
         figure: `mean`, `ratio` or `missing`.
         relation: `<=`, `>=`, `<` or `>`.
         bound: The number.
@@ -296,12 +295,12 @@ class Requirement:
 
     @staticmethod
     def parse(text: str) -> "Requirement":
-        """Read a requirement: a metric's name, perhaps with `_ratio` or `_missing`, a relation and a number.
+        """Parse a requirement: a metric's name, optionally with `_ratio` or `_missing`, a relation and a number.
 
-        Before it may stand a system's name and a full stop: `closed-form.mrstft<=1`.
+        A system's name and a full stop may precede it: `closed-form.mrstft<=1`.
 
         Raises:
-            SettingsError: It is none.
+            SettingsError: The text is not a requirement.
 
         >>> Requirement.parse("mrstft_ratio<=0.45").bound
         0.45
@@ -325,14 +324,14 @@ class Requirement:
         )
 
     def value(self, row: SystemRow) -> float:
-        """Find the figure that is bounded; NaN where the metric does not apply to the system."""
+        """Return the figure that is bounded; NaN if the metric does not apply to the system."""
         figure = row.figures.get(self.metric)
         if figure is None:
             return math.nan
         return figure.missing if self.figure == "missing" else getattr(figure, self.figure).value
 
     def met_by(self, row: SystemRow) -> bool:
-        """Tell whether a system's figure keeps to the bound; one that is missing does not."""
+        """Return whether a system meets the requirement; a missing figure does not."""
         return _RELATIONS[self.relation](self.value(row), self.bound)
 
 

@@ -1,4 +1,4 @@
-"""Who does the task: given an item, an output."""
+"""Systems: functions that render the output of an item."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ __all__ = ["Output", "System", "applied", "given", "renders_in", "through_proxie
 
 @dataclass(frozen=True)
 class Output:
-    """What a system made of an item's input.
+    """A system's output for an item.
 
     Args:
         audio: The rendered recording, of the input's shape and rate.
-        settings: The parameter table that it was rendered with, where it was one of our chains.
+        settings: The parameter table that rendered it, if there is one.
     """
 
     audio: Samples
@@ -31,15 +31,15 @@ class Output:
 
 
 System = Callable[[Item], Output]
-"""A way of doing the task."""
+"""Renders the output of an item."""
 
 
 def applied(model: "StyleTransfer", *, refine: int = 0) -> System:
-    """Let a model do the task.
+    """Return the system that applies a model.
 
     Args:
         model: The model.
-        refine: In how many steps at most its settings are refined; 0 for none.
+        refine: Maximum number of refinement steps; 0 for none.
     """
 
     def apply(item: Item) -> Output:
@@ -56,7 +56,7 @@ def applied(model: "StyleTransfer", *, refine: int = 0) -> System:
 
 
 def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System:
-    """Let a model do the task, and proxies render the settings that it chooses.
+    """Return the system that renders a model's settings through proxies.
 
     Args:
         model: The model.
@@ -83,10 +83,10 @@ def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System
 
 
 def given(files: Mapping[str, Path | None]) -> System:
-    """Take outputs from files.
+    """Return the system that reads outputs from files.
 
     Args:
-        files: The file of each item, by the item's name; None where there is none.
+        files: The file of each item, by item name; None if there is none.
     """
 
     def read(item: Item) -> Output:
@@ -99,23 +99,23 @@ def given(files: Mapping[str, Path | None]) -> System:
 
 
 def renders_in(folder: Path, names: Sequence[str]) -> dict[str, Path | None]:
-    """Find the renders of items in a folder, each named after its item, whatever the ending.
+    """Find the renders of items in a folder, each named after its item, with any extension.
 
-    A render may be in a sub-folder, where `fxst apply FOLDER` and other programs leave it.
+    Subfolders are searched too, as `fxst apply FOLDER` and other programs create them.
 
     Args:
         folder: The folder.
         names: The items' names.
 
     Raises:
-        SettingsError: There is no such folder, it holds a render of no item, or two of one.
+        SettingsError: There is no such folder, it holds no render of any item, or two of one item.
     """
     if not folder.is_dir():
         raise SettingsError(f"{str(folder)!r} is not a folder: name the folder that holds the outputs.")
     found: dict[str, Path | None] = dict.fromkeys(names)
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     by_path = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in files]
-    # What is where its item's name says is meant before what lies deeper.
+    # A path that equals the item's name takes precedence over a file name in a subfolder.
     settled: set[str] = set()
     for candidates in (by_path, [(path.stem, path) for path in files if path.parent != folder]):
         for name, path in candidates:

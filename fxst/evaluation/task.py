@@ -1,4 +1,4 @@
-"""The task of an evaluation: its items, and the systems that do them."""
+"""The task of an evaluation: its items and its systems."""
 
 import contextlib
 import hashlib
@@ -31,31 +31,31 @@ __all__ = ["Evaluation", "Task", "make_task", "no_targets"]
 DEFAULT_CHAIN: Final = "eq-comp"
 DEFAULT_ITEMS: Final = 200
 OUTPUT: Final = "output"
-"""The row of the outputs that a CSV names."""
+"""The row of the outputs in a CSV."""
 
 THROUGH_PROXIES: Final = "@proxy"
 REFINED: Final = "@refined"
-"""What the row of a model that renders through proxies is called, after the model's name."""
+"""Suffixes of a model's name in the rows that render through proxies, and that refine."""
 
 ALL, NONE = "all", "none"
 TRAINING: Final = ("gradient", "steps", "examples", "ms_per_step", "peak_memory_mb")
-"""What of a model's card is shown beside its figures."""
+"""Fields of a model's card that the summary contains."""
 
 NOT_OUTPUTS: Final = frozenset(("reference", "target"))
-"""Folders of kept audio that hold no row's outputs."""
+"""Folders of kept audio that hold no outputs."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What an evaluation does.
+    """The items and systems of an evaluation.
 
     Args:
         items: The items.
-        systems: Who does them, by the names of their rows.
-        judged: The rows of models and given outputs: those that a requirement without a row's name is about.
+        systems: The systems, by the names of their rows.
+        judged: The rows of models and given outputs, to which a requirement without a row's name applies.
         chain: The chain of `--protocol chain`; None otherwise.
-        training: How the models were trained, as their cards tell, by the names of their rows.
-        identity: Changes with whatever changes a score.
+        training: Training figures from the models' cards, by the names of their rows.
+        identity: Fingerprint of everything that the scores depend on.
     """
 
     items: Items
@@ -68,14 +68,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of an evaluation.
+    """Results of an evaluation.
 
     Args:
-        config: What was asked for.
+        config: The command's settings.
         task: The items and the systems.
-        items: What came of every item.
+        items: The scored items.
         rows: The systems in order, the input first, with their means and ratios.
-        shortfalls: Each requirement that was not met, in a sentence.
+        shortfalls: A sentence for each requirement that was not met.
     """
 
     config: EvalConfig
@@ -87,10 +87,10 @@ class Evaluation:
 
 @lru_cache(maxsize=1)
 def make_task(config: EvalConfig) -> Task:
-    """Make the task of an evaluation; the last one is kept.
+    """Build the task of an evaluation; the last one is cached.
 
     Args:
-        config: The command.
+        config: The command's settings.
 
     Raises:
         SettingsError: The items, a chain or a baseline are invalid.
@@ -99,39 +99,39 @@ def make_task(config: EvalConfig) -> Task:
     """
     models = [style_transfer.load(model, device=config.device) for model in config.models]
     chain = _chain(config, models) if config.protocol == "chain" and config.data is not None else None
-    items, what = _items(config, chain)
+    items, source = _items(config, chain)
     named = _named(config, models)
     judged = _given(config, items) | {name: applied(model) for name, model in named.items()} | _refined(config, named)
-    imitated, proxies = _imitated(config, named)
+    proxied, proxies = _proxied(config, named)
     systems = {INPUT: lambda item: Output(item.input)} | _baselines(config, models, items)
-    taken = (systems.keys() & judged.keys()) | (imitated.keys() & judged.keys())
-    if taken:
-        raise SettingsError(f"Two rows would be called {min(taken)!r}: rename a model's or an output's folder.")
-    of_items = NOT_OUTPUTS & judged.keys()
-    if of_items and config.audio is not None:
-        raise SettingsError(f"The --audio of a row called {min(of_items)!r} would overwrite the items': rename it.")
-    about = {
+    duplicates = (systems.keys() & judged.keys()) | (proxied.keys() & judged.keys())
+    if duplicates:
+        raise SettingsError(f"Two rows would be called {min(duplicates)!r}: rename a model's or an output's folder.")
+    reserved = NOT_OUTPUTS & judged.keys()
+    if reserved and config.audio is not None:
+        raise SettingsError(f"The --audio of a row called {min(reserved)!r} would overwrite the items': rename it.")
+    depends_on = {
         "fxst": fxst.__version__,
         "format": FORMAT_VERSION,
-        "items": what,
+        "items": source,
         "chain": None if chain is None else chain.to_spec(),
         "oracle_chains": [chain.to_spec() for chain in _chains(config, models)],
-        "rows": [*systems, *judged, *imitated],
+        "rows": [*systems, *judged, *proxied],
         "models": [model.sha256 for model in models],
         "proxies": proxies,
         "outputs": [_stamps(renders_in(folder, items.names).values()) for folder in config.outputs],
         "pesq": config.pesq,
-        # What was finished without keeping its audio would be missing there.
+        # Items finished without keeping their audio would be missing there.
         "audio": None if config.audio is None else str(config.audio.resolve()),
         "oracle_steps": config.oracle_steps,
     }
-    identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    identity = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
     training = {name: {key: model.training.get(key) for key in TRAINING} for name, model in named.items()}
-    return Task(items, systems | judged | imitated, tuple(judged), chain, training, identity)
+    return Task(items, systems | judged | proxied, tuple(judged), chain, training, identity)
 
 
 def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, Any]]:
-    """Find the items, and say what they depend on."""
+    """Return the items, and what they depend on."""
     if (config.pairs is None) == (config.data is None):
         raise SettingsError("Name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
     if config.effects is not None and chain is None:
@@ -164,7 +164,7 @@ def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, An
 
 
 def _stamps(paths: Iterable[Path | None]) -> list[tuple[str, int, int] | None]:
-    """Tell what changes when a file is written again: its size, and when that was; None where there is no file."""
+    """Return each file's path, size and modification time; None for a missing file."""
     stamps: list[tuple[str, int, int] | None] = []
     for path in paths:
         stamp = None
@@ -184,7 +184,7 @@ def _chain(config: EvalConfig, models: Sequence[StyleTransfer]) -> Chain:
 
 
 def _chains(config: EvalConfig, models: Sequence[StyleTransfer]) -> list[Chain]:
-    """Choose the effects: those asked for, else the models'."""
+    """Return the requested chain, else the models' chains."""
     if config.chain is not None:
         if config.chain not in CHAINS:
             raise SettingsError(f"{unknown('chain', config.chain, CHAINS)}.")
@@ -194,7 +194,7 @@ def _chains(config: EvalConfig, models: Sequence[StyleTransfer]) -> list[Chain]:
 
 
 def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items) -> dict[str, System]:
-    """Make the rows that were asked for, as far as they are possible, in the order of the tables."""
+    """Return the requested baselines that are possible, in the order of the tables."""
     of_chain: dict[str, Callable[[Chain], System]] = {
         CLOSED_FORM_IN_CHAIN: baselines.closed_form_in_chain_system,
         ORACLE_CHAIN: partial(baselines.oracle_chain, steps=config.oracle_steps),
@@ -203,29 +203,29 @@ def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items
     others = set(config.baselines) - set(known)
     if others:
         raise SettingsError(f"{unknown('baseline', min(others), known)}.")
-    wanted = set(config.baselines) - {ALL, NONE}
+    requested = set(config.baselines) - {ALL, NONE}
     if not config.baselines:
-        wanted = set(BASELINES)
+        requested = set(BASELINES)
     elif ALL in config.baselines:
-        wanted = {*BASELINES, *of_chain}
-    if MATCHERING in wanted and not baselines.matchering_available():
+        requested = {*BASELINES, *of_chain}
+    if MATCHERING in requested and not baselines.matchering_available():
         if MATCHERING in config.baselines:
             raise SettingsError("The baseline matchering needs its package: pip install matchering.")
-        wanted.remove(MATCHERING)
+        requested.remove(MATCHERING)
     if not items.has_targets:
         if {ORACLE_EQ, ORACLE_CHAIN} & set(config.baselines):
             raise SettingsError(f"An oracle is fitted on targets, and {no_targets(config)}.")
-        wanted -= {ORACLE_EQ, ORACLE_CHAIN}
-    systems = {name: make() for name, make in BASELINES.items() if name in wanted}
+        requested -= {ORACLE_EQ, ORACLE_CHAIN}
+    systems = {name: make() for name, make in BASELINES.items() if name in requested}
     chains = _chains(config, models)
     for name, make_for in of_chain.items():
-        for chain in chains if name in wanted else ():
+        for chain in chains if name in requested else ():
             systems[name if len(chains) == 1 else f"{name} {chain.name}"] = make_for(chain)
     return systems
 
 
 def _given(config: EvalConfig, items: Items) -> dict[str, System]:
-    """Find the rows of outputs that were rendered elsewhere."""
+    """Return the systems of outputs that were rendered elsewhere."""
     systems: dict[str, System] = {}
     if isinstance(items, PairedItems) and items.outputs:
         systems[OUTPUT] = given(items.outputs)
@@ -238,11 +238,11 @@ def _given(config: EvalConfig, items: Items) -> dict[str, System]:
 
 
 def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, StyleTransfer]:
-    """Name the models: by their folders' names, or as they were asked for where two would share a name."""
+    """Name the models after their folders, or as given if two would share a name."""
     names = [model.name for model in models]
     named: dict[str, StyleTransfer] = {}
-    for asked, model in zip(config.models, models, strict=True):
-        name = model.name if names.count(model.name) == 1 else asked
+    for given_name, model in zip(config.models, models, strict=True):
+        name = model.name if names.count(model.name) == 1 else given_name
         if name in named:
             raise SettingsError(f"Two rows would be called {name!r}: leave one model out, or name it by another path.")
         named[name] = model
@@ -250,19 +250,19 @@ def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, Sty
 
 
 def _refined(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> dict[str, System]:
-    """Make the rows of models that refine what they chose, where asked for."""
+    """Return the systems of models that refine their settings, if requested."""
     if not config.refined:
         return {}
     from fxst.transfer.refinement import STEPS
 
-    able = {name: model for name, model in named.items() if model.refines}
-    if not able:
+    refining = {name: model for name, model in named.items() if model.refines}
+    if not refining:
         raise SettingsError("--refined needs a model that can refine: name one with -m studio.")
-    return {f"{name}{REFINED}": applied(model, refine=STEPS) for name, model in able.items()}
+    return {f"{name}{REFINED}": applied(model, refine=STEPS) for name, model in refining.items()}
 
 
-def _imitated(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[dict[str, System], list[str]]:
-    """Make the rows of models that render through proxies, where asked for, and tell the proxies' fingerprints."""
+def _proxied(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[dict[str, System], list[str]]:
+    """Return the systems that render models' settings through proxies, if requested, and the proxies' hashes."""
     if not config.through_proxies:
         return {}, []
     if not named:

@@ -1,4 +1,4 @@
-"""Whose recordings items are drawn from: voices or songs, held out the way a dataset holds them out."""
+"""Voices or songs that items are drawn from, split as a dataset splits them."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from fxst.errors import AudioError, NothingMatchedError, SettingsError
 __all__ = ["Stretch", "Voices"]
 
 MARGIN_SECONDS: Final = 0.1
-"""Read beyond what is wanted: the pieces of a passage round their lengths, each for itself."""
+"""Read in addition: the pieces of a passage round their lengths independently."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Stretch:
 
     Args:
         file: The recording.
-        start: First frame, at the recording's own rate.
-        frames: How many frames.
+        start: First sample, at the recording's own rate.
+        frames: Number of samples.
     """
 
     file: str
@@ -35,13 +35,13 @@ class Stretch:
 
 
 class Voices:
-    """The voices of a split, each with its recordings one after the other.
+    """The voices of a split, each with its recordings in order.
 
     Args:
-        folder: A folder of recordings, or a dataset that was built from some: then those are used, where they are.
-        split: `train`, `val` or `test`, divided as `fxst dataset build` divides; `all` for every voice.
-        split_seed: The seed of that division; a dataset knows its own.
-        each_file: Whether every file counts as a voice (a song) of its own, and not every folder.
+        folder: A folder of recordings, or a dataset, whose source recordings are used.
+        split: `train`, `val` or `test`, as `fxst dataset build` splits; `all` for every voice.
+        split_seed: Seed of the split; a dataset has its own.
+        each_file: Whether every file is a voice (a song), instead of every folder.
 
     Attributes:
         names: The voices, sorted.
@@ -66,21 +66,21 @@ class Voices:
         self.names = tuple(sorted(voices_of_split))
 
     def seconds(self, voice: str) -> float:
-        """Tell how much there is of a voice, as its files' headers claim."""
+        """Return the length of a voice's recordings, as their headers state."""
         return sum(info.frames / info.sample_rate for info in self._infos(voice) if info.frames)
 
     def unreadable(self, voice: str) -> tuple[str, ...]:
-        """Name the files of a voice that cannot be read, and so are no part of it."""
+        """Return the files of a voice that cannot be read, and are left out."""
         readable = {info.path for info in self._infos(voice)}
         return tuple(str(path) for path in self._recordings[voice] if path not in readable)
 
     def passage(self, voice: str, *, at: float, seconds: float) -> tuple[Stretch, ...] | None:
-        """Choose a passage of a voice; None where there is not as much.
+        """Choose a passage of a voice; None if the voice is too short.
 
         Args:
-            voice: Its name.
-            at: Where between the first passage possible, 0, and the last, 1.
-            seconds: Its length.
+            voice: Name of the voice.
+            at: Position, from 0, the first possible passage, to 1, the last.
+            seconds: Length of the passage.
         """
         seconds += MARGIN_SECONDS
         room = self.seconds(voice) - seconds
@@ -106,12 +106,12 @@ class Voices:
 
 
 def read(stretches: tuple[Stretch, ...], *, samples: int, sample_rate: int) -> Samples | None:
-    """Read a passage as one mono recording; None where the files hold less than their headers claim.
+    """Read a passage as one mono recording; None if the files are shorter than their headers state.
 
     Args:
-        stretches: Where it is.
-        samples: Its length.
-        sample_rate: The sample rate wanted.
+        stretches: The parts of the passage.
+        samples: Its length in samples.
+        sample_rate: The target sample rate in Hz.
 
     Shape:
         `(1, samples)`.
@@ -127,7 +127,7 @@ def read(stretches: tuple[Stretch, ...], *, samples: int, sample_rate: int) -> S
     return passage[:, :samples] if passage.shape[1] >= samples else None
 
 
-# Headers are read when a voice is drawn: of a corpus of 100,000 files an evaluation needs a few.
+# Headers are read when a voice is drawn: an evaluation needs few of a large corpus.
 @lru_cache(maxsize=4096)
 def _infos(paths: tuple[Path, ...]) -> tuple[audio.AudioInfo, ...]:
     infos = []
@@ -135,7 +135,7 @@ def _infos(paths: tuple[Path, ...]) -> tuple[audio.AudioInfo, ...]:
         try:
             infos.append(audio.probe(path))
         except AudioError:
-            continue  # what cannot be read is no part of the voice
+            continue  # `Voices.unreadable` names it
     return tuple(infos)
 
 
@@ -155,7 +155,7 @@ def _of_folder(
 
 
 def _of_dataset(dataset: Dataset, split: str) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
-    # A source that is gone cannot be told from a file by looking: either way its name leads nowhere.
+    # A missing source looks the same whether it was a file or a folder: its name leads nowhere.
     bases = [root_folder(Path(source)) for source in dataset.settings["sources"]]
     voices = {
         speaker: tuple(bases[root] / name for root, name in recordings)

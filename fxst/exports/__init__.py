@@ -1,4 +1,4 @@
-"""Tables as what other programs read: one file a format, and `formats.py`, which knows them all."""
+"""Parameter tables for other programs: one file a format, and `formats.py`, which lists them."""
 
 from fxst.exports.formats import ALL, FORMATS, ExportFile, export_files, staged
 

@@ -11,7 +11,7 @@ _TYPES: Final = {"low_shelf": "LSC", "peak": "PK", "high_shelf": "HSC"}
 
 
 def write(export: Export) -> str:
-    """Write the equaliser, a band a line: Equalizer APO's filters with a Q are our own bands.
+    """Write the equaliser, one band a line: Equalizer APO's filters with a Q are the same bands as ours.
 
     Source:
         "Configuration reference", Equalizer APO's documentation; AutoEq's results.

@@ -1,4 +1,4 @@
-"""What an export is written from: the effects that do something, for recordings of one rate and width."""
+"""What an export is written from: the active effects of a table, for one sample rate and number of channels."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = ["Band", "Export", "Format", "Stage", "bands", "commented", "comments"
 
 
 class Band(NamedTuple):
-    """A band of an equaliser that does something; its frequency is where it is rendered."""
+    """A band of an equaliser with a gain, at the frequency at which it is rendered."""
 
     kind: Kind
     f0_hz: float
@@ -28,13 +28,13 @@ class Band(NamedTuple):
 
 @dataclass(frozen=True)
 class Export:
-    """A table, and the recordings that it is written for.
+    """A table, and the format of the recordings that it is written for.
 
     Args:
         table: The settings.
-        sample_rate: Samples a second of the recordings.
+        sample_rate: Sample rate of the recordings in Hz.
         channels: Their channels.
-        impulse_response: The name of the file with the reverb's impulse response, which lies beside what is written.
+        impulse_response: The name of the file with the reverb's impulse response, in the same folder.
     """
 
     table: Table
@@ -44,18 +44,18 @@ class Export:
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """The effects that do something, in order."""
+        """The active effects, in order."""
         return tuple(stage for stage in self.table.chain.stages(self.table) if stage.active)
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write a table.
+    """One export format.
 
     Args:
-        suffix: What the file's name ends in, after the output's own name.
-        text: Writes it; None where sound is written.
-        needs_impulse_response: Whether a reverb is played by its impulse response, from a file beside this one.
+        suffix: The end of the file's name, after that of the output.
+        text: Returns its content; None where audio is written.
+        needs_impulse_response: Whether it renders a reverb by its impulse response, from a file in the same folder.
     """
 
     suffix: str
@@ -64,11 +64,11 @@ class Format:
 
 
 def bands(stage: Stage, *, sample_rate: int) -> Iterator[Band]:
-    """List the bands of an equaliser that do something.
+    """Yield the bands of an equaliser that have a gain.
 
     Args:
         stage: A parametric equaliser.
-        sample_rate: Of the recordings; bands are held below half of it.
+        sample_rate: Sample rate of the recordings, which limits the bands' frequencies.
     """
     effect, values = stage.effect, stage.values
     assert isinstance(effect, ParametricEQ)
@@ -79,11 +79,11 @@ def bands(stage: Stage, *, sample_rate: int) -> Iterator[Band]:
 
 
 def comments(export: Export, program: str) -> list[str]:
-    """Say what every file says first: what it is, and what it is for.
+    """Return the first lines of every file: what it is, and what it is for.
 
     Args:
-        export: What is written.
-        program: What reads it.
+        export: The export.
+        program: The program that reads it.
     """
     channels = "1 channel" if export.channels == 1 else f"{export.channels} channels"
     lines = [
@@ -97,12 +97,12 @@ def comments(export: Export, program: str) -> list[str]:
 
 
 def commented(lines: Iterable[str]) -> str:
-    """Write lines as comments, which nothing in them can end: what stands behind a comment would be run, or played."""
+    """Return lines as comments that nothing in them can end: text after a comment would be run."""
     return "".join(f"# {printable(line)}\n" for line in lines)
 
 
 def number(value: float) -> str:
-    """Write a number in full and without an exponent, which not every program reads.
+    """Format a number in full, without an exponent, which not every program reads.
 
     >>> number(0.1), number(1e-7), number(440.0)
     ('0.1', '0.0000001', '440')

@@ -1,4 +1,4 @@
-"""CamillaDSP: filters, processors, mixers and a pipeline, to be put into a configuration."""
+"""CamillaDSP: filters, processors, mixers and a pipeline for a configuration."""
 
 import json
 import math
@@ -14,7 +14,7 @@ _TYPES = {"low_shelf": "Lowshelf", "peak": "Peaking", "high_shelf": "Highshelf"}
 
 
 def write(export: Export) -> str:
-    """Write YAML for versions 3 and 4; devices are the reader's own.
+    """Write YAML for versions 3 and 4, without devices.
 
     Source:
         CamillaDSP's README, on filters, processors, mixers and the pipeline.
@@ -66,28 +66,28 @@ def _compressor(stage: Stage, export: Export) -> dict[str, Any]:
     effect, values = stage.effect, stage.values
     assert isinstance(effect, Compressor)
     together = [list(range(export.channels))]
-    ways = together if effect.linked else [[channel] for channel in range(export.channels)]
+    groups = together if effect.linked else [[channel] for channel in range(export.channels)]
     return {
-        stage.label if way in together else f"{stage.label}_{way[0]}": {
+        stage.label if group in together else f"{stage.label}_{group[0]}": {
             "type": "Compressor",
             "parameters": {
                 "channels": export.channels,
-                # In seconds; what JUCE calls a time is 2 pi time constants.
+                # In seconds; JUCE's time is 2 pi time constants.
                 "attack": values["attack_ms"] / (2000 * math.pi),
                 "release": values["release_ms"] / (2000 * math.pi),
                 "threshold": values["threshold_db"],
                 "factor": values["ratio"],
                 "makeup_gain": values["makeup_db"],
-                "monitor_channels": way,
-                "process_channels": way,
+                "monitor_channels": group,
+                "process_channels": group,
             },
         }
-        for way in ways
+        for group in groups
     }
 
 
 def _reverb(stage: Stage, export: Export, sections: dict[str, dict[str, Any]], pipeline: list[dict[str, Any]]) -> None:
-    """Convolve: in true stereo by way of four channels, else each channel by the first response."""
+    """Add a convolution: in true stereo through four channels, else of each channel with the first response."""
 
     def response(channel: int) -> dict[str, Any]:
         return {
@@ -99,8 +99,8 @@ def _reverb(stage: Stage, export: Export, sections: dict[str, dict[str, Any]], p
         sections["filters"][stage.label] = response(0)
         pipeline.append({"type": "Filter", "channels": list(range(export.channels)), "names": [stage.label]})
         return
-    ways = ["left_to_left", "left_to_right", "right_to_left", "right_to_right"]
-    names = [f"{stage.label}_{way}" for way in ways]
+    paths = ["left_to_left", "left_to_right", "right_to_left", "right_to_right"]
+    names = [f"{stage.label}_{path}" for path in paths]
     sections["filters"] |= {name: response(channel) for channel, name in enumerate(names)}
     apart, together = f"{stage.label}_apart", f"{stage.label}_together"
     sections["mixers"] |= {apart: _mixer(2, [[0], [0], [1], [1]]), together: _mixer(4, [[0, 2], [1, 3]])}
@@ -120,7 +120,7 @@ def _mixer(inputs: int, sources: Sequence[Sequence[int]]) -> dict[str, Any]:
 
 
 def _yaml(mapping: dict[str, Any], indent: str = "") -> str:
-    """Write nested dictionaries as YAML; lists of numbers and names stay on their line."""
+    """Format nested dictionaries as YAML; lists of numbers and names stay on their line."""
     lines = []
     for key, value in mapping.items():
         if isinstance(value, dict):
@@ -137,12 +137,12 @@ def _scalar(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, str):
-        # JSON writes what lies beyond 16 bits as two halves, which YAML does not put together.
-        return '"' + "".join(map(_sign, value)) + '"'
+        # JSON writes characters above 16 bits as surrogate pairs, which YAML does not join.
+        return '"' + "".join(map(_escaped, value)) + '"'
     return json.dumps(value)
 
 
-def _sign(letter: str) -> str:
+def _escaped(letter: str) -> str:
     if letter in '"\\':
         return f"\\{letter}"
     return letter if letter.isprintable() else f"\\U{ord(letter):08X}"

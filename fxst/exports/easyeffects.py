@@ -1,4 +1,4 @@
-"""EasyEffects: a preset for what is played on a Linux desktop."""
+"""EasyEffects: a preset for the audio of a Linux desktop."""
 
 import itertools
 import json
@@ -12,10 +12,10 @@ from fxst.exports.base import Band, Export, Stage, bands, comments
 __all__ = ["LSP_TIME", "NULL_DB", "write"]
 
 NULL_DB: Final = {"parametric_eq": -50.0, "compressor": -100.0}
-"""What LSP's plugins at these settings are declared, and tested, to null to against fxst's own rendering."""
+"""Declared and tested null of LSP's plugins at these settings against fxst's own rendering."""
 
 LSP_TIME: Final = -math.log(1 - math.sqrt(0.5)) / (2 * math.pi)
-"""Their times in ours: LSP's takes a level 71 % of its way; in JUCE's it has 2 pi time constants."""
+"""LSP's times in units of ours: within LSP's a level covers 71 % of a step; JUCE's are 2 pi time constants."""
 
 _TYPES: Final = {"low_shelf": "Lo-shelf", "peak": "Bell", "high_shelf": "Hi-shelf"}
 _MOST_BANDS: Final = 30
@@ -23,12 +23,12 @@ _THRESHOLDS_DB: Final = (-60.0, 0.0)
 
 
 def write(export: Export) -> str:
-    """Write a preset for EasyEffects 7 or later; what a reader should know is under `fxst`, which it passes over.
+    """Write a preset for EasyEffects 7 or later; notes for the user are under `fxst`, which it ignores.
 
-    EasyEffects plays LSP's plugins: its equaliser has our bands in the mode APO (DR), and its compressor our recursion.
+    EasyEffects runs LSP's plugins: the equaliser has our bands in the mode APO (DR), and the compressor our recursion.
 
     Source:
-        What EasyEffects saves, its settings' schemas, and LSP Plugins' coefficients.
+        Presets that EasyEffects saved, its settings' schemas, and LSP Plugins' coefficients.
     """
     plugins: dict[str, Any] = {}
     notes = comments(export, "EasyEffects 7")
@@ -62,7 +62,7 @@ def _measured(effect: str) -> str:
 
 
 def _next(plugin: str, plugins: dict[str, Any]) -> str:
-    """Name one more of a kind of plugin, as EasyEffects counts them."""
+    """Return the name of the next plugin of a kind, numbered as in EasyEffects."""
     return next(name for index in itertools.count() if (name := f"{plugin}#{index}") not in plugins)
 
 

@@ -1,4 +1,4 @@
-"""ffmpeg: a filter graph that nulls against what fxst renders."""
+"""ffmpeg: a filter graph that nulls against fxst's own rendering."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from fxst.untrusted import shell_word
 __all__ = ["NULL_DB", "write"]
 
 NULL_DB: Final = {"parametric_eq": -140.0, "compressor": -80.0, "distortion": -130.0, "reverb": -95.0}
-"""What the graph is declared, and tested, to null to against fxst's own rendering, with ffmpeg in double precision."""
+"""Declared and tested null of the graph against fxst's own rendering, with ffmpeg in double precision."""
 
 _FILTERS: Final = {"low_shelf": "lowshelf", "peak": "equalizer", "high_shelf": "highshelf"}
 
@@ -20,11 +20,11 @@ _FILTERS: Final = {"low_shelf": "lowshelf", "peak": "equalizer", "high_shelf": "
 def write(export: Export) -> str:
     """Write a filter graph, one filter a line.
 
-    The equaliser's bands are ffmpeg's own, computed in double precision. Its compressor follows peaks by the same
+    The equaliser's bands are ffmpeg's own, computed in double precision. ffmpeg's compressor follows peaks by the same
     recursion as ours, with a coefficient of 4000 / (ms * sample_rate); its hard knee is a knee of 1.
 
     Source:
-        ffmpeg's documentation of its filters, and what they were measured to do.
+        ffmpeg's documentation of its filters, and measurements of them.
     """
     unique = itertools.count(1)
     writers: dict[type, Callable[[Stage], Iterator[str]]] = {
@@ -49,7 +49,7 @@ def write(export: Export) -> str:
     if "reverb" in written:
         lines += [
             f"The second input is the reverb's impulse response, {export.impulse_response!a}; FILE is this file:",
-            # Behind a folder's name neither a dash nor a colon in it means anything to ffmpeg.
+            # After a folder's name ffmpeg gives no meaning to a dash or a colon.
             f"ffmpeg -i INPUT -i {shell_word(f'./{export.impulse_response}')} -filter_complex {graph} OUTPUT",
             "For ffmpeg 7 or later. In 5.1, which knows no irnorm and convolves twice too loud, replace irnorm=-1 by "
             "gtype=none:wet=0.5",
@@ -69,7 +69,7 @@ def _equalizer(stage: Stage, export: Export) -> Iterator[str]:
 def _compressor(stage: Stage, export: Export, serial: int) -> Iterator[str]:
     effect, values = stage.effect, stage.values
     assert isinstance(effect, Compressor)
-    # ffmpeg's threshold ends at full scale: for one beyond, everything is turned down and up again.
+    # ffmpeg's threshold ends at full scale: for a higher one the signal is attenuated before, and amplified after.
     beyond_db = max(0.0, values["threshold_db"])
     options = {
         "level_in": 10.0 ** (-beyond_db / 20),
@@ -83,20 +83,19 @@ def _compressor(stage: Stage, export: Export, serial: int) -> Iterator[str]:
     if effect.linked or export.channels == 1:
         yield compressor
     else:
-        ways, layout = range(export.channels), _layout(export.channels)
-        split = "".join(f"[in{serial}_{way}]" for way in ways)
+        channels, layout = range(export.channels), _layout(export.channels)
+        split = "".join(f"[in{serial}_{c}]" for c in channels)
         alone = (
-            f"[in{serial}_{way}]pan=mono|c0=c{way},{compressor},pan={layout}|c{way}=c0[out{serial}_{way}];\n"
-            for way in ways
+            f"[in{serial}_{c}]pan=mono|c0=c{c},{compressor},pan={layout}|c{c}=c0[out{serial}_{c}];\n" for c in channels
         )
-        mix = "".join(f"[out{serial}_{way}]" for way in ways)
+        mix = "".join(f"[out{serial}_{c}]" for c in channels)
         yield f"asplit={export.channels}{split};\n{''.join(alone)}{mix}amix=inputs={export.channels}:normalize=0"
     if (gain_db := values["makeup_db"] + beyond_db) != 0:
         yield f"volume={number(gain_db)}dB:precision=double"
 
 
 def _milliseconds(ms: float, sample_rate: int) -> float:
-    """Give the time by which ffmpeg's recursion has our coefficient."""
+    """Return the time at which ffmpeg's recursion has our coefficient."""
     return 4000 / (sample_rate * -math.expm1(-2000 * math.pi / (ms * sample_rate)))
 
 
@@ -109,9 +108,9 @@ def _reverb(export: Export) -> Iterator[str]:
     if export.channels == 2:
         routes, responses = "pan=4c|c0=c0|c1=c0|c2=c1|c3=c1", "anull"
     else:
-        layout, ways = _layout(export.channels), range(export.channels)
-        routes = f"pan={layout}|" + "|".join(f"c{way}=c{way}" for way in ways)
-        responses = f"pan={layout}|" + "|".join(f"c{way}=c0" for way in ways)
+        layout, channels = _layout(export.channels), range(export.channels)
+        routes = f"pan={layout}|" + "|".join(f"c{c}=c{c}" for c in channels)
+        responses = f"pan={layout}|" + "|".join(f"c{c}=c0" for c in channels)
     yield f"{routes}[dry];\n[1:a]aformat=sample_fmts=dblp,{responses}[ir];\n[dry][ir]afir=irnorm=-1"
     if export.channels == 2:
         yield "pan=stereo|c0=c0+c2|c1=c1+c3"

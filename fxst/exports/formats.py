@@ -1,4 +1,4 @@
-"""The formats, the files that they make beside an output, and how those are written."""
+"""The export formats, the names of their files, and writing them."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -34,12 +34,12 @@ FORMATS: Final = {
 
 @dataclass(frozen=True)
 class ExportFile:
-    """A file that is to be written.
+    """A file to write.
 
     Args:
-        format: In which format.
-        path: Where.
-        implied: Whether nobody asked for it, but for what plays it.
+        format: Its format.
+        path: Its path.
+        implied: Whether it was not requested, but another format needs it.
     """
 
     format: str
@@ -48,11 +48,11 @@ class ExportFile:
 
 
 def export_files(names: Sequence[str], beside: Path) -> tuple[ExportFile, ...]:
-    """Name the files of some formats, with the impulse response that some need where there is a reverb.
+    """Return the files of some formats, and of the impulse response that some of them need.
 
     Args:
         names: The formats, or `all`.
-        beside: What they are called, but for their ending.
+        beside: Their path without the suffix.
 
     Raises:
         SettingsError: There is no such format.
@@ -60,12 +60,12 @@ def export_files(names: Sequence[str], beside: Path) -> tuple[ExportFile, ...]:
     for name in names:
         if name not in (*FORMATS, ALL):
             raise SettingsError(f"{unknown('export', name, (*FORMATS, ALL))}.")
-    asked = set(FORMATS if ALL in names else names)
-    needed = {IMPULSE_RESPONSE} if any(FORMATS[name].needs_impulse_response for name in asked) else set()
+    requested = set(FORMATS if ALL in names else names)
+    needed = {IMPULSE_RESPONSE} if any(FORMATS[name].needs_impulse_response for name in requested) else set()
     return tuple(
-        ExportFile(name, beside.with_name(beside.name + format_.suffix), implied=name not in asked)
+        ExportFile(name, beside.with_name(beside.name + format_.suffix), implied=name not in requested)
         for name, format_ in FORMATS.items()
-        if name in asked | needed
+        if name in requested | needed
     )
 
 
@@ -73,16 +73,16 @@ def export_files(names: Sequence[str], beside: Path) -> tuple[ExportFile, ...]:
 def staged(files: Sequence[ExportFile], table: Table, *, sample_rate: int, channels: int) -> Iterator[tuple[str, ...]]:
     """Write a table in some formats; the files appear when the block ends, and not at all when it fails.
 
-    Of a table without a reverb there is no impulse response.
+    A table without a reverb has no impulse response.
 
     Args:
-        files: What to write, and where.
+        files: The files.
         table: The settings.
-        sample_rate: Of the recording that they are for.
-        channels: Of the recording.
+        sample_rate: Sample rate of the recording that they are for.
+        channels: Its channels.
 
     Returns:
-        What a person should know, a sentence each.
+        Remarks, a sentence each.
 
     Raises:
         OutputError: A file cannot be written.

@@ -15,15 +15,15 @@ from fxst.exports.base import Export, Stage
 __all__ = ["DECAY_DB", "blocks", "frames", "reverb"]
 
 DECAY_DB: Final = 100.0
-"""What is left of the reverb where the response ends."""
+"""How far the reverb has decayed at the end of the response."""
 
 _BLOCK_FRAMES: Final = 1 << 16
 _IMPULSE: Final = np.float32(1024)
-"""Far above full scale, for JUCE rounds what goes round to some 1e-8, and a quiet decay would end in noise."""
+"""Far above full scale: JUCE's feedback rounds to some 1e-8, so that a quiet decay would end in noise."""
 
 
 def reverb(export: Export) -> Stage | None:
-    """Find the reverb of a table; None where there is none, or it is out of the way.
+    """Return the reverb of a table; None where there is none, or it is bypassed.
 
     Raises:
         SettingsError: There are several, which one impulse response cannot hold.
@@ -38,11 +38,11 @@ def reverb(export: Export) -> Stage | None:
 
 
 def frames(stage: Stage, *, sample_rate: int) -> int:
-    """Tell how long the response is: until the slowest comb, and then the all-passes, have decayed.
+    """Return the length of the response in samples: until the slowest comb and the all-passes have decayed.
 
     Args:
         stage: A reverb.
-        sample_rate: Of the response.
+        sample_rate: Sample rate of the response.
     """
     feedback = 0.7 + 0.28 * stage.values["room_size"]
     comb, allpasses = max(COMB_DELAYS) + STEREO_SPREAD, sum(ALLPASS_DELAYS) + len(ALLPASS_DELAYS) * STEREO_SPREAD
@@ -51,15 +51,15 @@ def frames(stage: Stage, *, sample_rate: int) -> int:
 
 
 def blocks(stage: Stage, *, sample_rate: int, channels: int) -> Iterator[Samples]:
-    """Render the response, dry sound and all, as the reverb itself answers to an impulse.
+    """Render the response, with the dry signal, by passing an impulse through the reverb.
 
-    Of stereo it is true stereo: left to left, left to right, right to left and right to right. A reverb takes each
-    channel of any other number on its own, by one response.
+    For stereo it is true stereo: left to left, left to right, right to left and right to right. For any other number
+    of channels it is one response, since the reverb renders each channel on its own.
 
     Args:
         stage: A reverb.
-        sample_rate: Of the response.
-        channels: Of the recordings that it is for.
+        sample_rate: Sample rate of the response.
+        channels: Channels of the recordings that it is for.
 
     Shape:
         Each block: `(4, time)` of stereo, else `(1, time)`.

@@ -1,4 +1,4 @@
-"""pedalboard: a Python file that makes the same board, without fxst."""
+"""pedalboard: a Python file that builds the same board without fxst."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from fxst.exports.base import Export, Stage, bands, commented, comments, number
 __all__ = ["NULL_DB", "write"]
 
 NULL_DB: Final = {"parametric_eq": -50.0, "compressor": -100.0, "distortion": -100.0, "reverb": -120.0}
-"""What the board is declared, and tested, to null to against fxst's own rendering."""
+"""Declared and tested null of the board against fxst's own rendering."""
 
 _LINKED: Final = "linked"
 _ALONE: Final = "each_alone"
@@ -34,7 +34,8 @@ _FILTERS: Final = {"low_shelf": "LowShelfFilter", "peak": "PeakFilter", "high_sh
 def write(export: Export) -> str:
     """Write a module with `render(audio, sample_rate)`.
 
-    All but the equaliser is what fxst renders with; that one is the same bands in float32, where fxst has float64.
+    fxst renders with the same plugins, except the equaliser, whose bands pedalboard computes in float32 and fxst in
+    float64.
     """
     steps: list[_Step] = []
     names, left_out = [], []
@@ -71,7 +72,7 @@ def write(export: Export) -> str:
 
 
 class _Step(NamedTuple):
-    """A plugin, and the function that plays it where it cannot play all channels as they are."""
+    """A plugin, and the helper function that runs it where it cannot process all channels directly."""
 
     plugin: str
     function: str = ""

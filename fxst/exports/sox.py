@@ -1,4 +1,4 @@
-"""SoX: a command that plays the equaliser, the compressor and the distortion, all but exactly."""
+"""SoX: a command that renders the equaliser, the compressor and the distortion almost exactly."""
 
 import math
 from collections.abc import Callable
@@ -12,39 +12,39 @@ from fxst.exports.base import Export, Stage, bands, commented, comments, number
 __all__ = ["NULL_DB", "write"]
 
 NULL_DB: Final = {"parametric_eq": -80.0, "compressor": -80.0, "distortion": -80.0}
-"""What the command is declared, and tested, to null to against fxst's own rendering, with SoX 14.4.2."""
+"""Declared and tested null of the command against fxst's own rendering, with SoX 14.4.2."""
 
 SHORT_ATTACK_DB: Final = -15.0
-"""The same of a compressor whose attack has a time constant shorter than a sample: SoX has none then."""
+"""Likewise for a compressor whose attack has a time constant shorter than a sample: SoX then has no attack."""
 
 _NAMES: Final = """\
 case $1 in /*) input=$1 ;; *) input=./$1 ;; esac
 case $2 in /*) output=$2 ;; *) output=./$2 ;; esac
 """
-"""SoX runs what stands behind a `|` at the beginning of a file's name, and takes a dash for an option's."""
+"""SoX runs a file name that begins with `|` as a command, and takes one that begins with a dash for an option."""
 
 _EFFECTS: Final = {"low_shelf": "bass", "peak": "equalizer", "high_shelf": "treble"}
 _INITIAL_DB: Final = -200.0
 _LOWEST_DB: Final = -100.0
 _CURVE_ERROR_DB: Final = 0.0005
-"""How far the lines that draw a distortion's curve may be off."""
+"""Largest error of the piecewise linear curve of a distortion."""
 
 _DRAWN_DB: Final = 120.0
-"""How far down a distortion's curve is drawn; below, it is straight."""
+"""Range of a distortion's curve; below, it is straight."""
 
 _STEP_DB: Final = 0.05
 _RINGING_SECONDS: Final = 8
 
 
 def write(export: Export) -> str:
-    """Write a command for a shell, one effect a line.
+    """Write a shell command, one effect a line.
 
-    SoX computes with integers that end at full scale, so a recording is turned down before what could make it clip, and
-    up again at the end. Its `compand` follows peaks by the same recursion as our compressor, with a coefficient of
-    exp(-1 / (seconds * sample_rate)); with no times at all it draws a curve, which is what a distortion is.
+    SoX computes with integers that end at full scale, so a recording is attenuated before effects that could clip it,
+    and amplified at the end. SoX's `compand` follows peaks by the same recursion as our compressor, with a coefficient
+    of exp(-1 / (seconds * sample_rate)); with times of 0 it is a waveshaper, which renders a distortion.
 
     Source:
-        SoX's manual, and what the program was measured to do.
+        SoX's manual, and measurements of the program.
     """
     lines = comments(export, "SoX")
     level = _Level()
@@ -75,7 +75,7 @@ def _how_exact(stage: Stage, export: Export) -> str:
 
 
 class _Level:
-    """The effects so far, how much softer than fxst's the sound is behind them, and how high it may rise in fxst's."""
+    """The effects so far, how much softer their output is than fxst's, and the highest peak possible in fxst's."""
 
     def __init__(self) -> None:
         self.effects: list[str] = []
@@ -83,7 +83,7 @@ class _Level:
         self.highest = 1.0
 
     def rise(self, highest: float) -> None:
-        """Turn the sound down where what comes next may take it beyond full scale."""
+        """Attenuate where the next effect may exceed full scale."""
         self.highest = highest
         self._turn(min(self.softer_db, -20 * math.log10(highest)))
 
@@ -102,11 +102,11 @@ def _equalizer(stage: Stage, export: Export, level: _Level) -> None:
     effect = stage.effect
     assert isinstance(effect, ParametricEQ)
     sections = effect.sections(stage.values, sample_rate=export.sample_rate)
-    at_work = [row for row, band in zip(sections, effect.bands, strict=True) if stage.values[f"{band}_gain_db"] != 0]
+    active = [row for row, band in zip(sections, effect.bands, strict=True) if stage.values[f"{band}_gain_db"] != 0]
     response = np.zeros(_RINGING_SECONDS * export.sample_rate)
     response[0] = level.highest
-    for section, (kind, *numbers) in zip(at_work, bands(stage, sample_rate=export.sample_rate), strict=True):
-        # No signal can come out higher than all that an impulse leaves, with one sign.
+    for section, (kind, *numbers) in zip(active, bands(stage, sample_rate=export.sample_rate), strict=True):
+        # The L1 norm of the impulse response bounds the peak of any output.
         response = sosfilt(section[None], response)
         level.rise(float(np.abs(response).sum()))
         f0_hz, gain_db, q = map(number, numbers)
@@ -123,17 +123,17 @@ def _compressor(stage: Stage, export: Export, level: _Level) -> None:
     if threshold_db < 0:
         curve = [(threshold_db, threshold_db), (0.0, threshold_db * (1 - 1 / values["ratio"]))]
     times = ",".join(number(_seconds(values[name])) for name in ("attack_ms", "release_ms"))
-    ways = 1 if effect.linked else export.channels
-    level.effects.append(_compand(",".join([times] * ways), curve, values["makeup_db"]))
+    followers = 1 if effect.linked else export.channels
+    level.effects.append(_compand(",".join([times] * followers), curve, values["makeup_db"]))
 
 
 def _seconds(ms: float) -> float:
-    """Give a time constant: what JUCE calls a time is 2 pi of them."""
+    """Return the time constant: JUCE's time is 2 pi of them."""
     return ms / (2000 * math.pi)
 
 
 def _distortion(stage: Stage, export: Export, level: _Level) -> None:
-    """Draw a waveshaper's curve, each channel for itself, in lines between levels in decibels."""
+    """Write a waveshaper, per channel, as a piecewise linear curve in decibels."""
     gain, mix = 10.0 ** (stage.values["drive_db"] / 20), stage.values["mix"]
 
     def level_db(x_db: float) -> float:
@@ -150,9 +150,9 @@ def _distortion(stage: Stage, export: Export, level: _Level) -> None:
 
 
 def _corners(level_db: Callable[[float], float], highest_db: float) -> list[float]:
-    """Place a curve's corners, the closer the more it bends, so that no line between them is further off than allowed.
+    """Place the corners of a piecewise linear curve, closer where it bends more, within the allowed error.
 
-    A line misses a curve by its second derivative times the square of its length, over 8.
+    A line of length h is off by up to h^2 / 8 times the curve's second derivative.
     """
     x = np.arange(highest_db - _DRAWN_DB, highest_db, _STEP_DB)
     bend = np.abs(np.diff([level_db(value) for value in x], n=2)) / _STEP_DB**2

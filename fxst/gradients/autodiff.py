@@ -1,4 +1,4 @@
-"""Gradients by automatic differentiation: every effect has a torch form that nulls against its exact one."""
+"""Gradients by automatic differentiation: every effect has a torch form that nulls against its exact form."""
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ class AutodiffRenderer(Renderer):
         chain: The effects.
 
     Raises:
-        SettingsError: One of them has no torch form.
+        SettingsError: An effect has no torch form.
     """
 
     def __init__(self, chain: Chain) -> None:

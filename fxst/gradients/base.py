@@ -1,4 +1,4 @@
-"""What every way of passing a gradient through a chain has in common."""
+"""The interface of all gradient methods."""
 
 from abc import ABC, abstractmethod
 
@@ -21,15 +21,15 @@ class Renderer(nn.Module, ABC):
         self.chain = chain
 
     def at_step(self, step: int) -> None:
-        """Learn how far training has come; methods that change with time, or draw at random, ask for it.
+        """Set the training step, for methods that change with time or draw at random.
 
         Args:
-            step: Number of the step that comes, from 0: after a resumed run's, the same as without a stop.
+            step: Number of the next step, from 0; a resumed run continues the count.
         """
 
     @abstractmethod
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
-        """Render `x` at these knobs.
+        """Render audio with these knobs.
 
         Shape:
             x: (B, C, T); knobs: (B, P), on [0, 1]; result: (B, C, T).

@@ -1,4 +1,4 @@
-"""Gradients through proxies, sound through the exact effects: proxies are good at the one and never quite the other."""
+"""Hybrid gradients: audio from the exact effects, gradients from proxies."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ __all__ = ["FullHybridRenderer", "HalfHybridRenderer"]
 
 
 class HybridRenderer(Renderer):
-    """What both hybrids have: proxies, and the chain that they imitate.
+    """Base of both hybrids: proxies, and the chain that they imitate.
 
     Args:
         proxy: The chain's proxies.
@@ -22,7 +22,7 @@ class HybridRenderer(Renderer):
 
 
 class HalfHybridRenderer(HybridRenderer):
-    """Renders through proxies while a model trains, and with the exact effects once it is used."""
+    """Renders through proxies in training mode, and with the exact effects otherwise."""
 
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
         if self.training:
@@ -31,12 +31,12 @@ class HalfHybridRenderer(HybridRenderer):
 
 
 class FullHybridRenderer(HybridRenderer):
-    """Renders with the exact effects always; the gradient is the proxies'."""
+    """Always renders with the exact effects; the gradient is the proxies'."""
 
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
         exact = render_exact(self.chain, x, knobs, sample_rate=sample_rate)
         if not self.training and not (knobs.requires_grad or x.requires_grad):
             return exact
         imitated = self.proxy.forward(x, knobs, sample_rate=sample_rate)
-        # Nought is added, to the last bit, and with it the gradient.
+        # This adds exactly 0, and the gradient.
         return exact + (imitated - imitated.detach())

@@ -1,4 +1,4 @@
-"""The methods by their names, as `fxst style train --gradient` takes them, and the options that each has."""
+"""The gradient methods by name, as `fxst style train --gradient` takes them, and the options of each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ __all__ = ["METHODS", "MethodOptions", "make_renderer"]
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """What the methods can be told; each takes its own.
+    """Options of the gradient methods; each uses its own.
 
     Args:
-        proxies: Folders of proxies, for an effect that has no shipped one or a better one (proxy and hybrids).
-        directions: Directions a step (spsa).
-        epsilon: First perturbation of the knobs (spsa).
-        epsilon_decay: With which power of the step it falls (spsa).
-        seed: Seed of the directions (spsa).
+        proxies: Folders of proxies, which take precedence over the shipped ones (proxy and hybrids).
+        directions: Directions in a step (spsa).
+        epsilon: Initial perturbation of the knobs (spsa).
+        epsilon_decay: Exponent of its decay over the steps (spsa).
+        seed: Random seed of the directions (spsa).
     """
 
     proxies: Sequence[Path] = ()
@@ -37,11 +37,11 @@ class MethodOptions:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to pass a gradient.
+    """A gradient method.
 
     Args:
-        make: Makes its renderer, of a chain and a sample rate.
-        options: Which options it looks at.
+        make: Makes its renderer from a chain and a sample rate.
+        options: The options that it uses.
     """
 
     make: Callable[[Chain, int, MethodOptions], Renderer]
@@ -76,21 +76,21 @@ FLAGS: Final[Mapping[str, str]] = {
     "epsilon": "--spsa-epsilon",
     "epsilon_decay": "--spsa-epsilon-decay",
 }
-"""What the command line calls the options that not every method has."""
+"""Command-line options that not every method has."""
 
 
 def make_renderer(method: str, chain: Chain, *, sample_rate: int, options: MethodOptions) -> Renderer:
     """Make a method's renderer for a chain.
 
     Args:
-        method: Its name.
+        method: Name of the method.
         chain: The effects.
-        sample_rate: The rate at which it renders, in Hz.
-        options: What the methods can be told.
+        sample_rate: Sample rate of the renders in Hz.
+        options: Options of the methods.
 
     Raises:
-        SettingsError: There is no such method, an option is out of its range, or one is set that belongs to another.
-        ModelError: There is no proxy for an effect.
+        SettingsError: The method is unknown, an option is out of its range, or an option of another method is set.
+        ModelError: An effect has no proxy.
     """
     if method not in METHODS:
         raise SettingsError(f"{unknown('gradient method', method, METHODS)}.")

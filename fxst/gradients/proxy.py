@@ -1,4 +1,4 @@
-"""Gradients by imitation: in the place of every effect stands a network that has learned to sound like it."""
+"""Gradients through proxies: networks trained to imitate the effects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,18 +19,17 @@ __all__ = ["ProxyRenderer"]
 
 
 class ProxyRenderer(Renderer):
-    """Renders a chain through proxies, one an effect, each on its own knobs; the gradient is theirs.
+    """Renders a chain through proxies, one an effect, each with its own knobs; the gradient is theirs.
 
-    The proxies' weights are not trained any more. An effect without knobs has nothing to learn, and needs no proxy: its
-    autodiff form stands in.
+    The proxies' weights are frozen. An effect without knobs needs no proxy: its autodiff form takes its place.
 
     Args:
         chain: The effects to imitate.
-        proxies: A proxy of each that has knobs, in the chain's order.
+        proxies: A proxy of each effect with knobs, in the chain's order.
 
     Raises:
-        ModelError: A proxy is of another effect, of other ranges, or of another rate than the first.
-        SettingsError: The chain has no knobs, or an effect without knobs has no autodiff form either.
+        ModelError: A proxy differs from its effect in kind or ranges, or from the first proxy in sample rate.
+        SettingsError: The chain has no knobs, or an effect without knobs has no autodiff form.
     """
 
     def __init__(self, chain: Chain, proxies: Sequence[Proxy]) -> None:
@@ -62,17 +61,17 @@ class ProxyRenderer(Renderer):
 
     @staticmethod
     def load(chain: Chain, folders: Sequence[str | Path] = (), *, sample_rate: int) -> "ProxyRenderer":
-        """Find a proxy for every effect of a chain: the first given one that can stand in for it, else the shipped one.
+        """Load a proxy for every effect of a chain: the first suitable given one, else the shipped one.
 
         Args:
             chain: The effects to imitate.
             folders: Folders of proxies.
-            sample_rate: The rate at which to, in Hz.
+            sample_rate: Sample rate of the renders in Hz.
 
         Raises:
-            ModelError: A folder holds no proxy or one that the chain has no use for, or nobody has trained one for an
-                effect as it stands in the chain.
-            SettingsError: The chain has no knobs, or an effect without knobs has no autodiff form either.
+            ModelError: A folder holds no proxy, or one that the chain does not need, or an effect has no suitable
+                proxy.
+            SettingsError: The chain has no knobs, or an effect without knobs has no autodiff form.
         """
         given = [proxy_file.load(folder) for folder in folders]
         chosen = []
@@ -81,7 +80,7 @@ class ProxyRenderer(Renderer):
             known = [proxy for proxy in (*given, shipped) if proxy is not None and proxy.effect.name == effect.name]
             misfits = [proxy.misfits(effect, sample_rate=sample_rate) for proxy in known]
             if () not in misfits:
-                raise ModelError(_nobody_trained(chain, label, known, misfits))
+                raise ModelError(_no_proxy(chain, label, known, misfits))
             chosen.append(known[misfits.index(())])
         for proxy in given:
             if not any(proxy is one for one in chosen):
@@ -99,7 +98,7 @@ class ProxyRenderer(Renderer):
         return x
 
     def _check_echoes(self, time: int) -> None:
-        """Refuse what is longer than a proxy's echoes: these were cut where the clips that it was trained on ended."""
+        """Check that audio is no longer than a proxy's echoes, which end with the clips that it was trained on."""
         for label, proxy in zip(self.chain.labels, self.proxies, strict=True):
             if isinstance(proxy, ProxyModel) and proxy.echoes and time > proxy.config.echo_samples:
                 raise ModelError(
@@ -109,7 +108,7 @@ class ProxyRenderer(Renderer):
 
 
 class _Fixed(nn.Module):
-    """An effect of which nothing turns, by its autodiff form."""
+    """The autodiff form of an effect without knobs."""
 
     def __init__(self, effect: Effect, *, sample_rate: int) -> None:
         super().__init__()
@@ -121,13 +120,13 @@ class _Fixed(nn.Module):
 
 
 def _with_knobs(chain: Chain) -> dict[str, Effect]:
-    """Return the effects that have something to learn, by their labels."""
+    """Return the effects with knobs, by label."""
     labelled = zip(chain.labels, chain.effects, strict=True)
     return {label: effect for label, effect in labelled if not all(p.constant for p in effect.parameters)}
 
 
-def _nobody_trained(chain: Chain, label: str, known: Sequence[Proxy], misfits: Sequence[tuple[str, ...]]) -> str:
-    """Say why no proxy can stand in for an effect, by the one that is nearest to it, and what to do."""
+def _no_proxy(chain: Chain, label: str, known: Sequence[Proxy], misfits: Sequence[tuple[str, ...]]) -> str:
+    """Return why no proxy suits an effect, for the closest one, and the remedy."""
     remedy = (
         f"train one with `fxst proxy train DIR --chain {shell_word(chain.name)} --effect {shell_word(label)}` and name "
         "its folder with --proxy, or use --gradient spsa."

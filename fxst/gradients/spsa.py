@@ -1,4 +1,4 @@
-"""Gradients by simultaneous perturbation: two renders a direction, of effects that need no gradient of their own."""
+"""Gradients by simultaneous perturbation: two renders a direction, for effects without a gradient."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,24 +15,24 @@ from fxst.gradients.base import Renderer
 __all__ = ["SPSARenderer"]
 
 SMALLEST_EPSILON = 1e-4
-"""A smaller move is lost in the rounding of float32 renders, and none at all would be divided by."""
+"""Smaller perturbations vanish in the rounding of float32 renders, and 0 would be a divisor."""
 
 
 class SPSARenderer(Renderer):
-    """Renders a chain with its exact effects, and estimates the gradient of the knobs by moving all of them at once.
+    """Renders a chain with its exact effects, and estimates the knobs' gradient by perturbing all of them at once.
 
-    For a direction D of signs, y+ and y- are renders at clamp(knobs + e D) and clamp(knobs - e D), and s is the step
-    between the two that was really taken, knob by knob: at the ends of the range it is shorter than 2 e D. With the
-    loss' gradient g by the output, the estimate for knob i is g . (y+ - y-) / s_i, averaged over the directions. Noise
+    For a direction D of signs, y+ and y- are renders at clamp(knobs + e D) and clamp(knobs - e D), and s is the actual
+    step between the two for each knob: at the ends of the range it is shorter than 2 e D. With the loss' gradient g
+    with respect to the output, the estimate for knob i is g . (y+ - y-) / s_i, averaged over the directions. The noise
     falls with their number: its power is about (P - 1) / directions of the gradient's, for P knobs.
 
-    No gradient reaches the audio: the whole chain is one function of its knobs.
+    No gradient reaches the audio: the chain is a function of its knobs only.
 
     Args:
-        chain: The effects to render; any that have an exact form.
-        directions: How many directions each step tries.
-        epsilon: How far knobs are moved, at first; knobs are on [0, 1].
-        epsilon_decay: e falls with the power -epsilon_decay of the step's number, but never below a ten-thousandth.
+        chain: The effects to render, with exact forms.
+        directions: Number of directions in a step.
+        epsilon: Initial perturbation e of the knobs, which are on [0, 1].
+        epsilon_decay: e falls with the power -epsilon_decay of the step's number, to no less than 1e-4.
         seed: Seed of the directions.
 
     Raises:
@@ -86,12 +86,12 @@ class _Perturbed(torch.autograd.Function):
         x, knobs = ctx.saved_tensors
         count = len(ctx.moves)
         ahead, behind = ((knobs + sign * ctx.moves).clamp(0, 1) for sign in (1, -1))
-        # All directions, both ways, as one batch: the threads then never wait for one another.
+        # All directions, both ways, in one batch, so that no thread waits.
         several = torch.cat([ahead, behind]).flatten(0, 1)
         renders = ctx.render(x.repeat(2 * count, 1, 1), several)
         y_ahead, y_behind = renders.view(2, count, *x.shape)
         change = ((y_ahead - y_behind) * gradients[0]).double().sum(dim=(2, 3))
         taken = (ahead - behind).double()
-        # A knob that is beyond its range did not move, and nothing is known of it.
+        # A knob beyond its range did not move, so its gradient is unknown.
         estimate = torch.where(taken == 0, 0, change[..., None] / taken).mean(dim=0)
         return None, estimate.to(knobs.dtype), None, None

@@ -202,7 +202,7 @@ class StudioModel(StyleNetwork):
         Shape:
             input, reference: (D,), their statistics; result: (bands,).
         """
-        return self.extractor.shared(24_000 * 2 ** min(float(input[-1]), float(reference[-1])))
+        return self.extractor.shared(24_000 * 2 ** min(input[-1].item(), reference[-1].item()))
 
     def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
         """Decide on the knobs that bring an input to a reference.

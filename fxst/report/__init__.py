@@ -1,6 +1,6 @@
-"""A page to listen to: one HTML file with players, curves and tables, which needs no network.
+"""Report pages: one HTML file with players, charts and tables that works offline.
 
-It knows recordings, parameter tables and grids of text, and nothing of what they were made for.
+The package knows recordings, parameter tables and text tables, and nothing of the commands that use it.
 """
 
 from fxst.report.content import FigureTable, Page, ReportEntry, Track

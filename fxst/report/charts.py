@@ -1,4 +1,4 @@
-"""Curves laid out as charts, in the units of an SVG drawing; the page's template draws them."""
+"""Layout of curves as charts, in the units of an SVG drawing; the page's template draws them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,10 +12,10 @@ from fxst.dsp import Array
 __all__ = ["Chart", "Line", "Strip", "frequency_chart", "frequency_label", "time_chart"]
 
 Mark = tuple[float, str]
-"""A place on an axis, in units of the drawing, and the text beside it."""
+"""Position on an axis in units of the drawing, and its label."""
 
-# The text is 12 units high: beside two others on a wide screen, and alone on a narrow one, a chart is about as
-# many pixels wide.
+# Text is 12 units high: three charts side by side on a wide screen, or one on a narrow one, are about this many pixels
+# wide.
 WIDTH: Final = 424.0
 LEFT: Final = 48.0
 RIGHT: Final = 10.0
@@ -36,10 +36,10 @@ class Line:
     """A line of a chart.
 
     Args:
-        label: What it shows.
-        style: The style sheet's class, which gives it a colour and its dashes.
-        x: Where.
-        y: How much.
+        label: Name in the legend.
+        style: Class in the style sheet, which sets colour and dashes.
+        x: Horizontal values.
+        y: Vertical values.
     """
 
     label: str
@@ -50,14 +50,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Strip:
-    """A frame of a chart, with curves in it.
+    """A panel of a chart, with its curves.
 
     Args:
         top: Its upper edge.
         bottom: Its lower edge.
-        levels: The marks of its vertical axis.
-        lines: Its curves: the style sheet's class, and SVG path data from left to right.
-        heading: What stands above it.
+        levels: Marks of its vertical axis.
+        lines: Its curves: class in the style sheet, and SVG path data from left to right.
+        heading: Its title.
     """
 
     top: float
@@ -72,13 +72,13 @@ class Chart:
     """A chart, laid out in the units of its drawing.
 
     Args:
-        title: What stands above it.
-        description: What it shows, for those who cannot see it.
-        axes: The names of the horizontal and the vertical axis.
-        marks: The marks of the horizontal axis, which all strips share.
-        strips: Its frames, from top to bottom.
-        legend: The curves that the legend names.
-        seconds: The length of its time axis; None where the axis is one of frequency.
+        title: Its title.
+        description: Its content, for screen readers.
+        axes: Names of the horizontal and the vertical axis.
+        marks: Marks of the horizontal axis, which all panels share.
+        strips: Its panels, from top to bottom.
+        legend: Curves in the legend.
+        seconds: Length of the time axis; None for a frequency axis.
     """
 
     title: str
@@ -91,7 +91,7 @@ class Chart:
 
     @property
     def height(self) -> float:
-        """The height of the drawing."""
+        """Height of the drawing."""
         return self.strips[-1].bottom + BOTTOM
 
 
@@ -101,12 +101,12 @@ def frequency_chart(
     """Lay out curves over a logarithmic frequency axis.
 
     Args:
-        curves: What to draw, in Hz and in dB.
-        title: What stands above the chart.
-        description: What it shows, for those who cannot see it.
-        y_label: The name of the vertical axis.
-        low: The lowest level shown.
-        high: The highest.
+        curves: The curves, in Hz and dB.
+        title: Title of the chart.
+        description: Its content, for screen readers.
+        y_label: Name of the vertical axis.
+        low: Lowest level shown.
+        high: Highest level shown.
     """
     first = min(float(curve.x[0]) for curve in curves)
     last = max(float(curve.x[-1]) for curve in curves)
@@ -124,17 +124,17 @@ def frequency_chart(
 
 
 def time_chart(curves: Sequence[Line], *, title: str, description: str, low: float, start: float) -> Chart:
-    """Lay out curves over time, each in a strip of its own, hanging down from 0 dB.
+    """Lay out curves over time, each in its own panel, down from 0 dB.
 
     Args:
-        curves: What to draw, one below the other, in seconds and in decibels of 0 or less.
-        title: What stands above the chart.
-        description: What it shows, for those who cannot see it.
-        low: The lowest level shown, below 0 dB.
-        start: Where in the recording the time axis begins, in seconds.
+        curves: The curves from top to bottom, in seconds and in decibels of 0 or less.
+        title: Title of the chart.
+        description: Its content, for screen readers.
+        low: Lowest level shown, below 0 dB.
+        start: Start of the time axis in the recording, in seconds.
     """
     seconds = max(float(curve.x[-1]) for curve in curves) or 1.0  # a single sample has no length
-    tall = round(max(84.0, 190.0 / len(curves)), 1)  # as a chart when there are few, readable when there are many
+    tall = round(max(84.0, 190.0 / len(curves)), 1)  # the height of a chart, but readable for many
 
     def across(t: Array) -> Array:
         return LEFT + t / seconds * (WIDTH - LEFT - RIGHT)
@@ -151,14 +151,14 @@ def time_chart(curves: Sequence[Line], *, title: str, description: str, low: flo
         if len(heading) > _LONGEST_HEADING:
             heading = heading[: _LONGEST_HEADING - 1] + "…"
         strips.append(Strip(top, top + tall, levels, (_line(curve, across, down),), heading))
-    # Round numbers of the recording's own time, wherever the excerpt begins.
+    # Round numbers of the recording's own time.
     times = _multiples(_step(seconds, 6, _STEPS_SECONDS), start, start + seconds)
     marks = _marks(times, lambda t: across(t - start), "{:g}".format)
     return Chart(title, description, ("time in the recording (s)", "gain (dB)"), marks, tuple(strips), (), seconds)
 
 
 def frequency_label(hz: float) -> str:
-    """Write a frequency as axes do: 100, 1k, 10k."""
+    """Format a frequency as axes do: 100, 1k, 10k."""
     return f"{hz / 1000:g}k" if hz >= 1000 else f"{hz:g}"
 
 
@@ -174,16 +174,16 @@ def _marks(values: Sequence[float], place: Callable[[Array], Array], label: Call
 
 
 def _multiples(step: float, low: float, high: float) -> list[float]:
-    """List the multiples of a step within a range."""
+    """Return the multiples of a step within a range."""
     return [step * n for n in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]
 
 
 def _step(span: float, most: int, steps: Sequence[float]) -> float:
-    """Choose the smallest of some steps that parts a range no more often than wanted."""
+    """Return the smallest step that divides a range into at most so many parts."""
     return next((step for step in steps if span / step <= most), steps[-1])
 
 
 def _line(curve: Line, across: Callable[[Array], Array], down: Callable[[Array], Array]) -> tuple[str, str]:
-    # To a tenth of a unit; adding 0 makes 0 of -0.
+    # Rounded to a tenth of a unit; adding 0 turns -0 into 0.
     x, y = across(curve.x).round(1) + 0.0, down(curve.y).round(1) + 0.0
     return curve.style, "M" + "L".join(f"{a:g} {b:g}" for a, b in zip(x.tolist(), y.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""What a page shows."""
+"""Content of a report page."""
 
 import re
 from dataclasses import dataclass
@@ -19,11 +19,10 @@ class Track:
     """A recording that an entry plays and draws.
 
     Args:
-        label: What it is called.
-        role: What it is to the others. An input, its outputs and its target share one time line; a reference has
-            its own.
-        recording: The recording itself, all of it.
-        settings: The parameter table that made it from the entry's input, where there is one.
+        label: Name of the track.
+        role: Its role. An input, its outputs and its target share one time line; a reference has its own.
+        recording: The complete recording.
+        settings: The parameter table that rendered it from the entry's input, if there is one.
     """
 
     label: str
@@ -37,9 +36,9 @@ class FigureTable:
     """A table of text.
 
     Args:
-        caption: What it tells.
+        caption: Its caption.
         header: A heading for each column.
-        rows: The cells; the first of each row is its name.
+        rows: The cells; the first of each row is its heading.
     """
 
     caption: str
@@ -48,7 +47,7 @@ class FigureTable:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """For each column whether its cells are figures."""
+        """Whether each column holds figures."""
         columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
         return tuple(
             bool(number) and all(_FIGURE.match(cell.strip()) for cell in column)
@@ -58,13 +57,13 @@ class FigureTable:
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """A recording and what became of it: one player, its curves and its tables.
+    """One player with its charts and tables.
 
     Args:
-        title: What it is called.
-        tracks: What can be heard, in the order of the buttons.
-        figures: Figures about it.
-        notes: What a listener should know, a sentence each.
+        title: Heading of the entry.
+        tracks: Tracks in the order of the buttons.
+        figures: Table of figures.
+        notes: Notes for the user, a sentence each.
     """
 
     title: str
@@ -75,13 +74,13 @@ class ReportEntry:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole page.
+    """A report page.
 
     Args:
         title: Its heading.
-        lead: What it is about, a paragraph each.
-        grids: The summary.
-        entries: What there is to hear.
+        lead: Introduction, a paragraph each.
+        grids: Summary tables.
+        entries: The players.
     """
 
     title: str

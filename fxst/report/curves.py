@@ -1,4 +1,4 @@
-"""What a page draws of an entry: spectra, equalisers, and what its compressors did."""
+"""Charts of an entry: spectra, equalisers, and gain reduction."""
 
 import math
 from collections import Counter
@@ -19,21 +19,21 @@ __all__ = ["LONGEST_CURVE", "charts_of", "deepest", "styles"]
 
 
 LONGEST_CURVE: Final = 600
-"""Points in a curve: more than a chart is pixels wide."""
+"""Points in a curve: more than the pixels of a chart."""
 
-_STYLES: Final = {"output": 8, "reference": 3}  # the style sheet's, which begin again after the last
+_STYLES: Final = {"output": 8, "reference": 3}  # number of classes in the style sheet, used in turn
 _SPECTRUM_RANGE_DB: Final = 80.0
 _LOWEST_HZ: Final = 20.0
 _HIGHEST_HZ: Final = 20_000.0
 _EQUALISER_POINTS: Final = 240
 _SMALLEST_EQUALISER_RANGE_DB: Final = 6.0
 _SMALLEST_REDUCTION_RANGE_DB: Final = 6.0
-# A release of 2 s, the longest, has a time constant of 0.32 s: whatever came before is forgotten in this time.
+# A release of 2 s, the longest, has a time constant of 0.32 s: earlier audio has no effect after this time.
 _RUN_UP_SECONDS: Final = 5.0
 
 
 def styles(tracks: Sequence[Track]) -> tuple[str, ...]:
-    """Give each track the style sheet's class that marks it in all charts and on its button."""
+    """Return each track's class in the style sheet, for its curves and its button."""
     seen: Counter[str] = Counter()
     result = []
     for track in tracks:
@@ -44,11 +44,11 @@ def styles(tracks: Sequence[Track]) -> tuple[str, ...]:
 
 
 def charts_of(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
-    """Draw what there is to draw.
+    """Yield the charts of an entry.
 
     Args:
-        entry: The tracks.
-        excerpt: The stretch of the input that is played.
+        entry: The entry.
+        excerpt: The excerpt of the input that is played.
     """
     yield from _spectra(entry)
     yield from _equalisers(entry)
@@ -59,7 +59,7 @@ def _spectra(entry: ReportEntry) -> Iterator[Chart]:
     curves = []
     for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
         survey = track.recording.survey
-        if len(survey.bands_hz) > 1:  # a few milliseconds of sound have no spectrum to speak of
+        if len(survey.bands_hz) > 1:  # a few milliseconds have no spectrum
             curves.append(Line(track.label, style, survey.bands_hz, survey.bands_db))
     if not curves:
         return
@@ -103,7 +103,7 @@ def _equalisers(entry: ReportEntry) -> Iterator[Chart]:
 def _reductions(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
     inputs = [track for track in entry.tracks if track.role == "input"]
     if not inputs:
-        return  # nobody knows what went into the chain
+        return  # the chain's input is unknown
     curves = []
     for track, style, table in _with_settings(entry):
         several = sum(isinstance(effect, Compressor) for effect in table.chain.effects) > 1
@@ -126,25 +126,25 @@ def _reductions(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
 
 
 def _reduction_of(table: Table, recording: Recording, excerpt: LoudExcerpt) -> Iterator[tuple[str, Samples]]:
-    """Render an excerpt, and read the meter of every compressor that is not bypassed."""
+    """Yield the gain reduction of every active compressor in an excerpt."""
     rate = recording.sample_rate
     stages = [stage for stage in table.chain.stages(table) if stage.active]
-    ending = max((index for index, stage in enumerate(stages) if isinstance(stage.effect, Compressor)), default=-1)
-    if ending < 0:
+    last = max((index for index, stage in enumerate(stages) if isinstance(stage.effect, Compressor)), default=-1)
+    if last < 0:
         return
     first = max(0.0, excerpt.start - _RUN_UP_SECONDS)
     x = recording.read(start=first, seconds=excerpt.start - first + excerpt.seconds)
     begin = round((excerpt.start - first) * rate)
-    for index, (label, effect, values, _) in enumerate(stages[: ending + 1]):  # nothing behind it is a compressor
+    for index, (label, effect, values, _) in enumerate(stages[: last + 1]):  # up to the last compressor
         if isinstance(effect, Compressor):
             gain = effect.gain_reduction(x, values, sample_rate=rate)
             yield label, gain[:, begin:]
-        if index < ending:
+        if index < last:
             x = effect.exact(values, sample_rate=rate, channels=len(x))(x)
 
 
 def deepest(db: Array) -> Array:
-    """Thin out a curve and keep how deep it goes: the lowest value of each stretch.
+    """Decimate a curve and keep its minima.
 
     Shape:
         `(time,)` to `(at most 600,)`.

@@ -1,4 +1,4 @@
-"""What a page plays: excerpts, compressed, at levels that can be compared."""
+"""Audio of a page: compressed excerpts, at levels that can be compared."""
 
 import base64
 import math
@@ -16,18 +16,18 @@ from fxst.report.recordings import Recording
 __all__ = ["QUALITIES", "EncodedSound", "LoudExcerpt", "Quality", "encoded_bytes", "excerpts", "main_track", "sounds"]
 
 _PLAYED_RATES: Final = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-# What MP3 adds to a track's own length: a frame that tells the length, and the encoder's delay and padding.
+# MP3 adds a header frame, and the encoder's delay and padding.
 _PADDING_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How much of each track a page carries, and how well.
+    """Length and bit rate of the audio on a page.
 
     Args:
         seconds: The longest excerpt.
-        mono_kilobits: Kilobits a second of one channel.
-        stereo_kilobits: Kilobits a second of two.
+        mono_kilobits: Bit rate of mono in kbit/s.
+        stereo_kilobits: Bit rate of stereo in kbit/s.
     """
 
     seconds: float
@@ -35,11 +35,11 @@ class Quality:
     stereo_kilobits: int
 
     def kilobits(self, track: Track) -> int:
-        """Kilobits a second of a track."""
+        """Return the bit rate of a track in kbit/s."""
         return self.stereo_kilobits if track.recording.channels == 2 else self.mono_kilobits
 
 
-# Rates that MP3 has at every sample rate from 16 kHz on.
+# Bit rates that MP3 has at every sample rate from 16 kHz on.
 QUALITIES: Final = (
     Quality(10, 128, 160),
     Quality(10, 96, 160),
@@ -51,16 +51,16 @@ QUALITIES: Final = (
     Quality(4, 64, 96),
     Quality(3, 64, 96),
 )
-"""What is tried, best first, until a page is small enough."""
+"""Qualities to try, best first, until the page is small enough."""
 
 
 @dataclass(frozen=True)
 class LoudExcerpt:
-    """A stretch of a track.
+    """An excerpt of a track.
 
     Args:
-        start: Where it begins, in seconds.
-        seconds: How long it is.
+        start: Its start, in seconds.
+        seconds: Its length.
     """
 
     start: float
@@ -69,12 +69,12 @@ class LoudExcerpt:
 
 @dataclass(frozen=True)
 class EncodedSound:
-    """A track as a page carries it.
+    """A track as encoded on a page.
 
     Args:
         base64: An MP3.
-        seconds: How long it is.
-        matched_gain: The factor that makes it as loud as the quietest track of its entry.
+        seconds: Its length.
+        matched_gain: Gain that matches its loudness to the quietest track of the entry.
     """
 
     base64: str
@@ -83,20 +83,20 @@ class EncodedSound:
 
 
 def main_track(entry: ReportEntry) -> Track:
-    """Choose the track whose time line the entry shows: the input, or what stands in for it."""
+    """Return the track whose time line the entry shows: the input, or its substitute."""
     ranks = {"input": 0, "output": 1, "target": 2, "reference": 3}
     return min(entry.tracks, key=lambda track: ranks[track.role])
 
 
 def excerpts(entry: ReportEntry, *, seconds: float) -> tuple[LoudExcerpt, ...]:
-    """Choose what of each track is heard: the loudest stretch of the input, the same of all that follow its time.
+    """Choose the excerpt of each track: the loudest of the input, and the same time in its outputs and target.
 
     Args:
         entry: The tracks.
-        seconds: The longest stretch.
+        seconds: Length of the longest excerpt.
 
     Returns:
-        A stretch for each track.
+        An excerpt for each track.
     """
     shared = _loudest(main_track(entry).recording, seconds=seconds)
     result = []
@@ -111,7 +111,7 @@ def excerpts(entry: ReportEntry, *, seconds: float) -> tuple[LoudExcerpt, ...]:
 
 
 def encoded_bytes(entry: ReportEntry, quality: Quality) -> int:
-    """Tell how much room an entry's sound takes on the page at most, without encoding it."""
+    """Return the largest size of an entry's audio on the page, without encoding it."""
     total = 0
     for track in entry.tracks:
         seconds = min(track.recording.survey.seconds, quality.seconds) + _PADDING_SECONDS
@@ -120,27 +120,26 @@ def encoded_bytes(entry: ReportEntry, quality: Quality) -> int:
 
 
 def sounds(entry: ReportEntry, quality: Quality) -> tuple[tuple[EncodedSound, ...], float]:
-    """Encode what of an entry is heard.
+    """Encode the excerpts of an entry.
 
-    All tracks are brought to one sample rate and encoded alike. So the encoder's delay, which a browser may or may
-    not cut off, is the same in all, and none is ahead of another. MP3, because every browser decodes it; Safari
-    did not learn Ogg for long.
+    All tracks get one sample rate and one encoder, so the encoder's delay, which browsers may or may not remove, is the
+    same in all. Every browser decodes MP3; Safari lacked Ogg for long.
 
     Args:
         entry: The tracks.
-        quality: How much of them, and how well.
+        quality: Length and bit rate.
 
     Returns:
-        A sound for each track, and the decibels by which all are played lower, so that none is over full scale.
+        The encoded tracks, and the common attenuation in dB that keeps all below full scale.
     """
     rate = played_rate(entry.tracks)
-    heard = [
+    played = [
         _playable(track.recording, excerpt, rate=rate)
         for track, excerpt in zip(entry.tracks, excerpts(entry, seconds=quality.seconds), strict=True)
     ]
-    peak = max((float(np.abs(x).max()) for x in heard if x.size), default=0.0)
+    peak = max((float(np.abs(x).max()) for x in played if x.size), default=0.0)
     gain = 1 / max(peak, 1.0)
-    levels = [audio.loudness(x, sample_rate=rate) if x.size else -math.inf for x in heard]
+    levels = [audio.loudness(x, sample_rate=rate) if x.size else -math.inf for x in played]
     quietest = min((level for level in levels if level > -math.inf), default=0.0)
     result = tuple(
         EncodedSound(
@@ -150,13 +149,13 @@ def sounds(entry: ReportEntry, quality: Quality) -> tuple[tuple[EncodedSound, ..
             x.shape[1] / rate,
             10 ** ((quietest - level) / 20) if level > -math.inf else 1.0,
         )
-        for track, x, level in zip(entry.tracks, heard, levels, strict=True)
+        for track, x, level in zip(entry.tracks, played, levels, strict=True)
     )
     return result, -20 * math.log10(gain)
 
 
 def played_rate(tracks: Sequence[Track]) -> int:
-    """Choose the sample rate at which tracks are played: the highest among them, or the next that MP3 has."""
+    """Return the sample rate for playing tracks: the highest among them, or the next that MP3 has."""
     highest = max(track.recording.sample_rate for track in tracks)
     return next((rate for rate in _PLAYED_RATES if rate >= highest), _PLAYED_RATES[-1])
 
@@ -169,7 +168,7 @@ def _playable(recording: Recording, excerpt: LoudExcerpt, *, rate: int) -> Sampl
 
 
 def _loudest(recording: Recording, *, seconds: float) -> LoudExcerpt:
-    """Find the stretch with the most power, to a tenth of a second."""
+    """Return the excerpt with the most power, to a tenth of a second."""
     survey = recording.survey
     if survey.seconds <= seconds:
         return LoudExcerpt(0.0, survey.seconds)

@@ -1,12 +1,12 @@
 "use strict";
-// One player an entry. All its tracks start together, each behind a gain of its own, so that switching is a matter
-// of two gains: no gap, no seeking, no drift.
+// One player an entry. All its tracks start together, each through its own gain, so that switching changes two gains:
+// no gap, no seeking, no drift.
 (() => {
-  const RAMP = 0.01; // seconds; short enough to be a switch, long enough not to click
-  const AHEAD = 0.03; // seconds from a command to the sound, so that all tracks are ready for the same instant
+  const RAMP = 0.01; // seconds; fast, but without a click
+  const AHEAD = 0.03; // seconds of latency, so that all tracks start at the same instant
   const STEP = 1; // seconds that an arrow key moves
   let context = null;
-  let current = null; // the player that was used last: only one plays at a time
+  let current = null; // only one player plays at a time
 
   const clock = (seconds) => {
     const tenths = Math.round(seconds * 10);
@@ -36,8 +36,8 @@
       this.trouble = this.box.querySelector(".trouble");
       this.playheads = [...entry.querySelectorAll(".playhead")];
       this.track = this.tracks.findIndex((track) => track.getAttribute("aria-pressed") === "true");
-      this.at = 0; // where it stands while nothing plays
-      this.playing = false; // wanted; `voices` is what sounds
+      this.at = 0; // position while stopped
+      this.playing = false; // requested; `voices` is what plays
       this.voices = null;
       this.buffers = null;
 
@@ -82,7 +82,7 @@
       this.draw();
       try {
         context = context || new AudioContext();
-        context.resume(); // at once: a browser may ask that this be within the click
+        context.resume(); // at once: browsers allow it only within a click
         this.buffers =
           this.buffers ||
           (await Promise.all(this.encoded.map((sound) => context.decodeAudioData(bytes(sound.textContent)))));
@@ -107,7 +107,7 @@
 
     release() {
       this.pause();
-      this.buffers = null; // decoded sound is large, and quickly decoded again
+      this.buffers = null; // decoded audio is large, and quickly decoded again
     }
 
     sound() {
@@ -124,7 +124,7 @@
         source.buffer = buffer;
         gain.gain.value = index === this.track ? this.level(index) : 0;
         source.connect(gain).connect(master);
-        // A decoder may keep what MP3 pads a sound with; the page knows how long the sound is.
+        // Decoders may keep MP3's padding; the page has the exact length.
         source.start(start, Math.min(from, buffer.duration), Math.max(0, this.length(index) - from));
         return { source, gain };
       });
@@ -171,10 +171,10 @@
     }
 
     move(seconds) {
-      const sounding = this.voices !== null;
+      const wasPlaying = this.voices !== null;
       this.silence();
       this.at = seconds;
-      if (sounding) this.sound();
+      if (wasPlaying) this.sound();
       this.draw();
     }
 
@@ -200,7 +200,7 @@
       const digit = /^[1-9]$/.test(event.key) ? Number(event.key) : 0;
       if (event.key === "k" || event.key === "K") this.toggle();
       else if (event.key === " ") {
-        // A button does its own work with the space bar; the track that is heard already has none to do.
+        // The space bar presses a focused button. The current track's button has no effect, so there it toggles playback.
         const idle = on === this.tracks[this.track];
         if (on.closest("button, summary, a") && !idle) return;
         this.toggle();
@@ -219,7 +219,7 @@
       this.slider.max = length;
       this.slider.value = position;
       this.time.textContent = `${clock(position)} / ${clock(length)}`;
-      // In whole seconds: a screen reader would read out every change.
+      // In whole seconds, as a screen reader reads every change.
       const spoken = `${Math.floor(position)} of ${Math.round(length)} seconds`;
       if (this.slider.getAttribute("aria-valuetext") !== spoken) this.slider.setAttribute("aria-valuetext", spoken);
       const shared = this.tracks[this.track].dataset.role !== "reference";
@@ -235,7 +235,7 @@
 
   for (const entry of document.querySelectorAll(".entry")) new Player(entry);
 
-  // A table is a stop of the Tab key only where it has to be scrolled.
+  // The Tab key stops at a table only if it scrolls.
   const sizes = new ResizeObserver((boxes) => {
     for (const { target } of boxes) {
       if (target.scrollWidth > target.clientWidth) target.setAttribute("tabindex", "0");

@@ -1,4 +1,4 @@
-"""The page itself: one HTML file, put together so that it stays small, and written whole or not at all."""
+"""The report page: one small HTML file, written completely or not at all."""
 
 import base64
 import hashlib
@@ -27,32 +27,32 @@ from fxst.version import __version__
 __all__ = ["LARGEST_BYTES", "templates", "write_report"]
 
 LARGEST_BYTES: Final = 5_000_000
-"""What fits into a mail, and opens at once from a slow disk."""
+"""Largest size of a page: small enough for a mail, and quick to open."""
 
-# HTML has no place for these, in whatever form they are written; a file's name may hold them.
+# Characters that HTML forbids in any form; a file name may contain them.
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def write_report(path: Path, page: Page) -> None:
-    """Write a page to listen to: one HTML file that needs no network, of 5 MB at most.
+    """Write a report page: one HTML file that works offline, of 5 MB at most.
 
-    The file appears under its name only when it is whole.
+    The file appears under its name only when it is complete.
 
     Args:
-        path: Where it goes.
-        page: What it shows. Where there is too much to hear, excerpts get shorter, and then the last entries are
-            left out; the page says so.
+        path: The file.
+        page: Its content. If there is too much audio, the excerpts become shorter, and then the last entries are left
+            out, with a note on the page.
 
     Raises:
         OutputError: The file cannot be written.
-        AudioError: A recording cannot be read any more.
+        AudioError: A recording can no longer be read.
     """
     staging.write(path, _html(page).encode("utf-8"))
 
 
 @dataclass(frozen=True)
 class _Part:
-    """An entry, and all of its page but the sound: `body` is HTML."""
+    """An entry with its HTML `body`, which is everything but the player."""
 
     entry: ReportEntry
     key: str
@@ -60,17 +60,17 @@ class _Part:
 
     @property
     def main(self) -> int:
-        """Which track the player begins with."""
+        """Number of the track that the player starts with."""
         return self.entry.tracks.index(main_track(self.entry))
 
     @property
     def bytes(self) -> int:
-        """What it takes at most, without its sound: no character is written with more than six bytes."""
+        """Largest size without audio: no character takes more than six bytes."""
         names = (self.entry.title, *(track.label for track in self.entry.tracks))
         return 4000 + 6 * sum(map(len, names)) + len(self.body.encode())
 
     def sounds(self, quality: Quality) -> tuple[list[tuple[Any, str, EncodedSound]], float]:
-        """Encode its tracks: each with its style and its sound; and by how many dB all are played lower."""
+        """Return its tracks, each with its style and encoded audio, and their common attenuation in dB."""
         encoded, lowered_db = media.sounds(self.entry, quality)
         tracks = self.entry.tracks
         return list(zip(tracks, styles(tracks), encoded, strict=True)), lowered_db
@@ -89,7 +89,7 @@ def _html(page: Page) -> str:
 
 
 def _fitted(entries: Sequence[ReportEntry], room: int) -> tuple[list[_Part], Quality]:
-    """Choose the best quality that fits, and how many entries do."""
+    """Return the entries that fit, and the best quality at which they do."""
     parts = [_part(entry, f"entry-{number}", QUALITIES[0]) for number, entry in enumerate(entries, 1)]
     for quality in QUALITIES:
         sizes = [part.bytes + encoded_bytes(part.entry, quality) for part in parts]
@@ -97,7 +97,7 @@ def _fitted(entries: Sequence[ReportEntry], room: int) -> tuple[list[_Part], Qua
             break
     fitting = int(np.searchsorted(np.cumsum(sizes), room, side="right"))
     if quality.seconds != QUALITIES[0].seconds:
-        # A shorter excerpt has another note and another stretch of time in its curves, but as many points.
+        # A shorter excerpt changes notes and time axes, but not the number of points.
         parts = [_part(part.entry, part.key, quality) for part in parts[:fitting]]
     return parts[:fitting], quality
 
@@ -137,7 +137,7 @@ def _excerpt_notes(entry: ReportEntry, played: Sequence[LoudExcerpt]) -> Iterato
 
 @cache
 def templates() -> Environment:
-    """The page's templates, which escape all text that is put into them."""
+    """Return the page's templates, which escape all inserted text."""
     environment = Environment(
         loader=PackageLoader("fxst.report"),
         autoescape=True,
@@ -153,7 +153,7 @@ def templates() -> Environment:
 
 
 def _printable(value: Any) -> Any:
-    """Write numbers to six digits, and put a mark where text holds what HTML cannot."""
+    """Format numbers to six digits, and replace characters that HTML forbids."""
     if isinstance(value, float):
         return f"{value:g}"
     return _UNPRINTABLE.sub("\ufffd", value) if type(value) is str else value

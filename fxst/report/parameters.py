@@ -1,4 +1,4 @@
-"""Parameter tables side by side: what one chain was set to by whom."""
+"""Parameter tables of one chain side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from fxst.report.content import Track
 __all__ = ["Comparison", "EffectRows", "comparisons"]
 
 Row = tuple[Setting, ...]
-"""One parameter, of each table."""
+"""One parameter in each table."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class EffectRows:
 
     Args:
         label: Its name in the chain.
-        bypassed: For each table whether it bypasses the effect.
-        rows: Its knobs; none where all tables bypass it.
+        bypassed: Whether each table bypasses it.
+        rows: Its knobs; empty if all tables bypass it.
     """
 
     label: str
@@ -34,10 +34,10 @@ class Comparison:
 
     Args:
         chain: The chain's name.
-        labels: The tracks that the tables made.
-        effects: What can be turned, effect by effect.
-        constants: What nobody turned, of the effects in use.
-        probabilities: Of each track whose model gave effect probabilities, its label and these.
+        labels: The tables' tracks.
+        effects: The knobs, by effect.
+        constants: The constants of active effects.
+        probabilities: Label and effect probabilities of each track whose model estimated them.
     """
 
     chain: str
@@ -48,7 +48,7 @@ class Comparison:
 
 
 def comparisons(tracks: Sequence[Track]) -> tuple[Comparison, ...]:
-    """Put the tables of all tracks that have one side by side, chain by chain."""
+    """Return the tables of all tracks side by side, by chain."""
     chains: dict[str, list[tuple[Track, Table]]] = {}
     for track in tracks:
         if track.settings is not None:

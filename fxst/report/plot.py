@@ -1,4 +1,4 @@
-"""Pictures: what a transfer did to the spectrum, and with which equaliser."""
+"""Plots: the spectra of a style transfer, and its equaliser."""
 
 import io
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ LOWEST_HZ: Final = 20.0
 
 
 def long_term_spectrum(path: Path) -> tuple[Array, Array]:
-    """Measure a file's long-term average spectrum in third octaves, over all of it, in bounded memory.
+    """Measure a file's long-term average spectrum in third octaves, in bounded memory.
 
     Returns:
         Centre frequencies in Hz, and the mean power of the channels in each band in dB, full-scale sine 0 dB.
@@ -43,14 +43,14 @@ def plot_transfer(
     references: Sequence[Path] = (),
     settings: Table,
 ) -> None:
-    """Draw the spectra of input, output and references, and beneath them the equaliser that was set, if there is one.
+    """Draw the spectra of input, output and references, and the response of the equaliser, if there is one.
 
     Args:
         path: The picture, as .png, .svg or .pdf.
         input: The recording.
-        output: What became of it.
-        references: What it was to sound like; none where a table was applied.
-        settings: The parameter table that rendered it.
+        output: The rendered recording.
+        references: The references; none if a table was applied.
+        settings: The parameter table that rendered the output.
 
     Raises:
         AudioError: A recording cannot be read.
@@ -62,7 +62,7 @@ def plot_transfer(
     equalised = any(isinstance(effect, ParametricEQ) for effect in settings.chain.effects)
     rows = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1)) if equalised else [figure.subplots()]
     spectra = rows[0]
-    # As on a report's page: the input grey and dotted, the output blue, references dashed.
+    # As on a report page: the input grey and dotted, the output blue, references dashed.
     files = [("input", input, "C7", ":"), ("output", output, "C0", "-")]
     for number, file in enumerate(references, 1):
         files.append((f"reference {number}" if len(references) > 1 else "reference", file, f"C{number % 7}", "--"))

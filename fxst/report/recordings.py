@@ -1,4 +1,4 @@
-"""Recordings as a page takes them: measured whole, block after block, and read only where they are heard."""
+"""Recordings of a page: measured completely, in blocks, and read only in the excerpts that are played."""
 
 from abc import ABC, abstractmethod
 from array import array
@@ -25,17 +25,17 @@ _BLOCK_FRAMES: Final = 1 << 16
 
 @dataclass(frozen=True)
 class Survey:
-    """What the whole of a recording measures.
+    """Measurements of a complete recording.
 
     Args:
-        seconds: How long it is, by what could be read of it.
-        lufs: Its integrated loudness; minus infinity for silence.
-        loudness_range_lu: How far its loud passages are above its soft ones; NaN where it is silent or below 3 s.
-        true_peak_dbtp: How high its waveform goes, full scale 0 dB; minus infinity for silence.
+        seconds: Length of the readable audio.
+        lufs: Integrated loudness; minus infinity for silence.
+        loudness_range_lu: Loudness range; NaN for silence or below 3 s.
+        true_peak_dbtp: True peak; minus infinity for silence.
         bands_hz: Centres of the third octaves that it is long enough to resolve.
-        bands_db: The mean power of its channels in each, full-scale sine 0 dB.
-        step_seconds: How long a step is.
-        step_powers: The power of each whole step, of all channels together, to find the loudest passage by.
+        bands_db: Mean power of its channels in each, full-scale sine 0 dB.
+        step_seconds: Length of a step.
+        step_powers: Power of each complete step, of all channels together, for finding the loudest excerpt.
 
     Shape:
         bands_hz, bands_db: `(bands,)`; step_powers: `(steps,)`.
@@ -52,12 +52,12 @@ class Survey:
 
 
 def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Survey:
-    """Measure a recording, in memory that hardly grows with its length: by 80 bytes a second.
+    """Measure a recording, in memory that grows by only 80 bytes a second of audio.
 
     Args:
-        blocks: The recording, in pieces of any length; not without any sample.
-        sample_rate: Its sample rate.
-        channels: How many channels it has.
+        blocks: The recording, in blocks of any length, with at least one sample.
+        sample_rate: Its sample rate in Hz.
+        channels: Number of channels.
 
     Shape:
         Each block: `(channels, time)`.
@@ -66,7 +66,7 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
     peaks = TruePeakMeter(sample_rate=sample_rate, channels=channels)
     spectrum = LongTermSpectrum(sample_rate=sample_rate)
     step = max(1, sample_rate // _STEPS_A_SECOND)
-    powers = array("d")  # which grows in one piece; thousands of small arrays would scatter over the memory
+    powers = array("d")  # one growing array; thousands of small ones would fragment the memory
     pending = np.zeros(0)
     frames = 0
     for block in blocks:
@@ -75,9 +75,9 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
         spectrum.process(block)
         frames += block.shape[1]
         power = np.concatenate([pending, np.square(block, dtype=np.float64).sum(axis=0)])
-        whole = len(power) - len(power) % step
-        powers.frombytes(power[:whole].reshape(-1, step).sum(axis=1).tobytes())
-        pending = power[whole:]
+        complete = len(power) - len(power) % step
+        powers.frombytes(power[:complete].reshape(-1, step).sum(axis=1).tobytes())
+        pending = power[complete:]
     hz, levels = spectrum.mean_third_octaves()
     return Survey(
         seconds=frames / sample_rate,
@@ -92,11 +92,11 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
 
 
 class Recording(ABC):
-    """A recording, wherever it is.
+    """A recording, in memory or on disk.
 
     Args:
-        sample_rate: Samples a second.
-        channels: How many channels.
+        sample_rate: Its sample rate in Hz.
+        channels: Number of channels.
     """
 
     def __init__(self, *, sample_rate: int, channels: int) -> None:
@@ -105,7 +105,7 @@ class Recording(ABC):
 
     @cached_property
     def survey(self) -> Survey:
-        """What all of it measures; the first to ask waits for that.
+        """Measurements of the complete recording, made on first access.
 
         Raises:
             AudioError: It cannot be read in full as finite audio.
@@ -113,17 +113,17 @@ class Recording(ABC):
         return survey(self._blocks(), sample_rate=self.sample_rate, channels=self.channels)
 
     def read(self, *, start: float, seconds: float) -> Samples:
-        """Give a stretch of it; less where it ends before.
+        """Read an excerpt; it is shorter at the end of the recording.
 
         Args:
-            start: Where the stretch begins, in seconds.
-            seconds: How long it is.
+            start: Its start, in seconds.
+            seconds: Its length.
 
         Shape:
             `(channels, time)`.
 
         Raises:
-            AudioError: It cannot be read there.
+            AudioError: The excerpt cannot be read.
         """
         return self._read(round(start * self.sample_rate), round(seconds * self.sample_rate))
 
@@ -137,11 +137,11 @@ class Recording(ABC):
 class InMemory(Recording):
     """A recording in memory.
 
-    `mended` tells that it held samples that are not finite numbers, as a broken output may; they are silent here.
+    `mended` is true if it contained samples that are not finite, as a faulty output may; they are replaced by silence.
 
     Args:
-        samples: All of it.
-        sample_rate: Samples a second.
+        samples: The complete recording.
+        sample_rate: Its sample rate in Hz.
 
     Shape:
         samples: `(channels, time)`.
@@ -163,13 +163,13 @@ class InMemory(Recording):
 
 
 class OnDisk(Recording):
-    """A recording in a sound file, of which no more is ever in memory than what is being looked at.
+    """A recording in a sound file, of which only the current block is in memory.
 
     Args:
         path: The file.
 
     Raises:
-        AudioError: It is no readable sound file.
+        AudioError: The file is not a readable sound file.
     """
 
     def __init__(self, path: Path) -> None:

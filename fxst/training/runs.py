@@ -30,7 +30,7 @@ from fxst.configs import TrainingConfig
 from fxst.data import manifest
 from fxst.errors import FxstError, SettingsError
 from fxst.training import run_folder
-from fxst.training.progress import Monitor, Progress, Report, StoppedError
+from fxst.training.progress import Monitor, Progress, Report, StoppedError, leave_signals
 from fxst.version import __version__
 
 __all__ = ["LossCurve", "Run", "TrainingModule", "device_is_there", "keep_freed_memory", "run"]
@@ -91,7 +91,7 @@ class TrainingModule(lightning.LightningModule, ABC):
         self.monitor.report(Progress(self.stage, self.global_step, self.config.steps, figures))
         # At the last step of an epoch the validation comes first, for Lightning would leave it out of a resumed run.
         if self.monitor.signal is not None and not self.trainer.is_last_batch:
-            self.trainer.save_checkpoint(Path(self.trainer.default_root_dir, LAST).resolve())
+            self.trainer.save_checkpoint(Path(self.trainer.default_root_dir, LAST).resolve(), weights_only=False)
             self.monitor.check()
 
     def on_validation_batch_end(self, outputs: Any, batch: Any, index: int, *_: Any) -> None:
@@ -155,7 +155,8 @@ class _Data(lightning.LightningDataModule):
         finished = loop.restarting and loop.batch_progress.is_last_batch
         count = done if finished else min(self.config.validate_every, self.config.steps - first + done)
         loaders = getattr(self.config, "loaders", 0)
-        return DataLoader(_Batches(self.draw, "train", first, count), batch_size=None, num_workers=loaders)
+        batches = _Batches(self.draw, "train", first, count)
+        return DataLoader(batches, batch_size=None, num_workers=loaders, worker_init_fn=leave_signals)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(_Batches(self.draw, "val", 0, _validation_batches(self.config)), batch_size=None)
@@ -211,8 +212,8 @@ class _LossTable(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if _best(self.rows) is self.rows[-1]:
-            trainer.save_checkpoint(self.folder / BEST)
-        trainer.save_checkpoint(self.folder / LAST)
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "seconds": self.seconds, "training": [loss.cpu() for loss in self._training]}
@@ -360,7 +361,7 @@ def run(
         trainer = _trainer(config, folder, table)
         with Monitor(report) as monitor:
             module.monitor = monitor
-            # Lightning raises SystemExit at SIGTERM, which may come between two checks.
+            # Stopped by a signal; Lightning raises SystemExit at a second one, and here the model is exported first.
             with _told_by_loaders(monitor), suppress(StoppedError, SystemExit):
                 if not last.is_file():
                     module.prepare(folder)
@@ -388,12 +389,19 @@ def _told_by_loaders(monitor: Monitor) -> Iterator[None]:
     """Give a loader's error without the traceback that torch adds, and ignore loaders that a signal has ended."""
     try:
         yield
-    except FxstError as error:
+    except Exception as error:
+        if monitor.signal is not None:
+            return  # a terminal sends it to all processes, and what the death of one comes to is told in many ways
         kind = type(error)
-        raise kind(str(error).rsplit(f"{kind.__name__}: ")[-1].removesuffix(r"\n")) from error
-    except RuntimeError as error:
-        if monitor.signal is None or "DataLoader worker" not in str(error):
+        if "DataLoader worker" not in str(error):
             raise
+        if issubclass(kind, FxstError):
+            raise kind(str(error).rsplit(f"{kind.__name__}: ")[-1].removesuffix(r"\n")) from error
+        if issubclass(kind, RuntimeError):
+            raise FxstError(
+                "A process of --loaders died, perhaps for lack of memory: go on with --resume and fewer of them."
+            ) from error
+        raise
 
 
 def _silence_lightning() -> None:

@@ -46,7 +46,7 @@ _Frame = Annotated[tuple[_Tenths, ...], msgspec.Meta(min_length=1, max_length=10
 class StyleProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The analysis of reference recordings by a model.
 
-    Args:
+    Attributes:
         model: The model's name.
         model_sha256: The model's hash.
         statistics: The model's statistics, float32 numbers, the mean over all windows that count.

@@ -4,15 +4,16 @@ import multiprocessing
 import os
 import shutil
 import tracemalloc
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fxst.batch.manifest import FileState, InputState, Manifest, ManifestRow, Origin, origin_of, remove_empty
+from fxst.batch.references import references_of
 from fxst.batch.run import apply_files
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, OutputError, SettingsError
@@ -109,11 +110,14 @@ def test_the_number_of_jobs_changes_nothing(two):
 
 
 def test_another_option_is_another_result(batch):
-    first = origin_of(config())
+    def origin(**options):
+        return origin_of(config(**options), references_of(config(**options)))
+
+    first = origin()
     for name, value in (("jobs", 3), ("resume", False), ("overwrite", True), ("format", "quiet"), ("name", "x")):
-        assert origin_of(config(**{name: value})) == first
-    assert origin_of(config(amount=("50",))) != first
-    assert origin_of(config(link=False)) != first
+        assert origin(**{name: value}) == first
+    assert origin(amount=("50",)) != first
+    assert origin(link=False) != first
 
 
 def test_what_fxst_has_not_made_is_replaced_only_when_told_so(batch):
@@ -212,7 +216,11 @@ def test_a_manifest_leads_nowhere(two):
     os.mkfifo("pipe")
     with Manifest(Path("out"), write=True) as manifest:
         (row, *_) = (ManifestRow.from_json(json.dumps(row).encode()) for row in two.rows())
-        manifest.add(replace(row, beside=(FileState("../pipe", 0, "0" * 64), FileState("/dev/zero", 0, "0" * 64))))
+        manifest.add(
+            msgspec.structs.replace(
+                row, beside=(FileState("../pipe", 0, "0" * 64), FileState("/dev/zero", 0, "0" * 64))
+            )
+        )
     assert run() == {"0.wav": True, "1.wav": True}
 
 

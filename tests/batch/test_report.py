@@ -142,8 +142,10 @@ def test_a_batch_is_listed_whole_and_heard_in_part(noise):
 
 def test_what_an_earlier_run_made_is_listed_too_and_heard(noise):
     result = result_of(recording("in.wav", noise(RATE, seconds=0.2)))
-    unknown = FileResult(result.input, result.output, result.table, None, was_finished=True)  # its table was edited
-    half = replace(result, settings=SURE.at_amount(0.5), was_finished=True)
+    unknown = FileResult(
+        result.input, result.output, result.table_path, None, was_finished=True
+    )  # its table was edited
+    half = replace(result, table=SURE.at_amount(0.5), was_finished=True)
     html = page(unknown, half)
     assert sorted(row[5:] for row in rows(html, "Rendered files")[1:]) == [
         ["parametric_eq, compressor", "made by an earlier run"],

@@ -220,7 +220,7 @@ def test_files_that_cannot_be_read_are_told_of(fxst, recordings, tmp_path):
     split = ("--split", "all", "--baseline", "none", "--no-pesq", "--workers", 1)
     code, _, err = fxst("eval", "--data", "voices", *split, "-n", 8, "-o", "out")
     assert code == 0
-    assert err.startswith("fxst: skipped, for it cannot be read as audio: ")
+    assert err.startswith("fxst: skipped, since it cannot be read as audio: ")
     assert err.strip().endswith("voices/p1/broken.wav.")
     assert "broken.wav" in Path("out/items.jsonl").read_text()
 

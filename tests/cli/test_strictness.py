@@ -203,7 +203,9 @@ def test_matplotlib_has_nothing_to_warn_of(fxst):
         warnings.simplefilter("error")
         code, _, err = fxst("apply", name, "-p", "table.json", "-o", "o.wav", "--plot", "p.svg")
     assert (code, err) == (0, "")
-    assert r"input: \u65e5\u672c" in Path("p.svg").read_text(encoding="utf-8")
+    picture = Path("p.svg").read_text(encoding="utf-8")
+    assert "<!-- input -->" in picture  # curves are labelled by their role, so no name is in the picture
+    assert "x_{" not in picture
 
 
 @pytest.mark.parametrize("sample", [1e13, -3e38])

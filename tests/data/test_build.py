@@ -324,7 +324,11 @@ def test_nothing_to_cut_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     soundfile.write(tmp_path / "silence.wav", np.zeros(48_000), 24_000)
     (tmp_path / "bad.wav").write_text("hello")
-    for source, message in [("empty", "No recordings"), ("silence.wav", "No clip of .* with sound"), ("bad.wav", "damaged")]:
+    for source, message in [
+        ("empty", "No recordings"),
+        ("silence.wav", "No clip of .* with sound in it"),
+        ("bad.wav", "damaged"),
+    ]:
         with pytest.raises(AudioError, match=message):
             build(config(tmp_path / source, tmp_path / "data"))
         assert not (tmp_path / "data").exists()

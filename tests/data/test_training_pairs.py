@@ -2,9 +2,17 @@ import numpy as np
 import pytest
 import torch
 
+from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
-from fxst.data.training_pairs import CURVE_HZ, VERSIONS, draw_pairs, draw_settings, drawn_rates
+from fxst.data.training_pairs import (
+    CURVE_HZ,
+    VERSIONS,
+    _move_gain_behind_equaliser,
+    draw_pairs,
+    draw_settings,
+    drawn_rates,
+)
 from fxst.errors import SettingsError
 
 STUDIO = CHAINS["studio"]
@@ -190,6 +198,29 @@ def test_a_target_of_the_chain_is_its_input_through_the_knobs_that_are_told():
             y = STUDIO.exact(table, sample_rate=24_000, channels=1)(whole)
             error = np.abs(y.reshape(2, -1) - made.targets[passage, version]).max()
             assert error < 1e-3 * np.abs(y).max()
+
+
+EQ, COMPRESSOR = STUDIO.effects[1:3]
+
+
+def test_a_published_compressor_is_told_as_the_one_behind_the_equaliser():
+    chain = Chain("two", (COMPRESSOR, EQ, COMPRESSOR))
+    made = draw_pairs(
+        [VOICES], "train", chain, styles="published", passages=6, clips=1, augment=True, rng=np.random.default_rng(0)
+    )
+    assert not made.active[..., 0].any()
+    assert set(np.unique(made.active[..., 2])) == {0, 1}
+    told = {label: [i for i, (mine, _) in enumerate(chain.knobs) if mine == label] for label in chain.labels}
+    assert np.isnan(made.knobs[..., told["compressor"]]).all()
+    assert np.isfinite(made.knobs[..., [i for i in told["compressor2"] if chain.knobs[i][1].name == "makeup_db"]]).all()
+
+
+def test_the_level_of_an_equaliser_moves_into_one_gain():
+    chain = Chain("two", (EQ, COMPRESSOR, COMPRESSOR))
+    knobs = np.full(len(chain.knobs), 0.5)
+    _move_gain_behind_equaliser(chain, knobs, 3.0)
+    moved = [(label, p.name) for (label, p), knob in zip(chain.knobs, knobs, strict=True) if knob != 0.5]
+    assert moved == [("compressor", "threshold_db"), ("compressor", "makeup_db")]
 
 
 def test_a_voice_with_few_clips_repeats_them_within_its_own_half():

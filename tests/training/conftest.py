@@ -1,6 +1,5 @@
 import csv
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -106,11 +105,14 @@ def options():
 
 
 @pytest.fixture(scope="session")
-def unbroken(tiny_dataset, tmp_path_factory, options, environment):
-    """A run from its first step to its last."""
+def unbroken(tiny_dataset, tmp_path_factory, options, trap):
+    """A run through the real command, from its first step to its last, in a folder of which it may run nothing."""
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
-    command = [sys.executable, "-m", "fxst", "style", "train", str(tiny_dataset), "-o", str(folder), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("COLUMNS", "200")
+        done = trap.run("style", "train", tiny_dataset, "-o", folder, *options, timeout=300)
+    trap.check()
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(folder)
     assert "Training finished after 5 steps. Best at step " in done.stderr

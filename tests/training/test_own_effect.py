@@ -51,7 +51,7 @@ def folder(model, tmp_path_factory, noise):
         arguments = ("voice.wav", "-r", "radio.wav", "-o", "out.wav", "-p", table, "-m", model)
         done = fxst("--effects", EXAMPLE, "apply", *arguments, cwd=folder)
         assert done.returncode == 0, done.stderr
-        assert "centre_frequency_hz" in done.stdout
+        assert "centre frequency" in done.stdout
     return folder
 
 
@@ -191,7 +191,7 @@ def test_a_file_that_is_not_there_is_wrong_usage(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("import math\n", "'mine.py' declares neither an effect nor a chain"),
+        ("import math\n", "'mine.py' declares neither an effect, nor a chain, nor a network"),
         (
             "from fxst.chains.named import CHAINS\nCHAINS['eq'] = CHAINS['fx']\n",
             "'mine.py' changes eq, a chain of fxst's own",

@@ -3,41 +3,50 @@ import signal
 
 import pytest
 
+from fxst import interrupts
 from fxst.training.progress import Monitor, Progress, StoppedError
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
-@pytest.fixture
-def answered():
-    """Signals that reach whoever answered them before."""
-    numbers = []
-    before = {number: signal.signal(number, lambda number, _: numbers.append(number)) for number in NUMBERS}
-    yield numbers
-    for number, handler in before.items():
-        signal.signal(number, handler)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_signals_wait_for_the_end_of_a_step_and_end_nothing_that_follows(number):
+    handlers = [signal.getsignal(each) for each in NUMBERS]
+    with Monitor(None) as monitor:
+        monitor.check()
+        assert monitor.signal is None
+        for _ in range(2):  # `timeout` sends two
+            os.kill(os.getpid(), number)
+        assert monitor.signal == number
+        with pytest.raises(StoppedError):
+            monitor.check()
+    assert monitor.signal == number
+    assert [signal.getsignal(each) for each in NUMBERS] == handlers
+    interrupts.check()
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_signal_waits_for_the_end_of_a_step_and_a_second_one_does_not(number, answered):
-    with Monitor(None) as monitor:
-        monitor.check()
-        os.kill(os.getpid(), number)
-        assert (monitor.signal, answered) == (number, [])
-        with pytest.raises(StoppedError):
+def test_whoever_answers_signals_already_goes_on_to(number):
+    answered = []
+    before = signal.signal(number, lambda number, _: answered.append(number))
+    try:
+        with Monitor(None) as monitor:
+            os.kill(os.getpid(), number)
             monitor.check()
-        os.kill(os.getpid(), number)
         assert answered == [number]
-    os.kill(os.getpid(), number)
-    assert answered == [number] * 2
+    finally:
+        signal.signal(number, before)
 
 
-def test_a_job_in_the_background_is_not_stopped_by_what_it_ignores(answered):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Monitor(None) as monitor:
-        os.kill(os.getpid(), signal.SIGINT)
-        monitor.check()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+def test_a_job_in_the_background_is_not_stopped_by_what_it_ignores():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Monitor(None) as monitor:
+            os.kill(os.getpid(), signal.SIGINT)
+            monitor.check()
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_is_reported_last_is_known():

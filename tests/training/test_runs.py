@@ -1,6 +1,7 @@
 """Runs: they can be stopped anywhere, go on as if they never were, and refuse what they cannot do."""
 
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ import torch
 
 from fxst.checkpoints import checkpoint
 from fxst.configs import ClipsConfig
-from fxst.errors import ModelError, NothingMatchedError, OutputError, SettingsError
+from fxst.data import examples
+from fxst.errors import AudioError, FxstError, ModelError, NothingMatchedError, OutputError, SettingsError
 from fxst.training.run_folder import read_config
 from fxst.training.style import StyleModule, train
 
@@ -70,6 +73,29 @@ def test_a_run_that_was_stopped_after_any_step_goes_on_as_if_it_was_not(
     same(config.output, unbroken, losses)
 
 
+def loaders(number):
+    """Send a signal to the processes that prepare batches."""
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, number)
+
+
+def test_a_signal_to_all_processes_stops_a_run_as_one_to_the_main_one_does(config, unbroken, losses):
+    def report(progress):
+        if progress.step == 1:
+            loaders(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = train(replace(config, loaders=1), report=report)
+    assert (run.steps, run.signal) == (1, signal.SIGTERM)
+    resumed(config.output)
+    same(config.output, unbroken, losses)
+
+
+def test_a_loader_that_dies_is_told_of(config):
+    with pytest.raises(FxstError, match="go on with --resume and fewer"):
+        train(replace(config, loaders=1), report=lambda _: loaders(signal.SIGKILL))
+
+
 def test_a_killed_run_is_resumed_from_any_folder(
     unbroken, tiny_dataset, tmp_path, monkeypatch, losses, fxst, options, environment
 ):
@@ -101,7 +127,8 @@ def test_an_interrupted_command_says_what_it_kept_and_how_to_go_on(
     monkeypatch.setattr(StyleModule, "measure", interrupted)
     ended, out, err = fxst("style", "train", tiny_dataset, "-o", tmp_path / "run", *options)
     assert (ended, out.strip()) == (code, str(tmp_path / "run"))
-    assert "interrupted after 1 steps. The model was never validated" in err
+    assert "interrupted after 1 step. The model was never validated: it is exported as it was after step 1 of 5" in err
+    assert "weights_only" not in err
     assert f"Continue it with `fxst style train {tmp_path / 'run'} --resume`." in err
 
 
@@ -133,6 +160,31 @@ def test_a_folder_that_a_run_cannot_write_to_any_more_is_told_of(config, monkeyp
     monkeypatch.setattr("lightning.pytorch.Trainer.save_checkpoint", full)
     with pytest.raises(OutputError, match=r"run' cannot be written \(no space left on device\)"):
         train(config)
+
+
+def test_an_error_of_a_loader_is_told_as_itself(config, monkeypatch):
+    def damaged(data, split, *, step, **given):
+        if step == 1:
+            raise AudioError("'clips-00000.npy' is missing or damaged: build the dataset again.")
+        return examples.draw(data, split, step=step, **given)
+
+    monkeypatch.setattr(StyleModule.__module__ + ".draw", damaged)
+    with pytest.raises(AudioError, match=r"^'clips-00000.npy' is missing or damaged: build the dataset again\.$"):
+        train(replace(config, loaders=1))
+
+
+def test_loaders_that_a_signal_ends_end_the_run_as_it_does(config, monkeypatch):
+    main = os.getpid()
+
+    def ended(data, split, *, step, **given):
+        if os.getpid() != main:
+            os.kill(main, signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return examples.draw(data, split, step=step, **given)
+
+    monkeypatch.setattr(StyleModule.__module__ + ".draw", ended)
+    assert train(replace(config, loaders=1)).signal == signal.SIGTERM
+    assert checkpoint.load(config.output).card["training"]["interrupted"] is True
 
 
 class Intruder:

@@ -8,9 +8,11 @@ import pytest
 import soundfile
 import torch
 
+from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.checkpoints import checkpoint
 from fxst.configs import PassagesConfig
+from fxst.effects import Reverb
 from fxst.errors import ModelError, NothingMatchedError, SettingsError
 from fxst.training import studio
 from fxst.training.run_folder import read_config
@@ -85,7 +87,7 @@ def test_a_validation_of_three_batches_has_all_figures(config, tmp_path):
 
 
 def test_a_run_that_was_stopped_in_each_stage_comes_to_the_same_weights(trained, config, tmp_path, stopping):
-    folder, resume = tmp_path / "cut", False
+    folder, resume, exported = tmp_path / "cut", False, torch.empty(0)
     cut = replace(config, output=folder)
     for stage in STAGES:
         run = train(cut, resume=resume, report=stopping(stage, 1, signal.SIGTERM))
@@ -93,6 +95,9 @@ def test_a_run_that_was_stopped_in_each_stage_comes_to_the_same_weights(trained,
         assert run.steps == (stage == "end to end")
         found = checkpoint.load(folder)
         assert found.card["training"]["validated"] is False
+        weights = torch.cat([value.flatten() for value in found.model.state_dict().values()])
+        assert not torch.equal(weights, exported), f"what was learned before {stage} is not kept"
+        exported = weights
         cut, resume = read_config(folder, [PassagesConfig], {}), True
     assert train(cut, resume=True).signal is None
     assert (folder / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
@@ -106,7 +111,7 @@ def test_its_model_is_applied_to_any_rate_and_tells_how_sure_it_is(trained, tmp_
         code, _, err = fxst("apply", tmp_path / "in.wav", "--ref", tmp_path / "ref.wav", "-o", out, "--model", trained)
         assert code == 0, err
         table = json.loads(out.with_suffix(".params.json").read_text())
-        assert set(table["wanted"]) == set(STUDIO.labels)
+        assert set(table["effect_probability"]) == set(STUDIO.labels)
         info = soundfile.info(out)
         assert (info.samplerate, info.channels, info.frames) == (rate, channels, 2 * rate)
 
@@ -144,6 +149,27 @@ def test_what_cannot_be_trained_is_refused_before_any_step(config, tmp_path):
         with pytest.raises(kind, match=words):
             train(bad)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("differentiable", False, "without a torch form"), ("transparent", lambda _: {}, "that no setting bypasses")],
+)
+def test_an_effect_that_cannot_be_trained_through_is_refused_for_what_it_lacks(
+    name, value, words, config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Reverb, name, value)
+    with pytest.raises(SettingsError, match=f"Chain studio has an effect {words}"):
+        train(replace(config, output=tmp_path / "run"))
+
+
+def test_a_chain_with_two_compressors_has_one_gain():
+    eq, compressor = STUDIO.effects[1:3]
+    chain = Chain("two", (compressor, eq, compressor))
+    config = studio_config(chain, 0.5)
+    knobs = [(label, p.name) for label, p in chain.knobs]
+    assert knobs[config.gain_knob] == chain.gain == ("compressor2", "makeup_db")
+    assert {label for label, _ in knobs[config.curve_knobs]} == {"parametric_eq"}
 
 
 def test_every_row_passes_through_its_active_effects(speech, null_db):
