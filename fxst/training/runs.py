@@ -387,9 +387,9 @@ def run(
 def _loaders_alive() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
+    except (RuntimeError, EOFError, ConnectionError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+            raise  # else torch has noticed it, or what it was sending ends early
         raise FxstError(
             "A process of --loaders died, perhaps for lack of memory: go on with --resume and fewer of them."
         ) from error
