@@ -392,12 +392,11 @@ def _told_by_loaders(monitor: Monitor) -> Iterator[None]:
     except Exception as error:
         if monitor.signal is not None:
             return  # a terminal sends it to all processes, and what the death of one comes to is told in many ways
-        kind = type(error)
-        if "DataLoader worker" not in str(error):
-            raise
-        if issubclass(kind, FxstError):
+        kind, by_loader = type(error), "DataLoader worker" in str(error)
+        if issubclass(kind, FxstError) and by_loader:
             raise kind(str(error).rsplit(f"{kind.__name__}: ")[-1].removesuffix(r"\n")) from error
-        if issubclass(kind, RuntimeError):
+        if (issubclass(kind, RuntimeError) and by_loader) or issubclass(kind, EOFError | ConnectionError):
+            # Torch has noticed it, or what the process was sending ends early.
             raise FxstError(
                 "A process of --loaders died, perhaps for lack of memory: go on with --resume and fewer of them."
             ) from error
