@@ -18,7 +18,7 @@ from fxst.data.training_pairs import TrainingPairs
 from fxst.models.studio import StudioModel
 from fxst.threads import one_thread
 from fxst.training.curriculum import TrainingStage
-from fxst.training.progress import Monitor, Progress
+from fxst.training.progress import Monitor, Progress, leave_signals
 from fxst.untrusted import to_json
 
 __all__ = ["AnalysisStage", "CachedExamples", "Examples", "LabelledStatistics", "PairBatch", "analyse"]
@@ -223,7 +223,9 @@ class AnalysisStage(TrainingStage):
         self._cache.prepare(self._about)
         batches = []
         with one_thread():
-            loader = DataLoader(_WithoutSound(self._cache), batch_size=None, num_workers=self._loaders)
+            loader = DataLoader(
+                _WithoutSound(self._cache), batch_size=None, num_workers=self._loaders, worker_init_fn=leave_signals
+            )
             for step, batch in enumerate(loader, 1):
                 batches.append(LabelledStatistics(*(tensor.clone() for tensor in batch)))
                 monitor.report(Progress(self.name, step, self.steps))

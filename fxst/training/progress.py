@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from fxst import interrupts
 
-__all__ = ["Monitor", "Progress", "Report", "StoppedError"]
+__all__ = ["Monitor", "Progress", "Report", "StoppedError", "leave_signals"]
 
 
 class Progress(NamedTuple):
@@ -91,3 +91,9 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
         """
         if self.signal is not None:
             raise StoppedError
+
+
+def leave_signals(_: int) -> None:
+    """Let a process that prepares batches leave signals to the main one: a terminal sends them to both."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -30,7 +30,7 @@ from fxst.configs import TrainingConfig
 from fxst.data import manifest
 from fxst.errors import FxstError, SettingsError
 from fxst.training import run_folder
-from fxst.training.progress import Monitor, Progress, Report, StoppedError
+from fxst.training.progress import Monitor, Progress, Report, StoppedError, leave_signals
 from fxst.version import __version__
 
 __all__ = ["LossCurve", "Run", "TrainingModule", "device_is_there", "keep_freed_memory", "run"]
@@ -155,7 +155,8 @@ class _Data(lightning.LightningDataModule):
         finished = loop.restarting and loop.batch_progress.is_last_batch
         count = done if finished else min(self.config.validate_every, self.config.steps - first + done)
         loaders = getattr(self.config, "loaders", 0)
-        return DataLoader(_Batches(self.draw, "train", first, count), batch_size=None, num_workers=loaders)
+        batches = _Batches(self.draw, "train", first, count)
+        return DataLoader(batches, batch_size=None, num_workers=loaders, worker_init_fn=leave_signals)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(_Batches(self.draw, "val", 0, _validation_batches(self.config)), batch_size=None)
@@ -360,7 +361,7 @@ def run(
         trainer = _trainer(config, folder, table)
         with Monitor(report) as monitor:
             module.monitor = monitor
-            # Lightning raises SystemExit at SIGTERM, which may come between two checks.
+            # Stopped by a signal; Lightning raises SystemExit at a second one, and here the model is exported first.
             with _told_by_loaders(monitor), suppress(StoppedError, SystemExit):
                 if not last.is_file():
                     module.prepare(folder)
@@ -391,10 +392,15 @@ def _told_by_loaders(monitor: Monitor) -> Iterator[None]:
     except Exception as error:
         if monitor.signal is not None:
             return  # a terminal sends it to all processes, and what the death of one comes to is told in many ways
-        kind = type(error)
-        if not issubclass(kind, FxstError) or "DataLoader worker" not in str(error):
-            raise
-        raise kind(str(error).rsplit(f"{kind.__name__}: ")[-1].removesuffix(r"\n")) from error
+        kind, by_loader = type(error), "DataLoader worker" in str(error)
+        if issubclass(kind, FxstError) and by_loader:
+            raise kind(str(error).rsplit(f"{kind.__name__}: ")[-1].removesuffix(r"\n")) from error
+        if (issubclass(kind, RuntimeError) and by_loader) or issubclass(kind, EOFError | ConnectionError):
+            # Torch has noticed it, or what the process was sending ends early.
+            raise FxstError(
+                "A process of --loaders died, perhaps for lack of memory: go on with --resume and fewer of them."
+            ) from error
+        raise
 
 
 def _silence_lightning() -> None:

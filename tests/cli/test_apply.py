@@ -281,12 +281,12 @@ def test_a_progress_bar_is_shown_to_a_terminal_only(fxst, monkeypatch):
     assert "wrote 'o.wav'" in out
 
 
-def test_the_bar_of_a_reference_goes_when_it_is_heard(fxst, model, monkeypatch):
+def test_the_bar_of_a_reference_goes_when_it_is_analysed(fxst, model, monkeypatch):
     Path("in").mkdir()
     for name in "ab":
         shutil.copy("voice.wav", f"in/{name}.wav")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    code, _, err = fxst("apply", "in", "--ref", "radio.wav", "-o", "out", "--model", model)
+    code, _, err = fxst("apply", "in", "--ref", "radio.wav", "-o", "out", "--model", model, "-j", 1)
     assert code == 0
     assert "2 of 2" in err
     assert "radio.wav" not in err.rsplit("2 of 2")[-1]

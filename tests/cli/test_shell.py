@@ -17,7 +17,7 @@ from fxst.chains import table_files
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.data.manifest import read_card
-from fxst.errors import ModelError
+from fxst.errors import NothingMatchedError
 from fxst.untrusted import shell_word
 
 TRAPS = [
@@ -143,7 +143,7 @@ def plays_in_sox(text, name):
 
 @pytest.mark.parametrize("name", ["$(touch PWN)", "it's; touch PWN", "two\nlines $(touch PWN)"], ids=ascii)
 def test_a_message_that_is_a_command_can_be_pasted(name):
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(NothingMatchedError) as caught:
         read_card(Path(name))
     command = re.search("`fxst (.*)`", str(caught.value))[1]
     assert in_shell(f"printf '%s|' {command}").stdout == os.fsencode(f"dataset|build|SOURCE|-o|{name}|")

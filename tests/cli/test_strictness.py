@@ -135,7 +135,7 @@ def test_a_key_twice_in_a_profile_a_card_and_a_dataset(fxst):
     assert fxst("dataset", "build", "in", "-o", "data", "-n", "1", "--workers", "1")[0] == 0
     card = Path("data/dataset.json").read_text(encoding="utf-8")
     Path("data/dataset.json").write_text(card.replace('"seconds"', '"seconds": 1, "seconds"', 1))
-    assert fxst("dataset", "build", "in", "-o", "data", "-n", "1", "--workers", "1")[0] == 4
+    assert fxst("dataset", "build", "in", "-o", "data", "-n", "1", "--workers", "1")[0] == 1
 
 
 def test_a_column_twice(fxst):
@@ -203,7 +203,9 @@ def test_matplotlib_has_nothing_to_warn_of(fxst):
         warnings.simplefilter("error")
         code, _, err = fxst("apply", name, "-p", "table.json", "-o", "o.wav", "--plot", "p.svg")
     assert (code, err) == (0, "")
-    assert r"input: \u65e5\u672c" in Path("p.svg").read_text(encoding="utf-8")
+    picture = Path("p.svg").read_text(encoding="utf-8")
+    assert "<!-- input -->" in picture  # curves are labelled by their role, so no name is in the picture
+    assert "x_{" not in picture
 
 
 @pytest.mark.parametrize("sample", [1e13, -3e38])

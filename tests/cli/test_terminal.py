@@ -133,18 +133,18 @@ def test_a_profile(fxst):
     assert fxst("style", "save", "plain.wav", "-o", f"{HOSTILE}.json", "-m", "eq")[0] == 0
     profile = json.loads(Path(f"{HOSTILE}.json").read_text(encoding="utf-8"))
     wrong = (
-        {"model": HOSTILE, "model_sha256": ""},
-        {"format": HOSTILE},
-        {"version": HOSTILE},
-        {"descriptors": profile["descriptors"] | {HOSTILE: 1}},
-        {"loudness_lufs": HOSTILE},
+        ({"model": HOSTILE, "model_sha256": ""}, MARK),
+        ({"format": HOSTILE}, MARK),
+        ({"version": HOSTILE}, MARK),
+        ({"descriptors": profile["descriptors"] | {HOSTILE: 1}}, MARK),
+        ({"loudness_lufs": HOSTILE}, "$.loudness_lufs"),
     )
-    for change in wrong:
+    for change, words in wrong:
         Path("house.json").write_text(json.dumps(profile | change))
         code, out, err = fxst("apply", "plain.wav", "--style", "house.json", "-m", "eq", "-o", "out.wav")
         assert code == 2
         assert harmless(out, err)
-        assert MARK in err
+        assert words in err
 
 
 def test_a_models_card(fxst, monkeypatch):
@@ -248,7 +248,7 @@ def test_a_dataset(fxst):
     for change in {"clips": HOSTILE}, {"notes": HOSTILE}, {"speakers": {HOSTILE: HOSTILE}}, {"settings": {HOSTILE: 1}}:
         (folder / "dataset.json").write_text(json.dumps(card | change))
         code, out, err = fxst(*how)
-        assert code in (2, 4)
+        assert code in (1, 2)
         assert harmless(out, err)
     code, out, err = fxst("dataset", "build", f"none{HOSTILE}", "-o", "new")
     assert code

@@ -170,8 +170,10 @@ def faults(tmp_path):
     ],
 )
 def test_each_call_that_fails_while_a_recording_is_written_leaves_nothing(faults, subtype, endings):
-    save("a.wav", noise(0.3, 2, level=2.0) if "ogg" in endings else noise(), subtype=subtype)
-    results = faults(*(["apply", "a.wav", "-p", "t.json", "-o", f"vault/o.{ending}"] for ending in endings))
+    save("a.wav", noise(), subtype=subtype)
+    save("loud.wav", noise(0.1, 2, level=2.0))
+    inputs = [(ending, "loud.wav" if ending == "ogg" else "a.wav") for ending in endings]
+    results = faults(*(["apply", name, "-p", "t.json", "-o", f"vault/o.{ending}"] for ending, name in inputs))
     for arguments, kind, at, code, err, left, _ in results:
         assert (code, left) == (5, []), (arguments[-1], kind, at, err)
         assert "cannot be written" in err

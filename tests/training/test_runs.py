@@ -1,6 +1,7 @@
 """Runs: they can be stopped anywhere, go on as if they never were, and refuse what they cannot do."""
 
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -17,7 +18,7 @@ import torch
 from fxst.checkpoints import checkpoint
 from fxst.configs import ClipsConfig
 from fxst.data import examples
-from fxst.errors import AudioError, ModelError, NothingMatchedError, OutputError, SettingsError
+from fxst.errors import AudioError, FxstError, ModelError, NothingMatchedError, OutputError, SettingsError
 from fxst.training.run_folder import read_config
 from fxst.training.style import StyleModule, train
 
@@ -70,6 +71,29 @@ def test_a_run_that_was_stopped_after_any_step_goes_on_as_if_it_was_not(
     assert (card["training"]["interrupted"], card["training"]["validated"]) == (True, step >= 2)
     assert resumed(config.output).signal is None
     same(config.output, unbroken, losses)
+
+
+def loaders(number):
+    """Send a signal to the processes that prepare batches."""
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, number)
+
+
+def test_a_signal_to_all_processes_stops_a_run_as_one_to_the_main_one_does(config, unbroken, losses):
+    def report(progress):
+        if progress.step == 1:
+            loaders(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = train(replace(config, loaders=1), report=report)
+    assert (run.steps, run.signal) == (1, signal.SIGTERM)
+    resumed(config.output)
+    same(config.output, unbroken, losses)
+
+
+def test_a_loader_that_dies_is_told_of(config):
+    with pytest.raises(FxstError, match="go on with --resume and fewer"):
+        train(replace(config, loaders=1), report=lambda _: loaders(signal.SIGKILL))
 
 
 def test_a_killed_run_is_resumed_from_any_folder(

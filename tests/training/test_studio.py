@@ -87,7 +87,7 @@ def test_a_validation_of_three_batches_has_all_figures(config, tmp_path):
 
 
 def test_a_run_that_was_stopped_in_each_stage_comes_to_the_same_weights(trained, config, tmp_path, stopping):
-    folder, resume = tmp_path / "cut", False
+    folder, resume, exported = tmp_path / "cut", False, torch.empty(0)
     cut = replace(config, output=folder)
     for stage in STAGES:
         run = train(cut, resume=resume, report=stopping(stage, 1, signal.SIGTERM))
@@ -95,6 +95,9 @@ def test_a_run_that_was_stopped_in_each_stage_comes_to_the_same_weights(trained,
         assert run.steps == (stage == "end to end")
         found = checkpoint.load(folder)
         assert found.card["training"]["validated"] is False
+        weights = torch.cat([value.flatten() for value in found.model.state_dict().values()])
+        assert not torch.equal(weights, exported), f"what was learned before {stage} is not kept"
+        exported = weights
         cut, resume = read_config(folder, [PassagesConfig], {}), True
     assert train(cut, resume=True).signal is None
     assert (folder / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()

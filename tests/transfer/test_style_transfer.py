@@ -302,7 +302,7 @@ def test_arrays_come_in_many_forms(noise):
     ("x", "message"),
     [
         (np.zeros((2, 0), np.float32), "shape"),
-        (np.zeros((1, 2, 3), np.float32), "shape"),
+        (np.zeros((1, 1, 2, 3), np.float32), "shape"),
         (np.float32(1).reshape(()), "shape"),
         (np.zeros(100, np.int16), "int16"),
         (np.zeros((48_000, 2), np.float32), "transpose"),
