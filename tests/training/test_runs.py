@@ -173,20 +173,6 @@ def test_an_error_of_a_loader_is_told_as_itself(config, monkeypatch):
         train(replace(config, loaders=1))
 
 
-def test_loaders_that_a_signal_ends_end_the_run_as_it_does(config, monkeypatch):
-    main = os.getpid()
-
-    def ended(data, split, *, step, **given):
-        if os.getpid() != main:
-            os.kill(main, signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return examples.draw(data, split, step=step, **given)
-
-    monkeypatch.setattr(StyleModule.__module__ + ".draw", ended)
-    assert train(replace(config, loaders=1)).signal == signal.SIGTERM
-    assert checkpoint.load(config.output).card["training"]["interrupted"] is True
-
-
 class Intruder:
     """An object whose unpickling leaves a trace: any command could stand there."""
 
