@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from fxst.cli import main
+from fxst.cli.program import main
 from fxst.configs import DatasetConfig
 from fxst.data.build import build
 
