@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from fxst.cli.main import main
 
 from fxst.cli.program import main
 from fxst.configs import DatasetConfig
