@@ -13,6 +13,6 @@ def main() -> None:
 
     isolation.guard()
 
-    from fxst.cli.main import main as run
+    from fxst.cli.program import main as run
 
     run()

@@ -36,7 +36,7 @@ print(json.dumps([os.waitstatus_to_exitcode(status), out, usage.ru_maxrss * 1024
 ONE_BY_ONE = """
 import contextlib, io, json, resource, sys, time
 import fxst.transfer.analysis  # torch takes its time to load, which is no file's fault
-from fxst.cli.main import main
+from fxst.cli.program import main
 
 options = sys.argv[1:]
 done = []

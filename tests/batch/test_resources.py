@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fxst import shortage
-from fxst.cli.main import main
+from fxst.cli.program import main
 
 resource = pytest.importorskip("resource")
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fxst.cli.main import main
+from fxst.cli.program import main
 
 
 @pytest.fixture

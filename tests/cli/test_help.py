@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 from fxst.cli.app import app
-from fxst.cli.main import main
+from fxst.cli.program import main
 from fxst.version import __version__
 
 

@@ -31,7 +31,7 @@ def drawn(chain, seed):
 
 @pytest.mark.parametrize(("chain", "seed"), [("eq", 0), ("eq-comp", 1), ("eq-comp", 2)])
 def test_a_target_of_the_chain_is_reached(speech, chain, seed):
-    x = speech(RATE, 1, 2.0)
+    x = speech(RATE, 1, 1.4)
     target = rendered(x, drawn(CHAINS[chain], seed))
     table, output = optimise(x, target, chain=CHAINS[chain], sample_rate=RATE)
     assert np.array_equal(output, rendered(x, table))
@@ -39,7 +39,7 @@ def test_a_target_of_the_chain_is_reached(speech, chain, seed):
 
 
 def test_where_nothing_is_to_be_done_nothing_is(speech):
-    x = speech(RATE, 1, 2.0)
+    x = speech(RATE, 1, 1.4)
     _, output = optimise(x, x, chain=CHAINS["eq"], sample_rate=RATE, steps=3)
     assert np.array_equal(output, x)
     _, output = optimise(x, x, chain=CHAINS["eq-comp"], sample_rate=RATE)
@@ -47,7 +47,7 @@ def test_where_nothing_is_to_be_done_nothing_is(speech):
 
 
 def test_the_result_is_no_worse_than_any_start(speech):
-    x = speech(RATE, 1, 2.0)
+    x = speech(RATE, 1, 1.4)
     start = drawn(FREE, 3)
     target = rendered(x, start)
     # The answer itself, and a rate of learning that leaves it at once.
@@ -59,7 +59,7 @@ def test_the_result_is_no_worse_than_any_start(speech):
 
 
 def test_a_start_of_another_chain_is_passed_over(speech):
-    x = speech(RATE, 1, 2.0)
+    x = speech(RATE, 1, 1.4)
     with_start, _ = optimise(x, 2 * x, chain=FREE, sample_rate=RATE, steps=2, starts=[drawn(CHAINS["eq"], 0)])
     without, _ = optimise(x, 2 * x, chain=FREE, sample_rate=RATE, steps=2)
     assert with_start == without
@@ -80,7 +80,7 @@ def test_it_gives_the_same_again_and_leaves_what_it_is_given(speech):
 
 
 def test_its_distance_is_the_metric(speech):
-    x, y = speech(RATE, 2, 2.0)[:, None]
+    x, y = speech(RATE, 2, 1.4)[:, None]
     measure = oracle._Distance(torch.from_numpy(y)[None])
     found = measure(torch.from_numpy(np.stack([x, y])))
     wanted = mrstft(x, y) + oracle.MAE_WEIGHT * np.abs(x - y).mean()

@@ -640,7 +640,7 @@ class Watch:
 
 
 sys.meta_path.insert(0, Watch())
-from fxst.cli.main import main
+from fxst.cli.program import main
 
 sys.argv = ["fxst", "apply", "in.wav", "--ref", "ref.wav", "-o", "out.wav"]
 atexit.register(lambda: print(sorted(loaded)))  # when every thread has ended
