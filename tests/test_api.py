@@ -51,7 +51,7 @@ def test_gradients_pass_through_a_table_where_asked_and_null_with_the_exact_effe
     assert null_db(fxst.render(x, table, sample_rate=RATE, gradients=True), exact) < -60
     wide = x.double().requires_grad_(True)
     fxst.render(wide, table, sample_rate=RATE, gradients=True).square().sum().backward()
-    step = 1e-6 * torch.randn(x.shape, generator=torch.manual_seed(0), dtype=torch.float64)
+    step = 1e-8 * torch.randn(x.shape, generator=torch.manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
         up, down = (
             fxst.render(wide + sign * step, table, sample_rate=RATE, gradients=True).square().sum() for sign in (1, -1)
@@ -77,12 +77,12 @@ def test_a_loudness_that_is_none_is_refused(style, speech):
 
 
 @pytest.mark.parametrize("name", ["eq-comp", "studio"])
-def test_an_embedding_is_one_of_the_whole_recording_at_any_length(name, speech):
+def test_an_embedding_is_one_of_the_whole_recording_at_any_length(name, noise):
     style = fxst.load(name, device="cpu")
-    x = speech(RATE, 1, 2)
+    x = noise(RATE, 1, 2)
     once, twice = (style.embed(y, sample_rate=RATE) for y in (x, np.concatenate([x, x], axis=1)))
     assert once.ndim == 1
-    np.testing.assert_allclose(once, twice, atol=0.35)
+    np.testing.assert_allclose(once, twice, atol=0.1)
     assert np.abs(once - style.embed(0.05 * x, sample_rate=RATE)).max() > 0.35
     with pytest.raises(AudioError, match="no embedding"):
         style.embed(0 * x, sample_rate=RATE)
