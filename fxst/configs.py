@@ -7,9 +7,10 @@ the dataclass itself, and model cards contain it. Nothing here imports torch.
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 __all__ = [
+    "CHANGEABLE",
     "ApplyConfig",
     "ChainsConfig",
     "ClipsConfig",
@@ -28,6 +29,9 @@ __all__ = [
     "flags",
     "option",
 ]
+
+CHANGEABLE: Final = ("steps", "device", "loaders", "data_note", "test_examples")
+"""Settings that a resumed training run may change."""
 
 
 def argument(help: str, *, metavar: str | None = None, default: Any = ..., required: bool = True) -> Any:
@@ -381,7 +385,7 @@ class ChainsConfig:
 
 @dataclass(frozen=True)
 class ModelsListConfig:
-    """List the shipped models: chain, size, and result on held-out recordings."""
+    """List the shipped models: chain, size and headline figure."""
 
     format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
 

@@ -200,7 +200,7 @@ def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | No
         seconds = f"{frames * kind.frame_samples / kind.sample_rate:.2f} s"
         following = file.frame(found)
         if found - after_tags > _LONGEST_FRAME_BYTES:
-            fault = f"is damaged near {seconds}: {found - after_tags} bytes there are no sound"
+            fault = f"is damaged near {seconds}: {found - after_tags} bytes there are not audio"
         elif following is not None and following.kind != kind:
             fault = f"changes {_change(kind, following.kind)} after {seconds}"
         if fault:
@@ -209,7 +209,7 @@ def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | No
     frames -= information is not None
     counted = information is not None and information.frames is not None and information.frames <= frames
     if not (fault or cut or counted) and end - after_tags > _LONGEST_FRAME_BYTES and not _only_zeros(file, after_tags):
-        fault = f"is damaged: its last {end - after_tags} bytes are no sound"
+        fault = f"is damaged: its last {end - after_tags} bytes are not audio"
     return Stream(tuple(spans), frames, kind.frame_samples, longest, information, cut, fault)
 
 

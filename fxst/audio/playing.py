@@ -87,7 +87,7 @@ class Player:
             block: npt.NDArray[np.float32] = self.file.read(max(0, requested), dtype="float32", always_2d=True)
             view = self._views[self._number]
             if view is not None and view.error is not None:
-                raise AudioError(f"{quoted(self._path)} cannot be read ({reason(view.error)}): copy it anew.")
+                raise AudioError(f"{quoted(self._path)} cannot be read ({reason(view.error)}): copy the file again.")
             self._within += len(block)
             if len(block) or self._number + 1 == len(self._views):
                 return block

@@ -114,7 +114,7 @@ class Reader:
             ) from error
         except OSError as error:
             self.close()
-            raise AudioError(f"{quoted(path)} cannot be read ({reason(error)}): copy it anew.") from error
+            raise AudioError(f"{quoted(path)} cannot be read ({reason(error)}): copy the file again.") from error
         except BaseException:
             self.close()
             raise
@@ -256,7 +256,7 @@ def _open_regular(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
         if path.is_symlink():
-            raise AudioError(f"{name} is a link to a file that does not exist: mend the link.") from error
+            raise AudioError(f"{name} is a link to a file that does not exist: fix the link.") from error
         raise AudioError(f"{name} does not exist: check the name.") from error
     except (OSError, ValueError) as error:
         raise AudioError(f"{name} cannot be opened ({reason(error)}): check its permissions.") from error

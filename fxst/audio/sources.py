@@ -134,7 +134,7 @@ def _ogg_source(path: Path, fd: int, start: int, end: int) -> Source:
     if all(link.codec.startswith(b"\x7fFLAC") for link in links):
         spans = [ogg.flac_spans(read, link) for link in links]
         if None in spans:
-            raise AudioError(f"{quoted(path)} is damaged: the pages of its FLAC break off; get a whole copy of it.")
+            raise AudioError(f"{quoted(path)} is damaged: its FLAC stream is incomplete; get a whole copy of it.")
         return Source(tuple(View(fd, span) for span in spans if span))
     if name := codecs.unread(b"", links[0].codec):
         raise AudioError(f"{quoted(path)} holds {name} in Ogg, which cannot be read here: {_REMEDY}.")
@@ -166,7 +166,7 @@ def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: i
     if layout.uncounted and size:
         raise AudioError(
             f"{name} holds {layout.uncounted} bytes behind the {size} that its header counts as sound: "
-            "export it again, or mend its header."
+            "export it again, or repair its header."
         )
     if layout.uncounted and size == 0 and layout.magic != b"FORM":
         raise AudioError(

@@ -175,7 +175,7 @@ def from_json(text: str) -> Table:
     try:
         document = untrusted.from_json(text)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"not valid JSON ({error}); mend it there, or apply the style again.") from error
+        raise SettingsError(f"not valid JSON ({error}); correct it there, or apply the style again.") from error
     if document.get("format") != FORMAT:
         raise SettingsError(
             f"not a parameter table: its format is {brief(document.get('format'))}, not {FORMAT!r}; name one that "

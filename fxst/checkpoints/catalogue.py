@@ -36,7 +36,7 @@ relative to that of the effect's change.
 
 @dataclass(frozen=True)
 class ModelFigure:
-    """A model's headline figure, measured on held-out recordings.
+    """A model's headline figure: of a style model on validation recordings, of a proxy on test clips.
 
     Args:
         name: Its name in the card.

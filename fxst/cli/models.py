@@ -89,7 +89,7 @@ def _show_list(entries: "list[CatalogueEntry]") -> None:
     grid = Grid("model", "kind", "chain")
     grid.add_column("knobs", justify="right")
     grid.add_column("size", justify="right", no_wrap=True)
-    grid.add_column("on held-out recordings")
+    grid.add_column("figure")
     for entry in entries:
         name = f"{entry.name} (default)" if entry.is_default else entry.name
         figure = entry.figure.text if entry.figure else ""

@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import typer
 
 from fxst.cli.options import expose, parameter
 from fxst.cli.terminal import say
-from fxst.configs import TrainingConfig, flags, option
+from fxst.configs import CHANGEABLE, TrainingConfig, flags, option
 from fxst.errors import SettingsError
 from fxst.untrusted import shell_word
 
@@ -23,11 +23,6 @@ __all__ = ["training_command"]
 
 Train = Callable[[Any, bool, "Report"], tuple["Run[Any]", str]]
 """Trains with a configuration, in a new folder or resuming the run in it; returns the run, and what was found."""
-
-RESUME: Final = (
-    "Continue the run in the folder that is named instead of a dataset, with its own settings; --steps may be more, "
-    "and --device, --loaders, --data-note and --test-examples may change."
-)
 
 
 def training_command(
@@ -45,7 +40,7 @@ def training_command(
     common = set.intersection(*({item.name for item in dataclasses.fields(kind)} for kind in recipes.values()))
     default = next(iter(recipes))
     shared = [
-        _field("resume", False, RESUME, flags=("--resume",)),
+        _field("resume", False, _help_of_resume(recipes), flags=("--resume",)),
         *([_field("recipe", default, help_of_recipes)] if len(recipes) > 1 else []),
     ]
     parameters = {item.name: parameter(item, Literal[tuple(recipes)] if item.default else bool) for item in shared}
@@ -81,6 +76,15 @@ def training_command(
         expose(app, "train", call, list(parameters.values()), train.__doc__)
 
     return register
+
+
+def _help_of_resume(recipes: Mapping[str, type[TrainingConfig]]) -> str:
+    fields = {item.name: item for kind in recipes.values() for item in dataclasses.fields(kind)}
+    *others, last = (flags(fields[name])[0] for name in CHANGEABLE if name != "steps" and name in fields)
+    return (
+        "Resume the run in the given folder with its own settings. You may raise --steps and change "
+        f"{', '.join(others)} and {last}."
+    )
 
 
 def _field(name: str, default: Any, help: str, **more: Any) -> Any:  # noqa: A002

@@ -41,9 +41,7 @@ def write(export: Export) -> str:
                 )
             case Reverb():
                 _reverb(stage, export, sections, pipeline)
-                lines.append(
-                    f"{stage.label}: exact to the response in {export.impulse_response!a}, which lies beside this file."
-                )
+                lines.append(f"{stage.label}: exact to the response in {export.impulse_response!a}, beside this file.")
             case _:
                 lines.append(f"{stage.label}: CamillaDSP has none, so it is left out, and the result is another.")
     lines.append("Put it into a configuration with devices of your own, whose samplerate is the one above.")

@@ -20,8 +20,8 @@ def mel_filters(*, n_fft: int, n_mels: int, minimum_hz: float, sample_rate: int)
         from torchaudio.functional import melscale_fbanks
     except (ImportError, OSError, RuntimeError) as error:
         raise ModelError(
-            "torchaudio does not load beside this torch, most often because the two were built for different "
-            'versions of CUDA; mend the pair with: pip install "torch>=2.11,<2.15" "torchaudio>=2.11,<2.12". '
+            "torchaudio does not load with this version of torch, most often because the two were built for different "
+            'versions of CUDA; install a matching pair with: pip install "torch>=2.11,<2.15" "torchaudio>=2.11,<2.12". '
             f"(It said: {error})"
         ) from error
     filters: Tensor = melscale_fbanks(n_fft // 2 + 1, minimum_hz, sample_rate / 2, n_mels, sample_rate)

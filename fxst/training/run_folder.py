@@ -17,15 +17,12 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 import torch
 
 from fxst import staging
-from fxst.configs import TrainingConfig, flags
+from fxst.configs import CHANGEABLE, TrainingConfig, flags
 from fxst.errors import ModelError, SettingsError
 from fxst.untrusted import from_json, shell_word, to_json
 from fxst.version import __version__
 
-__all__ = ["CHANGEABLE", "begin", "damaged", "read_checkpoint", "read_config", "writable"]
-
-CHANGEABLE: Final = ("steps", "device", "loaders", "data_note", "test_examples")
-"""Settings that a resumed run may change."""
+__all__ = ["begin", "damaged", "read_checkpoint", "read_config", "writable"]
 
 CONFIG: Final = "config.json"
 

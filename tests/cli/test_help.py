@@ -1,8 +1,12 @@
 """`fxst --help` is there at once, and so are its words for every command."""
 
+import json
+import re
 import resource
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -88,3 +92,34 @@ def test_an_interrupt_is_told_in_a_word_and_a_code(monkeypatch, capsys, tmp_path
         main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "fxst: interrupted\n"
+
+
+def printed_commands():
+    """The commands that cards and docs tell people to run, by where they stand."""
+    root = Path(__file__).parents[2]
+    for card in sorted(root.glob("pretrained/*/*/card.json")):
+        training = json.loads(card.read_text(encoding="utf-8"))["training"]
+        yield card.parent.name, training["command"]
+        for line in training.get("history", []):
+            if "fxst style" in line:
+                yield card.parent.name, line[line.index("fxst style") :]
+    for page in [root / "README.md", root / "CONTRIBUTING.md", *sorted(root.glob("docs/*.md"))]:
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE):
+            for part in re.split(r"\s*(?:\n|&&|\||>)\s*", block.replace("\\\n", " ")):
+                if part.startswith("fxst "):
+                    yield page.name, part
+
+
+@pytest.mark.parametrize(("where", "line"), list(printed_commands()))
+def test_a_printed_command_has_options_that_there_are(where, line, commands):
+    command, context = get_command(app), None
+    _, *rest = shlex.split(line, comments=True)
+    name = "fxst"
+    while True:
+        context = command.make_context(name, rest, parent=context)
+        if not getattr(command, "commands", None):
+            break
+        name, *rest = [*context._protected_args, *context.args]
+        command = command.commands[name]
+    if not where.endswith(".md"):
+        assert not context.params.get("resume")  # a card tells how a model is trained from the first step
