@@ -38,6 +38,7 @@ __all__ = [
     "Checkpoint",
     "Weights",
     "agreeing",
+    "check_knobs",
     "declare_network",
     "finite",
     "load",
@@ -199,6 +200,16 @@ def finite(folder: Path, state: Weights) -> None:
         raise ModelError(f"The model {str(folder)!r} holds numbers that are not finite; restore its files.")
 
 
+def check_knobs(folder: Path, sizes: Sizes, chain: Chain) -> None:
+    """Check that a model has the knobs of its chain.
+
+    Raises:
+        ModelError: It has not.
+    """
+    if sizes.n_knobs != len(chain.knobs):
+        raise ModelError(f"The model {str(folder)!r} has {sizes.n_knobs} knobs, but its chain has {len(chain.knobs)}.")
+
+
 def agreeing(found: Checkpoint) -> Checkpoint:
     """Return a style model whose parts agree.
 
@@ -206,10 +217,7 @@ def agreeing(found: Checkpoint) -> Checkpoint:
         ModelError: Its network, its chain and its card do not agree.
     """
     model, chain, folder = found.model, found.chain, found.folder
-    if model.config.n_knobs != len(chain.knobs):
-        raise ModelError(
-            f"The model {str(folder)!r} has {model.config.n_knobs} knobs, but its chain has {len(chain.knobs)}."
-        )
+    check_knobs(folder, model.config, chain)
     if not model.agrees(effects=len(chain.effects), sample_rate=found.sample_rate):
         raise ModelError(f"The model {str(folder)!r} is damaged (its parts do not agree); restore its files.")
     return found

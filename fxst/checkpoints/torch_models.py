@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from fxst.chains.chain import Chain
 from fxst.checkpoints.card import STYLE_FORMATS, find, read_files
-from fxst.checkpoints.checkpoint import NETWORKS, Checkpoint, agreeing, finite, read_weights, refusing_damage
+from fxst.checkpoints.checkpoint import (
+    NETWORKS,
+    Checkpoint,
+    agreeing,
+    check_knobs,
+    finite,
+    read_weights,
+    refusing_damage,
+)
 from fxst.dsp import Array, Samples
 from fxst.models import layers
 from fxst.models.layers import Part, made_of
@@ -93,6 +101,7 @@ def read(
                 raise ValueError("its weights are not of the sizes that its card tells")
         model = build(card, state)
         model.load_state_dict(state)
+    check_knobs(folder, model.config, chain)  # type: ignore[arg-type]  # every network has its sizes there
     finite(folder, arrays)
     model.eval().requires_grad_(False)
     return model, chain, card

@@ -203,7 +203,7 @@ class StudioNetwork(StyleNetwork, Part):
         Shape:
             input, reference: (D,), their statistics; result: (bands,).
         """
-        return self.extractor.shared(24_000 * 2 ** min(float(input[-1]), float(reference[-1])))
+        return np.asarray(self.extractor.shared(24_000 * 2 ** min(float(input[-1]), float(reference[-1]))))
 
     def decide(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Decision:  # noqa: A002
         """Decide on the knobs that bring an input to a reference.

@@ -21,6 +21,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "TorchModule",
     "detached",
     "init",
     "on_gpu",
@@ -28,12 +29,16 @@ __all__ = [
 ]
 
 
-class Module(nn.Module):
+class TorchModule(nn.Module):
     """A torch module that takes its fixed numbers as NumPy arrays."""
 
     def register_buffer(self, name: str, values: Any, persistent: bool = True) -> None:
         """Keep fixed numbers among the weights."""
         super().register_buffer(name, torch.from_numpy(np.array(values)), persistent)
+
+
+Module = TorchModule
+"""As the other family calls it."""
 
 
 def Parameter(values: npt.NDArray[Any]) -> nn.Parameter:  # noqa: N802  # as torch.nn calls it

@@ -18,13 +18,13 @@ def trainable(kind: type[T]) -> type[T]:
     return made
 
 
-class StudioModel(StudioNetwork, torch_layers.Module):
+class StudioModel(StudioNetwork, torch_layers.TorchModule):
     """The studio model in torch."""
 
     nn = torch_layers
 
 
-class StyleModel(ClipsNetwork, torch_layers.Module):
+class StyleModel(ClipsNetwork, torch_layers.TorchModule):
     """The style model of the recipe `clips` in torch."""
 
     nn = torch_layers
