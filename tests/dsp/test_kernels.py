@@ -32,15 +32,33 @@ def other(name):
     return types.SimpleNamespace(_sosfilt=lambda x: None, r2c=lambda x: x, c2r=lambda x: x)
 
 
-@pytest.fixture(params=[None, missing, wrong, other])
-def kernel(request, monkeypatch):
-    """SciPy's compiled kernels, and its public functions where those cannot be used."""
-    if request.param is not None:
-        monkeypatch.setattr(kernels, "_compiled", request.param)
+@pytest.fixture
+def patched(monkeypatch):
+    """Change how kernels are loaded, for a test."""
+
+    def patch(compiled):
+        forget()
+        monkeypatch.setattr(kernels, "_compiled", compiled)
+
+    yield patch
     forget()
-    assert (kernels._cascade() is None) == (kernels._transforms() is None) == (request.param is not None)
-    yield
-    forget()
+
+
+@pytest.fixture(params=["compiled", "public"])
+def kernel(request, patched):
+    """SciPy's compiled kernels, and its public functions in their place."""
+    if request.param == "public":
+        patched(missing)
+    else:
+        assert kernels._cascade() is not None
+        assert kernels._transforms() is not None
+
+
+@pytest.mark.parametrize("compiled", [missing, wrong, other])
+def test_kernels_that_are_missing_or_differ_are_not_used(patched, compiled):
+    patched(compiled)
+    assert kernels._cascade() is None
+    assert kernels._transforms() is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -61,11 +79,11 @@ def test_a_cascade_is_scipys_bit_for_bit(kernel, dtype, channels, count):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("length", [1, 2, 33, 1000, 4096])
-@pytest.mark.parametrize("n", [None, 1, 32, 1024, 4097])
+@pytest.mark.parametrize("length", [1, 2, 33, 1000])
+@pytest.mark.parametrize("n", [None, 1, 32, 1023])
 def test_transforms_are_scipys_bit_for_bit(kernel, dtype, length, n):
     x = np.random.default_rng(length).standard_normal((2, 3, length)).astype(dtype)
-    frames = np.lib.stride_tricks.sliding_window_view(x, max(1, length // 2), axis=-1)[..., ::7, :]
+    frames = np.lib.stride_tricks.sliding_window_view(x, max(1, length // 2), axis=-1)[..., ::50, :]
     for values in (x, x[0, 0], frames, x[..., ::-1]):
         spectrum = kernels.rfft(values, n)
         theirs = fft.rfft(values, n)
