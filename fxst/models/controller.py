@@ -1,6 +1,6 @@
 """The controller of the recipe `clips`: from the features of two recordings to knobs."""
 
-from fxst.models.arrays import AnyArray, array_namespace, sigmoid
+from fxst.dsp.arrays import AnyArray, array_namespace, sigmoid
 from fxst.models.layers import Part
 
 __all__ = ["Controller"]

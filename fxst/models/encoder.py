@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fxst.dsp import Samples
+from fxst.dsp.arrays import AnyArray, array_namespace, constant, relu, sigmoid, split
 from fxst.dsp.stft import framed, hann, spectral_power, stft
-from fxst.models.arrays import AnyArray, array_namespace, constant, relu, sigmoid, split
 from fxst.models.layers import Part
 from fxst.models.mel import mel_filters
 

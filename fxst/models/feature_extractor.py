@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from fxst.dsp import Array, Samples
+from fxst.dsp.arrays import AnyArray, array_namespace, at_least, constant, relu, split
 from fxst.dsp.stft import framed, hann, spectral_power, stft
-from fxst.models.arrays import AnyArray, array_namespace, constant, device, relu, split
 from fxst.models.layers import Part
 
 __all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "FeatureExtractor", "mel_centres", "octave_centres"]
@@ -162,7 +162,7 @@ class FeatureExtractor(Part):
             _distribution(rms, LEVELS_DB),
             _distribution(peak, LEVELS_DB),
             *changes,
-            xp.full((count, 1), math.log2(sample_rate / 24_000), dtype=windows.dtype, device=device(windows)),
+            xp.full((count, 1), math.log2(sample_rate / 24_000), dtype=windows.dtype, device=windows.device),
         ]
         return level, fixed
 
@@ -252,7 +252,7 @@ def _quantiles(distribution: AnyArray) -> AnyArray:
     # The share above falls from threshold to threshold; between two of them it is interpolated linearly.
     after = xp.clip(xp.sum(xp.astype(distribution[..., None] > share, xp.int64), axis=-2), 1, len(BAND_LEVELS_DB) - 1)
     before = xp.take_along_axis(distribution, after - 1, axis=-1)
-    fall = xp.clip(before - xp.take_along_axis(distribution, after, axis=-1), 1e-4)
+    fall = at_least(before - xp.take_along_axis(distribution, after, axis=-1), 1e-4)
     between = xp.clip((before - share) / fall, 0, 1)
     return BAND_LEVELS_DB[0] + step * (xp.astype(after - 1, distribution.dtype) + between)
 

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from fxst.dsp import Array, Samples
-from fxst.models.arrays import AnyArray, array_namespace, relu, split
+from fxst.dsp.arrays import AnyArray, array_namespace, at_least, relu, split
 from fxst.models.feature_extractor import QUANTILES, FeatureExtractor, mel_centres
 from fxst.models.layers import Part
 
@@ -82,7 +82,7 @@ class FrequencyConvNet(Part):
         # The level of one recording relative to the other is not part of the curve; and digital silence in one makes
         # differences far larger than any equaliser does.
         shapes = xp.concat((levels, spectrum), axis=1)
-        bands = xp.clip(xp.sum(there, axis=2, keepdims=True), 1)
+        bands = at_least(xp.sum(there, axis=2, keepdims=True), 1)
         mean = xp.sum(shapes * there, axis=2, keepdims=True) / bands
         limit = SHAPE_LIMIT_DB / 20
         seen = xp.clip(xp.concat((spread, shapes - mean, more_spread), axis=1), -limit, limit) * there
@@ -119,7 +119,7 @@ class FrequencyConvNet(Part):
 
 def _read_off(x: AnyArray, there: AnyArray, matrix: AnyArray) -> AnyArray:
     """Interpolate to other frequencies, from the points that are there alone: (B, n, S) to (B, n, T)."""
-    return (x * there) @ matrix / array_namespace(x).clip(there @ matrix, 0.1)
+    return (x * there) @ matrix / at_least(there @ matrix, 0.1)
 
 
 def _interpolation(source: Array, target: Array) -> Samples:

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from fxst.models.arrays import AnyArray, array_namespace, constant, device, quantile, relu, softmax
+from fxst.dsp.arrays import AnyArray, array_namespace, at_least, constant, quantile, relu, softmax
 
 __all__ = ["LEVEL_BINS_DB", "MOST_FRAMES", "active_frames", "match", "matched_size"]
 
@@ -83,7 +83,7 @@ def match(frames: AnyArray, reference: AnyArray, shared: AnyArray) -> AnyArray:
     """
     xp = array_namespace(shared)
     if not len(frames) or not len(reference) or not xp.any(shared > 0):
-        return xp.zeros(matched_size(len(shared)), dtype=shared.dtype, device=device(shared))
+        return xp.zeros(matched_size(len(shared)), dtype=shared.dtype, device=shared.device)
     weight = shared / xp.sum(shared)
     ours, theirs = (x - (x @ weight)[:, None] for x in (frames, reference))
     root = xp.sqrt(weight)
@@ -95,7 +95,7 @@ def match(frames: AnyArray, reference: AnyArray, shared: AnyArray) -> AnyArray:
         apart = xp.sum(moved * moved, axis=1)[:, None] + xp.sum(sought * sought, axis=1) - 2 * moved @ sought.T
         alike = -apart / (2 * ALIKE_DB**2)
         pairs = softmax(alike, 1) * softmax(alike, 0)
-        pairs = pairs / xp.clip(xp.sum(pairs), 1e-12)
+        pairs = pairs / at_least(xp.sum(pairs), 1e-12)
         by_ours, by_theirs = xp.sum(pairs, axis=1), xp.sum(pairs, axis=0)
         curve = _centred(by_theirs @ theirs - by_ours @ ours, shared)
     moved = ours + curve
@@ -121,7 +121,7 @@ def _levels(frames: AnyArray, reference: AnyArray, pairs: AnyArray) -> tuple[Any
 def _power_db(frames: AnyArray) -> AnyArray:
     """Sum the bands of each frame: (n, bands) to (n,)."""
     xp = array_namespace(frames)
-    return 10 * xp.log10(xp.clip(xp.sum(10 ** (frames / 10), axis=1), 1e-10))
+    return 10 * xp.log10(at_least(xp.sum(10 ** (frames / 10), axis=1), 1e-10))
 
 
 def _centred(curve: AnyArray, shared: AnyArray) -> AnyArray:

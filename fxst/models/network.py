@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from fxst.dsp import Array
-from fxst.models.arrays import AnyArray, array_namespace, device
+from fxst.dsp.arrays import AnyArray, array_namespace
 
 __all__ = ["Decision", "Sizes", "StyleNetwork"]
 
@@ -101,7 +101,7 @@ class StyleNetwork:
         Shape:
             windows: (N, window); result: (n, bands).
         """
-        return array_namespace(windows).zeros((0, 0), dtype=windows.dtype, device=device(windows))
+        return array_namespace(windows).zeros((0, 0), dtype=windows.dtype, device=windows.device)
 
     def match(
         self,

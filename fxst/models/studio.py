@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from fxst.dsp import Array, Samples
-from fxst.models.arrays import AnyArray, array_namespace, constant, sigmoid
+from fxst.dsp.arrays import AnyArray, array_namespace, at_least, constant, sigmoid
 from fxst.models.feature_extractor import FLOOR, FeatureExtractor, octave_centres
 from fxst.models.frequency_conv_net import FrequencyConvNet
 from fxst.models.layers import Part
@@ -401,7 +401,7 @@ def centred(curve: AnyArray, shared: AnyArray) -> AnyArray:
     xp = array_namespace(curve)
     hz = octave_centres(curve.shape[1])
     middle = shared * constant(((hz >= CENTRE_HZ[0]) & (hz <= CENTRE_HZ[1])).astype(np.float32), curve)
-    count = xp.clip(xp.sum(middle, axis=1, keepdims=True), 1)
+    count = at_least(xp.sum(middle, axis=1, keepdims=True), 1)
     return (curve - xp.sum(curve * middle, axis=1, keepdims=True) / count) * shared
 
 
@@ -434,7 +434,7 @@ class _Scale(Part):
         if self.training:
             self._take_in(self.nn.detached(x))
         xp = array_namespace(x)
-        deviation = xp.sqrt(xp.clip(self.square - self.mean * self.mean, 1e-4))
+        deviation = xp.sqrt(at_least(self.square - self.mean * self.mean, 1e-4))
         return xp.clip((x - self.mean) / deviation, -6, 6)
 
     def _take_in(self, x: AnyArray) -> None:

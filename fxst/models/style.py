@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fxst.models.arrays import AnyArray, array_namespace
+from fxst.dsp.arrays import AnyArray, array_namespace
 from fxst.models.controller import Controller
 from fxst.models.encoder import Encoder, EncoderConfig
 from fxst.models.layers import Part

@@ -13,7 +13,10 @@ from fxst.models.network import StyleNetwork
 from fxst.transfer.descriptors import Descriptors, Excerpt, describe
 from fxst.transfer.level_matching import loudness_key
 
-__all__ = ["Analyser", "Analysis", "from_tenths", "in_tenths"]
+__all__ = ["BEYOND_FULL_SCALE", "Analyser", "Analysis", "from_tenths", "in_tenths"]
+
+BEYOND_FULL_SCALE: Final = np.errstate(over="ignore", invalid="ignore")
+"""Decorates what may meet numbers beyond float32, which are refused with a sentence, and not with NumPy's warnings."""
 
 SILENCE_DB: Final = -100.0
 """Windows softer than this are silent, and do not count."""
@@ -120,6 +123,7 @@ class Analyser:
         frames = np.zeros((0, 0), np.float32) if mean is None else self._measure_frames(excerpt)
         return Analysis(mean, excerpt, self._samples / self._sample_rate, short, frames)
 
+    @BEYOND_FULL_SCALE
     def _measure_frames(self, excerpt: Excerpt) -> Samples:
         windows = excerpt.samples.reshape(-1, self._window)
         frames: Samples = self._model.frames(windows, sample_rate=self._model_rate)
@@ -160,6 +164,7 @@ class Analyser:
                 self._analyse()
         self._times += 1
 
+    @BEYOND_FULL_SCALE
     def _analyse(self) -> None:
         if not self._waiting:
             return

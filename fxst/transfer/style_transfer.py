@@ -20,6 +20,7 @@ from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.effects import Effect, ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
+from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, from_tenths, in_tenths
 from fxst.transfer.descriptors import Excerpt
 from fxst.transfer.finishing import BLOCK_SAMPLES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     # A table is applied without a model.
     from fxst.checkpoints.checkpoint import Checkpoint
     from fxst.models.network import Decision
-    from fxst.transfer.analysis import Analysis
 
 __all__ = ["Result", "StyleTransfer", "load", "remarks_on", "render", "safety_remarks"]
 
@@ -189,6 +189,7 @@ class StyleTransfer:
         y, more = _render_finished(_samples(audio, "audio"), table, finish, sample_rate)
         return Result(_like(audio, y), table, remarks + safety_remarks(table) + more)
 
+    @BEYOND_FULL_SCALE
     def embed(self, audio: Any, *, sample_rate: int) -> NDArray[np.float32]:
         """Return the model's embedding of a whole recording: its features, of which differences tell of a style.
 
@@ -241,7 +242,7 @@ class StyleTransfer:
         table = settings if isinstance(settings, Table) else Table(self.chain, tuple(settings))
         return render(audio, table, sample_rate=sample_rate, gradients=gradients)
 
-    def analyse(self, blocks: Iterable[Samples], *, sample_rate: int) -> "Analysis":
+    def analyse(self, blocks: Iterable[Samples], *, sample_rate: int) -> Analysis:
         """Analyse a whole recording.
 
         Args:
@@ -251,15 +252,13 @@ class StyleTransfer:
         Shape:
             Each block: `(channels, time)`.
         """
-        from fxst.transfer.analysis import Analyser
-
         analyser = Analyser(self._model, sample_rate=sample_rate)
         for block in blocks:
             analyser.process(block)
         return analyser.finish()
 
     def profile(
-        self, analysis: "Analysis", *, loudness_lufs: float | None = None, recordings: Sequence[str] = ()
+        self, analysis: Analysis, *, loudness_lufs: float | None = None, recordings: Sequence[str] = ()
     ) -> StyleProfile:
         """Make a style profile from the analysis of a reference: all that `choose` needs of it, and no sound.
 
@@ -271,8 +270,6 @@ class StyleTransfer:
         Raises:
             AudioError: The reference is silent, or far beyond full scale.
         """
-        from fxst.transfer.analysis import in_tenths
-
         if analysis.statistics is None:
             raise AudioError("The reference is silent, or too short to analyse: choose one with sound in it.")
         _check_level(analysis, "reference")
@@ -288,7 +285,7 @@ class StyleTransfer:
 
     def choose(
         self,
-        analysis: "Analysis",
+        analysis: Analysis,
         profile: StyleProfile,
         names: Mapping[str, str] | None = None,
         *,
@@ -325,7 +322,7 @@ class StyleTransfer:
 
     def _analyse_both(
         self, audio: Any, reference: Any, sample_rate: int, reference_sample_rate: int | None
-    ) -> "tuple[Analysis, StyleProfile, tuple[str, ...]]":
+    ) -> tuple[Analysis, StyleProfile, tuple[str, ...]]:
         """Analyse an input and a reference; return the remarks on both as well."""
         x = _samples(audio, "audio")
         remarks: tuple[str, ...] = ()
@@ -356,9 +353,7 @@ class _Choice:
         SettingsError: The profile is another model's, or damaged.
     """
 
-    def __init__(self, style: StyleTransfer, chain: Chain, analysis: "Analysis", profile: StyleProfile) -> None:
-        from fxst.transfer.analysis import from_tenths
-
+    def __init__(self, style: StyleTransfer, chain: Chain, analysis: Analysis, profile: StyleProfile) -> None:
         check_model(profile, style.name, style.sha256)
         if analysis.statistics is not None:
             check_statistics(profile, len(analysis.statistics), analysis.frames.shape[1])
@@ -388,6 +383,7 @@ class _Choice:
             settings = self._match_level(self._refine(settings, steps=refine))
         return self._check(settings)
 
+    @BEYOND_FULL_SCALE
     def _decide(self) -> "Decision":
         statistics = self._analysis.statistics
         assert statistics is not None, "a silent recording is not decided on"
@@ -494,7 +490,7 @@ def safety_remarks(table: Table) -> tuple[str, ...]:
     return (table.provenance[SAFETY_CHECK],) if SAFETY_CHECK in table.provenance else ()
 
 
-def remarks_on(analysis: "Analysis", what: str) -> tuple[str, ...]:
+def remarks_on(analysis: Analysis, what: str) -> tuple[str, ...]:
     """Return what makes a recording hard to judge, a sentence each."""
     if analysis.statistics is None:
         return (f"the {what} is silent, or too short to analyse, so the model could not choose settings for it",)
@@ -505,7 +501,7 @@ def remarks_on(analysis: "Analysis", what: str) -> tuple[str, ...]:
     return ()
 
 
-def _check_level(analysis: "Analysis", what: str) -> None:
+def _check_level(analysis: Analysis, what: str) -> None:
     if analysis.statistics is not None and not np.isfinite(analysis.statistics).all():
         raise AudioError(f"The {what} holds samples far beyond full scale: normalise it.")
 
@@ -536,6 +532,7 @@ def _frame_levels(style: StyleTransfer, reference_frames: Samples) -> FrameLevel
     if not model.uses_frames:
         return None
 
+    @BEYOND_FULL_SCALE
     def measure(x: Excerpt) -> Samples:
         windows = x.samples.reshape(-1, model.window_at(x.sample_rate))
         return np.asarray(model.frames(windows, sample_rate=x.sample_rate))

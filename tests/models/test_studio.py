@@ -11,7 +11,7 @@ from fxst.chains.named import CHAINS
 from fxst.checkpoints import checkpoint
 from fxst.checkpoints.torch_models import load_trainable
 from fxst.data import sox
-from fxst.models.arrays import split
+from fxst.dsp.arrays import split
 from fxst.models.feature_extractor import (
     BAND_LEVELS_DB,
     QUANTILES,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.models.arrays import split
+from fxst.dsp.arrays import split
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModelConfig
 from fxst.models.trainable import StyleModel

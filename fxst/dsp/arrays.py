@@ -1,7 +1,7 @@
-"""NumPy arrays and torch tensors alike: what the array API standard lacks, and what models need.
+"""The functions of NumPy or of torch, for what is written once for arrays and tensors.
 
-What a model analyses and decides is written once, against the array API standard. `fxst apply` runs these lines on
-NumPy arrays, and training on torch tensors.
+What a model analyses and decides, and what an equaliser does, is written against the array API standard. `fxst apply`
+runs these lines on NumPy arrays, and training on torch tensors.
 
 Source:
     Python array API standard 2024.12, https://data-apis.org/array-api/2024.12/.
@@ -12,19 +12,27 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import array_namespace, device
 
-__all__ = ["AnyArray", "array_namespace", "constant", "device", "quantile", "relu", "sigmoid", "softmax", "split"]
+__all__ = ["AnyArray", "array_namespace", "at_least", "constant", "quantile", "relu", "sigmoid", "softmax", "split"]
 
 AnyArray: TypeAlias = Any
-"""A NumPy array or a torch tensor, in float32."""
+"""A NumPy array or a torch tensor."""
+
+
+def array_namespace(x: AnyArray) -> Any:
+    """Return the functions of the array API standard for arrays like `x`."""
+    if isinstance(x, np.ndarray):
+        return np  # which keeps to the standard; array_api_compat's wrapper would load 0.1 CPU seconds of modules
+    import array_api_compat
+
+    return array_api_compat.array_namespace(x)
 
 
 def constant(values: npt.NDArray[np.float32], x: AnyArray) -> AnyArray:
     """Return fixed values as an array of the kind and on the device of `x`; nobody may write to them."""
     if isinstance(x, np.ndarray):
         return values
-    return array_namespace(x).asarray(values, device=device(x))
+    return array_namespace(x).asarray(values, device=x.device)
 
 
 def split(x: AnyArray, sizes: Sequence[int]) -> list[AnyArray]:
@@ -33,9 +41,14 @@ def split(x: AnyArray, sizes: Sequence[int]) -> list[AnyArray]:
     return [x[:, end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
+def at_least(x: AnyArray, low: float) -> AnyArray:
+    """Return `x` where it is above a bound, else the bound."""
+    return x.clip(min=low)  # a method that both have; NumPy's function wants both bounds
+
+
 def relu(x: AnyArray) -> AnyArray:
     """Return `x` where it is positive, else 0."""
-    return array_namespace(x).clip(x, 0)
+    return at_least(x, 0)
 
 
 def sigmoid(x: AnyArray) -> AnyArray:
