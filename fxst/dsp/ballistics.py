@@ -1,7 +1,7 @@
 """The envelope follower of compressors in torch, with its gradient.
 
-It is a recursion, which is slow as torch operations. So numba compiles its loops (`fxst.dsp.follower_loops`) for the CPU
-and, with `numba-cuda`, for a CUDA device.
+It is a recursion, which is slow as torch operations. So numba compiles its loops (`fxst.dsp.follower_loops`) for the
+CPU and, with `numba-cuda`, for a CUDA device.
 """
 
 from functools import cache
