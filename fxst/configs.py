@@ -246,8 +246,8 @@ class ApplyConfig:
         panel="Reference",
     )
     refine_steps: int = option(25, "With --refine: maximum number of steps.", minimum=1, panel="Reference")
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "auto", "Device for the model; the effects run on the CPU.", panel="Reference"
+    device: Literal["cpu", "cuda"] = option(
+        "cpu", "Device for the model; the effects run on the CPU.", panel="Reference"
     )
     amount: tuple[str, ...] = option(
         (),
@@ -373,7 +373,7 @@ class ProfileConfig:
     model: str = option(
         "studio", "Model that the profile is for: a shipped model's name, or a folder.", flags=("--model", "-m")
     )
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Device for the model.")
+    device: Literal["cpu", "cuda"] = option("cpu", "Device for the model.")
 
 
 @dataclass(frozen=True)
@@ -534,6 +534,6 @@ class EvalConfig:
         panel="Results",
     )
     workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Computing")
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "auto", "Device for the models; the effects run on the CPU.", panel="Computing"
+    device: Literal["cpu", "cuda"] = option(
+        "cpu", "Device for the models; the effects run on the CPU.", panel="Computing"
     )

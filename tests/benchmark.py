@@ -21,7 +21,8 @@ from fxst.chains.named import CHAINS
 from fxst.configs import ApplyConfig, ClipsConfig
 from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, make_renderer
 from fxst.models.encoder import EncoderConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StyleModel
 from fxst.training.runs import keep_freed_memory
 from fxst.training.style import StyleModule
 

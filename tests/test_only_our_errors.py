@@ -18,7 +18,8 @@ from fxst.checkpoints import catalogue, checkpoint
 from fxst.checkpoints.card import write_files
 from fxst.errors import FxstError, ModelError
 from fxst.models.encoder import EncoderConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StyleModel
 from fxst.transfer import profiles
 from fxst.transfer.descriptors import Descriptors
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fxst import exports, staging
 from fxst.audio import FLOAT_SUBTYPES, LOSSY_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
 from fxst.batch.inspection import Inspection
@@ -34,7 +36,7 @@ def analyse_file(
     """Analyse a file; return the analysis and the remarks on it."""
     with Reader(path) as reader:
         analysis = style.analyse(_blocks(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
-        if analysis.statistics is not None and not analysis.statistics.isfinite().all():
+        if analysis.statistics is not None and not np.isfinite(analysis.statistics).all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
         return analysis, remarks_on(analysis, what) + _ending(reader, what)
 
@@ -64,7 +66,7 @@ def analyse_reference(
         analysis = style.analyse(metered(), sample_rate=reader.info.sample_rate)
         if analysis.statistics is None:
             raise AudioError(f"{str(path)!r} is silent, or too short to analyse: choose a reference with sound in it.")
-        if not analysis.statistics.isfinite().all():
+        if not np.isfinite(analysis.statistics).all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
         lufs = meter.integrated()
         loudness = lufs if lufs >= ABSOLUTE_GATE_LUFS else None

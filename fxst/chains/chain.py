@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from fxst.chains.amounts import amount_of_each
 from fxst.effects import (
     EFFECTS,
@@ -118,8 +121,8 @@ class Chain:
             self, effects=tuple(replace(e, linked=linked) if isinstance(e, Dynamics) else e for e in self.effects)
         )
 
-    def split(self, knobs: "Tensor") -> "list[dict[str, Tensor]]":
-        """Convert knob vectors to physical values, one dictionary an effect, constants included.
+    def split(self, knobs: Any) -> list[dict[str, Any]]:
+        """Convert knob vectors, of NumPy or torch, to physical values, one dictionary an effect, constants included.
 
         Shape:
             knobs: (B, P), on [0, 1]; each value: (B,).
@@ -129,12 +132,10 @@ class Chain:
         """
         if knobs.ndim != 2 or knobs.shape[1] != len(self.knobs):
             raise SettingsError(f"Chain {self.name} has {len(self.knobs)} knobs, not the shape {tuple(knobs.shape)}.")
-        columns = iter(knobs.unbind(1))
+        columns = iter(knobs.T)
+        same = np.full(len(knobs), 1.0) if isinstance(knobs, np.ndarray) else knobs.new_ones(len(knobs))
         return [
-            {
-                p.name: knobs.new_full((knobs.shape[0],), p.minimum) if p.constant else p.to_value(next(columns))
-                for p in effect.parameters
-            }
+            {p.name: p.minimum * same if p.constant else p.to_value(next(columns)) for p in effect.parameters}
             for effect in self.effects
         ]
 
@@ -151,7 +152,7 @@ class Chain:
             x = effect.autodiff(x, values, sample_rate=sample_rate)
         return x
 
-    def settings(self, knobs: "Tensor", *, bypassed: Collection[str] = ()) -> tuple[Setting, ...]:
+    def settings(self, knobs: npt.ArrayLike, *, bypassed: Collection[str] = ()) -> tuple[Setting, ...]:
         """Return the parameter table of one knob vector, its values rounded.
 
         Args:
@@ -161,10 +162,10 @@ class Chain:
         Shape:
             knobs: (P,), on [0, 1].
         """
-        values = self.split(knobs[None].double())
+        values = self.split(np.asarray(knobs, np.float64)[None])
         return self._table(({name: value.item() for name, value in of_one.items()} for of_one in values), bypassed)
 
-    def knobs_of(self, settings: Sequence[Setting]) -> "Tensor":
+    def knobs_of(self, settings: Sequence[Setting]) -> Samples:
         """Return the knob vector of a parameter table; values beyond the chain's ranges are clipped.
 
         Shape:
@@ -173,12 +174,9 @@ class Chain:
         Raises:
             SettingsError: The table is not one of this chain.
         """
-        import torch
-
         stages = self.stages(settings)
-        return torch.tensor(
-            [p.to_knob(stage.values[p.name]) for stage in stages for p in stage.effect.parameters if not p.constant]
-        )
+        knobs = [p.to_knob(stage.values[p.name]) for stage in stages for p in stage.effect.parameters if not p.constant]
+        return np.array(knobs, np.float32)
 
     def bypassed(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         """Return a table with every effect bypassed."""

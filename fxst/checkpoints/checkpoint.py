@@ -1,15 +1,20 @@
-"""A trained model on disk: conversion between a network and the files of `fxst.checkpoints.card`."""
+"""A trained style model on disk, ready to use: conversion between a network and the files of `fxst.checkpoints.card`.
 
-from collections.abc import Callable, Sequence
+A model of fxst's own runs on NumPy. One that is to train, lies on a GPU, or is of a network of your own runs on torch;
+`fxst.checkpoints.torch_models` reads it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.torch import load as load_weights
-from safetensors.torch import save as save_weights
-from torch import Tensor
+from safetensors.numpy import load as load_weights
+from safetensors.numpy import save as save_weights
 
 from fxst.chains.chain import Chain
 from fxst.checkpoints.card import (
@@ -22,15 +27,32 @@ from fxst.checkpoints.card import (
     write_files,
 )
 from fxst.errors import ModelError, SettingsError, UndeclaredError
-from fxst.models.network import StyleNetwork
-from fxst.models.proxy import ProxyModel
-from fxst.models.studio import StudioModel
-from fxst.models.style import StyleModel
+from fxst.models import layers
+from fxst.models.layers import Part, made_of
+from fxst.models.network import Sizes, StyleNetwork
+from fxst.models.studio import StudioNetwork
+from fxst.models.style import ClipsNetwork
 
-__all__ = ["NETWORKS", "Checkpoint", "declare_network", "load", "pretrained_folder", "read", "save", "write"]
+__all__ = [
+    "NETWORKS",
+    "Checkpoint",
+    "Weights",
+    "agreeing",
+    "check_knobs",
+    "declare_network",
+    "finite",
+    "load",
+    "pretrained_folder",
+    "read_weights",
+    "refusing_damage",
+    "save",
+    "write",
+]
 
+Weights = Mapping[str, npt.NDArray[Any]]
+"""The weights of a network by name."""
 
-NETWORKS: Final[dict[str, type[StyleNetwork]]] = {STYLE_FORMAT: StyleModel, STUDIO_FORMAT: StudioModel}
+NETWORKS: Final[dict[str, type[StyleNetwork]]] = {STYLE_FORMAT: ClipsNetwork, STUDIO_FORMAT: StudioNetwork}
 """The networks of style models, by the format of their files: those of fxst, and those that people declare."""
 
 
@@ -56,16 +78,32 @@ def declare_network(format: str) -> Callable[[type[StyleNetwork]], type[StyleNet
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained style model with everything needed to use it."""
+    """A trained style model with everything needed to use it.
 
-    model: StyleNetwork
+    Args:
+        model: The network. It takes and returns NumPy arrays, or torch tensors where it was loaded for training.
+        chain: The chain whose knobs it sets.
+        sample_rate: Its analysis rate in Hz.
+        card: Its card.
+        folder: Its folder.
+    """
+
+    model: Any
     chain: Chain
     sample_rate: int
     card: dict[str, Any]
     folder: Path
 
 
-def save(folder: Path, model: StyleNetwork, chain: Chain, *, sample_rate: int, card: dict[str, Any]) -> None:
+class _Saved(Protocol):
+    """A network in torch, or one in NumPy."""
+
+    @property
+    def config(self) -> Sizes: ...
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+
+def save(folder: Path, model: Any, chain: Chain, *, sample_rate: int, card: dict[str, Any]) -> None:
     """Write a style model's two files.
 
     Args:
@@ -75,19 +113,11 @@ def save(folder: Path, model: StyleNetwork, chain: Chain, *, sample_rate: int, c
         sample_rate: Its analysis rate, in Hz.
         card: The rest of its card.
     """
-    kind = next(name for name, network in NETWORKS.items() if type(model) is network)
+    kind = next(name for name, network in reversed(NETWORKS.items()) if isinstance(model, network))
     write(folder, kind, model, chain, sample_rate=sample_rate, card=card)
 
 
-def write(
-    folder: Path,
-    kind: str,
-    model: StyleNetwork | ProxyModel,
-    chain: Chain,
-    *,
-    sample_rate: int,
-    card: dict[str, Any],
-) -> None:
+def write(folder: Path, kind: str, model: _Saved, chain: Chain, *, sample_rate: int, card: dict[str, Any]) -> None:
     """Write a model's two files, the card last, so that a folder with a card is complete.
 
     Args:
@@ -98,61 +128,53 @@ def write(
         sample_rate: Its sample rate in Hz.
         card: Further fields of the card.
     """
-    weights = save_weights({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
+    weights = {
+        name: np.array(values if isinstance(values, np.ndarray) else values.numpy(force=True), order="C")
+        for name, values in model.state_dict().items()
+    }
     head = {"sample_rate": sample_rate, "chain": chain.to_spec(), "model": model.config.to_dict()}
-    write_files(folder, kind, head, card, weights)
+    write_files(folder, kind, head, card, save_weights(weights))
 
 
 def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
-    """Read a style model: a shipped one by its name, or any by its folder.
+    """Read a style model for use: a shipped one by its name, or any by its folder.
 
     Args:
         name_or_path: `eq-comp`, or the path of a folder with a `card.json`.
-        device: The model's device.
+        device: `cpu`, or the torch device of the model.
 
     Raises:
         ModelError: There is no such model, or it is damaged or of an unknown version.
     """
-
-    def build(card: dict[str, Any], state: dict[str, Tensor]) -> StyleNetwork:
-        return NETWORKS[card["format"]].from_plain(card["model"], state)
-
     folder = find(name_or_path, "style")
-    model, chain, card = read(folder, STYLE_FORMATS, build)
-    sample_rate: int = card["sample_rate"]
-    if not model.agrees(effects=len(chain.effects), sample_rate=sample_rate):
-        raise ModelError(f"The model {str(folder)!r} is damaged (its parts do not agree); restore its files.")
-    return Checkpoint(model.to(device), chain, sample_rate, card, folder)
+    card, weights = read_files(folder, STYLE_FORMATS)
+    kind = NETWORKS[card["format"]]
+    if device != "cpu" or not issubclass(kind, Part):
+        from fxst.checkpoints import torch_models
+
+        return torch_models.load_for_use(folder, device=device)
+    with refusing_damage(folder):
+        chain, state = read_weights(card, weights)
+        model = made_of(kind, layers).from_plain(card["model"], state)
+        model.load_state_dict(state)
+    finite(folder, state)
+    return agreeing(Checkpoint(model, chain, card["sample_rate"], card, folder))
 
 
-Model = TypeVar("Model", StyleNetwork, ProxyModel)
+def read_weights(card: Mapping[str, Any], weights: bytes) -> tuple[Chain, Weights]:
+    """Return the chain and the weights of a model's two files."""
+    return Chain.from_spec(card["chain"]), load_weights(weights)
 
 
-def read(
-    folder: Path, formats: Sequence[str], build: Callable[[dict[str, Any], dict[str, Tensor]], Model]
-) -> tuple[Model, Chain, dict[str, Any]]:
-    """Read a model's two files; return the model, its chain and its card.
-
-    Args:
-        folder: The model's folder.
-        formats: The formats allowed.
-        build: Makes a model of the right sizes from card and weights.
+@contextmanager
+def refusing_damage(folder: Path) -> Iterator[None]:
+    """Turn what damaged files raise into a model error.
 
     Raises:
-        ModelError: The model is damaged, or of another format or an unknown version.
+        ModelError: The model in this folder is damaged, or of an effect that is not declared.
     """
-    card, weights = read_files(folder, formats)
     try:
-        chain = Chain.from_spec(card["chain"])
-        state = load_weights(weights)
-        # First on the meta device: whatever sizes a card states, memory is bounded by the weights present. Tensors that
-        # a model's modules cache globally must name their device, or they would be on the meta device too.
-        with torch.device("meta"):
-            expected = {name: (tensor.shape, tensor.dtype) for name, tensor in build(card, state).state_dict().items()}
-        if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}:
-            raise ValueError("its weights are not of the sizes that its card tells")
-        model = build(card, state)
-        model.load_state_dict(state)
+        yield
     except UndeclaredError as error:
         raise ModelError(f"The model {str(folder)!r} cannot be used: {error}") from error
     except (
@@ -166,11 +188,36 @@ def read(
     ) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"The model {str(folder)!r} is damaged ({reason}); restore its files.") from error
-    if model.config.n_knobs != len(chain.knobs):
-        raise ModelError(
-            f"The model {str(folder)!r} has {model.config.n_knobs} knobs, but its chain has {len(chain.knobs)}."
-        )
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+
+
+def finite(folder: Path, state: Weights) -> None:
+    """Check that all weights are finite.
+
+    Raises:
+        ModelError: One is not.
+    """
+    if not all(np.isfinite(array).all() for array in state.values()):
         raise ModelError(f"The model {str(folder)!r} holds numbers that are not finite; restore its files.")
-    model.eval().requires_grad_(False)
-    return model, chain, card
+
+
+def check_knobs(folder: Path, sizes: Sizes, chain: Chain) -> None:
+    """Check that a model has the knobs of its chain.
+
+    Raises:
+        ModelError: It has not.
+    """
+    if sizes.n_knobs != len(chain.knobs):
+        raise ModelError(f"The model {str(folder)!r} has {sizes.n_knobs} knobs, but its chain has {len(chain.knobs)}.")
+
+
+def agreeing(found: Checkpoint) -> Checkpoint:
+    """Return a style model whose parts agree.
+
+    Raises:
+        ModelError: Its network, its chain and its card do not agree.
+    """
+    model, chain, folder = found.model, found.chain, found.folder
+    check_knobs(folder, model.config, chain)
+    if not model.agrees(effects=len(chain.effects), sample_rate=found.sample_rate):
+        raise ModelError(f"The model {str(folder)!r} is damaged (its parts do not agree); restore its files.")
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fxst.chains.chain import Chain
-from fxst.checkpoints import checkpoint
+from fxst.checkpoints import checkpoint, torch_models
 from fxst.checkpoints.card import PROXY_FORMAT, find
 from fxst.effects import Effect
 from fxst.errors import ModelError
@@ -112,7 +112,7 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Proxy:
         return ProxyModel(ProxyModelConfig.from_dict(card["model"]))
 
     folder = find(name_or_path, "proxy")
-    model, chain, card = checkpoint.read(folder, (PROXY_FORMAT,), build)
+    model, chain, card = torch_models.read(folder, (PROXY_FORMAT,), build)
     sample_rate: int = card["sample_rate"]
     if len(chain.effects) != 1 or sample_rate != model.config.sample_rate:
         raise ModelError(f"The proxy {str(folder)!r} is damaged (its parts do not agree); restore its files.")

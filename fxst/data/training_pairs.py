@@ -69,7 +69,7 @@ MIXED_DB: Final = (-14.0, 0.0)
 """How loud they are beside it."""
 
 CURVE_BANDS: Final = StudioModelConfig.spectrum_bands
-CURVE_HZ: Final = octave_centres(CURVE_BANDS).numpy()
+CURVE_HZ: Final = octave_centres(CURVE_BANDS)
 """Where curves are given: at the bands of the long-term spectrum that a studio model analyses."""
 
 VERSIONS: Final = 2
@@ -401,15 +401,13 @@ def draw_settings(
     Returns:
         Where the knobs are, and the table.
     """
-    import torch
-
     knobs = np.array([rng.random() for _ in chain.knobs])
     for index, (_, parameter) in enumerate(chain.knobs):
         if parameter.name.endswith("_gain_db") and len(chain.knobs) > 12:
             # The mean of three is near the middle more often than not.
             knobs[index] = (knobs[index] + rng.random() + rng.random()) / 3
     bypassed = [label for label in chain.labels if label not in labels]
-    return knobs, chain.settings(torch.from_numpy(knobs), bypassed=bypassed)
+    return knobs, chain.settings(knobs, bypassed=bypassed)
 
 
 def random_curve(rng: np.random.Generator, *, sample_rate: int) -> Array:

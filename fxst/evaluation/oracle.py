@@ -87,7 +87,7 @@ def optimise(
         knobs = _descend(
             x,
             distance,
-            torch.stack([chain.knobs_of(table) for table in tables]),
+            torch.from_numpy(np.stack([chain.knobs_of(table) for table in tables])),
             chain,
             sample_rate,
             steps,

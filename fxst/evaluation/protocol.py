@@ -243,8 +243,6 @@ class DrawnItems:
         return faded
 
     def _settings(self, chain: Chain, rng: np.random.Generator) -> Table:
-        import torch
-
         if self._effects is not None:
             # Imported here: the module imports the feature extraction of training.
             from fxst.data.training_pairs import draw_settings
@@ -252,8 +250,7 @@ class DrawnItems:
             labels = list(chain.labels)
             active = [labels.pop(int(rng.random() * len(labels))) for _ in range(self._effects)]
             return Table(chain, draw_settings(chain, active, rng)[1])
-        knobs = torch.tensor([rng.random() for _ in chain.knobs], dtype=torch.float64)
-        return Table(chain, chain.settings(knobs))
+        return Table(chain, chain.settings([rng.random() for _ in chain.knobs]))
 
     def _rendered(self, x: Samples, settings: Table) -> Samples:
         return settings.chain.exact(settings, sample_rate=self._sample_rate, channels=len(x))(x)

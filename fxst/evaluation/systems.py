@@ -74,7 +74,7 @@ def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System
         with torch.no_grad():
             audio = renderer(
                 torch.from_numpy(item.input)[None],
-                settings.chain.knobs_of(settings)[None],
+                torch.from_numpy(settings.chain.knobs_of(settings))[None],
                 sample_rate=item.sample_rate,
             )
         return Output(audio[0].numpy(), settings)

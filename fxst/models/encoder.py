@@ -1,15 +1,17 @@
-"""The listener: what a recording sounds like, as statistics that can be averaged over any length."""
+"""The encoder of the recipe `clips`: statistics of a recording that can be averaged over any length."""
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+import numpy as np
 
-from fxst.dsp.stft import spectral_power, stft
+from fxst.dsp import Samples
+from fxst.dsp.stft import framed, hann, spectral_power, stft
+from fxst.models.arrays import AnyArray, array_namespace, constant, relu, sigmoid, split
+from fxst.models.layers import Part
 from fxst.models.mel import mel_filters
-from fxst.threads import side_by_side
 
 __all__ = ["Encoder", "EncoderConfig"]
 
@@ -17,7 +19,7 @@ FLOOR = 1e-10
 """Power under which everything is equally silent: -100 dB."""
 
 BLOCK_SAMPLES = 1 << 19
-"""Samples of overlapping frames that are transformed at a time, on a processor: what stays in its cache."""
+"""Samples of overlapping frames that are transformed at a time, on a CPU: what stays in its cache."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,9 @@ class EncoderConfig:
     """Sizes of an encoder; written into every model file.
 
     Args:
-        sample_rate: Rate that it listens at, in Hz.
+        sample_rate: The analysis rate, in Hz.
         window_samples: Length of one analysis window.
-        n_mels: Bands of the picture that the CNN sees.
+        n_mels: Bands of the log-mel spectrogram.
         channels: Channels of the CNN's layers.
         bands: Bands of the long-term spectrum, equally wide in octaves.
         levels: Steps of a level distribution.
@@ -41,10 +43,10 @@ class EncoderConfig:
     levels: int = 24
 
 
-class Encoder(nn.Module):
+class Encoder(Part):
     """Turns windows of audio into statistics: means over time, so that those of a long signal are its windows' mean.
 
-    A CNN on a log-mel picture gives learned features and their squares. Beside it stand the long-term power
+    A CNN on a log-mel spectrogram gives learned features and their squares. Beside it stand the long-term power
     spectrum, mean and mean square of every mel band's level, and the distribution of short-time levels and peaks:
     a compressor shows in the distribution, an equaliser in the spectrum, however little audio there is.
 
@@ -58,27 +60,20 @@ class Encoder(nn.Module):
     spectrum_fft = 4096
     level_frame = 120  # 5 ms: shorter than any syllable, longer than a pitch period's peak
 
-    def __init__(self, config: EncoderConfig, mel: Tensor | None = None) -> None:
+    def __init__(self, config: EncoderConfig, mel: AnyArray | None = None) -> None:
         super().__init__()
         self.config = config
         if mel is None:
             mel = mel_filters(n_fft=self.n_fft, n_mels=config.n_mels, minimum_hz=20.0, sample_rate=config.sample_rate)
-        self.mel: Tensor
-        self.register_buffer("mel", mel)
-        self.bands: Tensor
-        self.register_buffer("bands", self._octave_filters(), persistent=False)
-        self.thresholds: Tensor
-        self.register_buffer("thresholds", torch.linspace(-69.0, 0.0, config.levels), persistent=False)
-        self.mel_window: Tensor
-        self.register_buffer("mel_window", torch.hann_window(self.n_fft), persistent=False)
-        self.spectrum_window: Tensor
-        self.register_buffer("spectrum_window", torch.hann_window(self.spectrum_fft), persistent=False)
-        layers: list[nn.Module] = []
+        self.mel: AnyArray
+        self.register_buffer("mel", np.asarray(mel))
+        layers: list[Any] = []
         width = 1
         for channels in config.channels:
-            layers += [nn.Conv2d(width, channels, 3, stride=2 if len(layers) < 6 else (2, 1), padding=1), nn.ReLU()]
+            stride = 2 if len(layers) < 6 else (2, 1)
+            layers += [self.nn.Conv2d(width, channels, 3, stride=stride, padding=1), self.nn.ReLU()]
             width = channels
-        self.cnn = nn.Sequential(*layers)
+        self.cnn = self.nn.Sequential(*layers)
         height = math.ceil(config.n_mels / 2 ** len(config.channels))
         self.learned = width * height
         self.sizes = [self.learned, self.learned, config.n_mels, config.n_mels, config.bands, 2 * config.levels]
@@ -88,76 +83,90 @@ class Encoder(nn.Module):
         """How many statistics there are, D."""
         return sum(self.sizes)
 
-    def _octave_filters(self) -> Tensor:
-        """Make overlapping triangles on a log-frequency axis from 20 Hz up; narrow ones take the nearest bins."""
-        top = self.config.sample_rate / 2
-        centres = torch.logspace(math.log10(20.0), math.log10(top * 0.95), self.config.bands, dtype=torch.float64)
-        spacing = math.log2(top * 0.95 / 20.0) / (self.config.bands - 1)
-        frequencies = torch.linspace(0, top, self.spectrum_fft // 2 + 1, dtype=torch.float64)
-        distance = (frequencies.clamp_min(1.0).log2()[:, None] - centres.log2()).abs()
-        bin_octaves = (top / (self.spectrum_fft // 2)) / (centres * math.log(2))
-        filters = (1 - distance / torch.maximum(bin_octaves, torch.tensor(spacing))).clamp_min(0)
-        return (filters / filters.sum(0)).float()
+    @property
+    def thresholds(self) -> Samples:
+        """The thresholds of the level distributions, in dB: (levels,)."""
+        return np.linspace(-69.0, 0.0, self.config.levels, dtype=np.float32)
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """Listen to windows; no gradient reaches them, for what is heard was recorded or is rendered without one.
+    def forward(self, windows: AnyArray) -> AnyArray:
+        """Analyse windows; no gradient reaches them.
 
         Shape:
             windows: (N, window_samples); result: (N, D).
         """
-        # A few windows at a time: the frames of a batch of them do not stay in the processor's cache.
+        xp = array_namespace(windows)
+        # A few windows at a time: the frames of a batch of them do not stay in the CPU's cache.
         samples = windows.shape[1] * self.n_fft // self.hop
-        count = len(windows) if windows.is_cuda else max(1, BLOCK_SAMPLES // samples)
-        heard = side_by_side(self._measure, ((block,) for block in torch.split(windows, count)))
-        picture, *parts = (torch.cat(part) for part in zip(*heard, strict=True))
-        learned = self.cnn(picture.mT.unsqueeze(1)).flatten(1, 2)
-        return torch.cat((learned.mean(-1), learned.square().mean(-1), *parts), 1)
+        count = len(windows) if self.nn.on_gpu(windows) else max(1, BLOCK_SAMPLES // samples)
+        blocks = [(windows[first : first + count],) for first in range(0, len(windows), count)]
+        measured = self.nn.without_gradients(self._measure, blocks)
+        spectrogram, *parts = (xp.concat(part, axis=0) for part in zip(*measured, strict=True))
+        learned = self.cnn(spectrogram.mT[:, None])
+        learned = xp.reshape(learned, (len(windows), self.learned, -1))
+        return xp.concat((xp.mean(learned, axis=-1), xp.mean(learned * learned, axis=-1), *parts), axis=1)
 
-    def _measure(self, windows: Tensor) -> tuple[Tensor, ...]:
-        """Make the picture that the CNN sees, (N, frames, mels), and all statistics that are not learned, (N, ...)."""
-        level = (_power(windows, self.hop, self.mel_window) @ self.mel).add_(FLOOR).log10_().mul_(10)
-        spectrum = _power(windows, self.spectrum_fft // 2, self.spectrum_window).mean(1)
-        frames = windows.unfold(1, self.level_frame, self.level_frame)
-        rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
-        peak = 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
+    def _measure(self, windows: AnyArray) -> tuple[AnyArray, ...]:
+        """Return the CNN's spectrogram, (N, frames, mels), and all statistics that are not learned, (N, ...)."""
+        xp = array_namespace(windows)
+        level = 10 * xp.log10(_power(windows, self.hop, self.n_fft) @ self.mel + FLOOR)
+        spectrum = xp.mean(_power(windows, self.spectrum_fft // 2, self.spectrum_fft), axis=1)
+        frames = framed(windows, self.level_frame, hop=self.level_frame)
+        rms = 10 * xp.log10(xp.mean(frames * frames, axis=-1) + FLOOR)
+        peak = 20 * xp.log10(xp.max(xp.abs(frames), axis=-1) + math.sqrt(FLOOR))
         return (
             level / 40 + 1,
-            level.mean(1) / 20,
-            level.square().mean(1) / 400,
-            spectrum @ self.bands,
+            xp.mean(level, axis=1) / 20,
+            xp.mean(level * level, axis=1) / 400,
+            spectrum
+            @ constant(_octave_filters(self.config.sample_rate, self.config.bands, self.spectrum_fft), windows),
             self._distribution(rms),
             self._distribution(peak),
         )
 
-    def _distribution(self, level_db: Tensor) -> Tensor:
-        """Tell how often the level is above each threshold, softly: (N, levels)."""
-        return torch.sigmoid((level_db.unsqueeze(-1) - self.thresholds) / 2.0).mean(1)
+    def _distribution(self, level_db: AnyArray) -> AnyArray:
+        """Measure how often the level is above each threshold, softly: (N, levels)."""
+        above = sigmoid((level_db[..., None] - constant(self.thresholds, level_db)) / 2.0)
+        return array_namespace(level_db).mean(above, axis=1)
 
-    def features(self, statistics: Tensor) -> Tensor:
+    def features(self, statistics: AnyArray) -> AnyArray:
         """Turn pooled statistics into features: mean squares into deviations, powers into decibels.
 
         Shape:
             statistics: (B, D); result: (B, D).
         """
-        learned, learned_sq, level, level_sq, spectrum, levels = torch.split(statistics, self.sizes, 1)
-        return torch.cat(
+        xp = array_namespace(statistics)
+        learned, learned_sq, level, level_sq, spectrum, levels = split(statistics, self.sizes)
+        return xp.concat(
             (
                 learned,
                 _deviation(learned, learned_sq),
                 level,
                 _deviation(level, level_sq),
-                (spectrum + FLOOR).log10() / 2,
+                xp.log10(spectrum + FLOOR) / 2,
                 levels,
             ),
-            1,
+            axis=1,
         )
 
 
-def _power(x: Tensor, hop: int, window: Tensor) -> Tensor:
+@lru_cache(maxsize=8)
+def _octave_filters(sample_rate: int, bands: int, n_fft: int) -> Samples:
+    """Return overlapping triangles on a log-frequency axis from 20 Hz up; narrow ones take the nearest bins."""
+    top = sample_rate / 2
+    centres = np.logspace(math.log10(20.0), math.log10(top * 0.95), bands)
+    spacing = math.log2(top * 0.95 / 20.0) / (bands - 1)
+    frequencies = np.linspace(0, top, n_fft // 2 + 1)
+    distance = np.abs(np.log2(np.maximum(frequencies, 1.0))[:, None] - np.log2(centres))
+    bin_octaves = (top / (n_fft // 2)) / (centres * math.log(2))
+    filters = np.maximum(1 - distance / np.maximum(bin_octaves, spacing), 0)
+    return np.asarray(filters / filters.sum(0), np.float32)
+
+
+def _power(x: AnyArray, hop: int, length: int) -> AnyArray:
     """Measure short-time power spectra, scaled so that a sine's peak is its mean square: (N, frames, F)."""
-    scaled = window * (math.sqrt(2) / (0.5 * len(window)))
-    return spectral_power(stft(x, scaled, hop=hop))
+    window = hann(length) * np.float32(math.sqrt(2) / (0.5 * length))
+    return spectral_power(stft(x, constant(window, x), hop=hop))
 
 
-def _deviation(mean: Tensor, mean_square: Tensor) -> Tensor:
-    return (F.relu(mean_square - mean.square()) + 1e-5).sqrt()
+def _deviation(mean: AnyArray, mean_square: AnyArray) -> AnyArray:
+    return array_namespace(mean).sqrt(relu(mean_square - mean * mean) + 1e-5)

@@ -4,10 +4,12 @@ import math
 from functools import lru_cache
 from typing import Final
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from fxst.dsp.stft import spectral_power, stft
+from fxst.dsp import Array, Samples
+from fxst.dsp.stft import framed, hann, spectral_power, stft
+from fxst.models.arrays import AnyArray, array_namespace, constant, device, relu, split
+from fxst.models.layers import Part
 
 __all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "FeatureExtractor", "mel_centres", "octave_centres"]
 
@@ -34,7 +36,7 @@ CHANGES_DB: Final = tuple(range(-30, 34, 4))
 """Thresholds for changes of level."""
 
 
-class FeatureExtractor(nn.Module):
+class FeatureExtractor(Part):
     """Turns windows into statistics, and statistics into features.
 
     A CNN on the log-mel spectrogram gives learned features and their squares. Beside it stand an engineer's meters: the
@@ -54,12 +56,13 @@ class FeatureExtractor(nn.Module):
     def __init__(self, mel_bands: int, spectrum_bands: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.mel_bands, self.spectrum_bands = mel_bands, spectrum_bands
-        layers: list[nn.Module] = []
+        layers = []
         width = 1
         for index, size in enumerate(channels):
-            layers += [nn.Conv2d(width, size, 3, stride=2 if index < 3 else (2, 1), padding=1), nn.ReLU()]
+            stride = 2 if index < 3 else (2, 1)
+            layers += [self.nn.Conv2d(width, size, 3, stride=stride, padding=1), self.nn.ReLU()]
             width = size
-        self.cnn = nn.Sequential(*layers)
+        self.cnn = self.nn.Sequential(*layers)
         self.learned = width * math.ceil(mel_bands / 2 ** len(channels))
         bands, half = mel_bands, mel_bands // 2
         self.sizes = [
@@ -76,7 +79,7 @@ class FeatureExtractor(nn.Module):
         self.n_features = 2 * self.learned + 2 * bands + half * len(QUANTILES) + sum(self.sizes[5:])
 
     @property
-    def octave_centres(self) -> Tensor:
+    def octave_centres(self) -> Array:
         """The centres of the bands of the long-term spectrum, in Hz: (spectrum_bands,)."""
         return octave_centres(self.spectrum_bands)
 
@@ -92,70 +95,78 @@ class FeatureExtractor(nn.Module):
         first = self.spectrum_features.stop
         return slice(first, first + 2 * len(LEVELS_DB))
 
-    def meters(self, windows: Tensor, *, sample_rate: int) -> tuple[Tensor, Tensor]:
+    def meters(self, windows: AnyArray, *, sample_rate: int) -> tuple[AnyArray, AnyArray]:
         """Measure the features that gradients pass through: the long-term spectrum, and the level distributions.
 
         Shape:
             windows: (N, T), parts of one recording; results: (bands,), (levels,).
         """
-        bands = _octave_bands(self.spectrum_bands, sample_rate, self.SPECTRUM_SECONDS, windows.device)
-        spectrum = (_powers(windows, self.SPECTRUM_SECONDS, sample_rate).mean(1) @ bands).mean(0)
+        xp = array_namespace(windows)
+        spectrum = xp.mean(self._spectrum(windows, sample_rate), axis=0)
         rms, peak = self._levels(windows, sample_rate)
-        levels = torch.cat((_distribution(rms, LEVELS_DB), _distribution(peak, LEVELS_DB)), 1).mean(0)
-        return (spectrum + FLOOR).log10() / 2, 4 * levels
+        levels = xp.concat((_distribution(rms, LEVELS_DB), _distribution(peak, LEVELS_DB)), axis=1)
+        return xp.log10(spectrum + FLOOR) / 2, 4 * xp.mean(levels, axis=0)
 
-    def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+    def frames(self, windows: AnyArray, *, sample_rate: int) -> AnyArray:
         """Measure the levels of short-time frames in the bands of the long-term spectrum, in dB.
 
         Shape:
             windows: (N, T); result: (N, frames, bands).
         """
-        bands = _octave_bands(self.spectrum_bands, sample_rate, self.FRAME_SECONDS, windows.device)
-        return 10 * (_powers(windows, self.FRAME_SECONDS, sample_rate) @ bands + FLOOR).log10()
+        bands = constant(_octave_bands(self.spectrum_bands, sample_rate, self.FRAME_SECONDS), windows)
+        return _decibels(_powers(windows, self.FRAME_SECONDS, sample_rate) @ bands)
 
-    def shared(self, sample_rate: float) -> Tensor:
+    def shared(self, sample_rate: float) -> Samples:
         """Return 1 for the bands of the long-term spectrum that a sample rate holds, else 0: (bands,)."""
-        rate = torch.tensor([[float(sample_rate)]], device=next(self.cnn.parameters()).device)
-        return self._shared(rate)[0, self.spectrum_features]
+        rate = np.array([[sample_rate]], np.float32)
+        return np.asarray(self._shared(rate)[0, self.spectrum_features])
 
-    def _levels(self, windows: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
+    def _spectrum(self, windows: AnyArray, sample_rate: int) -> AnyArray:
+        """Measure the long-term power spectrum: (N, bands)."""
+        xp = array_namespace(windows)
+        bands = constant(_octave_bands(self.spectrum_bands, sample_rate, self.SPECTRUM_SECONDS), windows)
+        return xp.mean(_powers(windows, self.SPECTRUM_SECONDS, sample_rate), axis=1) @ bands
+
+    def _levels(self, windows: AnyArray, sample_rate: int) -> tuple[AnyArray, AnyArray]:
         """Measure the power and the peak of each short frame, in dB: (N, frames) each."""
+        xp = array_namespace(windows)
         length = round(self.LEVEL_SECONDS * sample_rate)
-        count = windows.shape[1] // length
-        frames = windows[:, : count * length].reshape(-1, count, length)
-        rms = 10 * (frames.square().mean(-1) + FLOOR).log10()
-        return rms, 20 * (frames.abs().amax(-1) + math.sqrt(FLOOR)).log10()
+        frames = framed(windows, length, hop=length)
+        peak = xp.max(xp.abs(frames), axis=-1) + math.sqrt(FLOOR)
+        return _decibels(xp.mean(frames * frames, axis=-1)), 20 * xp.log10(peak)
 
-    def forward(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+    def forward(self, windows: AnyArray, *, sample_rate: int) -> AnyArray:
         """Measure windows: (N, T) to (N, D)."""
-        with torch.no_grad():  # the input is not trained
-            level, fixed = self._meters(windows, sample_rate)
-        learned = self.cnn((level / 40 + 1).mT.unsqueeze(1)).flatten(1, 2)
-        return torch.cat((learned.mean(-1), learned.square().mean(-1), *fixed), 1)
+        xp = array_namespace(windows)
+        level, fixed = self._meters(self.nn.detached(windows), sample_rate)  # the input is not trained
+        learned = self.cnn((level / 40 + 1).mT[:, None])
+        learned = xp.reshape(learned, (len(windows), self.learned, -1))
+        return xp.concat((xp.mean(learned, axis=-1), xp.mean(learned * learned, axis=-1), *fixed), axis=1)
 
-    def _meters(self, windows: Tensor, sample_rate: int) -> tuple[Tensor, list[Tensor]]:
-        filters = _mel_bands(self.mel_bands, sample_rate, self.FRAME_SECONDS, windows.device)
-        level = 10 * (_powers(windows, self.FRAME_SECONDS, sample_rate) @ filters + FLOOR).log10()  # (N, frames, bands)
-        pairs = level.view(*level.shape[:2], -1, 2).mean(-1)
-        bands = _octave_bands(self.spectrum_bands, sample_rate, self.SPECTRUM_SECONDS, windows.device)
-        spectrum = _powers(windows, self.SPECTRUM_SECONDS, sample_rate).mean(1) @ bands
+    def _meters(self, windows: AnyArray, sample_rate: int) -> tuple[AnyArray, list[AnyArray]]:
+        xp = array_namespace(windows)
+        count = len(windows)
+        filters = constant(_mel_bands(self.mel_bands, sample_rate, self.FRAME_SECONDS), windows)
+        level = _decibels(_powers(windows, self.FRAME_SECONDS, sample_rate) @ filters)  # (N, frames, bands)
+        pairs = xp.mean(xp.reshape(level, (*level.shape[:2], -1, 2)), axis=-1)
         rms, peak = self._levels(windows, sample_rate)
         changes = [_distribution(rms[:, lag:] - rms[:, :-lag], CHANGES_DB) for lag in self.LAGS]
-        wide = level.view(*level.shape[:2], 4, -1).mean(-1).mT  # four wide bands: (N, 4, frames)
-        changes += [_distribution(wide[..., lag:] - wide[..., :-lag], CHANGES_DB).flatten(1) for lag in (1, 4)]
+        wide = xp.mean(xp.reshape(level, (*level.shape[:2], 4, -1)), axis=-1).mT  # four wide bands: (N, 4, frames)
+        for lag in (1, 4):
+            changes.append(xp.reshape(_distribution(wide[..., lag:] - wide[..., :-lag], CHANGES_DB), (count, -1)))
         fixed = [
-            level.mean(1) / 20,
-            level.square().mean(1) / 400,
-            _distribution(pairs.mT, BAND_LEVELS_DB).flatten(1),
-            spectrum,
+            xp.mean(level, axis=1) / 20,
+            xp.mean(level * level, axis=1) / 400,
+            xp.reshape(_distribution(pairs.mT, BAND_LEVELS_DB), (count, -1)),
+            self._spectrum(windows, sample_rate),
             _distribution(rms, LEVELS_DB),
             _distribution(peak, LEVELS_DB),
             *changes,
-            windows.new_full((len(windows), 1), math.log2(sample_rate / 24_000)),
+            xp.full((count, 1), math.log2(sample_rate / 24_000), dtype=windows.dtype, device=device(windows)),
         ]
         return level, fixed
 
-    def compare(self, input: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # noqa: A002
+    def compare(self, input: AnyArray, reference: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:  # noqa: A002
         """Turn two recordings' statistics into features.
 
         Returns:
@@ -165,107 +176,120 @@ class FeatureExtractor(nn.Module):
         Shape:
             input, reference: (B, D); results: (B, n_features), and the last (B, 1).
         """
+        xp = array_namespace(input)
         ours, theirs = self.features(input), self.features(reference)
         # Bands that one of the two sample rates does not hold do not count.
-        shared = self._shared(24_000 * 2 ** torch.minimum(input[:, -1:], reference[:, -1:]))
+        shared = self._shared(24_000 * 2 ** xp.minimum(input[:, -1:], reference[:, -1:]))
         return ours, (theirs - ours) * shared, shared, input[:, -1:]
 
-    def features(self, statistics: Tensor) -> Tensor:
+    def features(self, statistics: AnyArray) -> AnyArray:
         """Turn statistics into features, in the units in which they are compared: (B, D) to (B, n_features)."""
-        parts = torch.split(statistics, self.sizes, 1)
+        xp = array_namespace(statistics)
+        parts = split(statistics, self.sizes)
         learned, learned_sq, level, level_sq, distribution, spectrum, levels, changes, rate = parts
-        quantiles = _quantiles(distribution.reshape(len(distribution), -1, len(BAND_LEVELS_DB)))
-        return torch.cat(
+        quantiles = _quantiles(xp.reshape(distribution, (len(statistics), -1, len(BAND_LEVELS_DB))))
+        return xp.concat(
             (
                 learned,
                 _deviation(learned, learned_sq),
                 level,
                 _deviation(level, level_sq),
-                quantiles.flatten(1) / 20,
-                (spectrum + FLOOR).log10() / 2,
+                xp.reshape(quantiles, (len(statistics), -1)) / 20,
+                xp.log10(spectrum + FLOOR) / 2,
                 4 * levels,
                 4 * changes,
                 rate,
             ),
-            1,
+            axis=1,
         )
 
-    def _shared(self, sample_rate: Tensor) -> Tensor:
+    def _shared(self, sample_rate: AnyArray) -> AnyArray:
         """Return 1 for the features that a sample rate holds, else 0: (B, 1) to (B, n_features)."""
+        xp = array_namespace(sample_rate)
         edge = BANDWIDTH * sample_rate / 2
-        mel = mel_centres(self.mel_bands).to(sample_rate)
-        pairs, octaves = mel.view(-1, 2).amax(1), octave_centres(self.spectrum_bands).to(sample_rate)
-
-        def within(hz: Tensor) -> Tensor:
-            return (hz <= edge).to(sample_rate)
-
-        ones = sample_rate.new_ones(len(sample_rate), 2 * self.learned)
-        rest = sample_rate.new_ones(len(sample_rate), sum(self.sizes[6:]))
-        quantiles = within(pairs).repeat_interleave(len(QUANTILES), 1)
-        return torch.cat((ones, within(mel), within(mel), quantiles, within(octaves), rest), 1)
+        mel, octaves = (
+            f(n).astype(np.float32) for f, n in ((mel_centres, self.mel_bands), (octave_centres, self.spectrum_bands))
+        )
+        pairs = np.repeat(mel.reshape(-1, 2).max(1), len(QUANTILES))
+        always = [np.zeros(size, np.float32) for size in (2 * self.learned, sum(self.sizes[6:]))]
+        lowest = np.concatenate((always[0], mel, mel, pairs, octaves, always[1]))
+        return xp.astype(constant(lowest, sample_rate) <= edge, sample_rate.dtype)
 
 
-def _powers(x: Tensor, seconds: float, sample_rate: int) -> Tensor:
+def _decibels(power: AnyArray) -> AnyArray:
+    return 10 * array_namespace(power).log10(power + FLOOR)
+
+
+def _powers(x: AnyArray, seconds: float, sample_rate: int) -> AnyArray:
     """Measure short-time power spectra, scaled so that a sine's peak is its mean square: (N, frames, F)."""
     length = round(seconds * sample_rate)
-    n_fft = 1 << math.ceil(math.log2(length))
-    window = torch.hann_window(length, device=x.device) / (0.5 * length)
-    return spectral_power(stft(x, window, hop=length // 2, n_fft=n_fft)).mul_(2)
+    window = constant(_window(length), x)
+    return spectral_power(stft(x, window, hop=length // 2, n_fft=_fft_size(length)))
 
 
-def _distribution(x: Tensor, thresholds: tuple[int, ...]) -> Tensor:
+def _fft_size(length: int) -> int:
+    return 1 << math.ceil(math.log2(length))
+
+
+@lru_cache(maxsize=32)
+def _window(length: int) -> Samples:
+    return np.asarray(hann(length) * np.float32(math.sqrt(2) / (0.5 * length)))
+
+
+def _distribution(x: AnyArray, thresholds: tuple[int, ...]) -> AnyArray:
     """Measure how often the last axis is above each threshold, softened by half a step: (..., thresholds)."""
+    xp = array_namespace(x)
     step = thresholds[1] - thresholds[0]
-    centres = torch.tensor(thresholds, dtype=x.dtype, device=x.device)
-    return ((x.unsqueeze(-1) - centres) / step + 0.5).clamp_(0, 1).mean(-2)
+    centres = constant(np.asarray(np.array(thresholds) / step - 0.5, np.float32), x)
+    return xp.mean(xp.clip((x / step)[..., None] - centres, 0, 1), axis=-2)
 
 
-def _quantiles(distribution: Tensor) -> Tensor:
+def _quantiles(distribution: AnyArray) -> AnyArray:
     """Return quantiles, in dB, of level distributions: (..., levels) to (..., quantiles)."""
+    xp = array_namespace(distribution)
     step = BAND_LEVELS_DB[1] - BAND_LEVELS_DB[0]
-    wanted = 1 - torch.tensor(QUANTILES, dtype=distribution.dtype, device=distribution.device)
+    share = constant(1 - np.array(QUANTILES, np.float32), distribution)
     # The share above falls from threshold to threshold; between two of them it is interpolated linearly.
-    after = (distribution.unsqueeze(-1) > wanted).sum(-2).clamp(1, len(BAND_LEVELS_DB) - 1)
-    before = distribution.gather(-1, after - 1)
-    fall = (before - distribution.gather(-1, after)).clamp_min(1e-4)
-    return BAND_LEVELS_DB[0] + step * (after - 1 + ((before - wanted) / fall).clamp(0, 1))
+    after = xp.clip(xp.sum(xp.astype(distribution[..., None] > share, xp.int64), axis=-2), 1, len(BAND_LEVELS_DB) - 1)
+    before = xp.take_along_axis(distribution, after - 1, axis=-1)
+    fall = xp.clip(before - xp.take_along_axis(distribution, after, axis=-1), 1e-4)
+    between = xp.clip((before - share) / fall, 0, 1)
+    return BAND_LEVELS_DB[0] + step * (xp.astype(after - 1, distribution.dtype) + between)
 
 
-def _deviation(mean: Tensor, mean_square: Tensor) -> Tensor:
-    return (torch.relu(mean_square - mean.square()) + 1e-5).sqrt()
+def _deviation(mean: AnyArray, mean_square: AnyArray) -> AnyArray:
+    return array_namespace(mean).sqrt(relu(mean_square - mean * mean) + 1e-5)
 
 
 @lru_cache(maxsize=8)
-def mel_centres(bands: int) -> Tensor:
+def mel_centres(bands: int) -> Array:
     """Return frequencies equally spaced on the mel scale: (bands,), in Hz."""
     low, high = (2595 * math.log10(1 + hz / 700) for hz in (LOWEST_HZ, HIGHEST_HZ))
-    return 700 * (10 ** (torch.linspace(low, high, bands, dtype=torch.float64, device="cpu") / 2595) - 1)
+    return np.asarray(700 * (10 ** (np.linspace(low, high, bands) / 2595) - 1))
 
 
 @lru_cache(maxsize=8)
-def octave_centres(bands: int) -> Tensor:
+def octave_centres(bands: int) -> Array:
     """Return frequencies equally spaced in octaves, the bands of a long-term spectrum: (bands,), in Hz."""
-    return torch.logspace(math.log10(LOWEST_HZ), math.log10(HIGHEST_HZ), bands, dtype=torch.float64, device="cpu")
+    return np.logspace(math.log10(LOWEST_HZ), math.log10(HIGHEST_HZ), bands)
 
 
 @lru_cache(maxsize=32)
-def _mel_bands(bands: int, sample_rate: int, seconds: float, device: torch.device) -> Tensor:
-    return _triangles(mel_centres(bands), sample_rate, seconds).to(device)
+def _mel_bands(bands: int, sample_rate: int, seconds: float) -> Samples:
+    return _triangles(mel_centres(bands), sample_rate, seconds)
 
 
 @lru_cache(maxsize=32)
-def _octave_bands(bands: int, sample_rate: int, seconds: float, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # they are kept, and gradients may pass through them later
-        return _triangles(octave_centres(bands), sample_rate, seconds).to(device)
+def _octave_bands(bands: int, sample_rate: int, seconds: float) -> Samples:
+    return _triangles(octave_centres(bands), sample_rate, seconds)
 
 
-def _triangles(centres: Tensor, sample_rate: int, seconds: float) -> Tensor:
+def _triangles(centres: Array, sample_rate: int, seconds: float) -> Samples:
     """Return triangular filters around each centre, zero above what the sample rate holds: (F, bands)."""
-    length = round(seconds * sample_rate)
-    n_fft = 1 << math.ceil(math.log2(length))
-    frequencies = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
-    spacing = torch.diff(centres, prepend=2 * centres[:1] - centres[1:2])
+    bins = _fft_size(round(seconds * sample_rate)) // 2 + 1
+    frequencies = np.linspace(0, sample_rate / 2, bins)[:, None]
+    spacing = np.diff(centres, prepend=2 * centres[0] - centres[1])
     # Where bands are closer together than bins, a band takes the nearest bins.
-    filters = (1 - (frequencies - centres).abs() / spacing.clamp_min(1 / seconds)).clamp_min(0)
-    filters = filters / filters.sum(0).clamp_min(1e-9) * (centres <= BANDWIDTH * sample_rate / 2)
-    return filters.float()
+    filters = np.maximum(1 - np.abs(frequencies - centres) / np.maximum(spacing, 1 / seconds), 0)
+    filters = filters / np.maximum(filters.sum(0), 1e-9) * (centres <= BANDWIDTH * sample_rate / 2)
+    return np.asarray(filters, np.float32)

@@ -3,11 +3,12 @@
 import math
 from typing import Final
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+import numpy as np
 
+from fxst.dsp import Array, Samples
+from fxst.models.arrays import AnyArray, array_namespace, relu, split
 from fxst.models.feature_extractor import QUANTILES, FeatureExtractor, mel_centres
+from fxst.models.layers import Part
 
 __all__ = ["MATCHED_PLANES", "SHAPE_LIMIT_DB", "FrequencyConvNet"]
 
@@ -18,7 +19,7 @@ SHAPE_LIMIT_DB: Final = 30.0
 """The limit of the difference of two recordings in a band, apart from their level."""
 
 
-class FrequencyConvNet(nn.Module):
+class FrequencyConvNet(Part):
     """Estimates band by band what an equaliser should do beyond the difference of the long-term spectra.
 
     Convolutions along frequency see each band and its neighbours, so a bell is learned once for all bands and voices.
@@ -33,17 +34,17 @@ class FrequencyConvNet(nn.Module):
 
     def __init__(self, extractor: FeatureExtractor, hidden: int, channels: int) -> None:
         super().__init__()
-        octaves = extractor.octave_centres.log2()
-        mel = mel_centres(extractor.mel_bands).log2()
-        self.mel_to_octaves: Tensor
-        self.pairs_to_octaves: Tensor
-        self.positions: Tensor
+        octaves = np.log2(extractor.octave_centres)
+        mel = np.log2(mel_centres(extractor.mel_bands))
+        self.mel_to_octaves: AnyArray
+        self.pairs_to_octaves: AnyArray
+        self.positions: AnyArray
         # Features at other frequencies are interpolated to those of the spectrum.
         self.register_buffer("mel_to_octaves", _interpolation(mel, octaves))
-        self.register_buffer("pairs_to_octaves", _interpolation(mel.view(-1, 2).mean(1), octaves))
-        along = torch.linspace(-1, 1, len(octaves), device=octaves.device)
-        turn = torch.linspace(0, 2 * math.pi, len(octaves), device=octaves.device)
-        self.register_buffer("positions", torch.stack((torch.ones_like(along), along, turn.sin(), turn.cos())))
+        self.register_buffer("pairs_to_octaves", _interpolation(mel.reshape(-1, 2).mean(1), octaves))
+        along, turn = np.linspace(-1, 1, len(octaves)), np.linspace(0, 2 * math.pi, len(octaves))
+        positions = np.stack((np.ones_like(along), along, np.sin(turn), np.cos(turn))).astype(np.float32)
+        self.register_buffer("positions", positions)
         self.sizes = [
             2 * extractor.learned,
             extractor.mel_bands,
@@ -51,7 +52,8 @@ class FrequencyConvNet(nn.Module):
             extractor.mel_bands // 2 * len(QUANTILES),
             extractor.spectrum_bands,
         ]
-        planes = 1 + (3 + len(QUANTILES)) + 1 + MATCHED_PLANES + len(self.positions)
+        planes = 1 + (3 + len(QUANTILES)) + 1 + MATCHED_PLANES + len(positions)
+        nn = self.nn
         self.input_conv = nn.Conv1d(planes, channels, self.WIDTH, padding="same")
         self.film = nn.Linear(hidden, 2 * channels)
         self.dilated_convs = nn.ModuleList(
@@ -60,68 +62,72 @@ class FrequencyConvNet(nn.Module):
         self.output_conv = nn.Conv1d(channels, 1, self.WIDTH, padding="same")
         for layer in (self.film, self.output_conv):
             nn.init.zeros_(layer.weight)
-            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
-    def forward(self, heard: Tensor, difference: Tensor, shared: Tensor, matched: Tensor, hidden: Tensor) -> Tensor:
+    def forward(
+        self, features: AnyArray, difference: AnyArray, shared: AnyArray, matched: AnyArray, hidden: AnyArray
+    ) -> AnyArray:
         """Return the correction: (B, bands), in units of 20 dB.
 
         Shape:
-            heard, difference, shared: (B, n_features); matched: (B, M); hidden: (B, H).
+            features, difference, shared: (B, n_features); matched: (B, M); hidden: (B, H).
         """
-        _, spread, _ = self._planes(heard, shared)
+        xp = array_namespace(features)
+        count = len(features)
+        _, spread, _ = self._planes(features, shared)
         there = self._parts(shared)[-1][:, None]
-        position = self.positions.expand(len(heard), -1, -1)
-        pairs = matched[:, : MATCHED_PLANES * there.shape[2]].view(len(heard), MATCHED_PLANES, -1)
+        position = xp.broadcast_to(self.positions[None], (count, *self.positions.shape))
+        pairs = xp.reshape(matched[:, : MATCHED_PLANES * there.shape[2]], (count, MATCHED_PLANES, -1))
         levels, more_spread, spectrum = self._planes(difference, shared)
         # The level of one recording relative to the other is not part of the curve; and digital silence in one makes
         # differences far larger than any equaliser does.
-        shapes = torch.cat((levels, spectrum), 1)
-        mean = (shapes * there).sum(2, keepdim=True) / there.sum(2, keepdim=True).clamp_min(1)
+        shapes = xp.concat((levels, spectrum), axis=1)
+        bands = xp.clip(xp.sum(there, axis=2, keepdims=True), 1)
+        mean = xp.sum(shapes * there, axis=2, keepdims=True) / bands
         limit = SHAPE_LIMIT_DB / 20
-        seen = torch.cat((spread, shapes - mean, more_spread), 1).clamp(-limit, limit) * there
-        x = torch.cat((seen, there, pairs, position), 1)
-        scale, shift = self.film(hidden)[:, :, None].chunk(2, 1)
-        y = F.relu(self.input_conv(x)) * (1 + scale) + shift
+        seen = xp.clip(xp.concat((spread, shapes - mean, more_spread), axis=1), -limit, limit) * there
+        x = xp.concat((seen, there, pairs, position), axis=1)
+        film = self.film(hidden)[:, :, None]
+        channels = film.shape[1] // 2
+        y = relu(self.input_conv(x)) * (1 + film[:, :channels]) + film[:, channels:]
         for conv in self.dilated_convs:
-            y = y + F.relu(conv(y))
-        result: Tensor = self.output_conv(y)[:, 0]
-        return result
+            y = y + relu(conv(y))
+        return self.output_conv(y)[:, 0]
 
-    def _parts(self, features: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(features[:, : sum(self.sizes)], self.sizes, 1)
+    def _parts(self, features: AnyArray) -> list[AnyArray]:
+        return split(features, self.sizes)
 
-    def _planes(self, features: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _planes(self, features: AnyArray, shared: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
         """Lay out the features of bands along frequency: levels, their deviation, the spectrum.
 
         Shape:
             features, shared: (B, n_features); results: (B, 1 + quantiles, bands), (B, 1, bands), (B, 1, bands).
         """
+        xp = array_namespace(features)
         _, level, deviation, quantiles, spectrum = self._parts(features)
         _, mel, _, pairs, _ = self._parts(shared)
-        rows = quantiles.view(len(features), -1, len(QUANTILES)).mT
-        every = pairs.view(len(features), -1, len(QUANTILES)).mT
-        levels = torch.cat(
+        rows, every = (xp.reshape(x, (len(features), -1, len(QUANTILES))).mT for x in (quantiles, pairs))
+        levels = xp.concat(
             (
                 _read_off(level[:, None], mel[:, None], self.mel_to_octaves),
                 _read_off(rows, every, self.pairs_to_octaves),
             ),
-            1,
+            axis=1,
         )
         return levels, _read_off(deviation[:, None], mel[:, None], self.mel_to_octaves), spectrum[:, None]
 
 
-def _read_off(x: Tensor, there: Tensor, matrix: Tensor) -> Tensor:
+def _read_off(x: AnyArray, there: AnyArray, matrix: AnyArray) -> AnyArray:
     """Interpolate to other frequencies, from the points that are there alone: (B, n, S) to (B, n, T)."""
-    return (x * there) @ matrix / (there @ matrix).clamp_min(0.1)
+    return (x * there) @ matrix / array_namespace(x).clip(there @ matrix, 0.1)
 
 
-def _interpolation(source: Tensor, target: Tensor) -> Tensor:
+def _interpolation(source: Array, target: Array) -> Samples:
     """Return the matrix of a linear interpolation from `source` to `target`, constant beyond its ends: (S, T)."""
-    after = torch.searchsorted(source, target).clamp(1, len(source) - 1)
-    share = ((target - source[after - 1]) / (source[after] - source[after - 1])).clamp(0, 1)
-    column = torch.arange(len(target), device=target.device)
-    matrix = source.new_zeros(len(source), len(target))
+    after = np.searchsorted(source, target).clip(1, len(source) - 1)
+    share = ((target - source[after - 1]) / (source[after] - source[after - 1])).clip(0, 1)
+    column = np.arange(len(target))
+    matrix = np.zeros((len(source), len(target)), np.float32)
     matrix[after - 1, column] = 1 - share
     matrix[after, column] = share
-    return matrix.float()
+    return matrix

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
+
+from fxst.models.arrays import AnyArray, array_namespace, constant, device, quantile, relu, softmax
 
 __all__ = ["LEVEL_BINS_DB", "MOST_FRAMES", "active_frames", "match", "matched_size"]
 
@@ -38,7 +38,7 @@ def matched_size(bands: int) -> int:
     return 3 * bands + 1 + len(LEVEL_BINS_DB)
 
 
-def active_frames(frames: Tensor) -> Tensor:
+def active_frames(frames: AnyArray) -> AnyArray:
     """Drop pauses, and keep at most `MOST_FRAMES` frames, evenly spread.
 
     Args:
@@ -50,13 +50,13 @@ def active_frames(frames: Tensor) -> Tensor:
     if not len(frames):
         return frames
     level = _power_db(frames)
-    frames = frames[level > level.quantile(LOUD) - RANGE_DB]
+    frames = frames[level > quantile(level, LOUD) - RANGE_DB]
     if len(frames) > MOST_FRAMES:
-        frames = frames[torch.linspace(0, len(frames) - 1, MOST_FRAMES, device=frames.device).round().long()]
+        frames = frames[np.linspace(0, len(frames) - 1, MOST_FRAMES).round().astype(np.int64)]
     return frames
 
 
-def match(frames: Tensor, reference: Tensor, shared: Tensor) -> Tensor:
+def match(frames: AnyArray, reference: AnyArray, shared: AnyArray) -> AnyArray:
     """Pair frames of two recordings by the shapes of their spectra, and measure the difference of the pairs.
 
     This is a point registration: under the difference of the means, each frame of one recording finds alike frames of
@@ -81,43 +81,49 @@ def match(frames: Tensor, reference: Tensor, shared: Tensor) -> Tensor:
         The idea is that of P. J. Besl and N. D. McKay, "A method for registration of 3-D shapes", IEEE PAMI 14 (1992),
         with soft assignments.
     """
-    if not len(frames) or not len(reference) or not shared.any():
-        return shared.new_zeros(matched_size(len(shared)))
-    weight = shared / shared.sum()
+    xp = array_namespace(shared)
+    if not len(frames) or not len(reference) or not xp.any(shared > 0):
+        return xp.zeros(matched_size(len(shared)), dtype=shared.dtype, device=device(shared))
+    weight = shared / xp.sum(shared)
     ours, theirs = (x - (x @ weight)[:, None] for x in (frames, reference))
-    root = weight.sqrt()
-    wanted = theirs * root
-    curve = mean = _centred(theirs.mean(0) - ours.mean(0), shared)
+    root = xp.sqrt(weight)
+    sought = theirs * root
+    curve = mean = _centred(xp.mean(theirs, axis=0) - xp.mean(ours, axis=0), shared)
     for _ in range(ROUNDS):
         moved = ours + curve
         moved = (moved - (moved @ weight)[:, None]) * root
-        apart = moved.square().sum(1, keepdim=True) + wanted.square().sum(1) - 2 * moved @ wanted.T
+        apart = xp.sum(moved * moved, axis=1)[:, None] + xp.sum(sought * sought, axis=1) - 2 * moved @ sought.T
         alike = -apart / (2 * ALIKE_DB**2)
-        pairs = alike.softmax(1) * alike.softmax(0)
-        pairs = pairs / pairs.sum().clamp_min(1e-12)
-        curve = _centred(pairs.sum(0) @ theirs - pairs.sum(1) @ ours, shared)
+        pairs = softmax(alike, 1) * softmax(alike, 0)
+        pairs = pairs / xp.clip(xp.sum(pairs), 1e-12)
+        by_ours, by_theirs = xp.sum(pairs, axis=1), xp.sum(pairs, axis=0)
+        curve = _centred(by_theirs @ theirs - by_ours @ ours, shared)
     moved = ours + curve
-    square = pairs.sum(0) @ theirs.square() + pairs.sum(1) @ moved.square() - 2 * ((pairs @ theirs) * moved).sum(0)
-    spread = (square.clamp_min(0) + 1e-4).sqrt() * shared
+    square = by_theirs @ (theirs * theirs) + by_ours @ (moved * moved) - 2 * xp.sum((pairs @ theirs) * moved, axis=0)
+    spread = xp.sqrt(relu(square) + 1e-4) * shared
     louder, by_level = _levels((frames + curve)[:, shared > 0], reference[:, shared > 0], pairs)
-    told = torch.cat((mean, curve, spread, louder[None], by_level)) / 20
-    return told.clamp(-MOST_APART_DB / 20, MOST_APART_DB / 20)
+    found = xp.concat((mean, curve, spread, louder[None], by_level)) / 20
+    return xp.clip(found, -MOST_APART_DB / 20, MOST_APART_DB / 20)
 
 
-def _levels(frames: Tensor, reference: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+def _levels(frames: AnyArray, reference: AnyArray, pairs: AnyArray) -> tuple[AnyArray, AnyArray]:
+    xp = array_namespace(frames)
     ours, theirs = _power_db(frames), _power_db(reference)
-    our_loud, their_loud = ours.quantile(LOUD), theirs.quantile(LOUD)
+    our_loud, their_loud = quantile(ours, LOUD), quantile(theirs, LOUD)
     below = ours - our_loud
-    more = pairs @ (theirs - their_loud) - pairs.sum(1) * below
-    bins = torch.tensor(LEVEL_BINS_DB, device=frames.device)
-    near = F.relu(1 - (below[:, None] - bins).abs() / (LEVEL_BINS_DB[1] - LEVEL_BINS_DB[0]))
-    return their_loud - our_loud, (more @ near) / (pairs.sum(1) @ near + LEAST_SHARE)
+    of_ours = xp.sum(pairs, axis=1)
+    more = pairs @ (theirs - their_loud) - of_ours * below
+    bins = constant(np.array(LEVEL_BINS_DB, np.float32), frames)
+    near = relu(1 - xp.abs(below[:, None] - bins) / (LEVEL_BINS_DB[1] - LEVEL_BINS_DB[0]))
+    return their_loud - our_loud, (more @ near) / (of_ours @ near + LEAST_SHARE)
 
 
-def _power_db(frames: Tensor) -> Tensor:
+def _power_db(frames: AnyArray) -> AnyArray:
     """Sum the bands of each frame: (n, bands) to (n,)."""
-    return 10 * (10 ** (frames / 10)).sum(1).clamp_min(1e-10).log10()
+    xp = array_namespace(frames)
+    return 10 * xp.log10(xp.clip(xp.sum(10 ** (frames / 10), axis=1), 1e-10))
 
 
-def _centred(curve: Tensor, shared: Tensor) -> Tensor:
-    return (curve - (curve * shared).sum() / shared.sum()) * shared
+def _centred(curve: AnyArray, shared: AnyArray) -> AnyArray:
+    xp = array_namespace(curve)
+    return (curve - xp.sum(curve * shared) / xp.sum(shared)) * shared

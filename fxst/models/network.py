@@ -4,7 +4,8 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from torch import Tensor, nn
+from fxst.dsp import Array
+from fxst.models.arrays import AnyArray, array_namespace, device
 
 __all__ = ["Decision", "Sizes", "StyleNetwork"]
 
@@ -22,9 +23,9 @@ class Decision(NamedTuple):
         knobs: (B, n_knobs), on [0, 1]; activation: (B, n_effects); curve: (B, bands).
     """
 
-    knobs: Tensor
-    activation: Tensor | None = None
-    curve: Tensor | None = None
+    knobs: AnyArray
+    activation: AnyArray | None = None
+    curve: AnyArray | None = None
 
 
 class Sizes(Protocol):
@@ -35,11 +36,12 @@ class Sizes(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-class StyleNetwork(nn.Module):
-    """A network that `fxst.transfer` can use: it knows tensors and sizes, and nothing of effects, chains or files.
+class StyleNetwork:
+    """A network that `fxst.transfer` can use: it knows arrays and sizes, and nothing of effects, chains or files.
 
-    A network of your own defines what is abstract here. The rest is for networks that compare short-time frames, decide
-    on an equaliser's curve, or have an expectation of the result.
+    A network of your own is a `torch.nn.Module` as well; its methods take and return torch tensors. It defines what is
+    abstract here. The rest is for networks that compare short-time frames, decide on an equaliser's curve, or have an
+    expectation of the result.
     """
 
     config: Sizes
@@ -50,7 +52,7 @@ class StyleNetwork(nn.Module):
 
     @classmethod
     @abstractmethod
-    def from_plain(cls, sizes: Any, state: Mapping[str, Tensor]) -> "StyleNetwork":
+    def from_plain(cls, sizes: Any, state: Mapping[str, AnyArray]) -> "StyleNetwork":
         """Make a network for the sizes that a card holds and the weights beside it, without loading these.
 
         Raises:
@@ -66,7 +68,7 @@ class StyleNetwork(nn.Module):
         """Return the length of an analysis window, in samples at the analysis rate."""
 
     @abstractmethod
-    def analyse(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+    def analyse(self, windows: AnyArray, *, sample_rate: int) -> AnyArray:
         """Measure windows; the statistics of a recording are the mean of those of its windows.
 
         Shape:
@@ -74,14 +76,14 @@ class StyleNetwork(nn.Module):
         """
 
     @abstractmethod
-    def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
+    def decide(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Decision:  # noqa: A002
         """Decide on the knobs that bring inputs to references, from the statistics of both.
 
         Shape:
             input, reference: (B, D); matched: (B, M), what `match` returns.
         """
 
-    def embed(self, statistics: Tensor) -> Tensor:
+    def embed(self, statistics: AnyArray) -> AnyArray:
         """Return the features of statistics: numbers of one scale, which can be compared.
 
         Shape:
@@ -93,28 +95,34 @@ class StyleNetwork(nn.Module):
         """Return whether it fits a chain of so many effects, and the analysis rate of a card."""
         return True
 
-    def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+    def frames(self, windows: AnyArray, *, sample_rate: int) -> AnyArray:
         """Measure the levels of short-time frames, in dB by band; there are none unless `uses_frames`.
 
         Shape:
             windows: (N, window); result: (n, bands).
         """
-        return windows.new_zeros(0, 0)
+        return array_namespace(windows).zeros((0, 0), dtype=windows.dtype, device=device(windows))
 
-    def match(self, input: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:  # noqa: A002
+    def match(
+        self,
+        input: AnyArray,  # noqa: A002
+        frames: AnyArray,
+        reference: AnyArray,
+        reference_frames: AnyArray,
+    ) -> AnyArray:
         """Measure the difference of alike frames of two recordings; nothing unless `uses_frames`.
 
         Shape:
             input, reference: (D,); frames: (n, bands); reference_frames: (m, bands); result: (M,).
         """
-        return input.new_zeros(0)
+        return input[:0]
 
     @property
     def curve_knobs(self) -> slice:
         """The knobs of the equaliser that a decision's curve is for; empty where there is no curve."""
         return slice(0, 0)
 
-    def curve_frequencies(self, sample_rate: int) -> Tensor:
+    def curve_frequencies(self, sample_rate: int) -> Array:
         """Return the frequency of each band of a curve, in Hz; NaN for bands that the sample rate does not hold.
 
         Shape:

@@ -5,17 +5,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+import numpy as np
 
+from fxst.dsp import Array, Samples
+from fxst.models.arrays import AnyArray, array_namespace, constant, sigmoid
 from fxst.models.feature_extractor import FLOOR, FeatureExtractor, octave_centres
 from fxst.models.frequency_conv_net import FrequencyConvNet
+from fxst.models.layers import Part
 from fxst.models.matching import active_frames, match, matched_size
 from fxst.models.network import Decision, StyleNetwork
 from fxst.models.sizes import from_plain
 
-__all__ = ["CENTRE_HZ", "Expected", "Fitter", "StudioModel", "StudioModelConfig", "centred"]
+__all__ = ["CENTRE_HZ", "Expected", "Fitter", "StudioModelConfig", "StudioNetwork", "centred"]
 
 DROPPED: Final = 0.05
 """Dropout of the controller's features in training."""
@@ -104,12 +105,12 @@ class Expected(NamedTuple):
         spectrum: (B, bands), in units of 20 dB; levels: (B, levels); shared: (B, bands), 1 for the bands of both.
     """
 
-    spectrum: Tensor
-    levels: Tensor
-    shared: Tensor
+    spectrum: AnyArray
+    levels: AnyArray
+    shared: AnyArray
 
 
-class StudioModel(StyleNetwork):
+class StudioNetwork(StyleNetwork, Part):
     """A feature extractor for both recordings, and a controller that compares them.
 
     All statistics are means over time, so those of a long recording are the mean of its windows'. Times are in seconds
@@ -125,12 +126,12 @@ class StudioModel(StyleNetwork):
     def __init__(self, config: StudioModelConfig) -> None:
         super().__init__()
         self.config: StudioModelConfig = config
-        self.extractor = FeatureExtractor(config.mel_bands, config.spectrum_bands, config.channels)
-        self.controller = _Controller(self.extractor, config)
-        self.expectation = _Expectation(self.extractor, config.band_channels)
+        self.extractor: Any = self.part(FeatureExtractor, config.mel_bands, config.spectrum_bands, config.channels)
+        self.controller: Any = self.part(_Controller, self.extractor, config)
+        self.expectation: Any = self.part(_Expectation, self.extractor, config.band_channels)
 
     @classmethod
-    def from_plain(cls, sizes: Any, state: Mapping[str, Tensor]) -> "StudioModel":
+    def from_plain(cls, sizes: Any, state: Mapping[str, AnyArray]) -> "StudioNetwork":
         """Make a network for the sizes that a card holds.
 
         Raises:
@@ -155,56 +156,56 @@ class StudioModel(StyleNetwork):
         """Return the length of an analysis window, in samples at the analysis rate."""
         return round(self.config.window_seconds * sample_rate)
 
-    def analyse(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+    def analyse(self, windows: AnyArray, *, sample_rate: int) -> AnyArray:
         """Measure windows; the statistics of a recording are the mean of those of its windows.
 
         Shape:
             windows: (N, T), T samples at least a quarter second long; result: (N, D).
         """
-        result: Tensor = self.extractor(windows, sample_rate=sample_rate)
-        return result
+        return self.extractor(windows, sample_rate=sample_rate)
 
-    def embed(self, statistics: Tensor) -> Tensor:
+    def embed(self, statistics: AnyArray) -> AnyArray:
         """Return the features of statistics: (B, D) to (B, features)."""
         return self.extractor.features(statistics)
 
-    def frames(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+    def frames(self, windows: AnyArray, *, sample_rate: int) -> AnyArray:
         """Measure the levels of the active short-time frames, in dB by band, evenly spread over the windows.
 
         Shape:
             windows: (N, T), as `analyse` takes them; result: (n, bands), n at most `fxst.models.matching.MOST_FRAMES`.
         """
-        peak = float(windows.abs().amax()) if windows.numel() else 0.0
+        xp = array_namespace(windows)
+        peak = float(xp.max(xp.abs(windows))) if len(windows) else 0.0
         # Soft recordings would sink below the floor, treble first, and that would pass for a curve.
         gain = SOFTEST / peak if 0 < peak < SOFTEST else 1.0
-        frames = self.extractor.frames(gain * windows, sample_rate=sample_rate).flatten(0, 1)
-        return active_frames(frames - 20 * math.log10(gain))
+        frames = self.extractor.frames(gain * windows, sample_rate=sample_rate)
+        return active_frames(xp.reshape(frames, (-1, frames.shape[2])) - 20 * math.log10(gain))
 
-    def match(self, input: Tensor, frames: Tensor, reference: Tensor, reference_frames: Tensor) -> Tensor:  # noqa: A002
+    def match(self, input: AnyArray, frames: AnyArray, reference: AnyArray, reference_frames: AnyArray) -> AnyArray:  # noqa: A002
         """Measure the difference of alike frames of two recordings; see `fxst.models.matching.match`.
 
         Shape:
             input, reference: (D,), their statistics; frames: (n, bands); reference_frames: (m, bands); result: (M,).
         """
-        return match(frames, reference_frames, self.shared(input, reference))
+        return match(frames, reference_frames, constant(self.shared(input, reference), input))
 
-    def curve_frequencies(self, sample_rate: int) -> Tensor:
+    def curve_frequencies(self, sample_rate: int) -> Array:
         """Return the frequency of each band of a curve, in Hz; NaN for bands that the sample rate does not hold.
 
         Shape:
             result: (bands,).
         """
-        return self.extractor.octave_centres.where(self.extractor.shared(float(sample_rate)).bool().cpu(), torch.nan)
+        return np.where(self.extractor.shared(sample_rate) > 0, self.extractor.octave_centres, np.nan)
 
-    def shared(self, input: Tensor, reference: Tensor) -> Tensor:  # noqa: A002
+    def shared(self, input: AnyArray, reference: AnyArray) -> Samples:  # noqa: A002
         """Return 1 for the bands of the long-term spectrum that both recordings have, 0 for the others.
 
         Shape:
             input, reference: (D,), their statistics; result: (bands,).
         """
-        return self.extractor.shared(24_000 * 2 ** min(input[-1].item(), reference[-1].item()))
+        return np.asarray(self.extractor.shared(24_000 * 2 ** min(float(input[-1]), float(reference[-1]))))
 
-    def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
+    def decide(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Decision:  # noqa: A002
         """Decide on the knobs that bring an input to a reference.
 
         Args:
@@ -218,7 +219,7 @@ class StudioModel(StyleNetwork):
         result: Decision = self.controller(*self.extractor.compare(input, reference), matched)
         return result
 
-    def expect(self, input: Tensor, reference: Tensor, matched: Tensor) -> Expected:  # noqa: A002
+    def expect(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Expected:  # noqa: A002
         """Estimate the features of an input once it is produced like a reference.
 
         Args:
@@ -233,7 +234,7 @@ class StudioModel(StyleNetwork):
         return result
 
 
-class Fitter(nn.Module):
+class Fitter(Part):
     """Sets an equaliser's knobs for a curve.
 
     It is trained on curves alone, of which any number can be drawn, before any recording is analysed.
@@ -241,11 +242,12 @@ class Fitter(nn.Module):
 
     def __init__(self, bands: int, n_knobs: int, width: int) -> None:
         super().__init__()
+        nn = self.nn
         self.layers = nn.Sequential(
             nn.Linear(bands + 1, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, n_knobs)
         )
 
-    def forward(self, curve: Tensor, rate: Tensor) -> Tensor:
+    def forward(self, curve: AnyArray, rate: AnyArray) -> AnyArray:
         """Return the knobs, as logits.
 
         Args:
@@ -255,11 +257,10 @@ class Fitter(nn.Module):
         Shape:
             curve: (B, bands); rate: (B, 1); result: (B, n_knobs).
         """
-        logits: Tensor = self.layers(torch.cat((curve, rate), 1))
-        return logits
+        return self.layers(array_namespace(curve).concat((curve, rate), axis=1))
 
 
-class _Expectation(nn.Module):
+class _Expectation(Part):
     """Estimates the features of an input once it is produced like a reference: its own content in that style.
 
     It uses only features that are not learned, so it stays valid while the CNN is trained further.
@@ -269,23 +270,28 @@ class _Expectation(nn.Module):
 
     def __init__(self, extractor: FeatureExtractor, channels: int) -> None:
         super().__init__()
+        nn = self.nn
         self.spectrum = extractor.spectrum_features
         self.moves = slice(self.spectrum.stop, extractor.n_features)
         self.levels = extractor.level_features
+        levels = self.levels.stop - self.levels.start
         width = 2 * (extractor.n_features - self.spectrum.stop) + matched_size(extractor.spectrum_bands)
         self.hidden = nn.Sequential(
             nn.Linear(width, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU()
         )
-        self.frequency_net = FrequencyConvNet(extractor, self.HIDDEN, channels)
-        self.shape_weight = nn.Parameter(torch.full((extractor.spectrum_bands,), 0.6))
-        self.offset_weight = nn.Parameter(torch.ones(extractor.spectrum_bands))
-        self.levels_weight = nn.Parameter(torch.full((self.levels.stop - self.levels.start,), 0.7))
-        self.correction = nn.Linear(self.HIDDEN, self.levels.stop - self.levels.start)
+        self.frequency_net: Any = self.part(FrequencyConvNet, extractor, self.HIDDEN, channels)
+        self.shape_weight = nn.Parameter(np.full(extractor.spectrum_bands, 0.6))
+        self.offset_weight = nn.Parameter(np.ones(extractor.spectrum_bands))
+        self.levels_weight = nn.Parameter(np.full(levels, 0.7))
+        self.correction = nn.Linear(self.HIDDEN, levels)
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
 
-    def forward(self, features: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Expected:
-        hidden = self.hidden(torch.cat((features[:, self.moves], difference[:, self.moves], matched), 1))
+    def forward(
+        self, features: AnyArray, difference: AnyArray, shared: AnyArray, rate: AnyArray, matched: AnyArray
+    ) -> Expected:
+        xp = array_namespace(features)
+        hidden = self.hidden(xp.concat((features[:, self.moves], difference[:, self.moves], matched), axis=1))
         both = shared[:, self.spectrum]
         # The level offset is known as a whole: the convolutions along frequency do not see it.
         shape = centred(difference[:, self.spectrum], both)
@@ -299,7 +305,7 @@ class _Expectation(nn.Module):
         return Expected(features[:, self.spectrum] + change * both, levels, both)
 
 
-class _Controller(nn.Module):
+class _Controller(Part):
     """An MLP with ReLU from the features of the input, and their difference to the reference's, to knobs by a sigmoid.
 
     The equaliser is decided on as a curve: the difference of the long-term spectra, corrected for the content of the
@@ -312,41 +318,34 @@ class _Controller(nn.Module):
 
     def __init__(self, extractor: FeatureExtractor, config: StudioModelConfig) -> None:
         super().__init__()
+        nn = self.nn
         self.spectrum = extractor.spectrum_features
         self.curve_features = _curve_features(extractor)
         self.gain_knob, self.gain_db = config.gain_knob - config.n_curve_knobs, config.gain_db
         self.first_curve_knob = config.first_curve_knob
         width = sum(part.stop - (part.start or 0) for part in self.curve_features)
         width += extractor.n_features + matched_size(config.spectrum_bands)
-        self.scale = _Scale(width)
-        self.hidden = _layers(width, config.hidden)
-        self.spectrum_weight = nn.Parameter(torch.full((config.spectrum_bands,), 0.1))
-        self.pairs_weight = nn.Parameter(torch.full((config.spectrum_bands,), 0.7))
-        self.frequency_net = FrequencyConvNet(extractor, config.hidden[-1], config.band_channels)
-        self.fitter = Fitter(config.spectrum_bands, config.n_curve_knobs, config.fitter_width)
+        self.scale: Any = self.part(_Scale, width)
+        self.hidden = self._layers(width, config.hidden)
+        self.spectrum_weight = nn.Parameter(np.full(config.spectrum_bands, 0.1))
+        self.pairs_weight = nn.Parameter(np.full(config.spectrum_bands, 0.7))
+        self.frequency_net: Any = self.part(FrequencyConvNet, extractor, config.hidden[-1], config.band_channels)
+        self.fitter: Any = self.part(Fitter, config.spectrum_bands, config.n_curve_knobs, config.fitter_width)
         everything, width = 2 * extractor.n_features + matched_size(config.spectrum_bands), config.rest_hidden[-1]
-        self.rest_scale = _Scale(everything)
-        self.rest_hidden = _layers(everything, config.rest_hidden)
+        self.rest_scale: Any = self.part(_Scale, everything)
+        self.rest_hidden = self._layers(everything, config.rest_hidden)
         self.rest = nn.Sequential(nn.Linear(width + config.spectrum_bands + 2, width), nn.ReLU())
         self.out = nn.Linear(width, config.n_knobs - config.n_curve_knobs + config.n_effects)
+        self.dropout = nn.Dropout(DROPPED)
         self.n_effects = config.n_effects
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
 
-    def begin(self, knobs: Tensor) -> None:
-        """Set the knobs at which training begins.
-
-        Args:
-            knobs: The knobs that no curve sets.
-
-        Shape:
-            knobs: (n_knobs - n_curve_knobs,), on [0, 1].
-        """
-        with torch.no_grad():
-            self.out.bias[: len(knobs)] = torch.logit(knobs, eps=0.1)
-
-    def forward(self, features: Tensor, difference: Tensor, shared: Tensor, rate: Tensor, matched: Tensor) -> Decision:
-        seen = torch.cat((*(features[:, part] for part in self.curve_features), difference, matched), 1)
+    def forward(
+        self, features: AnyArray, difference: AnyArray, shared: AnyArray, rate: AnyArray, matched: AnyArray
+    ) -> Decision:
+        xp = array_namespace(features)
+        seen = xp.concat((*(features[:, part] for part in self.curve_features), difference, matched), axis=1)
         hidden = self._hidden(seen, self.scale, self.hidden)
         both = shared[:, self.spectrum]
         spectrum, more = features[:, self.spectrum], difference[:, self.spectrum]
@@ -355,26 +354,28 @@ class _Controller(nn.Module):
         curve = centred(followed + self.frequency_net(features, difference, shared, matched, hidden), both)
         level = _level(spectrum + curve, both)
         missing = _level(spectrum + more, both) - level
-        hidden_rest = self._hidden(torch.cat((features, difference, matched), 1), self.rest_scale, self.rest_hidden)
-        out = self.out(self.rest(torch.cat((hidden_rest, curve, level, missing), 1)))
-        rest, activation = out.split([out.shape[1] - self.n_effects, self.n_effects], 1)
+        everything = xp.concat((features, difference, matched), axis=1)
+        hidden_rest = self._hidden(everything, self.rest_scale, self.rest_hidden)
+        out = self.out(self.rest(xp.concat((hidden_rest, curve, level, missing), axis=1)))
+        n_rest = out.shape[1] - self.n_effects
+        rest, activation = out[:, :n_rest], out[:, n_rest:]
         # In the middle of its range a knob moves by a quarter of it for each logit.
-        gain = F.one_hot(torch.tensor(self.gain_knob), rest.shape[1]).to(rest) * (missing * 20 / (self.gain_db / 2))
-        before, behind = (rest + gain).tensor_split((self.first_curve_knob,), 1)
-        return Decision(torch.sigmoid(torch.cat((before, self.fitter(curve, rate), behind), 1)), activation, curve)
+        gain = rest[:, self.gain_knob : self.gain_knob + 1] + missing * 20 / (self.gain_db / 2)
+        rest = xp.concat((rest[:, : self.gain_knob], gain, rest[:, self.gain_knob + 1 :]), axis=1)
+        before, behind = rest[:, : self.first_curve_knob], rest[:, self.first_curve_knob :]
+        knobs = sigmoid(xp.concat((before, self.fitter(curve, rate), behind), axis=1))
+        return Decision(knobs, activation, curve)
 
-    def _hidden(self, features: Tensor, scale: nn.Module, layers: nn.Module) -> Tensor:
-        scaled = F.dropout(scale(features), DROPPED, self.training)
-        return F.dropout(layers(scaled), DROPPED, self.training)
+    def _hidden(self, features: AnyArray, scale: Any, layers: Any) -> AnyArray:
+        return self.dropout(layers(self.dropout(scale(features))))
 
-
-def _layers(width: int, sizes: tuple[int, ...]) -> nn.Sequential:
-    """Stack hidden layers."""
-    layers: list[nn.Module] = []
-    for size in sizes:
-        layers += [nn.Linear(width, size), nn.ReLU()]
-        width = size
-    return nn.Sequential(*layers)
+    def _layers(self, width: int, sizes: tuple[int, ...]) -> Any:
+        """Stack hidden layers."""
+        layers = []
+        for size in sizes:
+            layers += [self.nn.Linear(width, size), self.nn.ReLU()]
+            width = size
+        return self.nn.Sequential(*layers)
 
 
 def _curve_features(extractor: FeatureExtractor) -> tuple[slice, ...]:
@@ -391,26 +392,28 @@ def _curve_features(extractor: FeatureExtractor) -> tuple[slice, ...]:
     )
 
 
-def centred(curve: Tensor, shared: Tensor) -> Tensor:
+def centred(curve: AnyArray, shared: AnyArray) -> AnyArray:
     """Shift a curve so that its mean over `CENTRE_HZ` is 0; it is 0 in bands that a recording does not hold.
 
     Shape:
         curve, shared: (B, bands); result: (B, bands).
     """
-    hz = octave_centres(curve.shape[1]).to(curve.device)
-    middle = shared * ((hz >= CENTRE_HZ[0]) & (hz <= CENTRE_HZ[1])).to(curve)
-    mean = (curve * middle).sum(1, keepdim=True) / middle.sum(1, keepdim=True).clamp_min(1)
-    return (curve - mean) * shared
+    xp = array_namespace(curve)
+    hz = octave_centres(curve.shape[1])
+    middle = shared * constant(((hz >= CENTRE_HZ[0]) & (hz <= CENTRE_HZ[1])).astype(np.float32), curve)
+    count = xp.clip(xp.sum(middle, axis=1, keepdims=True), 1)
+    return (curve - xp.sum(curve * middle, axis=1, keepdims=True) / count) * shared
 
 
-def _level(spectrum: Tensor, shared: Tensor) -> Tensor:
+def _level(spectrum: AnyArray, shared: AnyArray) -> AnyArray:
     """Sum a long-term spectrum to a level: (B, bands) to (B, 1), both in units of 20 dB."""
+    xp = array_namespace(spectrum)
     # Bands of equal width in octaves are wider in Hz the higher they are.
-    width = octave_centres(spectrum.shape[1]).to(spectrum)
-    return ((10 ** (2 * spectrum) * width * shared).sum(1, keepdim=True) + FLOOR).log10() / 2
+    width = constant(octave_centres(spectrum.shape[1]).astype(np.float32), spectrum)
+    return xp.log10(xp.sum(10 ** (2 * spectrum) * width * shared, axis=1, keepdims=True) + FLOOR) / 2
 
 
-class _Scale(nn.Module):
+class _Scale(Part):
     """Standardises features by the mean and deviation of all batches so far, in training too.
 
     A batch's own statistics would not do: batches of speech and of music differ.
@@ -420,19 +423,23 @@ class _Scale(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.mean: Tensor
-        self.register_buffer("mean", torch.zeros(size))
-        self.square: Tensor
-        self.register_buffer("square", torch.ones(size))
-        self.batches: Tensor
-        self.register_buffer("batches", torch.zeros(()))
+        self.mean: AnyArray
+        self.register_buffer("mean", np.zeros(size, np.float32))
+        self.square: AnyArray
+        self.register_buffer("square", np.ones(size, np.float32))
+        self.batches: AnyArray
+        self.register_buffer("batches", np.zeros((), np.float32))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: AnyArray) -> AnyArray:
         if self.training:
-            with torch.no_grad():
-                self.batches += 1
-                share = 1 / self.batches.clamp_max(self.MEMORY)
-                self.mean.lerp_(x.mean(0), share)
-                self.square.lerp_(x.square().mean(0), share)
-        deviation = (self.square - self.mean.square()).clamp_min(1e-4).sqrt()
-        return ((x - self.mean) / deviation).clamp(-6, 6)
+            self._take_in(self.nn.detached(x))
+        xp = array_namespace(x)
+        deviation = xp.sqrt(xp.clip(self.square - self.mean * self.mean, 1e-4))
+        return xp.clip((x - self.mean) / deviation, -6, 6)
+
+    def _take_in(self, x: AnyArray) -> None:
+        """Move mean and mean square towards those of a batch, of torch tensors."""
+        self.batches += 1
+        share = 1 / self.batches.clamp_max(self.MEMORY)
+        self.mean.lerp_(x.mean(0), share)
+        self.square.lerp_(x.square().mean(0), share)

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from fxst.models.arrays import AnyArray, array_namespace
 from fxst.models.controller import Controller
 from fxst.models.encoder import Encoder, EncoderConfig
+from fxst.models.layers import Part
 from fxst.models.network import Decision, StyleNetwork
 from fxst.models.sizes import from_plain
 
-__all__ = ["StyleModel", "StyleModelConfig"]
+__all__ = ["ClipsNetwork", "StyleModelConfig"]
 
 LONGEST_WINDOW: Final = 1 << 20
 """The longest analysis window, in samples."""
@@ -49,7 +50,7 @@ class StyleModelConfig:
         return config
 
 
-class StyleModel(StyleNetwork):
+class ClipsNetwork(StyleNetwork, Part):
     """One encoder for both recordings, and a controller that sets the knobs.
 
     It knows how many knobs there are and nothing else of the chain.
@@ -59,14 +60,14 @@ class StyleModel(StyleNetwork):
         mel: The encoder's mel filters where they are known, else they are made.
     """
 
-    def __init__(self, config: StyleModelConfig, mel: Tensor | None = None) -> None:
+    def __init__(self, config: StyleModelConfig, mel: AnyArray | None = None) -> None:
         super().__init__()
         self.config: StyleModelConfig = config
-        self.encoder = Encoder(config.encoder, mel)
-        self.controller = Controller(self.encoder.size, config.n_knobs, config.hidden)
+        self.encoder: Any = self.part(Encoder, config.encoder, mel)
+        self.controller: Any = self.part(Controller, self.encoder.size, config.n_knobs, config.hidden)
 
     @classmethod
-    def from_plain(cls, sizes: Any, state: Mapping[str, Tensor]) -> "StyleModel":
+    def from_plain(cls, sizes: Any, state: Mapping[str, AnyArray]) -> "ClipsNetwork":
         """Make a network for the sizes that a card holds and the weights beside it.
 
         Raises:
@@ -74,7 +75,7 @@ class StyleModel(StyleNetwork):
         """
         config = StyleModelConfig.from_dict(sizes)
         mel = state["encoder.mel"]  # which the encoder takes as it is
-        if mel.shape != (Encoder.n_fft // 2 + 1, config.encoder.n_mels) or mel.dtype != torch.float32:
+        if mel.shape != (Encoder.n_fft // 2 + 1, config.encoder.n_mels) or np.asarray(mel).dtype != np.float32:
             raise ValueError("its mel filters are not of the sizes that its card tells")
         return cls(config, mel)
 
@@ -95,7 +96,7 @@ class StyleModel(StyleNetwork):
         """Return the length of an analysis window, in samples at the analysis rate."""
         return self.window_samples
 
-    def analyse(self, windows: Tensor, *, sample_rate: int) -> Tensor:
+    def analyse(self, windows: AnyArray, *, sample_rate: int) -> AnyArray:
         """Measure windows; the statistics of a recording are the mean of those of its windows.
 
         Shape:
@@ -103,12 +104,11 @@ class StyleModel(StyleNetwork):
         """
         return self.statistics(windows)
 
-    def embed(self, statistics: Tensor) -> Tensor:
+    def embed(self, statistics: AnyArray) -> AnyArray:
         """Return the features of statistics: (B, D) to (B, features)."""
-        result: Tensor = self.encoder.features(statistics)
-        return result
+        return self.encoder.features(statistics)
 
-    def decide(self, input: Tensor, reference: Tensor, matched: Tensor) -> Decision:  # noqa: A002
+    def decide(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Decision:  # noqa: A002
         """Decide on the knobs that bring inputs to references, from the statistics of both.
 
         Shape:
@@ -116,29 +116,31 @@ class StyleModel(StyleNetwork):
         """
         return Decision(self.controls(input, reference))
 
-    def statistics(self, windows: Tensor) -> Tensor:
+    def statistics(self, windows: AnyArray) -> AnyArray:
         """Measure windows; the statistics of a recording are the mean of those of its windows.
 
         Shape:
             windows: (N, window_samples); result: (N, D).
         """
-        result: Tensor = self.encoder(windows)
-        return result
+        return self.encoder(windows)
 
-    def controls(self, input: Tensor, reference: Tensor) -> Tensor:  # noqa: A002
+    def controls(self, input: AnyArray, reference: AnyArray) -> AnyArray:  # noqa: A002
         """Set the knobs that bring an input to a reference, from the statistics of both.
 
         Shape:
             input, reference: (B, D); result: (B, n_knobs), on [0, 1].
         """
-        result: Tensor = self.controller(self.encoder.features(input), self.encoder.features(reference))
-        return result
+        return self.controller(self.encoder.features(input), self.encoder.features(reference))
 
-    def forward(self, input: Tensor, reference: Tensor) -> Tensor:  # noqa: A002
+    def forward(self, input: AnyArray, reference: AnyArray) -> AnyArray:  # noqa: A002
         """Set the knobs, each recording analysed by its windows.
 
         Shape:
             input, reference: (B, windows, window_samples); result: (B, n_knobs), on [0, 1].
         """
-        analysed = [self.statistics(x.flatten(0, 1)).view(*x.shape[:2], -1).mean(1) for x in (input, reference)]
+        xp = array_namespace(input)
+        analysed = []
+        for x in (input, reference):
+            statistics = self.statistics(xp.reshape(x, (-1, x.shape[2])))
+            analysed.append(xp.mean(xp.reshape(statistics, (*x.shape[:2], -1)), axis=1))
         return self.controls(*analysed)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fxst import staging
 from fxst.data.training_pairs import TrainingPairs
-from fxst.models.studio import StudioModel
+from fxst.models.trainable import StudioModel
 from fxst.threads import one_thread
 from fxst.training.curriculum import TrainingStage
 from fxst.training.progress import Monitor, Progress, leave_signals

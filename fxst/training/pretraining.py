@@ -13,7 +13,8 @@ from fxst.data.training_pairs import random_curve
 from fxst.effects import ParametricEQ
 from fxst.models.feature_extractor import BANDWIDTH, octave_centres
 from fxst.models.network import Decision
-from fxst.models.studio import StudioModel, centred
+from fxst.models.studio import centred
+from fxst.models.trainable import StudioModel
 from fxst.training.cached_examples import AnalysisStage, LabelledStatistics
 from fxst.training.curriculum import GradientStage
 
@@ -51,7 +52,7 @@ class EQFitterStage(GradientStage):
         self, model: StudioModel, eq: ParametricEQ, *, sample_rates: Sequence[int], steps: int, seed: int
     ) -> None:
         self._fitter, self._eq, self._rates = model.controller.fitter, eq, sample_rates
-        self._hz = model.extractor.octave_centres.float()
+        self._hz = torch.from_numpy(model.extractor.octave_centres).float()
         self._steps, self._seed = steps, seed
 
     @property
@@ -196,6 +197,6 @@ def _band_weights(shared: Tensor) -> Tensor:
     Shape:
         shared: (B, bands); result: (B, bands), which add up to 1.
     """
-    hz = octave_centres(shared.shape[1]).to(shared) * shared
+    hz = torch.from_numpy(octave_centres(shared.shape[1])).to(shared) * shared
     by_octave, by_hz = (x / x.sum(1, keepdim=True).clamp_min(1) for x in (shared, hz))
     return (by_octave + by_hz) / 2

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxst.chains.chain import Chain
-from fxst.checkpoints import checkpoint
+from fxst.checkpoints import checkpoint, torch_models
 from fxst.configs import PassagesConfig
 from fxst.data import manifest
 from fxst.data.training_pairs import VERSIONS, draw_pairs, drawn_rates
 from fxst.dsp.stft import MR_STFT_FLOOR, mirrored, spectral_power, stft
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
-from fxst.models.studio import StudioModel, StudioModelConfig
+from fxst.models.studio import StudioModelConfig
+from fxst.models.trainable import StudioModel
 from fxst.training import runs
 from fxst.training.cached_examples import REVERB_SECONDS, AnalysisStage, CachedExamples, Examples, PairBatch, analyse
 from fxst.training.curriculum import TrainingStage, run_stages
@@ -314,9 +315,11 @@ def train(
 
     def make() -> tuple[StudioModule, runs.Draw]:
         model = StudioModel(sizes)
-        model.controller.begin(_first_knobs(chain, sizes.curve_knobs))
+        with torch.no_grad():
+            first = torch.logit(_first_knobs(chain, sizes.curve_knobs), eps=0.1)
+            model.controller.out.bias[: len(first)] = first
         if config.begin_with:
-            begun = checkpoint.load(config.begin_with)
+            begun = torch_models.load_trainable(config.begin_with)
             if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
                 raise ModelError(f"The model {config.begin_with} sets another chain: it cannot be trained further.")
             model.load_state_dict(begun.model.state_dict())

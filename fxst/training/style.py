@@ -16,7 +16,8 @@ from fxst.data.examples import draw
 from fxst.errors import SettingsError, unknown
 from fxst.gradients import MethodOptions, Renderer, make_renderer
 from fxst.models.encoder import Encoder, EncoderConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StyleModel
 from fxst.training import runs, studio
 from fxst.training.losses import StyleLoss
 from fxst.training.progress import Report

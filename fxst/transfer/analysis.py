@@ -7,12 +7,9 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fxst.audio import Resampler, Samples
 from fxst.models.network import StyleNetwork
-from fxst.threads import one_thread
 from fxst.transfer.descriptors import Descriptors, Excerpt, describe
 from fxst.transfer.level_matching import loudness_key
 
@@ -50,11 +47,11 @@ class Analysis:
         statistics: (D,); frames: (n, bands), or (0, 0).
     """
 
-    statistics: Tensor | None
+    statistics: Samples | None
     excerpt: Excerpt
     seconds: float
     short: bool
-    frames: Tensor
+    frames: Samples
 
     @cached_property
     def descriptors(self) -> Descriptors:
@@ -76,7 +73,6 @@ class Analyser:
 
     def __init__(self, model: StyleNetwork, *, sample_rate: int) -> None:
         self._model = model
-        self._device = next(model.parameters()).device
         self._sample_rate = sample_rate
         self._model_rate = model.analysis_rate(sample_rate)
         self._window = model.window_at(self._model_rate)
@@ -89,8 +85,8 @@ class Analyser:
         self._every = 1  # so many windows are passed over for each that is kept
         self._waiting: list[tuple[bool, Samples]] = []
         # By level, and by whether it was a channel's turn: the others do not count once the recording proves long.
-        self._counts = torch.zeros(2 * _BUCKETS, dtype=torch.float64)
-        self._sums = torch.zeros(0)
+        self._counts = np.zeros(2 * _BUCKETS)
+        self._sums = np.zeros((2 * _BUCKETS, 0))
 
     def process(self, block: Samples) -> None:
         """Take in the next stretch of the recording.
@@ -121,19 +117,18 @@ class Analyser:
             self._wait(np.concatenate([before, self._rest], axis=1)[:, -self._window :])
         self._analyse()
         mean, excerpt = self._mean(), self._excerpt()
-        frames = torch.zeros(0, 0, device=self._device) if mean is None else self._measure_frames(excerpt)
+        frames = np.zeros((0, 0), np.float32) if mean is None else self._measure_frames(excerpt)
         return Analysis(mean, excerpt, self._samples / self._sample_rate, short, frames)
 
-    def _measure_frames(self, excerpt: Excerpt) -> Tensor:
-        with torch.inference_mode(), one_thread():
-            windows = torch.from_numpy(excerpt.samples.reshape(-1, self._window)).to(self._device)
-            frames = self._model.frames(windows, sample_rate=self._model_rate).cpu()
+    def _measure_frames(self, excerpt: Excerpt) -> Samples:
+        windows = excerpt.samples.reshape(-1, self._window)
+        frames: Samples = self._model.frames(windows, sample_rate=self._model_rate)
         if not excerpt.samples.any():  # the active signal lies between the windows that were kept
             frames = frames[:0]
         # Rounded as a profile rounds them, so that a profile is as good as its recording. In their own order, those of
         # a short recording would be a picture that its sound could be made from again.
         rows = sorted(in_tenths(frames), key=loudness_key)
-        return (from_tenths(rows) if rows else frames).to(self._device)
+        return from_tenths(rows) if rows else frames
 
     def _excerpt(self) -> Excerpt:
         powers = [float(np.square(window, dtype=np.float64).mean(axis=1).max()) for window in self._kept]
@@ -179,41 +174,40 @@ class Analyser:
         if not audible.any():
             return
         buckets = ((levels_db[audible] - SILENCE_DB) // _BUCKET_DB).clip(0, _BUCKETS - 1)
-        index = torch.from_numpy(buckets.astype(np.int64) + np.where(turns[audible], 0, _BUCKETS))
-        with torch.inference_mode(), one_thread():
-            audio = torch.from_numpy(windows[audible]).to(self._device)
-            statistics = self._model.analyse(audio, sample_rate=self._model_rate).cpu().double()
-            if not len(self._sums):
-                self._sums = torch.zeros(2 * _BUCKETS, statistics.shape[1], dtype=torch.float64)
-            self._sums.index_add_(0, index, statistics)
-            self._counts.index_add_(0, index, torch.ones(len(index), dtype=torch.float64))
+        index = buckets.astype(np.int64) + np.where(turns[audible], 0, _BUCKETS)
+        statistics = self._model.analyse(windows[audible], sample_rate=self._model_rate)
+        if not self._sums.shape[1]:
+            self._sums = np.zeros((2 * _BUCKETS, statistics.shape[1]))
+        np.add.at(self._sums, index, statistics)
+        np.add.at(self._counts, index, 1)
 
-    def _mean(self) -> Tensor | None:
+    def _mean(self) -> Samples | None:
         if not self._counts.any():
             return None
-        counts, sums = self._counts.view(2, _BUCKETS), self._sums.view(2, _BUCKETS, -1)
+        counts, sums = self._counts.reshape(2, _BUCKETS), self._sums.reshape(2, _BUCKETS, -1)
         counts, sums = (counts[0], sums[0]) if self._times > TURNS_AFTER else (counts.sum(0), sums.sum(0))
         # The loudest tenth sets the level: one clap must not turn all the rest into pauses.
-        from_the_top = counts.flip(0).cumsum(0)
-        loudest = _BUCKETS - 1 - int((from_the_top >= 0.1 * from_the_top[-1]).nonzero()[0])
+        from_the_top = counts[::-1].cumsum()
+        loudest = _BUCKETS - 1 - int(np.argmax(from_the_top >= 0.1 * from_the_top[-1]))
         loud = slice(max(0, loudest - RANGE_DB // _BUCKET_DB), _BUCKETS)
-        mean: Tensor = sums[loud].sum(0) / counts[loud].sum()
-        return mean.float().to(self._device)
+        mean: Samples = (sums[loud].sum(0) / counts[loud].sum()).astype(np.float32)
+        return mean
 
 
-def in_tenths(frames: Tensor) -> tuple[tuple[int, ...], ...]:
+def in_tenths(frames: Samples) -> tuple[tuple[int, ...], ...]:
     """Round levels to whole tenths of a decibel, as style profiles hold them.
 
     Shape:
         frames: (n, bands), in dB.
     """
-    return tuple(tuple(row) for row in (10 * frames).round().int().tolist())
+    return tuple(tuple(row) for row in (10 * frames).round().astype(int).tolist())
 
 
-def from_tenths(rows: Sequence[Sequence[int]]) -> Tensor:
+def from_tenths(rows: Sequence[Sequence[int]]) -> Samples:
     """Return levels in dB that are held in tenths of a decibel.
 
     Shape:
         result: (n, bands), in dB; (0, 0) where there are none.
     """
-    return torch.tensor(rows, dtype=torch.float32).view(len(rows), len(rows[0]) if rows else 0) / 10
+    tenths = np.array(rows, np.float32).reshape(len(rows), len(rows[0]) if rows else 0)
+    return tenths / np.float32(10)

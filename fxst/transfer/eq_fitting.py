@@ -49,6 +49,7 @@ def fitted(eq: ParametricEQ, knobs: Tensor, curve_db: Tensor, hz: Tensor, *, sam
 
     if not len(hz):
         return knobs
+    knobs, curve_db, hz = (torch.as_tensor(x) for x in (knobs, curve_db, hz))
     target, at = curve_db.double().cpu(), hz.double().cpu()
 
     def off_db(rows: Tensor) -> Array:

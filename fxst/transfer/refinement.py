@@ -14,7 +14,8 @@ import torch
 from fxst.audio import Samples
 from fxst.chains.chain import Chain
 from fxst.effects.parameters import Setting
-from fxst.models.studio import StudioModel
+from fxst.models.trainable import StudioModel
+from fxst.threads import one_thread
 from fxst.transfer.descriptors import Excerpt
 
 __all__ = ["STEPS", "Refined", "refined"]
@@ -70,8 +71,8 @@ def refined(
     chain: Chain,
     settings: Sequence[Setting],
     excerpt: Excerpt,
-    reference: torch.Tensor,
-    reference_frames: torch.Tensor,
+    reference: Samples,
+    reference_frames: Samples,
     *,
     steps: int = STEPS,
 ) -> Refined:
@@ -91,17 +92,32 @@ def refined(
     Shape:
         reference: (D,); reference_frames: (n, bands).
     """
+    with one_thread():
+        return _descended(
+            model, chain, settings, excerpt, torch.from_numpy(reference), torch.from_numpy(reference_frames), steps
+        )
+
+
+def _descended(
+    model: StudioModel,
+    chain: Chain,
+    settings: Sequence[Setting],
+    excerpt: Excerpt,
+    reference: torch.Tensor,
+    reference_frames: torch.Tensor,
+    steps: int,
+) -> Refined:
     rate = excerpt.sample_rate
     window = model.window_at(rate)
     part = _loudest_channel(excerpt.samples, most=round(ANALYSIS_SECONDS * rate) // window * window)
-    x = torch.from_numpy(part)[:, None].to(reference.device)
+    x = torch.from_numpy(part)[:, None]
     windows = _windows(x, window)
     statistics = model.analyse(windows, sample_rate=rate).mean(0)
     matched = model.match(statistics, model.frames(windows, sample_rate=rate), reference, reference_frames)
     expected = model.expect(statistics[None], reference[None], matched[None])
     present = expected.shared[0].bool()
     bypassed = [stage.label for stage in chain.stages(settings) if not stage.active]
-    begun = chain.knobs_of(settings).to(reference.device)
+    begun = torch.from_numpy(chain.knobs_of(settings))
     logits = torch.logit(begun.clamp(INSIDE, 1 - INSIDE)).requires_grad_(True)
     optimizer = torch.optim.Adam([logits], lr=RATE)
     losses: list[float] = []
@@ -121,9 +137,9 @@ def refined(
         if step == steps or (step >= PATIENCE and losses[-1 - PATIENCE] - losses[-1] < LEAST_GAIN * losses[0]):
             break
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
-    table = chain.settings(best_knobs.cpu(), bypassed=bypassed) if best else tuple(settings)
+    table = chain.settings(best_knobs, bypassed=bypassed) if best else tuple(settings)
     return Refined(table, spectra_db[0], spectra_db[best], len(losses) - 1)
 
 

@@ -20,6 +20,7 @@ from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.effects import Effect, ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
+from fxst.transfer.descriptors import Excerpt
 from fxst.transfer.finishing import BLOCK_SAMPLES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
@@ -27,7 +28,7 @@ from fxst.transfer.safety import limit_amount
 from fxst.version import __version__
 
 if TYPE_CHECKING:
-    # Torch takes longer to load than a table takes to apply.
+    # A table is applied without a model.
     from fxst.checkpoints.checkpoint import Checkpoint
     from fxst.models.network import Decision
     from fxst.transfer.analysis import Analysis
@@ -67,27 +68,27 @@ class Result:
         return f"Result(audio={tuple(self.audio.shape)}, table={self.table!r}, warnings={self.warnings})"
 
 
-def load(model: str | Path, *, device: str = "auto") -> "StyleTransfer":
+def load(model: str | Path, *, device: str = "cpu") -> "StyleTransfer":
     """Load a style model: a shipped one by its name, or any by its folder.
 
     Args:
         model: `eq-comp`, or a model's folder.
-        device: `cpu`, `cuda`, or `auto` for CUDA where there is one. The effects always run on the CPU.
+        device: Where the model runs: `cpu`, or `cuda`, which needs the extra `train`. Effects always run on the CPU.
 
     Raises:
         ModelError: There is no such model, or it is damaged.
         SettingsError: There is no such device.
     """
-    import torch
-
     from fxst.checkpoints import checkpoint
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise SettingsError(f"There is no device {device!r}: use auto, cpu or cuda.")
-    cuda = device != "cpu" and torch.cuda.is_available()
-    if device == "cuda" and not cuda:
-        raise SettingsError("There is no CUDA device that this torch can use: use auto or cpu.")
-    return StyleTransfer(checkpoint.load(model, device="cuda" if cuda else "cpu"))
+    if device not in ("cpu", "cuda"):
+        raise SettingsError(f"There is no device {device!r}: use cpu or cuda.")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise SettingsError("There is no CUDA device that this torch can use: use cpu.")
+    return StyleTransfer(checkpoint.load(model, device=device))
 
 
 class StyleTransfer:
@@ -116,6 +117,11 @@ class StyleTransfer:
         """How the model was trained, from its card; empty where the card does not say."""
         training = self._checkpoint.card.get("training")
         return training if isinstance(training, dict) else {}
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder."""
+        return self._checkpoint.folder
 
     @property
     def chain(self) -> Chain:
@@ -196,13 +202,10 @@ class StyleTransfer:
         Raises:
             AudioError: The audio is empty, silent, not finite or of another shape.
         """
-        import torch
-
         analysis = self.analyse(_blocks(_samples(audio, "audio")), sample_rate=sample_rate)
         if analysis.statistics is None:
             raise AudioError("The audio is silent, or too short to analyse: it has no embedding.")
-        with torch.inference_mode():
-            return np.asarray(self._model.embed(analysis.statistics[None])[0].cpu().numpy())
+        return np.asarray(self._model.embed(analysis.statistics[None])[0])
 
     def predict(
         self,
@@ -354,8 +357,6 @@ class _Choice:
     """
 
     def __init__(self, style: StyleTransfer, chain: Chain, analysis: "Analysis", profile: StyleProfile) -> None:
-        import torch
-
         from fxst.transfer.analysis import from_tenths
 
         check_model(profile, style.name, style.sha256)
@@ -364,9 +365,8 @@ class _Choice:
             _check_level(analysis, "recording")
         self._style, self._chain, self._analysis, self._profile = style, chain, analysis, profile
         self._model = style._model
-        device = next(self._model.parameters()).device
-        self._statistics = torch.tensor(profile.statistics, device=device)
-        self._frames = from_tenths(profile.frames).to(device)
+        self._statistics = np.array(profile.statistics, np.float32)
+        self._frames = from_tenths(profile.frames)
         self._levels = _frame_levels(style, self._frames)
         self.provenance = {"fxst": __version__, "model": style.name, "model_sha256": style.sha256}
         self.probabilities: dict[str, float] = {}
@@ -389,16 +389,11 @@ class _Choice:
         return self._check(settings)
 
     def _decide(self) -> "Decision":
-        import torch
-
-        from fxst.threads import one_thread
-
         statistics = self._analysis.statistics
         assert statistics is not None, "a silent recording is not decided on"
-        with torch.inference_mode(), one_thread():
-            matched = self._model.match(statistics, self._analysis.frames, self._statistics, self._frames)
-            decision = self._model.decide(statistics[None], self._statistics[None], matched[None])
-        if not decision.knobs.isfinite().all():
+        matched = self._model.match(statistics, self._analysis.frames, self._statistics, self._frames)
+        decision: Decision = self._model.decide(statistics[None], self._statistics[None], matched[None])
+        if not np.isfinite(decision.knobs).all():
             raise AudioError("The recording or the style profile is far beyond full scale: normalise it.")
         return decision
 
@@ -409,7 +404,7 @@ class _Choice:
         of it is more often in what was said than in how it was produced.
         """
         assert decision.activation is not None
-        probabilities = decision.activation[0].sigmoid().tolist()
+        probabilities = (1 / (1 + np.exp(-decision.activation[0].astype(np.float64)))).tolist()
         self.probabilities = {
             label: round(share, 3) for label, share in zip(self._chain.labels, probabilities, strict=True)
         }
@@ -421,14 +416,13 @@ class _Choice:
         return match_level(self._chain, settings, excerpt, reference, self._levels, share=GAIN_SHARE)
 
     def _refine(self, settings: tuple[Setting, ...], *, steps: int) -> tuple[Setting, ...]:
-        from fxst.threads import one_thread
+        from fxst.checkpoints.torch_models import load_trainable
         from fxst.transfer.refinement import refined
 
-        model: Any = self._model
-        with one_thread():
-            better = refined(
-                model, self._chain, settings, self._analysis.excerpt, self._statistics, self._frames, steps=steps
-            )
+        model = load_trainable(self._style.folder).model
+        better = refined(
+            model, self._chain, settings, self._analysis.excerpt, self._statistics, self._frames, steps=steps
+        )
         self.provenance[REFINED] = better.remark
         return better.settings
 
@@ -506,13 +500,13 @@ def remarks_on(analysis: "Analysis", what: str) -> tuple[str, ...]:
         return (f"the {what} is silent, or too short to analyse, so the model could not choose settings for it",)
     if analysis.short:
         return (f"the {what} lasts {analysis.seconds:.3g} s, too short to judge it well: it was analysed in a loop",)
-    if len(analysis.frames) and confidence(analysis.frames.cpu().numpy(), "level") < 1:
+    if len(analysis.frames) and confidence(analysis.frames, "level") < 1:
         return (f"the {what} holds hardly a moment of sound, too little to judge it well",)
     return ()
 
 
 def _check_level(analysis: "Analysis", what: str) -> None:
-    if analysis.statistics is not None and not analysis.statistics.isfinite().all():
+    if analysis.statistics is not None and not np.isfinite(analysis.statistics).all():
         raise AudioError(f"The {what} holds samples far beyond full scale: normalise it.")
 
 
@@ -536,46 +530,39 @@ def _samples(given: Any, what: str) -> Samples:
     return x
 
 
-def _frame_levels(style: StyleTransfer, reference_frames: Any) -> FrameLevels | None:
+def _frame_levels(style: StyleTransfer, reference_frames: Samples) -> FrameLevels | None:
     """Return how frames are measured for level matching, and the reference's; None where a model uses no frames."""
-    import torch
-
-    from fxst.threads import one_thread
-    from fxst.transfer.descriptors import Excerpt
-
     model = style._model
     if not model.uses_frames:
         return None
 
-    def measure(x: Excerpt) -> "np.typing.NDArray[np.float32]":
-        windows = torch.from_numpy(x.samples.reshape(-1, model.window_at(x.sample_rate)))
-        with torch.inference_mode(), one_thread():
-            frames = model.frames(windows.to(reference_frames.device), sample_rate=x.sample_rate)
-        return np.asarray(frames.cpu().numpy())
+    def measure(x: Excerpt) -> Samples:
+        windows = x.samples.reshape(-1, model.window_at(x.sample_rate))
+        return np.asarray(model.frames(windows, sample_rate=x.sample_rate))
 
-    return FrameLevels(measure, reference_frames.cpu().numpy())
+    return FrameLevels(measure, reference_frames)
 
 
 def _may_be_bypassed(effect: Effect, decision: "Decision") -> bool:
     if isinstance(effect, ParametricEQ) and decision.curve is not None:
-        return 20 * float(decision.curve[0].abs().mean()) < FLAT_DB
+        return 20 * float(np.abs(decision.curve[0]).mean()) < FLAT_DB
     return effect.needs_bypass
 
 
-def _fit_curve(style: StyleTransfer, chain: Chain, decision: "Decision", sample_rate: int) -> Any:
+def _fit_curve(style: StyleTransfer, chain: Chain, decision: "Decision", sample_rate: int) -> Samples:
     """Return a decision's knobs, with those of the equaliser fitted to its curve.
 
     In bands that the reference does not hold, the curve is 0 and counts: else a shelf could do anything there.
     """
     from fxst.transfer.eq_fitting import fitted
 
-    knobs = decision.knobs[0].cpu().clone()
+    knobs: Samples = decision.knobs[0].copy()
     bands = style._model.curve_knobs
     labels = {label for label, _ in chain.knobs[bands]}
     eq = chain.effects[chain.labels.index(labels.pop())] if len(labels) == 1 else None
     if decision.curve is None or not isinstance(eq, ParametricEQ) or len(eq.parameters) != bands.stop - bands.start:
         return knobs  # a card may name a chain without such an equaliser
     hz = style._model.curve_frequencies(sample_rate)
-    held = hz.isfinite()
-    knobs[bands] = fitted(eq, knobs[bands], 20 * decision.curve[0].cpu()[held], hz[held], sample_rate=sample_rate)
+    held = np.isfinite(hz)
+    knobs[bands] = fitted(eq, knobs[bands], 20 * decision.curve[0][held], hz[held], sample_rate=sample_rate)
     return knobs

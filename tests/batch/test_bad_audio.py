@@ -16,7 +16,8 @@ from fxst.chains.named import CHAINS
 from fxst.checkpoints import checkpoint
 from fxst.errors import AudioError
 from fxst.models.encoder import EncoderConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StyleModel
 
 SHARED = Path(__file__).parents[2] / "../shared"
 MOST_SECONDS = 20

@@ -8,7 +8,8 @@ from fxst.chains.named import CHAINS
 from fxst.checkpoints import checkpoint
 from fxst.errors import ModelError
 from fxst.models.encoder import EncoderConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StyleModel
 
 
 @pytest.fixture

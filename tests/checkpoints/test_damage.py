@@ -16,8 +16,8 @@ from fxst.checkpoints.card import FORMAT_VERSION, write_files
 from fxst.errors import ModelError
 from fxst.models.encoder import EncoderConfig
 from fxst.models.proxy import ProxyModel, ProxyModelConfig
-from fxst.models.studio import StudioModel
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StudioModel, StyleModel
 from fxst.training.studio import studio_config
 
 EQ_COMP, STUDIO = CHAINS["eq-comp"], CHAINS["studio"]

@@ -30,7 +30,7 @@ class Sizes:
 
 
 @declare_network("mine")
-class Louder(StyleNetwork):
+class Louder(StyleNetwork, torch.nn.Module):
     """Turns all knobs up where the reference is the louder one."""
 
     def __init__(self, n_knobs):

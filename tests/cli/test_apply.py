@@ -17,7 +17,8 @@ from fxst.chains.named import CHAINS
 from fxst.chains.table import Table, short
 from fxst.checkpoints import checkpoint
 from fxst.models.encoder import EncoderConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StyleModel
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from fxst.checkpoints import checkpoint
 from fxst.effects import Compressor
 from fxst.evaluation.metrics import METRICS
 from fxst.models.encoder import EncoderConfig
-from fxst.models.studio import StudioModel
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StudioModel, StyleModel
 from fxst.training.studio import studio_config
 
 RATE = 24_000

@@ -19,7 +19,8 @@ from fxst.models.feature_extractor import (
 )
 from fxst.models.frequency_conv_net import SHAPE_LIMIT_DB, _interpolation
 from fxst.models.matching import matched_size
-from fxst.models.studio import StudioModel, centred
+from fxst.models.studio import centred
+from fxst.models.trainable import StudioModel
 from fxst.training.studio import studio_config
 
 SECONDS = 32_768 / 24_000

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from fxst.models.encoder import Encoder, EncoderConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StyleModel
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from scipy.signal import butter, sosfilt
 from fxst.chains.named import CHAINS
 from fxst.data.manifest import Dataset
 from fxst.data.training_pairs import VERSIONS, draw_pairs
-from fxst.models.studio import StudioModel
+from fxst.models.trainable import StudioModel
 from fxst.training.cached_examples import (
     AnalysisStage,
     CachedExamples,

@@ -6,7 +6,7 @@ from fxst.chains.named import CHAINS
 from fxst.data import sox
 from fxst.data.training_pairs import CURVE_HZ, VERSIONS
 from fxst.models.feature_extractor import octave_centres
-from fxst.models.studio import StudioModel
+from fxst.models.trainable import StudioModel
 from fxst.training.cached_examples import AnalysisStage, CachedExamples, PairBatch
 from fxst.training.pretraining import EQFitterStage, ExpectationStage, PretrainingStage, _band_weights, supervised_loss
 from fxst.training.progress import Monitor

@@ -13,7 +13,8 @@ from fxst.effects import Distortion
 from fxst.errors import NothingMatchedError, OutputError, SettingsError
 from fxst.gradients import AutodiffRenderer
 from fxst.models.encoder import EncoderConfig
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StyleModel
 from fxst.training.style import StyleModule, train
 
 

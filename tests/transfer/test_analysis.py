@@ -6,8 +6,8 @@ from fxst import audio
 from fxst.chains.named import CHAINS
 from fxst.models.encoder import EncoderConfig
 from fxst.models.matching import MOST_FRAMES
-from fxst.models.studio import StudioModel
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StudioModel, StyleModel
 from fxst.threads import one_thread
 from fxst.training.studio import studio_config
 from fxst.transfer.analysis import RANGE_DB, TURNS_AFTER, Analyser, from_tenths, in_tenths

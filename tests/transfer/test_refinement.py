@@ -15,7 +15,8 @@ from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
 from fxst.errors import SettingsError
-from fxst.models.studio import Expected, StudioModel
+from fxst.models.studio import Expected
+from fxst.models.trainable import StudioModel
 from fxst.training.studio import studio_config
 from fxst.transfer.descriptors import Excerpt
 from fxst.transfer.refinement import refined

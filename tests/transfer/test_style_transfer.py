@@ -26,8 +26,8 @@ from fxst.effects.parameters import Parameter
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models.encoder import EncoderConfig
 from fxst.models.network import Decision
-from fxst.models.studio import StudioModel
-from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.models.style import StyleModelConfig
+from fxst.models.trainable import StudioModel, StyleModel
 from fxst.training.studio import studio_config
 from fxst.transfer import eq_fitting, profiles, style_transfer
 from fxst.transfer.safety import SafetyResult
