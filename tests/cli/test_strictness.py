@@ -199,7 +199,7 @@ def test_numpy_has_nothing_to_warn_of(fxst, samples):
 @pytest.mark.parametrize("picture", ["p.svg", "p.png"])
 def test_a_picture_has_nothing_to_warn_of(fxst, picture):
     if picture != "p.svg":
-        pytest.importorskip("matplotlib")
+        import matplotlib  # noqa: F401
     name = "\u65e5\u672c \U0001f642 $x_{ \x07.wav"
     shutil.copy("a.wav", name)
     with warnings.catch_warnings():

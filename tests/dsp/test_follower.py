@@ -24,7 +24,8 @@ def bursts(channels):
 def way(request, monkeypatch):
     """Follow in Python alone, or by the compiled loop alone."""
     if request.param == "compiled":
-        pytest.importorskip("numba")
+        import numba  # noqa: F401
+
         monkeypatch.setattr("fxst.dsp.follower.LOADING_PAYS", -1)
     else:
         monkeypatch.setattr("fxst.dsp.follower._compiled", lambda: None)
@@ -32,7 +33,8 @@ def way(request, monkeypatch):
 
 @pytest.mark.usefixtures("way")
 def test_it_follows_as_the_differentiable_one_does():
-    torch = pytest.importorskip("torch")
+    import torch
+
     from fxst.dsp.ballistics import envelope
 
     u = bursts(3)
@@ -42,7 +44,8 @@ def test_it_follows_as_the_differentiable_one_does():
 
 
 def test_python_and_the_compiled_loop_follow_alike_to_the_last_bit(monkeypatch):
-    pytest.importorskip("numba")
+    import numba  # noqa: F401
+
     results = []
     for pays in (10**9, 4000, -1):  # by Python, by both in turn, by the compiled loop
         monkeypatch.setattr(Follower, "_followed", 0)

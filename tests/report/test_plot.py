@@ -61,7 +61,7 @@ def test_a_picture_is_written_or_its_folder_named(tmp_path, examples):
 @pytest.mark.parametrize("chain", [CHAINS["studio"], Chain("room", (Reverb(),))], ids=lambda chain: chain.name)
 def test_every_chain_is_drawn_with_whatever_references_and_names(tmp_path, chain, suffix):
     if suffix != ".svg":
-        pytest.importorskip("matplotlib")
+        import matplotlib  # noqa: F401
     tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)
     files = [tmp_path / name for name in ("a.wav", "$x_{$ & <b>.wav", "new\nline.wav")]
     for path in files:
