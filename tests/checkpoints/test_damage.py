@@ -7,11 +7,9 @@ import time
 from contextlib import suppress
 
 import pytest
-from safetensors.torch import load as load_weights
-from safetensors.torch import save as save_weights
 
 from fxst.chains.named import CHAINS
-from fxst.checkpoints import checkpoint, proxy_file
+from fxst.checkpoints import checkpoint
 from fxst.checkpoints.card import FORMAT_VERSION, write_files
 from fxst.errors import ModelError
 from fxst.models.encoder import EncoderConfig
@@ -19,7 +17,10 @@ from fxst.models.style import StyleModelConfig
 
 with suppress(ImportError):  # the extra train
     import torch
+    from safetensors.torch import load as load_weights
+    from safetensors.torch import save as save_weights
 
+    from fxst.checkpoints import proxy_file
     from fxst.models.proxy import ProxyModel, ProxyModelConfig
     from fxst.models.trainable import StudioModel, StyleModel
     from fxst.training.studio import studio_config
