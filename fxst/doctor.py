@@ -118,7 +118,10 @@ def examine() -> Iterator[Check]:
     packages = list(_packages())
     yield from (check for check in packages if check.required)
     yield from _extras(packages)
-    yield from (check for check in packages if not check.required)
+    told = {name for names in extras.EXTRAS.values() for name in names}  # what is missing of an extra is told with it
+    yield from (
+        check for check in packages if not check.required and (check.state != "missing" or check.part not in told)
+    )
     yield from (_program(name, flag) for name, flag in PROGRAMS)
     yield from _devices(torch=any(check.part == "torch" and check.state == "ok" for check in packages))
     if any(check.part == "numba" and check.state == "ok" for check in packages):
@@ -163,7 +166,7 @@ def _extras(packages: Sequence[Check]) -> Iterator[Check]:
             state, found, remedy = "failed", f"{broken.part} does not load", broken.remedy
         elif not missing:
             state, remedy = "ok", ""
-        elif len(missing) < len(parts):
+        else:
             found = f"without {', '.join(missing)}"
         yield Check(extra, "extra", state, found, False, purpose, remedy)
 

@@ -27,11 +27,23 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 NAME = re.compile(r"[\w-]+")
 
-NEEDS_AN_EXTRA = """
-    chains.rendering checkpoints.proxy_file checkpoints.torch_models data.renders
-    dsp.ballistics dsp.biquads dsp.compiled dsp.filters dsp.follower_loops gradients
-    models.proxy models.torch_layers models.trainable training transfer.refinement
-""".split()
+NEEDS_AN_EXTRA = [
+    "chains.rendering",
+    "checkpoints.proxy_file",
+    "checkpoints.torch_models",
+    "data.renders",
+    "dsp.ballistics",
+    "dsp.biquads",
+    "dsp.compiled",
+    "dsp.filters",
+    "dsp.follower_loops",
+    "gradients",
+    "models.proxy",
+    "models.torch_layers",
+    "models.trainable",
+    "training",
+    "transfer.refinement",
+]
 """The modules and packages that cannot be imported in a base installation."""
 
 
@@ -147,7 +159,12 @@ def test_what_needs_an_extra_says_so_before_it_does_anything(here, monkeypatch, 
 @pytest.mark.usefixtures("base")
 def test_the_python_api_says_so_too():
     with pytest.raises(SettingsError, match=r"Rendering with gradients needs PyTorch: .*fxst\[train\]"):
-        fxst.render(np.zeros((1, 100), np.float32), Table(CHAINS["eq"], CHAINS["eq"].defaults()), sample_rate=24_000, gradients=True)
+        fxst.render(
+            np.zeros((1, 100), np.float32),
+            Table(CHAINS["eq"], CHAINS["eq"].defaults()),
+            sample_rate=24_000,
+            gradients=True,
+        )
 
 
 @pytest.mark.usefixtures("base")
@@ -174,7 +191,7 @@ def test_every_model_is_in_the_package_or_known_to_be_in_the_repository(tmp_path
     assert not styles & set(IN_REPOSITORY)
     assert "pretrained/proxy" in inside
     monkeypatch.setattr("fxst.checkpoints.card.pretrained_folder", lambda: tmp_path)
-    with pytest.raises(ModelError, match="is not in the installed package: .* pretrained/style/eq-proxy"):
+    with pytest.raises(ModelError, match=r"is not in the installed package: .* pretrained/style/eq-proxy"):
         find("eq-proxy", "style")
 
 

@@ -97,8 +97,8 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
         return folder
     if plain and "style" in kinds and name_or_path in IN_REPOSITORY:
         raise ModelError(
-            f"The model {name_or_path!r} is not in the installed package: it is in the repository of fxst, and a clone's "
-            f"folder pretrained/style/{name_or_path} can be named instead."
+            f"The model {name_or_path!r} is not in the installed package: clone the repository of fxst, and name the "
+            f"folder pretrained/style/{name_or_path} in it."
         )
     what = "proxy" if kinds == ("proxy",) else "model"
     raise ModelError(f"{unknown(what, str(name_or_path), names)}; or name a folder with a card.json.")
