@@ -291,7 +291,7 @@ class ApplyConfig:
     )
     plot: Path | None = option(
         None,
-        "For one recording: picture of the spectra and the equaliser (.png, .svg or .pdf).",
+        "For one recording: picture of the spectra and the equaliser (.svg; also .png or .pdf with the extra plots).",
         metavar="FILE",
         panel="Reports",
     )

@@ -8,14 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
+from fxst import extras
 from fxst.checkpoints import catalogue
 from fxst.errors import FxstError
 from fxst.threads import processors
-from fxst.untrusted import shell_word
 from fxst.version import __version__
 
 __all__ = ["Check", "examine", "is_well"]
@@ -41,7 +40,7 @@ class Check:
     """One check.
 
     Args:
-        part: The package, program, device or model.
+        part: The package, extra, program, device or model.
         group: Its kind.
         state: `ok`; `missing`, which an optional part may be; `failed`, if it exists and does not work.
         found: Its version or other details; the reason if it failed.
@@ -51,7 +50,7 @@ class Check:
     """
 
     part: str
-    group: Literal["program", "package", "optional package", "optional program", "device", "cache", "model"]
+    group: Literal["program", "package", "extra", "optional package", "optional program", "device", "cache", "model"]
     state: Literal["ok", "missing", "failed"]
     found: str
     required: bool
@@ -61,12 +60,12 @@ class Check:
 
 @dataclass(frozen=True)
 class _Package:
-    """A distribution, its module to load, and its purpose."""
+    """A distribution, its module to load, its purpose, and the extra that installs it; None where fxst needs it."""
 
     name: str
     module: str
     purpose: str
-    required: bool = True
+    extra: str | None = None
 
 
 PACKAGES: Final = (
@@ -75,22 +74,33 @@ PACKAGES: Final = (
     _Package("pedalboard", "pedalboard", "the other effects"),
     _Package("soundfile", "soundfile", "reading and writing recordings"),
     _Package("soxr", "soxr", "resampling"),
-    _Package("torch", "torch", "models"),
-    _Package("safetensors", "safetensors.torch", "reading models"),
-    _Package("auraloss", "auraloss.freq", "spectral distances"),
-    _Package("numba", "numba", "compiled recursions"),
+    _Package("safetensors", "safetensors.numpy", "reading models"),
+    _Package("msgspec", "msgspec", "reading tables and profiles"),
     _Package("typer", "typer", "the command line"),
     _Package("rich", "rich", "tables and progress"),
-    _Package("matplotlib", "matplotlib.figure", "plots"),
     _Package("jinja2", "jinja2", "report pages"),
-    _Package("lightning", "lightning", "training"),
-    _Package("tensorboard", "tensorboard", "logs of training"),
-    _Package("torchaudio", "torchaudio.functional", "mel filters for training with the recipe clips", required=False),
-    _Package("numba-cuda", "numba.cuda", "compressors in training on a CUDA device", required=False),
-    _Package("pesq", "pesq", "PESQ in fxst eval", required=False),
-    _Package("matchering", "matchering", "the baseline matchering in fxst eval", required=False),
-    _Package("pyloudnorm", "pyloudnorm", "tests: reference for loudness", required=False),
+    _Package("torch", "torch", "training, oracles, refining, CUDA", "train"),
+    _Package("torchaudio", "torchaudio.functional", "mel filters for training with the recipe clips", "train"),
+    _Package("array-api-compat", "array_api_compat.torch", "models in torch", "train"),
+    _Package("lightning", "lightning", "training", "train"),
+    _Package("auraloss", "auraloss.freq", "spectral distances in training and oracles", "train"),
+    _Package("tensorboard", "tensorboard", "logs of training", "train"),
+    _Package("numba", "numba", "compressors, faster on files of minutes", "fast"),
+    _Package("matplotlib", "matplotlib.figure", "plots as .png or .pdf, and loss curves", "plots"),
+    _Package("numba-cuda", "numba.cuda", "compressors in training on a CUDA device", "cuda"),
+    _Package("pesq", "pesq", "PESQ in fxst eval", "pesq"),
+    _Package("matchering", "matchering", "the baseline matchering in fxst eval", ""),
+    _Package("pyloudnorm", "pyloudnorm", "tests: reference for loudness", ""),
 )
+
+EXTRAS: Final = {
+    "train": "fxst style train, fxst proxy train, --refine, oracles and proxies in fxst eval, CUDA",
+    "fast": "compressors on files of minutes",
+    "plots": "--plot as .png or .pdf",
+    "cuda": "compressors in training on a CUDA device",
+    "pesq": "PESQ in fxst eval",
+}
+"""The purpose of each extra."""
 
 PROGRAMS: Final = (("ffmpeg", "-version"), ("sox", "--version"))
 """Programs that read exported settings, and their version options."""
@@ -106,53 +116,59 @@ def examine() -> Iterator[Check]:
     yield Check("fxst", "program", "ok", __version__, True)
     yield Check("Python", "program", "ok", f"{platform.python_version()}, {platform.platform()}", True)
     packages = list(_packages())
-    yield from packages
+    yield from (check for check in packages if check.required)
+    yield from _extras(packages)
+    told = {name for names in extras.EXTRAS.values() for name in names}  # what is missing of an extra is told with it
+    yield from (
+        check for check in packages if not check.required and (check.state != "missing" or check.part not in told)
+    )
     yield from (_program(name, flag) for name, flag in PROGRAMS)
-    if any(check.part == "torch" and check.state == "ok" for check in packages):
-        yield from _devices()
+    yield from _devices(torch=any(check.part == "torch" and check.state == "ok" for check in packages))
+    if any(check.part == "numba" and check.state == "ok" for check in packages):
         yield _cache()
-        yield from (_model(folder) for folder in catalogue.shipped())
+    yield from (_model(folder) for folder in catalogue.shipped())
 
 
 def _packages() -> Iterator[Check]:
-    versions = {package.name: _version(package.name) for package in PACKAGES}
+    versions = {package.name: extras.version(package.name) for package in PACKAGES}
     there = [package for package in PACKAGES if versions[package.name]]
     loaded = dict(zip(there, _load([package.module for package in there]), strict=True))
     for package in PACKAGES:
-        group: Literal["package", "optional package"] = "package" if package.required else "optional package"
+        group: Literal["package", "optional package"] = "package" if package.extra is None else "optional package"
         detail, error = loaded.get(package, ("", ""))
         if package not in loaded:
             state: Literal["ok", "missing", "failed"] = "missing"
-            found, remedy = "", f"pip install {_requirement(package.name)}"
+            found = ""
+            remedy = (
+                extras.install(package.extra) if package.extra else f"pip install {extras.requirement(package.name)}"
+            )
         elif error:
             state, found = "failed", f"{versions[package.name]} does not load: {' '.join(error.split())}"
-            remedy = f"pip install --force-reinstall {_requirement(package.name)}"
+            remedy = extras.reinstall(package.name)
             if package.name == "torchaudio":
-                remedy = (
-                    "torch and torchaudio must be built for the same CUDA: pip install --force-reinstall "
-                    f"{_requirement('torch')} {_requirement('torchaudio')}"
-                )
+                remedy = f"torch and torchaudio must be built for the same CUDA: {remedy}"
         else:
             state, remedy = "ok", ""
             found = versions[package.name] + (f", libsndfile {detail}" if detail else "")
-        yield Check(package.name, group, state, found, package.required, package.purpose, remedy)
+        yield Check(package.name, group, state, found, package.extra is None, package.purpose, remedy)
 
 
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _requirement(distribution: str) -> str:
-    """Return a distribution's requirement for pip, in the versions that fxst needs."""
-    try:
-        requirements = metadata.requires("fxst") or []
-    except metadata.PackageNotFoundError:
-        requirements = []
-    plain = [text.split(";")[0].strip() for text in requirements]
-    return next((shell_word(text) for text in plain if text.rstrip("0123456789.,<>=!~ ") == distribution), distribution)
+def _extras(packages: Sequence[Check]) -> Iterator[Check]:
+    """Check which extras are complete."""
+    checked = {check.part: check for check in packages}
+    for extra, purpose in EXTRAS.items():
+        parts = [checked[name] for name in extras.EXTRAS[extra]]
+        missing = [part.part for part in parts if part.state == "missing"]
+        broken = next((part for part in parts if part.state == "failed"), None)
+        found, remedy = "", extras.install(extra)
+        state: Literal["ok", "missing", "failed"] = "missing"
+        if broken is not None:
+            state, found, remedy = "failed", f"{broken.part} does not load", broken.remedy
+        elif not missing:
+            state, remedy = "ok", ""
+        else:
+            found = f"without {', '.join(missing)}"
+        yield Check(extra, "extra", state, found, False, purpose, remedy)
 
 
 def _load(modules: Sequence[str]) -> list[tuple[str, str]]:
@@ -189,11 +205,15 @@ def _program(name: str, flag: str) -> Check:
     return Check(name, "optional program", "ok", " ".join(first[0].split()), False, purpose)
 
 
-def _devices() -> Iterator[Check]:
+def _devices(*, torch: bool) -> Iterator[Check]:
+    yield Check("processors", "device", "ok", f"{processors()} for this process", True)
+    if torch:
+        yield from _cuda()
+
+
+def _cuda() -> Iterator[Check]:
     import torch
 
-    threads = f"{processors()} for this process, {torch.get_num_threads()} threads in torch"
-    yield Check("processors", "device", "ok", threads, True)
     if not torch.cuda.is_available():
         built = f"a torch for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch without CUDA"
         remedy = "none is needed; for a GPU, install its driver and a torch built for its CUDA"

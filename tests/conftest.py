@@ -16,12 +16,19 @@ from fxst.checkpoints.checkpoint import NETWORKS
 from fxst.models import layers
 from fxst.models.layers import made_of
 
+sys.path.insert(0, str(Path(__file__).parent))
+import extras
+
 SHARED_AUDIO = Path(__file__).parents[1] / "../shared/audio"
 EXAMPLES = Path(__file__).parent / "examples"
 
 # The same examples on every run: a failure is then a change in the code, and never luck.
 hypothesis.settings.register_profile("fxst", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("fxst")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(extras)  # its hooks are for the package's doctests, too
 
 
 @pytest.fixture(scope="session")

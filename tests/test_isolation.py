@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from fxst.chains import table_files
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
+from fxst.dsp.follower import LOADING_PAYS
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +24,10 @@ def recordings(trap, examples):
     (trap.folder / "in").mkdir()
     for name in ("voice", "radio"):
         (trap.folder / f"in/{name}.wav").write_bytes((examples / f"{name}.wav").read_bytes())
-    # An upward compressor's follower is compiled.
     table = Table(CHAINS["studio"], CHAINS["studio"].defaults()).with_values({"upward_compressor": {"ratio": 2.0}})
     table_files.write(table, trap.folder / "house.json")
+    # So long that an upward compressor's follower is compiled, where numba is installed.
+    soundfile.write(trap.folder / "long.wav", np.zeros(LOADING_PAYS + 1, np.int16), 48_000)
     (trap.folder / "pairs.csv").write_text("input,reference\nin/voice.wav,in/radio.wav\n")
     return trap
 
@@ -32,6 +36,7 @@ def recordings(trap, examples):
     "command",
     [
         "apply in/voice.wav -p house.json -o one.wav --plot one.png",
+        "apply long.wav -p house.json -o long.flac",
         "apply in -p house.json -o several -j 2 --report several.html",
         "apply in --ref in/radio.wav -m eq -o by-model",
         "dataset build in -o data -n 10",
@@ -64,10 +69,12 @@ def test_fxst_may_be_run_from_its_own_folder():
 
 
 def test_a_cache_that_others_may_write_to_is_refused(recordings, tmp_path, monkeypatch):
+    import numba  # noqa: F401
+
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "open"))
-    command = ["apply", "in/voice.wav", "-p", "house.json", "-o", "cached.wav"]
+    command = ["apply", "long.wav", "-p", "house.json", "-o", "cached.wav"]
     done = recordings.run(*command)
     assert done.returncode == 1
     assert "NUMBA_CACHE_DIR is " in done.stderr

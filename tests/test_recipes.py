@@ -121,7 +121,7 @@ def test_pages_and_gates(recipes):
     page = Path("done.html").read_text(encoding="utf-8")
     assert all(name in page for name in ("one.flac", "two.flac", "trailer.flac"))
     assert Path("edited.html").exists()
-    assert Path("edited.png").exists()
+    assert Path("edited.svg").exists()
     assert "exit code 1" in out
     assert "'inbox/broken.wav' cannot be read as sound" in out
     counts = json.loads(Path("result.json").read_text(encoding="utf-8"))["counts"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, overload
 
-from fxst import audio
+from fxst import audio, extras
 from fxst.batch.naming import check_template, names_beside, one_spelling, output_name, table_names
 from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import InputRecording, is_batch, select
@@ -186,6 +186,8 @@ def _check_plot(path: Path, *, possible: bool) -> None:
         raise SettingsError("--plot draws one recording: name one file, or use --report for several.")
     if path.suffix.lower() not in _PICTURES:
         raise SettingsError(f"{str(path)!r} has no picture extension: use one of {', '.join(_PICTURES)}.")
+    if path.suffix.lower() != ".svg":
+        extras.need(f"--plot as {path.suffix}", "matplotlib.figure", extra="plots")
     _check_folder(path.parent)
 
 

@@ -40,6 +40,15 @@ STYLE_FORMATS: Final = [STYLE_FORMAT, STUDIO_FORMAT]
 """The formats of style models: those of fxst, and those that people declare."""
 FORMAT_VERSION: Final = 3
 
+IN_REPOSITORY: Final = (
+    "eq-comp-full-hybrid",
+    "eq-comp-half-hybrid",
+    "eq-comp-proxy",
+    "eq-comp-spsa",
+    "eq-proxy",
+)
+"""Style models of the comparison of gradient methods. An installed package is without them; a clone has them."""
+
 CALLED: Final = {STYLE_FORMAT: "style model", STUDIO_FORMAT: "style model", PROXY_FORMAT: "proxy"}
 """The name of each format in messages."""
 
@@ -86,6 +95,11 @@ def find(name_or_path: str | Path, *kinds: str) -> Path:
         names += sorted(path.parent.name for path in shipped.glob("*/card.json"))
     if plain and _has_card(folder):
         return folder
+    if plain and "style" in kinds and name_or_path in IN_REPOSITORY:
+        raise ModelError(
+            f"The model {name_or_path!r} is not in the installed package: clone the repository of fxst, and name the "
+            f"folder pretrained/style/{name_or_path} in it."
+        )
     what = "proxy" if kinds == ("proxy",) else "model"
     raise ModelError(f"{unknown(what, str(name_or_path), names)}; or name a folder with a card.json.")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from fxst import extras
 from fxst.chains.chain import Chain
 from fxst.checkpoints.card import (
     PROXY_FORMAT,
@@ -14,6 +15,7 @@ from fxst.checkpoints.card import (
     find,
     pretrained_folder,
     read_card,
+    read_files,
     weights_file,
 )
 from fxst.configs import ApplyConfig
@@ -216,13 +218,22 @@ def describe(folder: Path) -> CatalogueEntry:
 def verify(folder: Path) -> CatalogueEntry:
     """Load a model as for use, which checks its hash, its parts, and that all its numbers are finite.
 
+    A proxy is a network of torch. Where that is not installed, its parts are not put together.
+
     Raises:
         ModelError: It is damaged, changed, or made for another version.
     """
-    from fxst.checkpoints import checkpoint, proxy_file
+    from fxst.checkpoints import checkpoint
 
-    if read_card(folder, (*STYLE_FORMATS, PROXY_FORMAT))["format"] == PROXY_FORMAT:
+    if read_card(folder, (*STYLE_FORMATS, PROXY_FORMAT))["format"] != PROXY_FORMAT:
+        checkpoint.load(folder)
+    elif extras.installed("torch"):
+        from fxst.checkpoints import proxy_file
+
         proxy_file.load(folder)
     else:
-        checkpoint.load(folder)
+        card, weights = read_files(folder, (PROXY_FORMAT,))
+        with checkpoint.refusing_damage(folder):
+            _, state = checkpoint.read_weights(card, weights)
+        checkpoint.finite(folder, state)
     return describe(folder)

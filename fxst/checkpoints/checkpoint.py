@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_weights
 from safetensors.numpy import save as save_weights
 
+from fxst import extras
 from fxst.chains.chain import Chain
 from fxst.checkpoints.card import (
     STUDIO_FORMAT,
@@ -150,6 +151,7 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
     card, weights = read_files(folder, STYLE_FORMATS)
     kind = NETWORKS[card["format"]]
     if device != "cpu" or not issubclass(kind, Part):
+        extras.need(f"The model {str(folder)!r}" if device == "cpu" else f"The device {device}", "torch")
         from fxst.checkpoints import torch_models
 
         return torch_models.load_for_use(folder, device=device)

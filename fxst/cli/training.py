@@ -4,10 +4,11 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
 
 import typer
 
+from fxst import extras
 from fxst.cli.options import expose, parameter
 from fxst.cli.terminal import say
 from fxst.configs import CHANGEABLE, TrainingConfig, flags, option
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from fxst.training.runs import Run
 
 __all__ = ["training_command"]
+
+_PACKAGES: Final = ("torch", "lightning", "auraloss", "tensorboard", "matplotlib")
 
 Train = Callable[[Any, bool, "Report"], tuple["Run[Any]", str]]
 """Trains with a configuration, in a new folder or resuming the run in it; returns the run, and what was found."""
@@ -61,6 +64,7 @@ def training_command(
                 for name, value in {"recipe": recipe, **values}.items()
                 if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
             }
+            extras.need(context.command_path, *_PACKAGES)
             if resume:
                 from fxst.training.run_folder import read_config
 

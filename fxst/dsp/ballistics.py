@@ -1,7 +1,7 @@
 """The envelope follower of compressors in torch, with its gradient.
 
-It is a recursion, which is slow as torch operations. So numba compiles its loops (`fxst.dsp.follower`) for the CPU and,
-with `numba-cuda`, for a CUDA device.
+It is a recursion, which is slow as torch operations. So numba compiles its loops (`fxst.dsp.follower_loops`) for the
+CPU and, with `numba-cuda`, for a CUDA device.
 """
 
 from functools import cache
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fxst.dsp.follower import Rows, adjoin, adjoin_rows, follow, follow_rows
+from fxst.dsp.follower_loops import Rows, adjoin, adjoin_rows, follow, follow_rows
 
 __all__ = ["envelope"]
 

@@ -1,96 +1,32 @@
-"""The envelope follower of compressors as compiled loops: v[n] = u[n] + c (v[n-1] - u[n]), and its adjoint.
+"""The envelope follower of compressors: v[n] = u[n] + c (v[n-1] - u[n]).
 
 The coefficient c is the attack's while u[n] > v[n-1], else the release's. The state is float64, whatever u is.
 
 Source:
-    JUCE's `dsp::BallisticsFilter`. The adjoint is the same recursion run backwards (C.-Y. Yu et al., "Differentiable
-    all-pole filters for time-varying audio systems", DAFx 2024).
+    JUCE's `dsp::BallisticsFilter`.
 """
 
-from typing import Any
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fxst.dsp import Array
-from fxst.dsp.compiled import Compiled, inlined
 
-__all__ = ["LANES", "Follower", "adjoin", "adjoin_rows", "follow", "follow_rows"]
+__all__ = ["Follower"]
 
-Rows = npt.NDArray[Any]
-
-LANES = 8
-"""Rows that are followed side by side."""
-
-
-@inlined  # type: ignore[untyped-decorator]
-def _step(u: float, level: float, attack: float, release: float) -> float:
-    c = attack if u > level else release
-    return u + c * (level - u)
-
-
-@inlined  # type: ignore[untyped-decorator]
-def follow(u: Rows, attack: float, release: float, level: float, v: Rows) -> float:
-    """Follow one row from an initial level; return the last level."""
-    for n in range(u.shape[0]):
-        level = _step(u[n], level, attack, release)
-        v[n] = level
-    return level
-
-
-@inlined  # type: ignore[untyped-decorator]
-def adjoin(
-    grad_v: Rows, u: Rows, v: Rows, attack: float, release: float, begin: float, grad_u: Rows, grad: Rows
-) -> None:
-    """Run the adjoint over one row, backwards in time; `grad` receives the gradients of attack, release and begin."""
-    adjoint = 0.0
-    grad_attack = 0.0
-    grad_release = 0.0
-    for n in range(u.shape[0] - 1, -1, -1):
-        previous = v[n - 1] if n > 0 else begin
-        adjoint += grad_v[n]
-        if u[n] > previous:
-            grad_attack += adjoint * (previous - u[n])
-            grad_u[n] = adjoint * (1 - attack)
-            adjoint *= attack
-        else:
-            grad_release += adjoint * (previous - u[n])
-            grad_u[n] = adjoint * (1 - release)
-            adjoint *= release
-    grad[0] = grad_attack
-    grad[1] = grad_release
-    grad[2] = adjoint
-
-
-@Compiled
-def follow_rows(u: Rows, attack: Rows, release: Rows, level: Array, v: Rows) -> None:
-    """Follow each row from its level, which is replaced by the last one."""
-    # A step waits for the one before it; meanwhile the CPU can take those of other rows.
-    lanes = np.zeros(LANES)
-    grouped = u.shape[0] - u.shape[0] % LANES
-    for first in range(0, grouped, LANES):
-        lanes[:] = level[first : first + LANES]
-        for n in range(u.shape[1]):
-            for lane in range(LANES):
-                row = first + lane
-                lanes[lane] = _step(u[row, n], lanes[lane], attack[row], release[row])
-                v[row, n] = lanes[lane]
-        level[first : first + LANES] = lanes
-    for row in range(grouped, u.shape[0]):
-        level[row] = follow(u[row], attack[row], release[row], level[row], v[row])
-
-
-@Compiled
-def adjoin_rows(
-    grad_v: Rows, u: Rows, v: Rows, attack: Rows, release: Rows, begin: Array, grad_u: Rows, grad: Rows
-) -> None:
-    """Run the adjoint over each row."""
-    for row in range(u.shape[0]):
-        adjoin(grad_v[row], u[row], v[row], attack[row], release[row], begin[row], grad_u[row], grad[row])
+LOADING_PAYS: Final = 4_000_000
+"""Values that Python follows in the time, 0.6 s, in which numba and its loop are loaded; they take 90 MB of memory."""
 
 
 class Follower:
     """An envelope follower that keeps its state from block to block.
+
+    It runs in Python, and once a process has followed many values, as a compiled loop where numba is installed. Both
+    give the same values to the last bit.
 
     Args:
         attack: Coefficient c on [0, 1) while the level rises.
@@ -99,16 +35,38 @@ class Follower:
         channels: Channels of every block.
     """
 
+    _followed: ClassVar[int] = 0  # in this process
+
     def __init__(self, attack: float, release: float, *, begin: float, channels: int) -> None:
         self._level = np.full(channels, begin)
         self._attack, self._release = np.full(channels, attack), np.full(channels, release)
 
-    def __call__(self, u: Rows) -> Array:
+    def __call__(self, u: npt.NDArray[Any]) -> Array:
         """Follow the next block.
 
         Shape:
             u: (channels, time), the signal's absolute value; result: as u.
         """
         v = np.empty(u.shape)
-        follow_rows(np.ascontiguousarray(u), self._attack, self._release, self._level, v)
+        Follower._followed += u.size
+        loop = _compiled() if Follower._followed > LOADING_PAYS or "numba" in sys.modules else None
+        if loop is not None:
+            loop(np.ascontiguousarray(u), self._attack, self._release, self._level, v)
+            return v
+        for row, of_row in enumerate(u):
+            attack, release = self._attack.item(row), self._release.item(row)
+            level = self._level.item(row)
+            values = (level := x + (attack if x > level else release) * (level - x) for x in of_row.tolist())
+            v[row] = np.fromiter(values, np.float64, len(of_row))
+            self._level[row] = level
         return v
+
+
+@cache
+def _compiled() -> Callable[..., None] | None:
+    """Return the compiled loop; None without numba."""
+    try:
+        from fxst.dsp.follower_loops import follow_rows
+    except ImportError:
+        return None
+    return follow_rows

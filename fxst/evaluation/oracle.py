@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from fxst import extras
 from fxst.chains.chain import Chain
 from fxst.chains.table import Table
 from fxst.dsp import Samples
@@ -113,8 +114,9 @@ def check(chain: Chain) -> None:
         chain: The effects.
 
     Raises:
-        SettingsError: An effect has no autodiff form.
+        SettingsError: An effect has no autodiff form, or PyTorch or auraloss is missing.
     """
+    extras.need("The oracle of a chain", "torch", "auraloss")
     without = [label for label, effect in zip(chain.labels, chain.effects, strict=True) if not effect.differentiable]
     if without:
         raise SettingsError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import fxst
+from fxst import extras
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.configs import EvalConfig
@@ -253,6 +254,7 @@ def _refined(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> dict[str
     """Return the systems of models that refine their settings, if requested."""
     if not config.refined:
         return {}
+    extras.need("--refined", "torch")
     from fxst.transfer.refinement import STEPS
 
     refining = {name: model for name, model in named.items() if model.refines}
@@ -267,6 +269,7 @@ def _proxied(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[di
         return {}, []
     if not named:
         raise SettingsError("--through-proxies needs a model: name one with --model.")
+    extras.need("--through-proxies", "torch")
     from fxst.checkpoints import checkpoint, proxy_file
     from fxst.gradients import ProxyRenderer
 

@@ -96,7 +96,14 @@ class Chart:
 
 
 def frequency_chart(
-    curves: Sequence[Line], *, title: str, description: str, y_label: str, low: float, high: float
+    curves: Sequence[Line],
+    *,
+    title: str,
+    description: str,
+    y_label: str,
+    low: float,
+    high: float,
+    span_hz: tuple[float, float] | None = None,
 ) -> Chart:
     """Lay out curves over a logarithmic frequency axis.
 
@@ -107,9 +114,12 @@ def frequency_chart(
         y_label: Name of the vertical axis.
         low: Lowest level shown.
         high: Highest level shown.
+        span_hz: The frequencies shown; by default those of the curves.
     """
-    first = min(float(curve.x[0]) for curve in curves)
-    last = max(float(curve.x[-1]) for curve in curves)
+    first, last = span_hz or (
+        min(float(curve.x[0]) for curve in curves),
+        max(float(curve.x[-1]) for curve in curves),
+    )
 
     def across(hz: Array) -> Array:
         return LEFT + np.log(hz / first) / math.log(last / first) * (WIDTH - LEFT - RIGHT)

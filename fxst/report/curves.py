@@ -15,13 +15,24 @@ from fxst.report.content import ReportEntry, Track
 from fxst.report.media import LoudExcerpt, main_track
 from fxst.report.recordings import Recording
 
-__all__ = ["LONGEST_CURVE", "charts_of", "deepest", "styles"]
+__all__ = [
+    "LONGEST_CURVE",
+    "STYLES",
+    "charts_of",
+    "deepest",
+    "equaliser_chart",
+    "equaliser_line",
+    "spectra_chart",
+    "styles",
+]
 
 
 LONGEST_CURVE: Final = 600
 """Points in a curve: more than the pixels of a chart."""
 
-_STYLES: Final = {"output": 8, "reference": 3}  # number of classes in the style sheet, used in turn
+STYLES: Final = {"output": 8, "reference": 3}
+"""Number of classes in the style sheet for each role, used in turn."""
+
 _SPECTRUM_RANGE_DB: Final = 80.0
 _LOWEST_HZ: Final = 20.0
 _HIGHEST_HZ: Final = 20_000.0
@@ -37,7 +48,7 @@ def styles(tracks: Sequence[Track]) -> tuple[str, ...]:
     seen: Counter[str] = Counter()
     result = []
     for track in tracks:
-        number = seen[track.role] % _STYLES[track.role] + 1 if track.role in _STYLES else ""
+        number = seen[track.role] % STYLES[track.role] + 1 if track.role in STYLES else ""
         result.append(f"{track.role}{number}")
         seen[track.role] += 1
     return tuple(result)
@@ -61,42 +72,74 @@ def _spectra(entry: ReportEntry) -> Iterator[Chart]:
         survey = track.recording.survey
         if len(survey.bands_hz) > 1:  # a few milliseconds have no spectrum
             curves.append(Line(track.label, style, survey.bands_hz, survey.bands_db))
-    if not curves:
-        return
+    if curves:
+        yield spectra_chart(curves)
+
+
+def spectra_chart(curves: Sequence[Line], *, span_hz: tuple[float, float] | None = None) -> Chart:
+    """Lay out the spectra of recordings.
+
+    Args:
+        curves: The spectra, in Hz and dB.
+        span_hz: The frequencies shown; by default those of the curves.
+    """
     high = 10 * math.ceil(max(float(curve.y.max()) for curve in curves) / 10)
     lowest = 10 * math.floor(min(float(curve.y.min()) for curve in curves) / 10)
-    yield frequency_chart(
+    return frequency_chart(
         curves,
         title="Long-term spectra in third octaves",
         description=f"Level in third octaves, over all of each recording, of {_listed(curves)}.",
         y_label="level (dBFS)",
         low=max(min(lowest, high - 20), high - _SPECTRUM_RANGE_DB),
         high=high,
+        span_hz=span_hz,
     )
 
 
 def _equalisers(entry: ReportEntry) -> Iterator[Chart]:
     sample_rate = main_track(entry).recording.sample_rate
-    frequencies = np.geomspace(_LOWEST_HZ, min(_HIGHEST_HZ, sample_rate / 2.0001), _EQUALISER_POINTS)
     curves = [
-        Line(track.label, style, frequencies, response)
+        curve
         for track, style, table in _with_settings(entry)
-        if any(isinstance(effect, ParametricEQ) for effect in table.chain.effects)
-        for response in (equaliser_response(table, frequencies, sample_rate=sample_rate),)
+        for curve in equaliser_line(track.label, style, table, sample_rate=sample_rate)
     ]
-    if not curves:
-        return
+    if curves:
+        yield equaliser_chart(curves)
+
+
+def equaliser_line(label: str, style: str, table: Table, *, sample_rate: int) -> Iterator[Line]:
+    """Yield the response of a table's equaliser, if it has one.
+
+    Args:
+        label: Name in the legend.
+        style: Class in the style sheet.
+        table: The table.
+        sample_rate: Sample rate of the recording, in Hz.
+    """
+    if any(isinstance(effect, ParametricEQ) for effect in table.chain.effects):
+        frequencies = np.geomspace(_LOWEST_HZ, min(_HIGHEST_HZ, sample_rate / 2.0001), _EQUALISER_POINTS)
+        yield Line(label, style, frequencies, equaliser_response(table, frequencies, sample_rate=sample_rate))
+
+
+def equaliser_chart(curves: Sequence[Line], *, span_hz: tuple[float, float] | None = None) -> Chart:
+    """Lay out the responses of equalisers.
+
+    Args:
+        curves: The responses, in Hz and dB.
+        span_hz: The frequencies shown; by default those of the curves.
+    """
     extent = max(_SMALLEST_EQUALISER_RANGE_DB, *(float(np.abs(curve.y).max()) for curve in curves))
     extent = 3 * math.ceil(extent / 3)
     farthest = (float(curve.y[np.abs(curve.y).argmax()]) for curve in curves)
     extremes = "; ".join(f"{curve.label} at most {db:+.1f} dB" for curve, db in zip(curves, farthest, strict=True))
-    yield frequency_chart(
+    return frequency_chart(
         curves,
         title="Equaliser, all bands together",
         description=f"Gain over frequency. {extremes}.",
         y_label="gain (dB)",
         low=-extent,
         high=extent,
+        span_hz=span_hz,
     )
 
 

@@ -24,7 +24,7 @@ from fxst.report.parameters import comparisons
 from fxst.report.recordings import InMemory
 from fxst.version import __version__
 
-__all__ = ["LARGEST_BYTES", "templates", "write_report"]
+__all__ = ["LARGEST_BYTES", "style_sheet", "templates", "write_report"]
 
 LARGEST_BYTES: Final = 5_000_000
 """Largest size of a page: small enough for a mail, and quick to open."""
@@ -157,6 +157,11 @@ def _printable(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:g}"
     return _UNPRINTABLE.sub("\ufffd", value) if type(value) is str else value
+
+
+def style_sheet() -> str:
+    """Return the style sheet of pages."""
+    return _file("page.css")
 
 
 def _file(name: str) -> Markup:

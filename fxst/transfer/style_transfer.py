@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fxst import extras
 from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.chain import Chain
 from fxst.chains.table import Table
@@ -84,6 +85,7 @@ def load(model: str | Path, *, device: str = "cpu") -> "StyleTransfer":
     if device not in ("cpu", "cuda"):
         raise SettingsError(f"There is no device {device!r}: use cpu or cuda.")
     if device == "cuda":
+        extras.need("The device cuda", "torch")
         import torch
 
         if not torch.cuda.is_available():
@@ -137,10 +139,11 @@ class StyleTransfer:
         """Check that the model can refine the settings that it chose.
 
         Raises:
-            SettingsError: It cannot.
+            SettingsError: It cannot, or PyTorch is missing.
         """
         if not self.refines:
             raise SettingsError(f"The model {self.name} cannot refine its settings: use studio.")
+        extras.need("Refining", "torch")
 
     def apply(
         self,
@@ -448,6 +451,7 @@ def render(audio: Any, table: Table, *, sample_rate: int, gradients: bool = Fals
         SettingsError: An effect has no torch form.
     """
     if gradients:
+        extras.need("Rendering with gradients", "torch")
         x = audio.reshape(-1, *audio.shape[-2:]) if audio.ndim > 1 else audio[None, None]
         for stage in table.chain.stages(table):
             if stage.active:

@@ -3,21 +3,17 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from fxst import audio
-from fxst.chains.named import CHAINS
-from fxst.checkpoints import checkpoint
+from fxst.checkpoints.card import pretrained_folder
 from fxst.errors import AudioError
-from fxst.models.encoder import EncoderConfig
-from fxst.models.style import StyleModelConfig
-from fxst.models.trainable import StyleModel
 
 SHARED = Path(__file__).parents[2] / "../shared"
 MOST_SECONDS = 20
@@ -67,11 +63,9 @@ WORDS = {
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder to work in, with an untrained model."""
+    """A folder to work in, with a model."""
     monkeypatch.chdir(tmp_path)
-    torch.manual_seed(0)
-    model = StyleModel(StyleModelConfig(8, EncoderConfig(sample_rate=24_000, window_samples=12_720)))
-    checkpoint.save(Path("model"), model, CHAINS["eq-comp"], sample_rate=24_000, card={})
+    shutil.copytree(pretrained_folder() / "style/eq-comp", "model")
     return tmp_path
 
 

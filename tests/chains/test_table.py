@@ -1,5 +1,5 @@
+import numpy as np
 import pytest
-import torch
 
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table, short
@@ -10,7 +10,7 @@ from fxst.errors import SettingsError
 def table():
     """A table of eq-comp with values between its ends that are no round numbers."""
     chain = CHAINS["eq-comp"]
-    return Table(chain, chain.settings(torch.full((len(chain.knobs),), 0.123456789)))
+    return Table(chain, chain.settings(np.full(len(chain.knobs), 0.123456789)))
 
 
 def test_a_table_is_its_rows_and_reads_aloud(table):

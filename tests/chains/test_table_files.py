@@ -4,8 +4,8 @@ import json
 import os
 import time
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -362,7 +362,7 @@ def test_one_compressor_may_be_linked_and_another_not(saved_csv):
 @pytest.mark.parametrize("ending", [".json", ".csv"])
 def test_a_bypassed_effect_is_so_in_its_file_too(tmp_path, ending):
     studio = CHAINS["studio"]
-    rows = studio.settings(torch.full((len(studio.knobs),), 0.4), bypassed=["reverb", "distortion"])
+    rows = studio.settings(np.full(len(studio.knobs), 0.4), bypassed=["reverb", "distortion"])
     path = tmp_path / f"table{ending}"
     table_files.write(Table(studio, rows), path)
     read = table_files.read(path)

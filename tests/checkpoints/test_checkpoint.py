@@ -1,9 +1,9 @@
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
-import torch
 
 from fxst.chains.named import CHAINS
 from fxst.checkpoints import checkpoint
@@ -11,7 +11,11 @@ from fxst.checkpoints.torch_models import load_trainable
 from fxst.errors import ModelError
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModelConfig
-from fxst.models.trainable import StyleModel
+
+with suppress(ImportError):  # the extra train
+    import torch
+
+    from fxst.models.trainable import StyleModel
 
 
 @pytest.fixture

@@ -10,29 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from fxst.chains import table_files
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table, short
-from fxst.checkpoints import checkpoint
-from fxst.models.encoder import EncoderConfig
-from fxst.models.style import StyleModelConfig
-from fxst.models.trainable import StyleModel
+from fxst.checkpoints.card import pretrained_folder
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "mine"
-    checkpoint.save(
-        folder,
-        StyleModel(StyleModelConfig(8, EncoderConfig(sample_rate=24_000, window_samples=12_720))),
-        CHAINS["eq-comp"],
-        sample_rate=24_000,
-        card={},
-    )
-    return folder
+    return Path(shutil.copytree(pretrained_folder() / "style/eq-comp", folder))
 
 
 @pytest.fixture(autouse=True)

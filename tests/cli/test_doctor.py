@@ -27,9 +27,12 @@ def test_this_installation_is_well(told):
     checks = {check["part"]: Check(**check) for check in told["checks"]}
     assert is_well(checks.values())
     assert checks["fxst"].found == __version__
-    for part in ("torch", "lightning", "soundfile", "pedalboard", "numba", "soxr", "auraloss", "processors"):
+    for part in ("numpy", "soundfile", "pedalboard", "soxr", "safetensors", "array-api-compat", "processors"):
         assert checks[part].state == "ok"
         assert checks[part].required
+    for extra in ("train", "plots", "fast", "cuda", "pesq"):
+        assert (checks[extra].group, checks[extra].required) == ("extra", False)
+        assert checks[extra].remedy in ("", f'pip install "fxst[{extra}]"')
     assert "libsndfile 1." in checks["soundfile"].found
     assert {folder.name for folder in catalogue.shipped()} == {c.part for c in checks.values() if c.group == "model"}
     for check in checks.values():
@@ -97,14 +100,19 @@ def test_a_pair_of_torch_and_torchaudio_that_does_not_fit_gets_the_remedy(monkey
 
 
 def test_a_package_that_is_not_there_is_missing(monkeypatch):
-    there = fxst.doctor._version
-    monkeypatch.setattr(fxst.doctor, "_version", lambda name: "" if name in ("soxr", "pesq") else there(name))
+    there = fxst.extras.version
+    missing = ("soxr", "pesq", "lightning")
+    monkeypatch.setattr(fxst.extras, "version", lambda name: "" if name in missing else there(name) or "1.0")
     monkeypatch.setattr(fxst.doctor, "_load", lambda modules: [("", "")] * len(modules))
     found = {check.part: check for check in fxst.doctor._packages()}
-    for name in ("soxr", "pesq"):
+    for name, remedy in (("soxr", "pip install 'soxr>="), ("pesq", "fxst[pesq]"), ("lightning", "fxst[train]")):
         assert found[name].state == "missing"
-        assert found[name].remedy.startswith(f"pip install '{name}>=")
+        assert remedy in found[name].remedy
     assert not is_well(found.values())
+    told = {check.part: check for check in fxst.doctor._extras(list(found.values()))}
+    assert (told["train"].state, told["train"].found) == ("missing", "without lightning")
+    assert told["train"].remedy == 'pip install "fxst[train]"'
+    assert (told["plots"].state, told["plots"].remedy) == ("ok", "")
 
 
 def test_programs_models_and_a_cache_that_do_not_work_are_told(tmp_path, monkeypatch):

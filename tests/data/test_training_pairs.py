@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
@@ -104,7 +103,7 @@ def test_a_published_compressor_is_told_as_the_chains_own():
                 if not ((known > 0) & (known < 1)).all():
                     continue  # beyond the chain's ranges
                 away = [label for label in STUDIO.labels if label != "compressor"]
-                table = STUDIO.settings(torch.from_numpy(np.nan_to_num(knobs)), bypassed=away)
+                table = STUDIO.settings(np.nan_to_num(knobs), bypassed=away)
                 x, target = (side[passage, version].reshape(1, -1) for side in (made.inputs, made.targets))
                 y = STUDIO.exact(table, sample_rate=24_000, channels=1)(x)
                 level_db, wanted_db = (10 * np.log10(np.mean(np.square(signal))) for signal in (y, target))
@@ -137,7 +136,7 @@ def test_a_published_expander_is_told_as_what_undoes_it(monkeypatch):
             assert np.isnan(knobs[upward]).all()
             continue
         away = [label for label in STUDIO.labels if label not in ("upward_compressor", "compressor")]
-        table = STUDIO.settings(torch.from_numpy(np.nan_to_num(knobs)), bypassed=away)
+        table = STUDIO.settings(np.nan_to_num(knobs), bypassed=away)
         x, target = (side[passage, version].reshape(1, -1) for side in (made.inputs, made.targets))
         y = STUDIO.exact(table, sample_rate=24_000, channels=1)(x)
         before, after, wanted = (levels_db(signal)[SKIPPED:] for signal in (x, y, target))
@@ -192,7 +191,7 @@ def test_a_target_of_the_chain_is_its_input_through_the_knobs_that_are_told():
             told[MAKEUP] -= off_db / 48
             if "compressor" not in away and np.isnan(told[[MAKEUP - 4, MAKEUP]]).any():
                 continue  # beyond the chain's ranges
-            known = torch.from_numpy(np.nan_to_num(told))
+            known = np.nan_to_num(told)
             table = STUDIO.settings(known, bypassed=away)
             whole = made.inputs[passage, version].reshape(1, -1)
             y = STUDIO.exact(table, sample_rate=24_000, channels=1)(whole)

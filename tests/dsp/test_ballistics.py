@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fxst.dsp.ballistics import envelope
-from fxst.dsp.follower import LANES
+from fxst.dsp.follower_loops import LANES
 
 
 def by_its_equation(u, attack, release, begin=(0.0,) * 100):
@@ -87,7 +87,7 @@ import numpy as np
 from numba import cuda
 from fxst.dsp import ballistics as b
 from fxst.dsp import ballistics
-from fxst.dsp import follower
+from fxst.dsp import follower_loops
 
 class Block:
     x = property(lambda self: threading.current_thread().blockIdx.x)
@@ -104,8 +104,8 @@ for run in ("device", "processor"):
         ballistics._cuda_follow()[3, 1](*follow)
         ballistics._cuda_adjoin()[3, 1](*adjoin)
     else:
-        follower.follow_rows(*follow)
-        follower.adjoin_rows(*adjoin)
+        follower_loops.follow_rows(*follow)
+        follower_loops.adjoin_rows(*adjoin)
     results.append((level, v, grad_u, grad))
 for device, processor in zip(*results, strict=True):
     np.testing.assert_allclose(device, processor, rtol=1e-12)

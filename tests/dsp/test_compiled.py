@@ -64,8 +64,10 @@ def refuse(*_, **__):
     raise PermissionError("read-only")
 
 tempfile.TemporaryFile = refuse
+from fxst.dsp import follower
 from fxst.dsp.compiled import cache_folder
 assert cache_folder() is None
+follower.LOADING_PAYS = 0
 from fxst.cli import main
 sys.exit(main())
 """

@@ -1,13 +1,16 @@
 import math
+from contextlib import suppress
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fxst.effects.parameters import Parameter
 from fxst.errors import SettingsError
+
+with suppress(ImportError):  # the extra train
+    import torch
 
 NUMBERS = st.floats(-1e6, 1e6).map(lambda n: round(n, 6))
 POSITIVE = st.floats(1e-3, 1e6)

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
@@ -30,7 +29,7 @@ def verdict(x, effect, **values):
 
 @pytest.mark.parametrize("away", [(), ("reverb",), ("parametric_eq", "compressor"), STUDIO.labels])
 def test_what_is_out_of_the_way_is_not_heard(voice, away):
-    knobs = torch.full((len(STUDIO.knobs),), 0.6)
+    knobs = np.full(len(STUDIO.knobs), 0.6)
     found = audible_effects(Table(STUDIO, STUDIO.settings(knobs, bypassed=away)), voice, sample_rate=RATE)
     assert found == {label: label not in away for label in STUDIO.labels}
 

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
@@ -127,7 +126,7 @@ def test_settings_of_another_chain_have_no_error():
 
 def bypassed(*labels, chain=CHAINS["studio"]):
     """A table with every knob in the middle, and these effects out of the way."""
-    return Table(chain, chain.settings(torch.full((len(chain.knobs),), 0.6), bypassed=labels))
+    return Table(chain, chain.settings(np.full(len(chain.knobs), 0.6), bypassed=labels))
 
 
 def test_the_knobs_of_what_is_not_heard_are_not_asked_for():

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
@@ -22,7 +21,7 @@ def track(label, role, x, settings=None, *, sample_rate=SAMPLE_RATE):
 
 
 def table(seed):
-    knobs = torch.from_numpy(np.random.default_rng(seed).uniform(0.2, 0.8, len(CHAIN.knobs)))
+    knobs = np.random.default_rng(seed).uniform(0.2, 0.8, len(CHAIN.knobs))
     return Table(CHAIN, CHAIN.settings(knobs))
 
 

@@ -4,9 +4,9 @@ import re
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import soundfile
-import torch
 
 from fxst.batch.report import TransferReport
 from fxst.batch.results import FileResult
@@ -376,7 +376,7 @@ def test_all_is_readable(shown, scheme):
 def transferred(tmp_path_factory, speech):
     """The page of `apply` for a folder: two recordings that can be heard, and one that failed."""
     folder = tmp_path_factory.mktemp("apply")
-    knobs = torch.linspace(0.2, 0.8, len(CHAINS["studio"].knobs))
+    knobs = np.linspace(0.2, 0.8, len(CHAINS["studio"].knobs))
     rows = CHAINS["studio"].settings(knobs, bypassed=("distortion",))
     table = Table(CHAINS["studio"], rows, {}, {"parametric_eq": 0.9, "distortion": 0.1})
     reference = folder / "reference.wav"

@@ -149,7 +149,7 @@ def test_no_two_tracks_look_alike():
 def test_every_style_is_in_the_style_sheet():
     """One more output than there are styles begins again; none is drawn without colour or like another."""
     sheet = Path(curves.__file__).with_name("page.css").read_text()
-    for role, count in curves._STYLES.items():
+    for role, count in curves.STYLES.items():
         drawn = [re.findall(rf"^\.{role}{number} {{ (.*) }}$", sheet, re.M) for number in range(1, count + 1)]
         assert all(len(rules) == 1 for rules in drawn)
         dashes = [re.sub(r"stroke: [^;]*;", "", *rules) for rules in drawn]

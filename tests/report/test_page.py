@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
@@ -279,7 +278,7 @@ def test_the_smallest_page_and_the_shortest_sound(tmp_path):
 
 def test_parameters_of_one_chain_stand_side_by_side_and_constants_are_folded_away(tmp_path):
     first, second = table(compressor={"ratio": 2.5}), table(compressor={"ratio": 5.75})
-    knobs = torch.full((len(CHAINS["eq"].knobs),), 0.25)
+    knobs = np.full(len(CHAINS["eq"].knobs), 0.25)
     other = Table(CHAINS["eq"], CHAINS["eq"].settings(knobs))
     x = noise(0.5)
     tracks = (

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import numpy as np
 import pedalboard
 import pytest
 import soundfile
-import torch
 
 import fxst
 from fxst import audio
@@ -28,11 +28,15 @@ from fxst.models.encoder import EncoderConfig
 from fxst.models.network import Decision
 from fxst.models.studio import StudioNetwork
 from fxst.models.style import StyleModelConfig
-from fxst.models.trainable import StudioModel, StyleModel
-from fxst.training.studio import studio_config
 from fxst.transfer import eq_fitting, profiles, style_transfer
 from fxst.transfer.safety import SafetyResult
 from fxst.transfer.style_transfer import load, render
+
+with suppress(ImportError):  # the extra train
+    import torch
+
+    from fxst.models.trainable import StudioModel, StyleModel
+    from fxst.training.studio import studio_config
 
 
 def make_model(folder, chain):
@@ -643,7 +647,6 @@ class Watch:
 
 sys.meta_path.insert(0, Watch())
 from fxst.cli.program import main
-
 sys.argv = ["fxst", "apply", "in.wav", "--ref", "ref.wav", "-o", "out.wav"]
 atexit.register(lambda: print(sorted(loaded)))  # when every thread has ended
 main()
