@@ -5,6 +5,7 @@ import math
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from fxst.dsp import Array, Samples
 
@@ -25,6 +26,9 @@ RELEASE_DB_A_SECOND: Final = 30.0
 
 NOTHING_DB: Final = 1e-6
 """Smaller reductions change no 24-bit sample."""
+
+LEAST_DB: Final = 1e-8
+"""The gain of a smaller reduction is 1 in float32."""
 
 CHUNK_FRAMES: Final = 1 << 14
 _HALF: Final = 64
@@ -138,13 +142,12 @@ class _Pass:
         x = np.concatenate([self._x, chunk], axis=1)
         delayed, self._x = x[:, :CHUNK_FRAMES], x[:, CHUNK_FRAMES:]
         # An interpolation needs half of its taps on each side: gaps start that far before the chunk, and end as early.
-        if suspect or self._suspect:
-            gaps_db = self._attenuation(x[:, self.latency - (_TAPS - 1) :])
-        else:
-            gaps_db = np.zeros(CHUNK_FRAMES)
+        gaps_db = self._attenuation(x[:, self.latency - (_TAPS - 1) :]) if suspect or self._suspect else None
         self._suspect = suspect
-        if not (self._active or gaps_db.any()):
-            return delayed, False
+        if gaps_db is None:
+            if not self._active:
+                return delayed, False
+            gaps_db = np.zeros(CHUNK_FRAMES)
         gaps_db = np.concatenate([self._gaps_db, gaps_db])
         self._gaps_db = gaps_db[-1:]
         # Each sample has a gap before it and one after it.
@@ -161,7 +164,10 @@ class _Pass:
         if deepest_db < NOTHING_DB:
             return delayed, False
         self.reduction_db = max(self.reduction_db, deepest_db)
-        return delayed * (10 ** (-reduction_db / 20)).astype(np.float32), True
+        gain = np.ones(CHUNK_FRAMES, np.float32)
+        reduced = np.flatnonzero(reduction_db > LEAST_DB)
+        gain[reduced] = 10 ** (-reduction_db[reduced] / 20)
+        return delayed * gain, True
 
     def _released(self, db: Array) -> Array:
         """Let values fall no faster than the release."""
@@ -170,43 +176,70 @@ class _Pass:
         released: Array = np.maximum((highest - falling)[1:], 0)
         return released
 
-    def _attenuation(self, x: Samples) -> Array:
-        """Return the reduction needed in the gap from each sample to the next, in dB.
+    def _attenuation(self, x: Samples) -> Array | None:
+        """Return the reduction needed in the gap from each sample to the next, in dB; None where no gap needs any.
 
         Shape:
             `(channels, taps - 1 + time)` to `(time,)`.
         """
+        near = _near(x, self._trigger)
+        if not near.any():
+            return None
         peaks = np.zeros((CHUNK_FRAMES // _BLOCK, _BLOCK), np.float32)
-        for row in x:
-            _raise_to_peaks(peaks, row, self._trigger)
-        high = peaks.reshape(-1).astype(np.float64)
-        return np.where(high > self._trigger, 20 * np.log10(np.maximum(high, self._trigger)) - self._target_db, 0.0)
+        for row, blocks in zip(x, near, strict=True):
+            _raise_to_peaks(peaks, row, np.flatnonzero(blocks), self._trigger)
+        high = peaks.reshape(-1)
+        over = np.flatnonzero(high > np.float64(self._trigger))
+        if not len(over):
+            return None
+        gaps_db = np.zeros(CHUNK_FRAMES)
+        gaps_db[over] = 20 * np.log10(high[over], dtype=np.float64) - self._target_db
+        return gaps_db
 
 
-def _raise_to_peaks(peaks: Samples, x: Samples, trigger: float) -> None:
+def _near(x: Samples, trigger: float) -> npt.NDArray[np.bool_]:
+    """Return in which blocks of gaps the waveform may be above the trigger.
+
+    Between two samples it lies on a straight line plus a bend, and most recordings bend little.
+
+    Shape:
+        `(channels, taps - 1 + time)` to `(channels, time / block)`.
+    """
+    slopes = x[:, 1:] - x[:, :-1]
+    bends = np.zeros((len(x), x.shape[1] + 1), np.float32)
+    np.subtract(slopes[:, 1:], slopes[:, :-1], out=bends[:, 1:-2])
+    highest = _block_maxima(np.abs(bends, out=bends))
+    count = CHUNK_FRAMES // _BLOCK
+    bend = functools.reduce(np.maximum, (highest[:, shift : shift + count] for shift in range(1 + _TAPS // _BLOCK)))
+    ends = np.abs(x[:, _HALF - 1 : _HALF + CHUNK_FRAMES])
+    tops = np.maximum(_block_maxima(ends[:, :-1]), ends[:, _BLOCK::_BLOCK])
+    near: npt.NDArray[np.bool_] = tops + max(_interpolation(points)[1] for points in _POINTS) * bend > trigger
+    return near
+
+
+def _raise_to_peaks(peaks: Samples, x: Samples, near: npt.NDArray[np.intp], trigger: float) -> None:
     """Raise the peak of each gap to that of one more channel, where it may be above the trigger.
 
     Points are added until nothing between them can be above it: around its peaks a band-limited waveform falls off no
     faster than a cosine at the Nyquist frequency (Bernstein's inequality).
 
+    Args:
+        peaks: The peaks so far.
+        x: The channel.
+        near: The numbers of the blocks where it may be above the trigger.
+        trigger: The trigger.
+
     Shape:
         peaks: `(time / block, block)`; x: `(taps - 1 + time,)`.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(x, _BLOCK + _TAPS - 1)[::_BLOCK]
-    # A straight line between samples plus a bend: most recordings bend little.
-    bends = np.zeros(len(x) + 1, np.float32)
-    np.abs(np.diff(x, 2), out=bends[1:-2])
-    bends = bends.reshape(-1, _BLOCK).max(axis=1)
-    bend = functools.reduce(np.maximum, (bends[shift : shift + len(peaks)] for shift in range(1 + _TAPS // _BLOCK)))
-    ends = np.abs(x[_HALF - 1 : _HALF - 1 + CHUNK_FRAMES + 1])
-    tops = np.maximum(ends[:-1], ends[1:]).reshape(-1, _BLOCK).max(axis=1)
-    reach = max(_interpolation(points)[1] for points in _POINTS)
-    near = np.flatnonzero(tops + reach * bend > trigger)
+    step = x.strides[0]
+    windows = np.lib.stride_tricks.as_strided(x, (len(peaks), _BLOCK + _TAPS - 1), (_BLOCK * step, step))
     for points in _POINTS:
         if not len(near):
             return
         segments = windows[near]
-        between = np.abs(segments @ _interpolation(points)[0]).reshape(len(near), -1, _BLOCK).max(axis=1)
+        interpolated = np.abs(segments @ _interpolation(points)[0]).reshape(len(near), -1, _BLOCK)
+        between = functools.reduce(np.maximum, interpolated.swapaxes(0, 1))
         samples = np.abs(segments[:, _HALF - 1 : _HALF + _BLOCK])
         peaks[near] = np.maximum(peaks[near], np.maximum(between, samples[:, :-1]))
         highest = np.maximum(peaks[near].max(axis=1), samples[:, -1])
@@ -238,6 +271,19 @@ def _interpolation(points: int) -> tuple[Samples, float]:
             first = gap + _HALF - half
             matrix[first : first + 2 * half, index, gap] = taps
     return matrix.reshape(len(matrix), -1).astype(np.float32), most
+
+
+def _block_maxima(x: Samples) -> Samples:
+    """Return the maximum of each block; NumPy's own over a short axis takes three times as long.
+
+    Shape:
+        `(channels, time)` to `(channels, time / block)`.
+    """
+    reached = 1
+    while reached < _BLOCK:
+        x = np.maximum(x[:, :-reached], x[:, reached:])
+        reached *= 2
+    return x[:, ::_BLOCK]
 
 
 def _moving_maximum(db: Array, width: int) -> Array:

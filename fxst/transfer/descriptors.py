@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Final
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import numpy as np
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from fxst.audio import Samples
 from fxst.dsp.spectra import third_octaves
 from fxst.errors import SettingsError
+
+if TYPE_CHECKING:
+    from fxst.chains.chain import Stage
 
 __all__ = [
     "RANGE_DB",
@@ -44,9 +48,9 @@ RANGE_WEIGHT: Final = 0.5
 """Weights of a decibel of crest factor and of range beside one of the spectrum. A crest factor rests on one peak."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Excerpt:
-    """Segments of a recording, one after the other.
+    """Segments of a recording, one after the other; what is measured of it is kept.
 
     Args:
         samples: The audio.
@@ -58,6 +62,46 @@ class Excerpt:
 
     samples: Samples
     sample_rate: int
+    renderings: "list[tuple[Stage, Samples, Excerpt]]" = field(default_factory=list, init=False, repr=False)
+    """What `fxst.transfer.level_matching.rendered` keeps: each active effect of the last table and what it made."""
+
+    @property
+    def active(self) -> Samples:
+        """The channels that are not silent; all where all are."""
+        return self._measured[0]
+
+    @property
+    def power(self) -> float:
+        """The mean power of the active channels."""
+        return self._measured[1]
+
+    @property
+    def frame_powers(self) -> npt.NDArray[np.float64]:
+        """The mean power of the active channels, frame by frame.
+
+        Shape:
+            (frames,).
+        """
+        return self._measured[2]
+
+    @cached_property
+    def soft_frames(self) -> npt.NDArray[np.intp]:
+        """The numbers of the softest tenth of its frames; digital silence does not count."""
+        heard = np.flatnonzero(self.frame_powers > SILENCE)
+        powers = self.frame_powers[heard]
+        return heard[powers <= np.percentile(powers, FLOOR_PERCENTILE)] if len(heard) else heard
+
+    @cached_property
+    def _measured(self) -> tuple[Samples, float, npt.NDArray[np.float64]]:
+        samples = self.samples
+        squares = np.square(samples, dtype=np.float64)
+        active = squares.mean(axis=1) > SILENCE
+        if active.any() and not active.all():
+            samples, squares = samples[active], squares[active]
+        length = min(round(FRAME_SECONDS * self.sample_rate), samples.shape[1])
+        count = samples.shape[1] // length
+        frames = squares[:, : count * length].reshape(len(samples), count, length)
+        return samples, float(squares.mean()), np.asarray(frames.mean(axis=(0, 2)))
 
 
 Level = Annotated[float, msgspec.Meta(ge=-600, le=600, description="In dB.")]
@@ -89,7 +133,7 @@ class Descriptors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def describe(x: Excerpt) -> Descriptors:
     """Measure the descriptors of a recording from an excerpt."""
-    centres_hz, bands_db = third_octaves(_active_channels(x), sample_rate=x.sample_rate)
+    centres_hz, bands_db = third_octaves(x.active, sample_rate=x.sample_rate)
     mean_db = 10 * np.log10(np.mean(10 ** (bands_db / 10), axis=0))
     return Descriptors(
         spectrum_db=dict(zip(centres_hz.round(3).tolist(), mean_db.tolist(), strict=True)),
@@ -151,17 +195,16 @@ def soft_rise_db(before: Excerpt, after: Excerpt) -> float:
 
     The noise floor as a percentile jumps from pauses to sound when a word reaches into one more frame.
     """
-    ours, theirs = _frame_powers(before), _frame_powers(after)
-    ours, theirs = ours[ours > SILENCE], theirs[ours > SILENCE]
-    if not len(ours):
+    soft = before.soft_frames
+    if not len(soft):
         return 0.0
-    soft = ours <= np.percentile(ours, FLOOR_PERCENTILE)
-    return float(np.median(10 * np.log10(np.maximum(theirs[soft], SILENCE) / ours[soft])))
+    ratios = np.maximum(after.frame_powers[soft], SILENCE) / before.frame_powers[soft]
+    return float(np.median(10 * np.log10(ratios)))
 
 
 def active_level_db(x: Excerpt) -> float:
     """Measure the level of the active signal, gated as loudness meters gate."""
-    power = _frame_powers(x)
+    power = x.frame_powers
     active = power[power > FRAME_FLOOR]
     if not len(active):
         return 10 * math.log10(float(power.mean()) + SILENCE)
@@ -175,7 +218,7 @@ def _range_db(x: Excerpt) -> float:
     Source:
         EBU Tech 3342: the range from the 10th to the 95th percentile above a gate 20 dB below the mean.
     """
-    power = _frame_powers(x)
+    power = x.frame_powers
     active = power[power > FRAME_FLOOR]
     if not len(active):
         return 0.0
@@ -185,27 +228,11 @@ def _range_db(x: Excerpt) -> float:
 
 
 def _crest_db(x: Excerpt) -> float:
-    samples = _active_channels(x)
-    power = float(np.square(samples, dtype=np.float64).mean())
-    return 20 * math.log10(float(np.abs(samples).max()) + 1e-9) - 10 * math.log10(power + SILENCE)
+    peak = max(float(x.active.max()), -float(x.active.min()))
+    return 20 * math.log10(peak + 1e-9) - 10 * math.log10(x.power + SILENCE)
 
 
 def _levels_db(x: Excerpt) -> npt.NDArray[np.float64]:
-    power = _frame_powers(x)
+    power = x.frame_powers
     active = power[power > SILENCE]
     return np.asarray(10 * np.log10(active if len(active) else [SILENCE]))
-
-
-def _frame_powers(x: Excerpt) -> npt.NDArray[np.float64]:
-    """Measure the mean power of the active channels, frame by frame."""
-    samples = _active_channels(x)
-    length = min(round(FRAME_SECONDS * x.sample_rate), samples.shape[1])
-    count = samples.shape[1] // length
-    frames = samples[:, : count * length].reshape(len(samples), count, length)
-    return np.asarray(np.square(frames, dtype=np.float64).mean(axis=(0, 2)))
-
-
-def _active_channels(x: Excerpt) -> Samples:
-    """Leave out silent channels."""
-    active = np.square(x.samples, dtype=np.float64).mean(axis=1) > SILENCE
-    return x.samples[active] if active.any() else x.samples

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -62,6 +63,14 @@ class FrameLevels:
     measure: Callable[[Excerpt], npt.NDArray[np.float32]]
     reference: npt.NDArray[np.float32]
 
+    def confidence(self, what: str) -> float:
+        """Return the confidence in a measurement of the reference, as `confidence` does."""
+        return min(1.0, self._loud / ENOUGH[what])
+
+    @cached_property
+    def _loud(self) -> int:
+        return _loud_frames(self.reference)
+
 
 def match_level(
     chain: Chain,
@@ -103,10 +112,10 @@ def match_level(
     missing_db = reference.level_db - level_db
     if frames is not None:
         by_pairs_db = level_offset_db(frames.measure(output), frames.reference, begin_db=missing_db)
-        missing_db += PAIRS_SHARE * confidence(frames.reference, "pairs") * (by_pairs_db - missing_db)
+        missing_db += PAIRS_SHARE * frames.confidence("pairs") * (by_pairs_db - missing_db)
         unchanged_db = active_level_db(excerpt) - level_db
-        missing_db = unchanged_db + confidence(frames.reference, "level") * (missing_db - unchanged_db)
-        share = 1 - (1 - share) * confidence(frames.reference, "chosen")
+        missing_db = unchanged_db + frames.confidence("level") * (missing_db - unchanged_db)
+        share = 1 - (1 - share) * frames.confidence("chosen")
     gain_db = min(max(row.value + share * missing_db, widest.minimum), widest.maximum)
     return (*table[:index], replace(row, value=round(gain_db, 3)), *table[index + 1 :])
 
@@ -116,10 +125,20 @@ def rendered(chain: Chain, settings: Sequence[Setting], x: Excerpt) -> Excerpt:
 
     A compressor that starts in the middle of a word lets its onset pass uncompressed, with the make-up gain on top: a
     peak that the recording, which begins softly, does not have.
+
+    What each effect made of it is kept until the next call, which renders only from the first effect on that differs.
     """
-    process = chain.exact(settings, sample_rate=x.sample_rate, channels=len(x.samples))
-    process(x.samples[:, : round(LEAD_SECONDS * x.sample_rate)])
-    return Excerpt(process(x.samples), x.sample_rate)
+    stages = [stage for stage in chain.stages(settings) if stage.active]
+    same = 0
+    while same < min(len(stages), len(x.renderings)) and stages[same] == x.renderings[same][0]:
+        same += 1
+    del x.renderings[same:]
+    lead, whole = x.renderings[-1][1:] if same else (x.samples[:, : round(LEAD_SECONDS * x.sample_rate)], x)
+    for stage in stages[same:]:
+        process = stage.effect.exact(stage.values, sample_rate=x.sample_rate, channels=len(x.samples))
+        lead, whole = process(lead), Excerpt(process(whole.samples), x.sample_rate)
+        x.renderings.append((stage, lead, whole))
+    return whole
 
 
 def level_offset_db(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], *, begin_db: float) -> float:
@@ -153,10 +172,16 @@ def level_offset_db(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.
     unlike = squares - 2 * our_shapes @ their_shapes.T / shared.sum()
     offsets = their_levels - our_levels[:, None]
     gain_db = begin_db
+    alike, pairs, other = (np.empty_like(offsets) for _ in range(3))  # new memory each time would cost as much again
     for _ in range(ROUNDS):
-        alike = -(unlike + LEVEL_WEIGHT * np.square(offsets - gain_db)) / (2 * ALIKE_DB**2)
-        pairs = _shares(alike, axis=1) * _shares(alike, axis=0)
-        gain_db = float((pairs * offsets).sum() / pairs.sum())
+        np.subtract(offsets, gain_db, out=alike)
+        np.square(alike, out=alike)
+        alike *= LEVEL_WEIGHT
+        alike += unlike
+        alike /= -2 * ALIKE_DB**2
+        _shares(alike, axis=1, out=pairs)
+        pairs *= _shares(alike, axis=0, out=other)
+        gain_db = float(np.multiply(pairs, offsets, out=other).sum() / pairs.sum())
     return gain_db
 
 
@@ -173,14 +198,17 @@ def confidence(frames: npt.NDArray[np.floating], what: str) -> float:
     Shape:
         frames: `(n, bands)`.
     """
-    powers = np.power(10, frames / 10, dtype=np.float64).sum(axis=1)
-    loud = int(np.count_nonzero(powers > powers.max(initial=0.0) * 10 ** (-NEAR_LOUDEST_DB / 10)))
-    return min(1.0, loud / ENOUGH[what])
+    return min(1.0, _loud_frames(frames) / ENOUGH[what])
 
 
 def loudness_key(frame: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     """Return the key by which stored frames are sorted: softest first, equal ones side by side."""
     return sum(frame), frame
+
+
+def _loud_frames(frames: npt.NDArray[np.floating]) -> int:
+    powers = np.power(10, frames / 10, dtype=np.float64).sum(axis=1)
+    return int(np.count_nonzero(powers > powers.max(initial=0.0) * 10 ** (-NEAR_LOUDEST_DB / 10)))
 
 
 def _shapes_and_levels(frames: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:
@@ -189,6 +217,8 @@ def _shapes_and_levels(frames: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.
     return frames - means[:, None], (means + powers) / 2
 
 
-def _shares(logits: npt.NDArray[np.float64], *, axis: int) -> npt.NDArray[np.float64]:
-    shares = np.exp(logits - logits.max(axis=axis, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=axis, keepdims=True))
+def _shares(logits: npt.NDArray[np.float64], *, axis: int, out: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    np.subtract(logits, logits.max(axis=axis, keepdims=True), out=out)
+    np.exp(out, out=out)
+    out /= out.sum(axis=axis, keepdims=True)
+    return out

@@ -102,10 +102,14 @@ def limit_amount(
     def floor_db(output: Excerpt) -> float:
         return min(noise_floor_db(output), before.floor_db + soft_rise_db(excerpt, output))
 
-    def is_noisy(output: Excerpt) -> bool:
-        return floor_db(output) - active_level_db(output) > most_noise_db
+    def is_noisy(output: Excerpt, its_floor_db: float) -> bool:
+        return its_floor_db - active_level_db(output) > most_noise_db
 
-    settings, upward_share = _limit_upward(chain, settings, lambda table: is_noisy(rendered(chain, table, excerpt)))
+    def makes_noisy(table: Sequence[Setting]) -> bool:
+        output = rendered(chain, table, excerpt)
+        return is_noisy(output, floor_db(output))
+
+    settings, upward_share = _limit_upward(chain, settings, makes_noisy)
     best = SafetyResult(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
     noisy = upward_share < 1
     raised = harmful = False
@@ -114,8 +118,9 @@ def limit_amount(
         if (amount < 1 or upward_share < 1) and not raised:
             table = match_level(chain, table, excerpt, reference, frames)
         output = rendered(chain, table, excerpt)
-        too_high = floor_db(output) > most_floor_db
-        if too_high or is_noisy(output):
+        its_floor_db = floor_db(output)
+        too_high = its_floor_db > most_floor_db
+        if too_high or is_noisy(output, its_floor_db):
             noisy, raised = True, raised or too_high
             continue
         after_db = distance_db(describe(output), reference)
