@@ -24,26 +24,30 @@ LANES = 8
 
 @Compiled
 def _filter(x: Array, b: Array, a: Array, stages: Array) -> None:
-    """Filter LANES rows: x (T, LANES); b (K, 3, LANES); a (K, 2, LANES).
+    """Filter LANES rows: x (T, LANES); b (3, K * LANES); a (2, K * LANES).
 
-    The output of each section goes to stages (T, K, LANES), or that of the last one to (T, 1, LANES).
+    At every step each section filters what the section before it made one step earlier. So no section waits for
+    another. The output of all sections goes to stages (T + K - 1, K * LANES), or that of the last one to
+    (T + K - 1, LANES).
     """
-    sections = b.shape[0]
-    last = stages.shape[1] - 1
-    first = np.zeros((sections, LANES))
-    second = np.zeros((sections, LANES))
-    signal = np.zeros((1, LANES))
-    for n in range(x.shape[0]):
+    width = b.shape[1]
+    first = np.zeros(width)
+    second = np.zeros(width)
+    signal = np.zeros(width + LANES)
+    output = np.zeros(width + LANES)
+    for step in range(stages.shape[0]):
+        kept, made = stages[step], output[width + LANES - stages.shape[1] :]
         for r in range(LANES):
-            signal[0, r] = x[n, r]
-        for k in range(sections):
-            for r in range(LANES):
-                u = signal[0, r]
-                y = b[k, 0, r] * u + first[k, r]
-                first[k, r] = b[k, 1, r] * u - a[k, 0, r] * y + second[k, r]
-                second[k, r] = b[k, 2, r] * u - a[k, 1, r] * y
-                signal[0, r] = y
-                stages[n, min(k, last), r] = y
+            signal[r] = x[step, r] if step < x.shape[0] else 0.0
+        for j in range(width):
+            u = signal[j]
+            y = b[0, j] * u + first[j]
+            first[j] = b[1, j] * u - a[0, j] * y + second[j]
+            second[j] = b[2, j] * u - a[1, j] * y
+            output[LANES + j] = y
+        for j in range(len(kept)):
+            kept[j] = made[j]
+        signal, output = output, signal
 
 
 @Compiled
@@ -51,38 +55,53 @@ def _adjoin(
     grad: Array, x: Array, stages: Array, b: Array, a: Array, grad_x: Array, grad_b: Array, grad_a: Array
 ) -> None:
     """Run the adjoint of `_filter` backwards in time: each section's poles first, then its zeros."""
-    sections = b.shape[0]
-    first = np.zeros((sections, LANES))  # output of the section's poles one sample later, and two
-    second = np.zeros((sections, LANES))
-    signal = np.zeros((1, LANES))
-    for n in range(x.shape[0] - 1, -1, -1):
+    width = b.shape[1]
+    time = x.shape[0]
+    delay = width // LANES - 1
+    first = np.zeros(width)  # output of the section's poles one sample later, and two
+    second = np.zeros(width)
+    w = np.zeros(width)
+    u = np.zeros(width)
+    signal = np.zeros(width + LANES)
+    output = np.zeros(width + LANES)
+    for step in range(time + delay - 1, -1, -1):
         for r in range(LANES):
-            signal[0, r] = grad[n, r]
-        for k in range(sections - 1, -1, -1):
+            signal[width + r] = grad[step - delay, r] if step >= delay else 0.0
+            u[r] = x[step, r] if step < time else 0.0
+        y, before = stages[step], stages[max(0, step - 1)]
+        for j in range(width - LANES):
+            u[LANES + j] = before[j]
+        if step == 0:
+            u[LANES:] = 0.0
+        # Small loops: with more arrays in one, the compiler gives up proving that none overlap, and does not vectorise.
+        for j in range(width):
+            w[j] = signal[LANES + j] - a[0, j] * first[j] - a[1, j] * second[j]
+        for j in range(width):
+            output[j] = b[0, j] * w[j] + b[1, j] * first[j] + b[2, j] * second[j]
+        for j in range(width):
+            grad_b[0, j] += w[j] * u[j]
+        for j in range(width):
+            grad_b[1, j] += first[j] * u[j]
+        for j in range(width):
+            grad_b[2, j] += second[j] * u[j]
+        for j in range(width):
+            grad_a[0, j] -= first[j] * y[j]
+        for j in range(width):
+            grad_a[1, j] -= second[j] * y[j]
+        w, first, second = second, w, first
+        if step < time:
             for r in range(LANES):
-                y = stages[n, k, r]
-                u = stages[n, k - 1, r] if k > 0 else x[n, r]
-                later, latest = first[k, r], second[k, r]
-                w = signal[0, r] - a[k, 0, r] * later - a[k, 1, r] * latest
-                signal[0, r] = b[k, 0, r] * w + b[k, 1, r] * later + b[k, 2, r] * latest
-                grad_b[k, 0, r] += w * u
-                grad_b[k, 1, r] += later * u
-                grad_b[k, 2, r] += latest * u
-                grad_a[k, 0, r] -= later * y
-                grad_a[k, 1, r] -= latest * y
-                second[k, r] = later
-                first[k, r] = w
-        for r in range(LANES):
-            grad_x[n, r] = signal[0, r]
+                grad_x[step, r] = output[r]
+        signal, output = output, signal
 
 
 class _Cascade(torch.autograd.Function):
-    """Filter x (groups, T, LANES) with b (groups, K, 3, LANES) and a (groups, K, 2, LANES)."""
+    """Filter x (groups, T, LANES) with b (groups, 3, K * LANES) and a (groups, 2, K * LANES)."""
 
     @staticmethod
     def forward(x: Tensor, b: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-        stages = _filtered(x, b, a, kept=b.shape[1])
-        return stages[:, :, -1].contiguous(), stages
+        stages = _filtered(x, b, a, kept=b.shape[2])
+        return _last(stages, x).contiguous(), stages
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -103,10 +122,15 @@ class _Cascade(torch.autograd.Function):
 
 
 def _filtered(x: Tensor, b: Tensor, a: Tensor, *, kept: int) -> Tensor:
-    """Filter groups of rows; return the output of the last `kept` sections, all or one: (groups, T, kept, LANES)."""
-    stages = x.new_empty(*x.shape[:2], kept, LANES)
+    """Filter groups of rows; return what `_filter` makes, of all sections or of the last one."""
+    stages = x.new_empty(len(x), x.shape[1] + b.shape[2] // LANES - 1, kept)
     _run(_filter, x, b, a, stages)
     return stages
+
+
+def _last(stages: Tensor, x: Tensor) -> Tensor:
+    """Return the output of the last section: (groups, T, LANES)."""
+    return stages[:, stages.shape[1] - x.shape[1] :, -LANES:]
 
 
 def _run(kernel: Callable[..., None], *groups: Tensor) -> None:
@@ -139,9 +163,10 @@ def cascade(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
         tensor = torch.cat((tensor, tensor[-1:].expand(padding, *tensor.shape[1:]))) if padding else tensor
         return tensor.reshape(-1, LANES, *tensor.shape[1:]).movedim(1, -1).contiguous()
 
-    given = lanes(x.reshape(rows, time)), *(lanes(c.double().repeat_interleave(channels, 0)) for c in (b, a))
+    coefficients = (lanes(c.double().mT.repeat_interleave(channels, 0)).flatten(2) for c in (b, a))
+    given = lanes(x.reshape(rows, time)), *coefficients
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
         y: Tensor = _Cascade.apply(*given)[0]
     else:  # only gradients need the output of the other sections
-        y = _filtered(*(tensor.detach() for tensor in given), kept=1)[:, :, 0]
+        y = _last(_filtered(*(tensor.detach() for tensor in given), kept=LANES), given[0])
     return y.movedim(-1, 1).flatten(0, 1)[:rows].reshape(x.shape)

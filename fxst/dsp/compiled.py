@@ -20,9 +20,11 @@ class Compiled:
     """
 
     def __init__(self, loop: Callable[..., Any]) -> None:
-        self._uncached: Any = numba.njit(nogil=True)(loop)
+        # With NumPy's divisions, which give infinity: a loop that may raise an error is not vectorised.
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+        self._uncached: Any = numba.njit(**options)(loop)
         try:
-            self._run: Any = numba.njit(nogil=True, cache=True)(loop)
+            self._run: Any = numba.njit(cache=True, **options)(loop)
         except RuntimeError:  # numba finds no folder
             self._run = self._uncached
 

@@ -20,7 +20,6 @@ from fxst.checkpoints import checkpoint, torch_models
 from fxst.configs import PassagesConfig
 from fxst.data import manifest
 from fxst.data.training_pairs import VERSIONS, draw_pairs, drawn_rates
-from fxst.dsp.stft import MR_STFT_FLOOR, mirrored, spectral_power, stft
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models.studio import StudioModelConfig
@@ -28,6 +27,7 @@ from fxst.models.trainable import StudioModel
 from fxst.training import runs
 from fxst.training.cached_examples import REVERB_SECONDS, AnalysisStage, CachedExamples, Examples, PairBatch, analyse
 from fxst.training.curriculum import TrainingStage, run_stages
+from fxst.training.losses import SpectralDistance
 from fxst.training.pretraining import CURVE_WEIGHT, EQFitterStage, ExpectationStage, PretrainingStage, supervised_loss
 from fxst.training.progress import Report
 
@@ -79,8 +79,8 @@ class StudioLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for window in self.WINDOWS:
-            self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
+        hops = [window // 2 for window in self.WINDOWS]
+        self.spectral_distance = SpectralDistance(self.WINDOWS, hops=hops, centroid_window=self.CENTROID_WINDOW)
 
     def forward(self, output: Tensor, target: Tensor, *, sample_rate: int) -> dict[str, Tensor]:
         """Measure how far outputs are from their targets.
@@ -88,19 +88,11 @@ class StudioLoss(nn.Module):
         Shape:
             output, target: (B, T); each result: scalar.
         """
-        stft = output.new_zeros(())
-        brightness = output.new_zeros(())
-        for window in self.WINDOWS:
-            ours, theirs = (self._magnitudes(x, window) for x in (output, target))
-            stft = stft + F.l1_loss(ours, theirs) + F.l1_loss(ours.log(), theirs.log())
-            if window == self.CENTROID_WINDOW:
-                hz = torch.linspace(0, sample_rate / 2, ours.shape[-1], device=ours.device)
-                our_centroid, their_centroid = (((m * hz).sum(-1) / m.sum(-1)).mean(-1) for m in (ours, theirs))
-                brightness = F.l1_loss(our_centroid, their_centroid) / 1000
+        stft, brightness = self.spectral_distance(output, target)
+        brightness = brightness * (sample_rate / 2000)
         (our_level, our_crest), (their_level, their_crest) = _dynamics(output), _dynamics(target)
         level, crest = F.l1_loss(our_level, their_level), F.l1_loss(our_crest, their_crest)
         mae = F.l1_loss(output, target)
-        stft = stft / len(self.WINDOWS)
         loss = stft + 10 * mae + 0.03 * level + 0.02 * crest + 0.15 * brightness
         return {
             "loss": loss,
@@ -110,10 +102,6 @@ class StudioLoss(nn.Module):
             "crest_db": crest,
             "brightness_khz": brightness,
         }
-
-    def _magnitudes(self, x: Tensor, window: int) -> Tensor:
-        spectrum = stft(mirrored(x, window), self.get_buffer(f"window{window}"), hop=window // 2)
-        return spectral_power(spectrum).clamp_min(MR_STFT_FLOOR).sqrt()
 
 
 def _dynamics(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@ import torch
 
 from fxst.dsp.stft import mr_stft
 from fxst.training import losses
-from fxst.training.losses import StyleLoss
+from fxst.training.losses import SpectralDistance, StyleLoss
 from fxst.training.studio import StudioLoss
 
 WINDOWS = (32, 128, 512, 2048)
@@ -58,3 +58,45 @@ def test_the_error_in_time_is_the_mean_absolute_one(signals):
 def test_a_signal_is_at_no_distance_from_itself(signals):
     _, target = signals
     assert StyleLoss(windows=WINDOWS, hop=256, mae_weight=1.0).double()(target, target) == (0, 0)
+
+
+def test_the_distance_of_centroids_and_its_gradient_are_those_of_mean_magnitudes(signals):
+    output, target = signals[0][:, 0], signals[1][:, 0].cumsum(-1)
+    ours = SpectralDistance((128, 2048), hops=(64, 1024), centroid_window=2048).double()(output, target)[1]
+
+    def centroid(x):
+        window = torch.hann_window(2048, dtype=x.dtype)
+        spectrum = torch.stft(x, 2048, 1024, window=window, pad_mode="reflect", return_complex=True)
+        magnitude = spectrum.abs().clamp_min(1e-4)
+        share = torch.linspace(0, 1, 1025, dtype=x.dtype)[:, None]
+        return ((magnitude * share).sum(1) / magnitude.sum(1)).mean(-1)
+
+    assert ours > 0.1
+    assert_alike(ours, (centroid(output) - centroid(target)).abs().mean(), signals[0])
+
+
+def test_a_device_measures_as_the_processor_does(signals, monkeypatch):
+    loss = SpectralDistance(WINDOWS, hops=[256] * 4).double()
+    output, target = (x[:, 0] for x in signals)
+    on_processor = loss(output, target)[0]
+    monkeypatch.setattr(losses, "_compare", losses._compare_in_torch)
+    monkeypatch.setattr(
+        losses,
+        "_add_frames",
+        lambda frames, window, hop, result: losses._add_frames_in_torch(
+            *(torch.from_numpy(x) for x in (frames, window)), hop, torch.from_numpy(result)
+        ),
+    )
+    assert_alike(loss(output, target)[0], on_processor, signals[0])
+
+
+def test_single_precision_gives_the_distance_and_the_gradient_of_double(signals):
+    output, target = (x[:, 0] for x in signals)
+    loss = SpectralDistance(WINDOWS, hops=[256] * 4)
+    single = output.detach().float().requires_grad_()
+    found, want = loss(single, target.float())[0], loss.double()(output, target)[0]
+    torch.testing.assert_close(found.double(), want, rtol=1e-6, atol=0)
+    (grad,) = torch.autograd.grad(found, single)
+    (want_grad,) = torch.autograd.grad(want, output)
+    off = (grad - want_grad).norm() / want_grad.norm()
+    assert off < 1e-3  # where two magnitudes are equal but for rounding, the sign of their difference is chance
