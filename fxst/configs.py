@@ -106,7 +106,12 @@ class StyleConfig(TrainingConfig):
     """Train a style-transfer model on a dataset of clips."""
 
     chain: str = option("eq-comp", "Chain of effects whose knobs the model learns to set; `fxst chains` lists them.")
-    listen_clips: int = option(4, "Clips that the model analyses of the input, and of the reference.", minimum=3)
+    loss: str | None = option(
+        None, "Loss that a file of --effects declares, instead of the recipe's own.", metavar="NAME"
+    )
+    listen_clips: int = option(
+        4, "Number of clips that the model analyses of the input, and of the reference.", minimum=3
+    )
     loaders: int = option(0, "Processes that prepare batches during training; 0 prepares them in turn.", minimum=0)
 
 
@@ -114,6 +119,12 @@ class StyleConfig(TrainingConfig):
 class ClipsConfig(StyleConfig):
     """Train a model to find the random settings that a reference was rendered with."""
 
+    dataset_type: str | None = option(
+        None,
+        "Type of DATASET that a file of --effects declares: pairs of dry and processed recordings, instead of clips "
+        "that fxst renders.",
+        metavar="NAME",
+    )
     gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(
         "autodiff",
         "How the gradient passes through the effects: through their torch form (autodiff), through networks that "

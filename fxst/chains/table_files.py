@@ -338,7 +338,7 @@ def _shape(label: str, names: Sequence[str]) -> Effect:
     """Return the effect of these rows; the names contain an equaliser's bands."""
     kind = EFFECTS.get(label) or EFFECTS.get(label.rstrip("0123456789"))
     if kind is None:
-        raise SettingsError(undeclared(label))
+        raise SettingsError(undeclared("effect", label, EFFECTS))
     if kind is not ParametricEQ:
         return kind()  # type: ignore[call-arg]  # subclasses give `parameters` a default
     bands = dict.fromkeys(match[1] for name in names if (match := _BAND.fullmatch(name)))

@@ -33,7 +33,7 @@ from fxst.training import run_folder
 from fxst.training.progress import Monitor, Progress, Report, StoppedError, leave_signals
 from fxst.version import __version__
 
-__all__ = ["LossCurve", "Run", "TrainingModule", "device_is_there", "keep_freed_memory", "run"]
+__all__ = ["LossCurve", "Run", "TrainingModule", "describe", "device_is_there", "keep_freed_memory", "run"]
 
 Batch = tuple[Tensor, ...]
 
@@ -207,8 +207,9 @@ class _LossTable(Callback):
         known |= {"step": trainer.global_step, "seconds": round(self.seconds, 1)}
         known["train_loss"] = torch.stack(self._training).mean().item()
         self._training = []
-        # A validation of few batches may have none of a kind.
-        self.rows.append({name: known[name] for name in self.columns if name in known})
+        # A validation of few batches may have none of a kind. The parts of a declared loss have names of their own.
+        columns = (*self.columns, *(name for name in known if name.startswith("val_loss_")))
+        self.rows.append({name: known[name] for name in columns if name in known})
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if _best(self.rows) is self.rows[-1]:
@@ -266,11 +267,11 @@ class Run(Generic[Module]):
         """Row of the table whose weights were kept; of a run that was never validated, empty."""
         return _best(self.rows)
 
-    def card(self, *datasets: manifest.Dataset, **more: Any) -> dict[str, Any]:
+    def card(self, data: dict[str, Any], **more: Any) -> dict[str, Any]:
         """Describe the training, for the model's card.
 
         Args:
-            datasets: What it was trained on.
+            data: What it was trained on; see `describe`.
             more: What else there is to say of the training.
         """
         return {
@@ -278,7 +279,7 @@ class Run(Generic[Module]):
             "training": {
                 "command": run_folder.command_of(self.folder),
                 "config": {name: _plain(value) for name, value in asdict(self.module.config).items()},
-                "data": _describe(*datasets) | {"note": self.module.config.data_note},
+                "data": data | {"note": self.module.config.data_note},
                 **more,
                 "steps": self.steps,
                 "interrupted": self.signal is not None,
@@ -303,7 +304,8 @@ class Run(Generic[Module]):
         if not self.rows:
             return
         text = io.StringIO()
-        writer = csv.DictWriter(text, self.module.columns, lineterminator="\n")
+        columns = dict.fromkeys([*self.module.columns, *(name for row in self.rows for name in row)])
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in self.rows)
         staging.write(self.folder / "losses.csv", text.getvalue().encode())
@@ -454,14 +456,20 @@ def _trainer(config: TrainingConfig, folder: Path, table: _LossTable) -> lightni
     )
 
 
-def _describe(data: manifest.Dataset, *others: manifest.Dataset) -> dict[str, Any]:
+def describe(data: manifest.Dataset, *others: manifest.Dataset) -> dict[str, Any]:
+    """Describe the datasets of a training, for the model's card.
+
+    Args:
+        data: The dataset.
+        others: Further ones.
+    """
     splits = {split: data.indices_by_speaker(split) for split in ("train", "val", "test")}
     return {
         # Where the recordings lay on one machine means nothing on another; their folders' names do.
         "built_with": data.settings | {"sources": [Path(source).name for source in data.settings["sources"]]},
         "speakers": {split: len(speakers) for split, speakers in splits.items()},
         "clips": {split: sum(map(len, speakers.values())) for split, speakers in splits.items()},
-    } | ({"also": [_describe(other) for other in others]} if others else {})
+    } | ({"also": [describe(other) for other in others]} if others else {})
 
 
 def keep_freed_memory() -> None:
