@@ -193,7 +193,7 @@ def from_json(text: str) -> Table:
         )
     chain, rows, provenance = (document.get(key) for key in ("chain", "settings", "made_by"))
     if not isinstance(chain, dict) or not isinstance(rows, list):
-        raise SettingsError('"chain" or "settings" is missing; apply the style again to have them back.')
+        raise SettingsError('"chain" or "settings" is missing; apply the style again to restore them.')
     chain = Chain.from_spec(chain)
     known = {(label, p.name): p for label, p in _parameters(chain)}
     settings = tuple(_row_of_json(row, f"row {number}", known) for number, row in enumerate(rows, 1))
@@ -324,12 +324,12 @@ def _chain_of_rows(name: str, rows: Mapping[tuple[str, str], _CsvRow]) -> Chain:
     else:
         raise SettingsError(
             f"chain {brief(name)} consists of {', '.join(named.labels)}, and the rows are of "
-            f"{brief(', '.join(labels))}; put the rows back, or give the chain a name of your own."
+            f"{brief(', '.join(labels))}; restore the rows, or give the chain a name of your own."
         )
     chain = Chain(name, tuple(_ranged(label, effect, rows) for label, effect in shapes.items()))
     if chain.labels != tuple(shapes):
         raise SettingsError(
-            f"the effects are to be called {', '.join(chain.labels):.200}, not {brief(', '.join(shapes))}."
+            f"the effects must be named {', '.join(chain.labels):.200}, not {brief(', '.join(shapes))}."
         )
     return chain
 
@@ -355,10 +355,10 @@ def _ranged(label: str, effect: Effect, rows: Mapping[tuple[str, str], _CsvRow])
     parameters = []
     for p in effect.parameters:
         if (label, p.name) not in rows:
-            raise SettingsError(f"no row for {label} {p.name}; put it back.")
+            raise SettingsError(f"no row for {label} {p.name}; restore it.")
         row = rows[label, p.name]
         if row.unit != p.unit or row.scale not in ("linear", "log"):
-            raise SettingsError(f"{row.where}: {p.name} has unit {p.unit!r} and scale linear or log; put them back.")
+            raise SettingsError(f"{row.where}: {p.name} has unit {p.unit!r} and scale linear or log; restore them.")
         default = min(max(p.default, row.minimum), row.maximum)
         scale: Any = row.scale
         try:

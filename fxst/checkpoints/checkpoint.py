@@ -44,7 +44,7 @@ def declare_network(format: str) -> Callable[[type[StyleNetwork]], type[StyleNet
         SettingsError: There is a network of that format.
     """
     if format in NETWORKS:
-        raise SettingsError(f"There is a network of the format {format!r} already: give yours another one.")
+        raise SettingsError(f"The format {format!r} is already that of a network: choose another name.")
 
     def declare(network: type[StyleNetwork]) -> type[StyleNetwork]:
         NETWORKS[format] = network
@@ -150,7 +150,7 @@ def read(
         with torch.device("meta"):
             expected = {name: (tensor.shape, tensor.dtype) for name, tensor in build(card, state).state_dict().items()}
         if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}:
-            raise ValueError("its weights are not of the sizes that its card tells")
+            raise ValueError("its weights do not have the sizes that its card states")
         model = build(card, state)
         model.load_state_dict(state)
     except UndeclaredError as error:

@@ -122,7 +122,7 @@ def _declare(files: list[Path]) -> None:
             raise typer.Exit(interrupts.exit_code(interrupt)) from interrupt
         for name, chain in shipped.items():
             if CHAINS.get(name) is not chain:
-                raise SettingsError(f"{str(path)!r} changes {name}, a chain of fxst's own: give yours another name.")
+                raise SettingsError(f"{str(path)!r} changes {name}, a chain of fxst's own: choose another name.")
         if before == list(registries):
             raise SettingsError(
                 f"{str(path)!r} declares no effect, chain, network, loss or dataset type: see docs/own-effects.md."

@@ -98,12 +98,13 @@ class TrainingModule(lightning.LightningModule, ABC):
         self.monitor.report(Progress("validation", index + 1, _validation_batches(self.config)))
 
     def _finite(self, batch: Batch) -> dict[str, Tensor]:
-        """Measure a batch; a loss that is no number would train on to the end, and every weight with it."""
+        """Measure a batch; a loss that is not finite would train on to the end, and every weight with it."""
         losses = self.measure(batch)
         if not losses["loss"].isfinite():
             raise SettingsError(
-                f"The loss is no finite number at step {self.global_step}: begin a run with a lower --learning-rate "
-                "or, with an effect of your own, with narrower ranges; this run's checkpoints keep what was before."
+                f"The loss is not finite at step {self.global_step}: start a new run with a lower --learning-rate, or "
+                "with "
+                "narrower ranges of an effect of your own; the last checkpoint is from before this step."
             )
         return losses
 
@@ -353,7 +354,7 @@ def run(
         parts = {"state_dict", "global_step", "loops", "callbacks", "optimizer_states"}
         step = run_folder.read_checkpoint(last, parts)["global_step"]
         if step > config.steps:
-            raise SettingsError(f"The run in {str(folder)!r} has taken {step} steps: give more --steps.")
+            raise SettingsError(f"The run in {str(folder)!r} has already taken {step} steps: use a larger --steps.")
     lightning.seed_everything(config.seed, verbose=False)
     keep_freed_memory()
     _silence_lightning()
@@ -364,7 +365,7 @@ def run(
         with Monitor(report) as monitor:
             module.monitor = monitor
             # Stopped by a signal; Lightning raises SystemExit at a second one, and here the model is exported first.
-            with _told_by_loaders(monitor), suppress(StoppedError, SystemExit):
+            with _loader_errors(monitor), suppress(StoppedError, SystemExit):
                 if not last.is_file():
                     module.prepare(folder)
                 # By its whole path, for Lightning would fetch what begins like an address, and as plain data.
@@ -387,20 +388,20 @@ def run(
 
 
 @contextmanager
-def _told_by_loaders(monitor: Monitor) -> Iterator[None]:
+def _loader_errors(monitor: Monitor) -> Iterator[None]:
     """Give a loader's error without the traceback that torch adds, and ignore loaders that a signal has ended."""
     try:
         yield
     except Exception as error:
         if monitor.signal is not None:
-            return  # a terminal sends it to all processes, and what the death of one comes to is told in many ways
+            return  # a terminal sends it to all processes, and the death of one may be reported in many ways
         kind, by_loader = type(error), "DataLoader worker" in str(error)
         if issubclass(kind, FxstError) and by_loader:
             raise kind(str(error).rsplit(f"{kind.__name__}: ")[-1].removesuffix(r"\n")) from error
         if (issubclass(kind, RuntimeError) and by_loader) or issubclass(kind, EOFError | ConnectionError):
             # Torch has noticed it, or what the process was sending ends early.
             raise FxstError(
-                "A process of --loaders died, perhaps for lack of memory: go on with --resume and fewer of them."
+                "A process of --loaders died, possibly out of memory: resume the run with fewer --loaders."
             ) from error
         raise
 

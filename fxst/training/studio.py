@@ -325,7 +325,9 @@ def train(
         if config.begin_with:
             begun = checkpoint.load(config.begin_with)
             if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
-                raise ModelError(f"The model {config.begin_with} sets another chain: it cannot be trained further.")
+                raise ModelError(
+                    f"The model {config.begin_with} sets another chain: choose one of the chain {chain.name}."
+                )
             model.load_state_dict(begun.model.state_dict())
         if not config.cached_batches:
             fitter = () if config.begin_with else (_eq_fitter(config, chain, model, datasets),)
@@ -353,12 +355,12 @@ def _datasets(config: PassagesConfig) -> list[manifest.Dataset]:
                 f"--seconds {seconds:.6g}."
             )
     if config.batch < EXAMPLES_OF_A_PASSAGE:
-        raise SettingsError(f"A passage makes {EXAMPLES_OF_A_PASSAGE} examples: --batch takes so many or more.")
+        raise SettingsError(f"A passage makes {EXAMPLES_OF_A_PASSAGE} examples: use a --batch of at least as many.")
     clips = max(1, config.listen_clips // 2)
     if clips * seconds < sum(REVERB_SECONDS):
         raise SettingsError(
-            f"{clips} clips last {clips * seconds:.3g} s, and half a passage must last {sum(REVERB_SECONDS):.3g} s at "
-            "least: use more --listen-clips, or longer clips."
+            f"{clips} clips last {clips * seconds:.3g} s, and half a passage must last at least "
+            f"{sum(REVERB_SECONDS):.3g} s: use more --listen-clips, or longer clips."
         )
     return datasets
 

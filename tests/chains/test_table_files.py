@@ -201,7 +201,7 @@ JSON_DAMAGE = {
     "another chain": (put("chain", {"name": "x", "effects": 3}), r"Not the specification of a chain"),
     "word": (put_in_row(2, "value", "loud"), r"row 3: the value is 'loud'"),
     "true": (put_in_row(2, "value", True), r"row 3: the value is True"),
-    "NaN": (put_in_row(2, "value", float("nan")), r"NaN is no number of JSON"),
+    "NaN": (put_in_row(2, "value", float("nan")), r"NaN is not a JSON number"),
     "huge": (put_in_row(2, "value", 10**400), r"not valid JSON \(the number '1000.*is too large\)"),
     "list": (put_in_row(2, "value", [1]), r"row 3: the value is \[1\]"),
     "out of range": (put_in_row(0, "value", 25), r"low_shelf_gain_db is 25; it must lie between -24 and 24"),

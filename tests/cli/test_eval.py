@@ -285,14 +285,14 @@ def test_proxies_render_at_their_own_rate_and_for_a_model_only(fxst, loud, recor
     arguments = ("eval", "--data", recordings, *PROTOCOL, "--sample-rate", 44_100, "-m", loud, "--through-proxies")
     code, out, err = fxst(*arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "proxies are of 24000 Hz: --through-proxies cannot render at 44100 Hz." in err
+    assert "proxies are for 24000 Hz: --through-proxies cannot render at 44100 Hz." in err
     noise = 0.1 * np.random.default_rng(0).standard_normal(3 * 44_100)
     for part in ("in", "ref", "target"):
         soundfile.write(f"{part}.wav", noise, 44_100)
     pairs("in.wav,ref.wav,target.wav", header="input,reference,target")
     code, _, err = fxst("eval", *QUICK, "-m", loud, "--through-proxies")
     assert code == 1
-    assert "in, loud@proxy: These proxies are of 24000 Hz, not 44100 Hz." in err
+    assert "in, loud@proxy: These proxies are for 24000 Hz, not 44100 Hz." in err
 
 
 def test_models_that_can_refine_have_a_row_more(fxst, studio, loud, recordings):

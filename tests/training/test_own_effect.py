@@ -110,7 +110,7 @@ def page(tiny_dataset, tmp_path_factory, noise):
 def test_the_pages_commands_work_word_for_word_and_in_its_order(page):
     folder, errors = page
     assert (folder / "out.wav").read_bytes() == (folder / "again.wav").read_bytes()
-    (trained,) = [error for error in errors if "dB of what the effect changes" in error]
+    (trained,) = [error for error in errors if "dB relative to what the effect changes" in error]
     assert "cosine" not in trained
     card = json.loads((folder / "runs/proxy-phaser/card.json").read_text())
     assert np.isfinite(card["fidelity"]["error_db"])
@@ -160,7 +160,7 @@ FILES = {
     "an effect that cannot be": (
         "import pedalboard\nfrom fxst.effects import declare_plugin\nfrom fxst.effects.parameters import Parameter\n"
         "declare_plugin('late', pedalboard.PitchShift, [Parameter('semitones', -1, 1, 0)])\n",
-        "line 4: The plugin late gives its sound late",
+        "line 4: The plugin late has latency",
     ),
 }
 
