@@ -295,10 +295,10 @@ def test_many_effects_are_refused_in_a_moment_and_in_few_words(tmp_path, rows):
     text, count = rows
     path = tmp_path / "many.csv"
     path.write_text(",".join(table_files._COLUMNS) + "\n" + "".join(text.format(n=n) for n in range(count)))
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(SettingsError) as caught:
         table_files.read(path)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     assert len(str(caught.value)) < 1000
 
 

@@ -106,8 +106,8 @@ JSON_TABLES = {
     "a value twice": ('"value": -20.0', '"value": -10.0, "value": -20.0', "'value' appears twice"),
     "a key of the file twice": ('"version": 2', '"version": 2, "version": 2', "'version' appears twice"),
     "a key of the chain twice": ('"name": "fx"', '"name": "eq", "name": "fx"', "'name' appears twice"),
-    "Infinity": ('"value": -20.0', '"value": Infinity', "Infinity is no number"),
-    "NaN where nobody looks": ('"made_by": {}', '"made_by": {"x": NaN}', "NaN is no number"),
+    "Infinity": ('"value": -20.0', '"value": Infinity', "Infinity is not a JSON number"),
+    "NaN where nobody looks": ('"made_by": {}', '"made_by": {"x": NaN}', "NaN is not a JSON number"),
     "too large": ('"value": -20.0', '"value": 1e999', "'1e999' is too large"),
     "a whole number too large": ('"value": -20.0', f'"value": {"9" * 400}', "is too large"),
 }
