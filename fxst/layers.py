@@ -6,7 +6,7 @@ __all__ = ["LAYERS"]
 
 LAYERS: Final = (
     ("errors", "configs", "version", "untrusted"),
-    ("interrupts", "isolation", "places", "shortage", "staging", "threads"),
+    ("documents", "interrupts", "isolation", "places", "shortage", "staging", "threads"),
     ("dsp",),
     ("audio", "effects", "models"),
     ("chains", "workers"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fxst import audio
+from fxst.cli.program import main
 
 SHARED_AUDIO = Path(__file__).parents[1] / "../shared/audio"
 EXAMPLES = Path(__file__).parent / "examples"
@@ -81,6 +82,20 @@ def null_db():
         return 10 * np.log10(max(np.sum((y - exact) ** 2) / np.sum(exact**2), 1e-30))
 
     return measure
+
+
+@pytest.fixture
+def fxst(monkeypatch, capsys):
+    """Run the program in this process: `fxst(*arguments)` gives exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fxst", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
 
 
 class Trap:

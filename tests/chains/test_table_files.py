@@ -194,7 +194,7 @@ def put_in_row(row, key, value):
 JSON_DAMAGE = {
     "other format": (put("format", "impulse"), r"its format is 'impulse', not 'fxst-settings'; name one"),
     "style profile": (put("format", "fxst-style-profile"), r"not a parameter table.* or a style profile with --style"),
-    "later version": (put("version", 3), r"version 3 .*this fxst reads 2; update"),
+    "later version": (put("version", 3), r"version 3 .*this fxst reads 2: update"),
     "earlier version": (put("version", 1), r"version 1 .*this fxst reads 2: apply the style again"),
     "no rows": (put("settings", None), r'"chain" or "settings" is missing'),
     "no chain": (lambda document: document.pop("chain"), r'"chain" or "settings" is missing'),

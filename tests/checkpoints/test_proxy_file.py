@@ -64,7 +64,7 @@ def test_a_style_model_is_no_proxy_and_a_proxy_no_style_model(saved, tmp_path):
         proxy_file.load(checkpoint.pretrained_folder() / "style" / "eq")
     (tmp_path / "card.json").write_text('{"format": "other"}')
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(ModelError, match="no card of a proxy"):
+    with pytest.raises(ModelError, match="is not the card of a proxy"):
         proxy_file.load(tmp_path)
 
 

@@ -193,10 +193,12 @@ PROTOCOL = ("--split", "all", "--each-file", "--baseline", "none", "--no-pesq", 
 
 
 def test_items_are_drawn_from_recordings(fxst, model, recordings):
-    arguments = ("eval", "--data", recordings, *PROTOCOL, "-m", model)
+    def evaluate(output, *options, workers=1):
+        code, _, err = fxst("eval", "--data", recordings, *PROTOCOL[:-1], workers, "-m", model, *options, "-o", output)
+        assert (code, err) == (0, ""), output
+
     for folder in ("one", "two"):
-        code, _, err = fxst(*arguments, "-n", 3, "-o", folder)
-        assert (code, err) == (0, "")
+        evaluate(folder, "-n", 3)
     assert Path("one/items.csv").read_bytes() == Path("two/items.csv").read_bytes()
     assert Path("one/items.jsonl").read_bytes() == Path("two/items.jsonl").read_bytes()
     assert list(summary("one")) == ["input", "mine"]
@@ -204,14 +206,14 @@ def test_items_are_drawn_from_recordings(fxst, model, recordings):
     assert [row["item"] for row in listed] == [f"p-24000-0-{number}" for number in range(3)]
     assert all(row["passage"] and {"input", "target", "input_is"} <= row.keys() for row in listed)
 
-    fxst(*arguments, "--limit", 2, "-o", "fewer")
+    evaluate("fewer", "--limit", 2)
     assert items("fewer") == items("one")[:4]
-    fxst(*arguments, "-n", 2, "--seed", 1, "-o", "other")
+    evaluate("other", "-n", 2, "--seed", 1)
     assert items("other") != items("fewer")
     # As many processes as one likes: the same figures.
-    fxst("eval", "--data", recordings, *PROTOCOL[:-1], 2, "-n", 4, "-o", "several")
-    fxst("eval", "--data", recordings, *PROTOCOL, "-n", 4, "-o", "alone")
-    assert Path("several/items.csv").read_bytes() == Path("alone/items.csv").read_bytes()
+    evaluate("several", "-n", 4, workers=2)
+    evaluate("alone", "-n", 4)
+    assert items("several") == items("alone")
 
 
 def test_files_that_cannot_be_read_are_told_of(fxst, recordings, tmp_path):

@@ -147,7 +147,7 @@ def put(key, value):
 DAMAGE = {
     "another format": (put("format", "fxst-settings"), "not a style profile.* or a parameter table with --params"),
     "a later version": (put("version", 4), "version 4 .* update fxst"),
-    "an earlier version": (put("version", 1), "version 1 .* save the style again with `fxst style save`"),
+    "an earlier version": (put("version", 1), "version 1 .* save the style again"),
     "no version": (lambda document: document.pop("version"), "version None .* update fxst"),
     "no statistics": (lambda document: document.pop("statistics"), r"missing required field `statistics`"),
     "empty statistics": (put("statistics", []), "damaged style profile"),
@@ -217,7 +217,7 @@ def test_what_is_no_profile_at_all_is_refused(tmp_path):
     for name, message in (
         ("none", "does not exist"),
         ("", "is a folder"),
-        ("binary", "is not a text file"),
+        ("binary", "is not UTF-8 text"),
         ("large", "is larger than any style profile"),
     ):
         with pytest.raises(SettingsError, match=message):
