@@ -92,10 +92,10 @@ class TrainingConfig:
     output: Path | None = option(None, "Folder of the run; without it, a new one in runs/.", flags=("--output", "-o"))
     steps: int = option(12_000, "Optimiser steps.", minimum=1)
     batch: int = option(16, "Examples in a step.", minimum=2)
-    learning_rate: float = option(1e-3, "Peak learning rate of AdamW; it falls along a cosine.", minimum=0.0)
+    learning_rate: float = option(1e-3, "Peak learning rate of AdamW; it decays along a cosine.", minimum=0.0)
     warmup_steps: int = option(200, "Steps over which the learning rate rises.", minimum=1)
     validate_every: int = option(250, "Steps between validations and checkpoints.", minimum=1)
-    validation_examples: int = option(256, "Examples of each validation; always the same ones.", minimum=1)
+    validation_examples: int = option(256, "Examples in each validation; always the same ones.", minimum=1)
     data_note: str = option("", "What the recordings are, and their licence, for the model's card.")
     seed: int = option(0, "Seed of every random choice.", minimum=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
@@ -106,38 +106,50 @@ class StyleConfig(TrainingConfig):
     """Train a style-transfer model on a dataset of clips."""
 
     chain: str = option("eq-comp", "Chain of effects whose knobs the model learns to set; `fxst chains` lists them.")
-    listen_clips: int = option(4, "Clips that the model analyses of the input, and of the reference.", minimum=3)
-    loaders: int = option(0, "Processes that prepare batches during training; 0 prepares them in turn.", minimum=0)
+    loss: str | None = option(
+        None, "Loss that a file of --effects declares, instead of the recipe's own.", metavar="NAME"
+    )
+    listen_clips: int = option(
+        4, "Number of clips of the input, and of the reference, that the model analyses.", minimum=3
+    )
+    loaders: int = option(0, "Processes that prepare batches; 0 prepares them in the training process.", minimum=0)
 
 
 @dataclass(frozen=True)
 class ClipsConfig(StyleConfig):
     """Train a model to find the random settings that a reference was rendered with."""
 
+    dataset_type: str | None = option(
+        None,
+        "Type of DATASET that a file of --effects declares: pairs of dry and processed recordings, instead of clips "
+        "that fxst renders.",
+        metavar="NAME",
+    )
     gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(
         "autodiff",
         "How the gradient passes through the effects: through their torch form (autodiff), through networks that "
         "imitate them (proxy; half-hybrid, which validates with the exact effects; full-hybrid, which always renders "
-        "with them), or by trying random directions (spsa), which any effect takes.",
+        "with them), or by trying random directions (spsa), which works with any effect.",
     )
     proxies: tuple[Path, ...] = option(
         (),
-        "For proxy and hybrids: folder of a proxy that `fxst proxy train` made, before the shipped ones.",
+        "For proxy and hybrids: folder of a proxy that `fxst proxy train` made; it takes precedence over a shipped "
+        "one.",
         flags=("--proxy",),
         metavar="FOLDER",
     )
     spsa_directions: int = option(1, "For spsa: directions that each step tries, with two renders each.", minimum=1)
     spsa_epsilon: float = option(
-        0.01, "For spsa: how far knobs are moved at first, in parts of their ranges.", minimum=1e-4, maximum=0.5
+        0.01, "For spsa: initial perturbation of the knobs, as a fraction of their ranges.", minimum=1e-4, maximum=0.5
     )
     spsa_epsilon_decay: float = option(
-        0.101, "For spsa: the perturbation falls with this power of the step's number.", minimum=0.0, maximum=1.0
+        0.101, "For spsa: exponent with which the perturbation decays over the steps.", minimum=0.0, maximum=1.0
     )
     stft_windows: tuple[int, ...] = option(
-        (32, 128, 512, 2048), "An STFT window of the loss, in samples.", flags=("--stft-window",)
+        (32, 128, 512, 2048), "Length of an STFT window of the loss, in samples.", flags=("--stft-window",)
     )
-    stft_hop: int = option(256, "Hop of the loss' STFTs, in samples.", minimum=1)
-    mae_weight: float = option(1.0, "Weight of the mean absolute error beside the spectral loss.", minimum=0.0)
+    stft_hop: int = option(256, "Hop size of the STFTs of the loss, in samples.", minimum=1)
+    mae_weight: float = option(1.0, "Weight of the mean absolute error relative to the spectral loss.", minimum=0.0)
 
 
 @dataclass(frozen=True)
@@ -146,25 +158,26 @@ class PassagesConfig(StyleConfig):
 
     also: tuple[Path, ...] = option(
         (),
-        "Another dataset to train on, of songs, at any sample rate, its clips as long; build it from the files "
-        "themselves, so that a passage stays in one song.",
+        "Another dataset to train on, such as songs, at any sample rate, with clips of the same length in seconds. "
+        "Build "
+        "it from the song files themselves, so that no passage spans two songs.",
         metavar="DATASET",
     )
     begin_with: str | None = option(
         None,
-        "Model to begin with, by name or folder, instead of random weights; only the end-to-end stage trains it.",
+        "Model to start from, by name or folder, instead of random weights; only the end-to-end stage trains it.",
     )
     fitter_steps: int = option(
-        6000, "Steps of the first stage, which learns from curves alone to set an equaliser's bands.", minimum=1
+        6000, "Steps of the first stage, which learns to fit an equaliser's bands to curves.", minimum=1
     )
     cached_batches: int = option(
         2000,
-        "Batches that are analysed once and kept in the run's folder, 4 MB each; all stages learn from them. With 0 "
-        "every step has a new batch, there is no pretraining, and the feature extractor learns as well.",
+        "Batches that are analysed once and cached in the run's folder, 4 MB each; all stages learn from them. With 0, "
+        "every step draws a new batch, there is no pretraining, and the feature extractor is trained too.",
         minimum=0,
     )
     pretraining_epochs: int = option(
-        20, "How often pretraining goes through the cached batches, without rendering any.", minimum=1
+        20, "Epochs of pretraining on the cached batches, which renders none of them.", minimum=1
     )
 
 
@@ -172,24 +185,24 @@ class PassagesConfig(StyleConfig):
 class ProxyConfig(TrainingConfig):
     """Train a network to imitate one effect at every setting, so that gradients can pass where the effect has none."""
 
-    effect: str = option(MISSING, "The effect to imitate, as it stands in the chain; a second of its kind has a 2.")
+    effect: str = option(MISSING, "Effect to imitate, by its name in the chain; a second one of its kind ends in 2.")
     chain: str = option("fx", "Chain that sets the ranges of the effect's parameters; `fxst chains` lists them.")
     parts: tuple[str, ...] = option(
         (),
-        "A part that the network has: tone (a curve over frequency), echoes, dynamics (a gain that follows the level) "
-        "or waveshape (one of the moment's level alone). Without it all; fewer are faster.",
+        "Part of the network: tone (a curve over frequency), echoes, dynamics (a gain that follows the level) or "
+        "waveshape (a gain that depends on the instantaneous level alone). Default: all; fewer are faster.",
         flags=("--part",),
     )
     steps: int = option(2000, "Optimiser steps.", minimum=1)
     batch: int = option(16, "Clips in a step.", minimum=1)
-    learning_rate: float = option(3e-3, "Peak learning rate; it falls along a cosine.", minimum=0.0)
+    learning_rate: float = option(3e-3, "Peak learning rate; it decays along a cosine.", minimum=0.0)
     warmup_steps: int = option(50, "Steps over which the learning rate rises.", minimum=1)
     mae_weight: float = option(
-        10.0, "Weight of the mean absolute error, on clips of equal level, beside the spectral loss.", minimum=0.0
+        10.0, "Weight of the mean absolute error, on clips of equal level, relative to the spectral loss.", minimum=0.0
     )
-    validate_every: int = option(200, "Steps from one validation to the next; each ends with a checkpoint.", minimum=1)
-    validation_examples: int = option(128, "Clips of each validation; always the same ones.", minimum=1)
-    test_examples: int = option(256, "Clips of held-out speakers that the finished proxy is measured on.", minimum=1)
+    validate_every: int = option(200, "Steps between validations and checkpoints.", minimum=1)
+    validation_examples: int = option(128, "Clips in each validation; always the same ones.", minimum=1)
+    test_examples: int = option(256, "Clips of held-out speakers to measure the finished proxy on.", minimum=1)
 
 
 ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "ir", "all"]
@@ -223,7 +236,8 @@ class ApplyConfig:
     )
     styles: tuple[str, ...] = option(
         (),
-        "Style profile from `fxst style save`. Several are averaged, references too; a.json:0.3 has the weight 0.3.",
+        "Style profile from `fxst style save`. Several are averaged, together with references; a.json:0.3 has the "
+        "weight 0.3.",
         flags=("--style",),
         metavar="JSON",
         panel="Reference",
@@ -306,14 +320,12 @@ class ApplyConfig:
     )
     list_file: Path | None = option(
         None,
-        "File that lists recordings, one a line, or separated by NUL bytes; - reads standard input.",
+        "File that lists recordings, one per line, or separated by NUL bytes; - reads standard input.",
         flags=("--list",),
         metavar="FILE",
         panel="Batch",
     )
-    recursive: bool = option(
-        True, "Search the folders inside folders too, or not.", flags=("--recursive/--no-recursive",), panel="Batch"
-    )
+    recursive: bool = option(True, "Search subfolders too.", flags=("--recursive/--no-recursive",), panel="Batch")
     include: tuple[str, ...] = option(
         (),
         "Take only files that match the pattern, such as '*.flac', or 'season1/*' for a path in the given folder.",
@@ -338,7 +350,7 @@ class ApplyConfig:
     )
     resume: bool = option(
         True,
-        "Skip files that the folder's fxst-manifest.jsonl lists as finished, or render them again.",
+        "Skip files that the folder's fxst-manifest.jsonl lists as finished; --no-resume renders them again.",
         flags=("--resume/--no-resume",),
         panel="Batch",
     )
@@ -444,7 +456,7 @@ class EvalConfig:
     baselines: tuple[str, ...] = option(
         (),
         "Baseline to compare with: closed-form, rule-based, matchering, oracle-eq, closed-form-eq, oracle-chain (many "
-        "seconds an item), all or none. Default: the first four, matchering only where it is installed.",
+        "seconds per item), all or none. Default: the first four, matchering only where it is installed.",
         flags=("--baseline",),
         metavar="NAME",
         panel="Systems",

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 __all__ = [
     "Terminated",
-    "ask",
     "check",
     "check_deferrable",
     "deferred",
     "exit_code",
     "forget",
     "kept_from_children",
-    "was_asked",
+    "request",
+    "requested",
 ]
 
 
@@ -29,11 +29,11 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
     return interrupt.exit_code if isinstance(interrupt, Terminated) else 130
 
 
-_asked: type[KeyboardInterrupt] | None = None
+_requested: type[KeyboardInterrupt] | None = None
 _deferring = 0
 
 
-def ask(kind: type[KeyboardInterrupt]) -> None:
+def request(kind: type[KeyboardInterrupt]) -> None:
     """Interrupt this thread: at once, or, while that is deferred, at its next check.
 
     The request is kept, since Python ignores exceptions in callbacks, and a library that is being loaded may turn one
@@ -45,14 +45,14 @@ def ask(kind: type[KeyboardInterrupt]) -> None:
     Raises:
         KeyboardInterrupt: Of that kind, unless it is deferred.
     """
-    global _asked
-    _asked = kind
+    global _requested
+    _requested = kind
     check_deferrable()
 
 
-def was_asked() -> type[KeyboardInterrupt] | None:
+def requested() -> type[KeyboardInterrupt] | None:
     """Return the requested interrupt; None where there is none."""
-    return _asked
+    return _requested
 
 
 def check() -> None:
@@ -61,8 +61,8 @@ def check() -> None:
     Raises:
         KeyboardInterrupt: There is one.
     """
-    if _asked is not None:
-        raise _asked
+    if _requested is not None:
+        raise _requested
 
 
 def check_deferrable() -> None:
@@ -77,8 +77,8 @@ def check_deferrable() -> None:
 
 def forget() -> None:
     """Forget the requested interrupt."""
-    global _asked
-    _asked = None
+    global _requested
+    _requested = None
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ __all__ = ["LAYERS"]
 
 LAYERS: Final = (
     ("errors", "configs", "version", "untrusted"),
-    ("extras", "interrupts", "isolation", "places", "shortage", "staging", "threads"),
+    ("documents", "extras", "interrupts", "isolation", "places", "shortage", "staging", "threads"),
     ("dsp",),
     ("audio", "effects", "models"),
     ("chains", "workers"),

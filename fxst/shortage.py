@@ -11,7 +11,7 @@ try:
 except ImportError:  # not on Windows, which has no such limits
     resource = None  # type: ignore[assignment]
 
-__all__ = ["check_memory", "open_more_files", "told"]
+__all__ = ["check_memory", "open_more_files", "remedy"]
 
 _LEAST_BYTES: Final = 256 << 20
 """With less, NumPy's OpenBLAS ends the program with a message of its own."""
@@ -66,7 +66,7 @@ def _limits() -> list[int]:
     return [limit for limit in limits if limit != resource.RLIM_INFINITY]
 
 
-def told(error: BaseException) -> str | None:
+def remedy(error: BaseException) -> str | None:
     """Return the message for a lack of resources; None for any other error.
 
     Args:

@@ -21,8 +21,18 @@ except ImportError:  # not on Windows, where an abandoned file stays until the u
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "abandon", "begin", "discard", "finish", "folder", "staged", "sweep", "sync", "together", "told", "unwritable",
+    "abandon",
+    "begin",
+    "discard",
+    "finish",
+    "folder",
+    "staged",
+    "sweep",
+    "sync",
+    "together",
+    "unwritable",
     "write",
+    "writing",
 ]  # fmt: skip
 
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -236,7 +246,7 @@ def staged(path: Path, data: bytes) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Turn any OSError of the block into that of a file that cannot be written.
 
     Args:

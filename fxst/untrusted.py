@@ -75,7 +75,7 @@ def number(text: str) -> float:
         ValueError: It is not a decimal number, or too large.
     """
     if _NUMBER.fullmatch(text) is None or not math.isfinite(value := float(text)):
-        raise ValueError(f"{brief(text)} is no finite decimal number")
+        raise ValueError(f"{brief(text)} is not a finite decimal number")
     return value
 
 
@@ -86,7 +86,7 @@ def whole_number(text: str) -> int:
         ValueError: It is not a whole decimal number.
     """
     if _WHOLE_NUMBER.fullmatch(text) is None:
-        raise ValueError(f"{brief(text)} is no whole number")
+        raise ValueError(f"{brief(text)} is not a whole number")
     return int(text)
 
 
@@ -117,12 +117,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {brief(twice)} is there twice")
+        raise ValueError(f"the key {brief(twice)} appears twice")
     return found
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _finite(text: str) -> float:

@@ -66,8 +66,8 @@ class WorkerPool(contextlib.AbstractContextManager["WorkerPool"]):
                 yield ahead.popleft().result()
         except BrokenProcessPool as error:
             raise FxstError(
-                "A worker process died, perhaps for lack of memory: run the same command again to go on, "
-                "with a smaller --workers."
+                "A worker process died, possibly out of memory: run the same command again with fewer --workers to "
+                "continue."
             ) from error
 
     def _pool(self) -> ProcessPoolExecutor:

@@ -13,6 +13,7 @@ import pytest
 
 from fxst import audio
 from fxst.checkpoints.checkpoint import NETWORKS
+from fxst.cli.program import main
 from fxst.models import layers
 from fxst.models.layers import made_of
 
@@ -105,6 +106,20 @@ def in_numpy():
         return made
 
     return make
+
+
+@pytest.fixture
+def fxst(monkeypatch, capsys):
+    """Run the program in this process: `fxst(*arguments)` gives exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fxst", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
 
 
 class Trap:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-OPTIONAL = ("torch", "torchaudio", "lightning", "auraloss", "tensorboard", "matplotlib", "numba")
+OPTIONAL = ("torch", "torchaudio", "array_api_compat", "lightning", "auraloss", "tensorboard", "matplotlib", "numba")
 """The packages of the extras that tests import."""
 
 MISSING = frozenset(name for name in OPTIONAL if importlib.util.find_spec(name) is None)

@@ -207,11 +207,20 @@ def test_only_the_command_line_prints():
 HEAVY = {"auraloss", "torch", "lightning", "pedalboard", "scipy", "numba", "torchaudio", "matplotlib"}
 
 
-def loaded_by(code):
-    """Run Python and tell which heavy packages it has loaded at its end."""
+def modules_after(code):
+    """Run Python and return the modules that it has loaded at its end."""
     report = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
-    return HEAVY & {name.split(".")[0] for name in done.stderr.splitlines()[-1].split()}
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def loaded_by(code):
+    """Return which heavy packages Python has loaded after some code."""
+    return HEAVY & {name.split(".")[0] for name in modules_after(code)}
+
+
+def running(*arguments):
+    return f"import sys; sys.argv = ['fxst', *{arguments!r}]; from fxst.cli import main; main()"
 
 
 @pytest.mark.parametrize(
@@ -220,11 +229,25 @@ def loaded_by(code):
         "import fxst",
         "import fxst, fxst.configs, fxst.errors, fxst.effects.parameters",
         "import fxst.chains.named; fxst.chains.named.CHAINS",
-        "import sys; sys.argv = ['fxst', '--help']; from fxst.cli import main; main()",
+        running("--help"),
+        running("models", "list"),
+        running("models", "info", "studio"),
+        running("chains"),
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code):
     assert loaded_by(code) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "most"),
+    [(["--version"], 200), (["--help"], 380), (["apply", "--help"], 480), (["models", "list"], 480)],
+)
+def test_a_command_that_computes_nothing_starts_with_few_modules(arguments, most):
+    """What it loads is what a person waits for; unlike the time, it is the same on every machine."""
+    loaded = modules_after(running(*arguments))
+    assert len(loaded) <= most
+    assert "numpy" not in loaded or arguments == ["models", "list"]
 
 
 def test_what_is_loaded_is_seen():

@@ -144,13 +144,13 @@ def check_room(path: Path, container: str, subtype: str, *, sample_rate: int, ch
     name = _NAMES.get(kind, kind)
     lacking = ""
     if channels > (most := _MOST_CHANNELS.get(kind, channels)):
-        lacking = f"{channels} channels, for {name} has {most} at most"
+        lacking = f"{channels} channels ({name} has at most {most})"
     elif sample_rate > (highest := _HIGHEST_RATES.get(kind, sample_rate)):
-        lacking = f"{sample_rate} Hz, for {name} goes up to {highest} Hz"
+        lacking = f"{sample_rate} Hz ({name} goes up to {highest} Hz)"
     elif sample_rate not in (rates := _RATES.get(kind, (sample_rate,))):
-        lacking = f"{sample_rate} Hz, for {name} has {', '.join(map(str, rates[:-1]))} and {rates[-1]} Hz only"
+        lacking = f"{sample_rate} Hz ({name} has only {', '.join(map(str, rates[:-1]))} and {rates[-1]} Hz)"
     elif kind == "FLAC" and sample_rate > _FLAC_ANY_RATE and sample_rate % 10:
-        lacking = f"{sample_rate} Hz, for above {_FLAC_ANY_RATE} Hz FLAC has multiples of 10 only"
+        lacking = f"{sample_rate} Hz (above {_FLAC_ANY_RATE} Hz, FLAC has only multiples of 10)"
     if lacking:
         raise OutputError(f"{quoted(path)} cannot hold {lacking}: name it .wav.")
 

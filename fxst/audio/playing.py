@@ -142,7 +142,7 @@ class Player:
         ):
             if old != new:
                 raise AudioError(
-                    f"{quoted(self._path)} changes its {what} from {old} to {new} on the way: "
+                    f"{quoted(self._path)} changes its {what} from {old} to {new} partway through: "
                     "split it, or convert it to WAV with ffmpeg."
                 )
 
@@ -162,7 +162,7 @@ class Player:
         if file.format == "FLAC" and (ending := flac.ending(self.tail(self._number))):
             frames = frames or ending.frames
             if frames < ending.frames:
-                raise AudioError(f"{quoted(self._path)} holds more audio than its header counts: encode it again.")
+                raise AudioError(f"{quoted(self._path)} holds more audio than its header states: encode it again.")
             for what, before, after in (
                 ("sample rate", file.samplerate, ending.sample_rate),
                 ("number of channels", file.channels, ending.channels),
@@ -170,6 +170,7 @@ class Player:
             ):
                 if after not in (None, before):
                     raise AudioError(
-                        f"{quoted(self._path)} changes its {what} from {before} to {after} on the way: encode it again."
+                        f"{quoted(self._path)} changes its {what} from {before} to {after} partway through: encode it "
+                        "again."
                     )
         return frames

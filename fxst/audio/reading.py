@@ -108,7 +108,13 @@ class Reader:
         except (soundfile.SoundFileError, TypeError) as error:
             name = unread(self._fd)
             self.close()
-            why = f"it holds {name}" if name else "libsndfile does not know it" if _misleads(error) else reason(error)
+            why = (
+                f"it holds {name}"
+                if name
+                else "libsndfile does not recognise it"
+                if _misleads(error)
+                else reason(error)
+            )
             raise AudioError(
                 f"{quoted(path)} cannot be read as sound ({why}): convert it to WAV or FLAC, or leave it out."
             ) from error
@@ -178,7 +184,7 @@ class Reader:
         except soundfile.SoundFileError as error:
             raise AudioError(
                 f"{quoted(self.info.path)} is damaged near {position / self.info.sample_rate:.2f} s "
-                f"({reason(error)}): get a whole copy of it."
+                f"({reason(error)}): download or copy the file again."
             ) from error
         if end is None or position < end:
             self._note_end(position, nothing=position == 0)
@@ -204,7 +210,7 @@ class Reader:
         if not 1 <= file.samplerate <= HIGHEST_SAMPLE_RATE:
             raise AudioError(
                 f"{quoted(path)} claims a sample rate of {file.samplerate} Hz, so its header is damaged: "
-                "get a whole copy of it."
+                "download or copy the file again."
             )
         if file.frames == 0:
             raise AudioError(f"{quoted(path)} holds no audio: export it again, or leave it out.")
@@ -252,7 +258,7 @@ def _open_regular(path: Path) -> int:
         if not stat.S_ISREG(found.st_mode):
             raise AudioError(f"{name} is a pipe or a device: save the sound to a file first.")
         if found.st_size == 0:
-            raise AudioError(f"{name} is empty (0 bytes): get a whole copy of it.")
+            raise AudioError(f"{name} is empty (0 bytes): download or copy the file again.")
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
         if path.is_symlink():

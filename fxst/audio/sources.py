@@ -130,11 +130,13 @@ def _ogg_source(path: Path, fd: int, start: int, end: int) -> Source:
     read = reading(fd)
     links = ogg.links(read, start, end)
     if not links or links[0].start != start:
-        raise AudioError(f"{quoted(path)} lacks the beginning of its sound: get a whole copy of it.")
+        raise AudioError(f"{quoted(path)} lacks the beginning of its audio: download or copy the file again.")
     if all(link.codec.startswith(b"\x7fFLAC") for link in links):
         spans = [ogg.flac_spans(read, link) for link in links]
         if None in spans:
-            raise AudioError(f"{quoted(path)} is damaged: its FLAC stream is incomplete; get a whole copy of it.")
+            raise AudioError(
+                f"{quoted(path)} is damaged: its FLAC stream is incomplete; download or copy the file again."
+            )
         return Source(tuple(View(fd, span) for span in spans if span))
     if name := codecs.unread(b"", links[0].codec):
         raise AudioError(f"{quoted(path)} holds {name} in Ogg, which cannot be read here: {_REMEDY}.")
@@ -165,12 +167,12 @@ def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: i
         )
     if layout.uncounted and size:
         raise AudioError(
-            f"{name} holds {layout.uncounted} bytes behind the {size} that its header counts as sound: "
+            f"{name} holds {layout.uncounted} bytes after the {size} bytes of audio that its header states: "
             "export it again, or repair its header."
         )
     if layout.uncounted and size == 0 and layout.magic != b"FORM":
         raise AudioError(
-            f"{name} has a header that counts no sound, and {layout.uncounted} bytes behind it: export it again."
+            f"{name} has a header that states no audio, but {layout.uncounted} bytes follow: export it again."
         )
     if layout.magic == b"caff" and (size is None or first + size > end):
         # libsndfile refuses it as malformed.

@@ -200,7 +200,7 @@ class Writer:
             block = block.clip(-1, 1)
         self._frames += block.shape[1]
         if self._frames_left is not None and self._frames > self._frames_left:
-            raise OutputError(f"{quoted(self.path)} would pass its format's 4 GiB: name it .w64 or .flac.")
+            raise OutputError(f"{quoted(self.path)} would exceed the 4 GiB of its format: name it .w64 or .flac.")
         with self._no_failed_write():
             # In small pieces: libsndfile's Vorbis encoder keeps a whole piece on the stack.
             for first in range(0, block.shape[1], _WRITE_FRAMES):
@@ -261,7 +261,7 @@ class Writer:
             raise staging.unwritable(self.path, error) from error
         except AudioError as error:
             raise OutputError(
-                f"{quoted(self.path)} was written, and cannot be read: choose another file format, such as .wav."
+                f"{quoted(self.path)} was written but cannot be read back: choose another file format, such as .wav."
             ) from error
 
     def _discard(self) -> None:

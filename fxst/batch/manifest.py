@@ -105,13 +105,13 @@ class ManifestRow(msgspec.Struct, frozen=True):
         input: The recording.
         origin: What was done to it.
         output: The rendered file.
-        beside: The files written with it: its parameter table, and exports.
+        companions: The files written with it: its parameter table, and exports.
     """
 
     input: InputState
     origin: Origin
     output: FileState
-    beside: tuple[FileState, ...]
+    companions: tuple[FileState, ...]
 
     def to_json(self) -> str:
         """Return the row as one line; equal rows give equal lines."""
@@ -203,7 +203,7 @@ class Manifest:
                 row = ManifestRow.from_json(line)
                 if row is not None:
                     self._rows.setdefault(row.output.path, {})[row] = None
-                    for state in (row.output, *row.beside):
+                    for state in (row.output, *row.companions):
                         self._states.setdefault(state.path, set()).add(state)
                 elif line.strip():
                     self.damaged += 1
@@ -269,11 +269,11 @@ class Manifest:
         """Return whether the output of a job exists, unchanged, with the same input and origin."""
         source = input_state(job)
         for row in self._rows.get(self.place(job.output), ()):
-            beside = {state.path for state in row.beside}
+            companions = {state.path for state in row.companions}
             if (
                 (row.input, row.origin) == (source, origin)
-                and (job.table is None or self.place(job.table) in beside)
-                and all(os.path.lexists(self._at(place)) for place in beside)
+                and (job.table is None or self.place(job.table) in companions)
+                and all(os.path.lexists(self._at(place)) for place in companions)
                 and self._is_there(row.output.path, {row.output})
             ):
                 return True

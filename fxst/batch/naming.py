@@ -13,7 +13,7 @@ from fxst.batch.selection import InputRecording
 from fxst.errors import SettingsError
 from fxst.places import LONGEST_NAME_BYTES
 
-__all__ = ["FIELDS", "check_template", "names_beside", "one_spelling", "output_name", "table_names"]
+__all__ = ["FIELDS", "check_template", "companion_names", "one_spelling", "output_name", "table_names"]
 
 FIELDS: Final = ("stem", "ref", "model", "relpath", "ext")
 """The fields of a naming template."""
@@ -90,10 +90,10 @@ def table_names(outputs: Sequence[Path], ending: str) -> Iterator[Path]:
         outputs: The rendered files.
         ending: The tables' extension: `.json` or `.csv`.
     """
-    return (name.with_name(f"{name.name}.params{ending}") for name in names_beside(outputs))
+    return (name.with_name(f"{name.name}.params{ending}") for name in companion_names(outputs))
 
 
-def names_beside(outputs: Sequence[Path]) -> Iterator[Path]:
+def companion_names(outputs: Sequence[Path]) -> Iterator[Path]:
     """Yield a path for the files written next to each output: that of the output without its extension.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, overload
 
 from fxst import audio, extras
-from fxst.batch.naming import check_template, names_beside, one_spelling, output_name, table_names
+from fxst.batch.naming import check_template, companion_names, one_spelling, output_name, table_names
 from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import InputRecording, is_batch, select
 from fxst.chains import table_files
@@ -128,7 +128,7 @@ def plan(config: ApplyConfig) -> Plan:
     jobs = tuple(
         Job(recording.path, output, table, note, str(recording.given), export_files(config.export, name))
         for recording, output, table, note, name in zip(
-            recordings, outputs, tables, notes, names_beside(outputs), strict=True
+            recordings, outputs, tables, notes, companion_names(outputs), strict=True
         )
     )
     planned = Plan(jobs, config.output if batch else None, references)
@@ -174,7 +174,7 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
         if len(outputs) > 1:
             raise SettingsError(
                 f"{quoted(params)} is one table, and each of {len(outputs)} recordings has its own: "
-                "use --params json or --params csv to write each beside its output."
+                "use --params json or --params csv to write each next to its output."
             )
         _check_folder(params.parent)
         return [params]
@@ -207,7 +207,7 @@ def _check_folder(folder: Path) -> None:
     """Check that a folder can be written to or created, before seconds are spent on rendering."""
     folder = next(path for path in (folder, *folder.parents) if path.exists())
     if not folder.is_dir():
-        raise OutputError(f"{quoted(folder)} is a file, and a folder is needed there: choose another output.")
+        raise OutputError(f"{quoted(folder)} is a file where a folder is needed: choose another output.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(
             f"The folder {quoted(folder)} cannot be written to: choose another, or check its permissions."

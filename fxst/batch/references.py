@@ -100,7 +100,7 @@ def _weighted(given: str) -> tuple[Path, float]:
             return Path(name), found
     except ValueError:
         pass
-    raise SettingsError(f"{given!r}: a weight is a number from 0 on, such as {quoted(f'{name}:2')}.")
+    raise SettingsError(f"{given!r}: a weight is a number of 0 or more, such as {quoted(f'{name}:2')}.")
 
 
 def _is_numeric(text: str) -> bool:

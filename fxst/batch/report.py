@@ -163,7 +163,7 @@ class TransferReport:
                 "effects pass the signal unchanged."
             )
         if self._rendered > playable > 0:
-            yield f"{playable:,} of them can be played here, spread evenly over all; --report-items N makes it N."
+            yield f"{playable:,} of them can be played here, evenly spread; --report-items changes the number."
         if len(self._references) > MOST_REFERENCES and playable:
             yield f"The page plays the first {MOST_REFERENCES} of {len(self._references):,} references."
         if max(self._rendered, self._failed) > MOST_ROWS:

@@ -68,7 +68,7 @@ def select(config: ApplyConfig) -> tuple[InputRecording, ...]:
     if not kept:
         # Only an empty list gets here with nothing found; folders and patterns raise their own errors.
         if not found:
-            raise NothingMatchedError(f"{quoted(config.list_file or Path())} lists no files: write one name a line.")
+            raise NothingMatchedError(f"{quoted(config.list_file or Path())} lists no files: write one name per line.")
         raise NothingMatchedError(
             f"None of {len(found):,} {'recording' if len(found) == 1 else 'recordings'} is left: check --include and "
             "--exclude."
@@ -82,7 +82,7 @@ def is_pattern(path: Path) -> bool:
 
 
 def read_list(path: Path) -> tuple[Path, ...]:
-    """Read a list of names: one a line, or separated by NUL bytes (`find -print0`).
+    """Read a list of names: one per line, or separated by NUL bytes (`find -print0`).
 
     Args:
         path: The list; `-` is standard input.
@@ -102,7 +102,7 @@ def read_list(path: Path) -> tuple[Path, ...]:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
         raise AudioError(f"{quoted(path)} cannot be read ({reason}): name a list of files.") from error
     if len(data) > _LARGEST_LIST_BYTES:
-        raise AudioError(f"{quoted(path)} is too large for a list of files: name a text file with one name a line.")
+        raise AudioError(f"{quoted(path)} is too large for a list of files: name a text file with one name per line.")
     # Editors on Windows write a byte order mark, and two characters at line ends.
     names = data.split(b"\0") if b"\0" in data else data.removeprefix(b"\xef\xbb\xbf").splitlines()
     return tuple(Path(os.fsdecode(name)) for name in names if name.strip())

@@ -266,7 +266,7 @@ def _attempt(session: Session, job: Job, progress: Progress) -> FileResult | Non
 
 
 def _unexpected(error: Exception) -> str:
-    if remedy := shortage.told(error):
+    if remedy := shortage.remedy(error):
         return remedy
     message = " ".join(str(error).split())
     return f"fxst failed unexpectedly ({type(error).__name__}: {message}): please report it."

@@ -47,7 +47,8 @@ def parse_amounts(given: Sequence[str]) -> dict[str, float]:
             percent = math.nan
         if not 0 <= percent <= HIGHEST_PERCENT or (equals and not name):
             raise SettingsError(
-                f"--amount {word!r:.60} is no share of a style: give percent from 0 to {HIGHEST_PERCENT:g}, such as "
+                f"--amount {word!r:.60} is not an amount of the style: give percent from 0 to {HIGHEST_PERCENT:g}, "
+                "such as "
                 "80, or an effect's, such as eq=50."
             )
         amounts[_label(name)] = percent / 100
@@ -68,7 +69,7 @@ def amount_of_each(amount: float | Mapping[str, float], labels: Sequence[str]) -
     shares = {_label(name): share for name, share in amount.items()} if isinstance(amount, Mapping) else {_ALL: amount}
     for share in shares.values():
         if not 0 <= share <= HIGHEST_PERCENT / 100:
-            raise SettingsError(f"An amount is a share from 0 to {HIGHEST_PERCENT / 100:g}, not {share:g}.")
+            raise SettingsError(f"An amount is a number from 0 to {HIGHEST_PERCENT / 100:g}, not {share:g}.")
     if others := shares.keys() - {_ALL, *labels}:
         raise SettingsError(f"{unknown('effect', min(others), labels)} in the chain.")
     return {label: shares.get(label, shares.get(_ALL, 1.0)) for label in labels}

@@ -327,7 +327,7 @@ class Chain:
                 options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
                 name = options.pop("effect")
                 if isinstance(name, str) and name not in EFFECTS:
-                    raise UndeclaredError(undeclared(name))
+                    raise UndeclaredError(undeclared("effect", name, EFFECTS))
                 effect = EFFECTS[name]
                 parameters = tuple(Parameter(**row) for row in options.pop("parameters"))
                 if not parameters:

@@ -9,7 +9,6 @@ import copyreg
 import csv
 import io
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from fxst import staging, untrusted
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
+from fxst.documents import DocumentKind
 from fxst.effects import EFFECTS, Dynamics, Effect, ParametricEQ, undeclared
 from fxst.effects.parameters import Parameter, Setting
 from fxst.errors import SettingsError
@@ -60,7 +60,15 @@ _LINKED: Final = "linked"
 """Extra column if a compressor is unlinked."""
 _BYPASS: Final = "bypass"
 """Extra column if an effect is bypassed."""
-_LARGEST_BYTES: Final = 1 << 20
+_KIND: Final = DocumentKind(
+    "parameter table",
+    FORMAT,
+    FORMAT_VERSION,
+    largest_bytes=1 << 20,
+    writer="fxst apply",
+    remedy="apply the style again",
+    instead="a style profile with --style",
+)
 _MOST_ROWS: Final = 2000
 _BAND: Final = re.compile(r"((?:low_shelf|peak|high_shelf)\d*)_(?:gain_db|f0_hz|q)")
 
@@ -114,33 +122,11 @@ def read(path: Path) -> Table:
         SettingsError: The file is missing, not a table, of an unknown version, or contains an invalid value.
     """
     name = quoted(path)
-    text = _text(path)
+    text = _KIND.read(path)
     try:
         return from_json(text) if text.lstrip().startswith("{") else _from_csv(text)
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from error
-
-
-def _text(path: Path) -> str:
-    name = quoted(path)
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise SettingsError(f"{name} is a folder, a pipe or a device: name a parameter table.")
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST_BYTES + 1)
-    except FileNotFoundError as error:
-        raise SettingsError(f"{name} does not exist: check the name of the parameter table.") from error
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{name} cannot be read ({_reason(error)}): check its permissions.") from error
-    if len(data) > _LARGEST_BYTES:
-        raise SettingsError(f"{name} is larger than any parameter table: name one that `fxst apply` wrote.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{name} is not UTF-8 text: save the table as JSON or as CSV in UTF-8.") from error
-    if "\0" in text:
-        raise SettingsError(f"{name} is not a text file: name a parameter table.")
-    return text
 
 
 def to_json(table: Table) -> str:
@@ -172,28 +158,10 @@ def from_json(text: str) -> Table:
     Raises:
         SettingsError: The text is not a table, or contains an invalid value.
     """
-    try:
-        document = untrusted.from_json(text)
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"not valid JSON ({error}); correct it there, or apply the style again.") from error
-    if document.get("format") != FORMAT:
-        raise SettingsError(
-            f"not a parameter table: its format is {brief(document.get('format'))}, not {FORMAT!r}; name one that "
-            "`fxst apply` wrote, or a style profile with --style."
-        )
-    if document.get("version") in range(1, FORMAT_VERSION):
-        raise SettingsError(
-            f"version {brief(document['version'])} of the table's format, and this fxst reads {FORMAT_VERSION}: apply "
-            "the style again."
-        )
-    if document.get("version") != FORMAT_VERSION:
-        raise SettingsError(
-            f"version {brief(document.get('version'))} of the table's format, and this fxst reads {FORMAT_VERSION}; "
-            "update fxst."
-        )
+    document = _KIND.parse(text)
     chain, rows, provenance = (document.get(key) for key in ("chain", "settings", "made_by"))
     if not isinstance(chain, dict) or not isinstance(rows, list):
-        raise SettingsError('"chain" or "settings" is missing; apply the style again to have them back.')
+        raise SettingsError('"chain" or "settings" is missing; apply the style again to restore them.')
     chain = Chain.from_spec(chain)
     known = {(label, p.name): p for label, p in _parameters(chain)}
     settings = tuple(_row_of_json(row, f"row {number}", known) for number, row in enumerate(rows, 1))
@@ -324,12 +292,12 @@ def _chain_of_rows(name: str, rows: Mapping[tuple[str, str], _CsvRow]) -> Chain:
     else:
         raise SettingsError(
             f"chain {brief(name)} consists of {', '.join(named.labels)}, and the rows are of "
-            f"{brief(', '.join(labels))}; put the rows back, or give the chain a name of your own."
+            f"{brief(', '.join(labels))}; restore the rows, or give the chain a name of your own."
         )
     chain = Chain(name, tuple(_ranged(label, effect, rows) for label, effect in shapes.items()))
     if chain.labels != tuple(shapes):
         raise SettingsError(
-            f"the effects are to be called {', '.join(chain.labels):.200}, not {brief(', '.join(shapes))}."
+            f"the effects must be named {', '.join(chain.labels):.200}, not {brief(', '.join(shapes))}."
         )
     return chain
 
@@ -338,7 +306,7 @@ def _shape(label: str, names: Sequence[str]) -> Effect:
     """Return the effect of these rows; the names contain an equaliser's bands."""
     kind = EFFECTS.get(label) or EFFECTS.get(label.rstrip("0123456789"))
     if kind is None:
-        raise SettingsError(undeclared(label))
+        raise SettingsError(undeclared("effect", label, EFFECTS))
     if kind is not ParametricEQ:
         return kind()  # type: ignore[call-arg]  # subclasses give `parameters` a default
     bands = dict.fromkeys(match[1] for name in names if (match := _BAND.fullmatch(name)))
@@ -355,10 +323,10 @@ def _ranged(label: str, effect: Effect, rows: Mapping[tuple[str, str], _CsvRow])
     parameters = []
     for p in effect.parameters:
         if (label, p.name) not in rows:
-            raise SettingsError(f"no row for {label} {p.name}; put it back.")
+            raise SettingsError(f"no row for {label} {p.name}; restore it.")
         row = rows[label, p.name]
         if row.unit != p.unit or row.scale not in ("linear", "log"):
-            raise SettingsError(f"{row.where}: {p.name} has unit {p.unit!r} and scale linear or log; put them back.")
+            raise SettingsError(f"{row.where}: {p.name} has unit {p.unit!r} and scale linear or log; restore them.")
         default = min(max(p.default, row.minimum), row.maximum)
         scale: Any = row.scale
         try:
@@ -389,10 +357,6 @@ def _number(given: Any, where: str, column: str, *, comma: bool = False) -> floa
     except (ValueError, OverflowError):
         pass
     raise SettingsError(f"{where}: the {column} is {brief(given)}, and must be a finite number.")
-
-
-def _reason(error: BaseException) -> str:
-    return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
 
 
 # A table is pickled as its file, since the class of a user's own effect is in no module.

@@ -159,7 +159,7 @@ def write_files(folder: Path, kind: str, head: dict[str, Any], card: dict[str, A
     Raises:
         OutputError: They cannot be written.
     """
-    with staging.told(folder):
+    with staging.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     first: dict[str, Any] = {"format": kind, "format_version": FORMAT_VERSION, "sha256": "", **head}
     text = (untrusted.to_json(first | card | first, indent=1) + "\n").encode("ascii")
@@ -205,7 +205,7 @@ def _parse(text: bytes, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
         expected = " or ".join(dict.fromkeys(CALLED.get(known, "style model") for known in formats))
         other = CALLED.get(str(found))
         path = folder / "card.json"
-        mismatch = f"{str(folder)!r} is a {other}, and no" if other else f"{str(path)!r} is no card of a"
+        mismatch = f"{str(folder)!r} is a {other}, not a" if other else f"{str(path)!r} is not the card of a"
         raise ModelError(f"{mismatch} {expected}: name the folder of one.")
     version = card.get("format_version")
     if version != FORMAT_VERSION:
@@ -216,7 +216,7 @@ def _parse(text: bytes, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
     rate = card.get("sample_rate")
     if not isinstance(rate, int) or isinstance(rate, bool) or not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
         raise ModelError(
-            f"The model {str(folder)!r} is damaged (it has no sample rate of {SAMPLE_RATES[0]} to {SAMPLE_RATES[1]} "
+            f"The model {str(folder)!r} is damaged (its sample rate is not from {SAMPLE_RATES[0]} to {SAMPLE_RATES[1]} "
             "Hz); restore its files."
         )
     return card

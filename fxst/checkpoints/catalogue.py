@@ -86,7 +86,7 @@ class CatalogueEntry:
     def figure(self) -> ModelFigure | None:
         """Its headline figure; None where the card has none."""
         for path, words in FIGURES:
-            value = self.told(*path)
+            value = self.get(*path)
             if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                 return ModelFigure(path[-1], value, words.format(value))
         return None
@@ -94,13 +94,13 @@ class CatalogueEntry:
     @property
     def figures(self) -> Mapping[str, Any]:
         """Every figure of the card by its name."""
-        parts = (self.told("losses"), self.told("fidelity"))
+        parts = (self.get("losses"), self.get("fidelity"))
         return {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
 
     @property
     def data(self) -> tuple[str, ...]:
         """Its training data, a sentence for each dataset; empty where the card has none."""
-        first = self.told("training", "data")
+        first = self.get("training", "data")
         also = first.get("also") if isinstance(first, dict) else None
         return tuple(
             _dataset(data) for data in (first, *(also if isinstance(also, list) else ())) if _is_complete(data)
@@ -109,7 +109,7 @@ class CatalogueEntry:
     @property
     def recordings(self) -> str:
         """The trainer's note on the recordings and their licences; empty where there is none."""
-        return str(self.told("training", "data", "note") or "")
+        return str(self.get("training", "data", "note") or "")
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -126,14 +126,14 @@ class CatalogueEntry:
                 if self.card["format"] == STUDIO_FORMAT
                 else f"It analyses every recording at {rate} Hz, so nothing above {rate // 2} Hz counts."
             )
-        voices = self.told("training", "data", "speakers", "val")
+        voices = self.get("training", "data", "speakers", "val")
         if isinstance(voices, int):
             limits.append(f"It was selected on {voices} speakers that it was not trained on.")
-        if self.told("training", "interrupted") is True:
+        if self.get("training", "interrupted") is True:
             limits.append("Its training was interrupted before its last step.")
         return tuple(limits)
 
-    def told(self, *path: str) -> Any:
+    def get(self, *path: str) -> Any:
         """Return a value of the card; None where it has none.
 
         Args:

@@ -67,7 +67,7 @@ def declare_network(format: str) -> Callable[[type[StyleNetwork]], type[StyleNet
         SettingsError: There is a network of that format.
     """
     if format in NETWORKS:
-        raise SettingsError(f"There is a network of the format {format!r} already: give yours another one.")
+        raise SettingsError(f"The format {format!r} is already that of a network: choose another name.")
 
     def declare(network: type[StyleNetwork]) -> type[StyleNetwork]:
         NETWORKS[format] = network

@@ -50,7 +50,7 @@ class Proxy:
             Ends of the sentence "a proxy which ..."; empty where it fits.
         """
         if effect.name != self.effect.name:
-            return (f"is of the {self.effect.name}",)
+            return (f"is for the {self.effect.name}",)
         if effect.options() != self.effect.options():
             return (f"knows {_options(self.effect)}, not {_options(effect)}",)
         misfits = []
@@ -60,7 +60,7 @@ class Proxy:
                 ranges = (f"from {p.minimum:g} to {p.maximum:g}{next(scales)}" for p in (known, target))
                 misfits.append(f"knows {known.name} {next(ranges)}, not {next(ranges)}")
         if sample_rate != self.sample_rate:
-            misfits.append(f"is of {self.sample_rate} Hz, not {sample_rate} Hz")
+            misfits.append(f"is for {self.sample_rate} Hz, not {sample_rate} Hz")
         return tuple(misfits)
 
     def check(self, effect: Effect, *, sample_rate: int) -> None:

@@ -98,7 +98,7 @@ def read(
             with torch.device("meta"):
                 expected = {name: (item.shape, item.dtype) for name, item in build(card, state).state_dict().items()}
             if expected != {name: (item.shape, item.dtype) for name, item in state.items()}:
-                raise ValueError("its weights are not of the sizes that its card tells")
+                raise ValueError("its weights do not have the sizes that its card states")
         model = build(card, state)
         model.load_state_dict(state)
     check_knobs(folder, model.config, chain)  # type: ignore[arg-type]  # every network has its sizes there

@@ -1,5 +1,6 @@
 """The command tree of the `fxst` program: its Typer objects and its exit codes."""
 
+import copy
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -87,8 +88,8 @@ def _root(
             exists=True,
             dir_okay=False,
             readable=True,
-            help="Before the command: Python file that declares effects, chains and networks of your own. It is run as "
-            "a program, so name only files that you trust; repeat the option for more.",
+            help="Before the command: Python file that declares your own effects, chains, networks, losses or dataset "
+            "types. It is run as a program, so name only files that you trust; repeat the option for more.",
         ),
     ] = None,
 ) -> None:
@@ -106,10 +107,12 @@ def _declare(files: list[Path]) -> None:
     from fxst.checkpoints.card import STYLE_FORMATS
     from fxst.effects import EFFECTS
     from fxst.effects.declarations import run_declarations
+    from fxst.training.declarations import DATASETS, LOSSES
 
     shipped = dict(CHAINS)
+    registries = (EFFECTS, CHAINS, STYLE_FORMATS, LOSSES, DATASETS)
     for path in files:
-        before = dict(EFFECTS), dict(CHAINS), list(STYLE_FORMATS)
+        before = list(map(copy.copy, registries))
         try:
             with terminable():
                 run_declarations(path)
@@ -119,8 +122,8 @@ def _declare(files: list[Path]) -> None:
             raise typer.Exit(interrupts.exit_code(interrupt)) from interrupt
         for name, chain in shipped.items():
             if CHAINS.get(name) is not chain:
-                raise SettingsError(f"{str(path)!r} changes {name}, a chain of fxst's own: give yours another name.")
-        if before == (EFFECTS, CHAINS, STYLE_FORMATS):
+                raise SettingsError(f"{str(path)!r} changes {name}, a chain of fxst's own: choose another name.")
+        if before == list(registries):
             raise SettingsError(
-                f"{str(path)!r} declares neither an effect, nor a chain, nor a network: see docs/own-effects.md."
+                f"{str(path)!r} declares no effect, chain, network, loss or dataset type: see docs/own-effects.md."
             )

@@ -45,7 +45,7 @@ def terminable() -> Iterator[None]:
         if os.getpid() != main or count >= _ENOUGH:
             _end(number, main)
         elif count == 1:
-            interrupts.ask(_KINDS[signal.Signals(number)])
+            interrupts.request(_KINDS[signal.Signals(number)])
 
     def interrupt_again(number: int, frame: FrameType | None) -> None:
         interrupts.check_deferrable()

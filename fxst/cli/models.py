@@ -122,10 +122,10 @@ def _show_entry(entry: "CatalogueEntry") -> None:
     add("limits", *entry.limits)
     add("data", *entry.data)
     add("recordings", entry.recordings)
-    steps, seconds = entry.told("training", "steps"), entry.told("training", "seconds")
+    steps, seconds = entry.get("training", "steps"), entry.get("training", "seconds")
     add("training", f"{steps} steps in {seconds} s" if steps and seconds else "", *_history(entry))
-    add("command", entry.told("training", "command"))
-    add("made by", f"fxst {entry.told('fxst_version')}" if entry.told("fxst_version") else "")
+    add("command", entry.get("training", "command"))
+    add("made by", f"fxst {entry.get('fxst_version')}" if entry.get("fxst_version") else "")
     add("chain", f"{entry.chain.name}: {', '.join(entry.chain.labels)}; {len(entry.chain.knobs)} knobs")
     add("knobs", *(f"{label} {p.name}: {p.minimum:g} to {p.maximum:g} {p.unit}" for label, p in entry.chain.knobs))
     Console().print(grid)
@@ -137,7 +137,7 @@ def _size(entry: "CatalogueEntry") -> str:
 
 
 def _history(entry: "CatalogueEntry") -> list[Any]:
-    history = entry.told("training", "history")
+    history = entry.get("training", "history")
     return history if isinstance(history, list) else []
 
 

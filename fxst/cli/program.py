@@ -35,7 +35,7 @@ def main() -> None:
 
 def _in_words(error: Exception) -> tuple[str, int]:
     """Return a one-line message and an exit code for an unexpected error."""
-    if remedy := shortage.told(error):
+    if remedy := shortage.remedy(error):
         return remedy, 1
     if isinstance(error, OSError):  # a full disk under stdout, say
         code = OutputError.exit_code if error.errno in _NOT_WRITABLE else 1
@@ -50,7 +50,7 @@ def _in_words(error: Exception) -> tuple[str, int]:
             traceback.print_exception(error, file=file)
     except OSError:
         return f"Unexpected error ({summary}): please report it.", 1
-    return f"Unexpected error ({summary}): please report it, with the file {path!r}, which tells where it was.", 1
+    return f"Unexpected error ({summary}): please report it with the file {path!r}, which has the details.", 1
 
 
 def _run() -> None:

@@ -24,7 +24,7 @@ def _train(config: ProxyConfig, resume: bool, report: "Report") -> tuple["Run[An
     from fxst.training.proxy import train
 
     run, fidelity = train(config, resume=resume, report=report)
-    findings = f". On held-out speakers its error is at {fidelity.error_db:.1f} dB of what the effect changes"
+    findings = f". On held-out speakers its error is {fidelity.error_db:.1f} dB relative to what the effect changes"
     if fidelity.gradient_examples:
         findings += (
             f", and the cosine of its gradient with autodiff's is {fidelity.gradient_cosine:.3f} (median of "

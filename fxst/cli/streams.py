@@ -86,21 +86,21 @@ def spooled(config: ApplyConfig) -> Iterator[Spooled]:
 def _check(config: ApplyConfig, *, reads: bool, writes: bool) -> None:
     if reads:
         if len(config.inputs) > 1 or config.list_file is not None:
-            raise typer.BadParameter("- is one recording, from standard input: name no other with it.")
+            raise typer.BadParameter("- reads one recording from standard input: name no other input with it.")
         if sys.stdin.isatty():
             raise typer.BadParameter("standard input is a terminal: pipe an audio file into it, or name one.")
     if writes:
         beside = config.export or str(config.params) in ("json", "csv")
         if beside:
-            raise typer.BadParameter("files beside the output need an output with a name: leave out -o -.")
+            raise typer.BadParameter("other files are named after the output: name a file instead of -o -.")
         if config.format in ("json", "jsonl"):
             raise typer.BadParameter("sound and JSON cannot both go to standard output: leave out --format or -o -.")
         from fxst.batch.selection import is_batch
 
         if is_batch(config):
-            raise typer.BadParameter("standard output takes one recording, and there may be several: name a folder.")
+            raise typer.BadParameter("standard output takes one recording, but there may be several: name a folder.")
         if sys.stdout.isatty() and not config.dry_run:
-            raise typer.BadParameter("standard output is a terminal: send the sound into a file or a program.")
+            raise typer.BadParameter("standard output is a terminal: redirect the audio to a file or a program.")
 
 
 def _store(path: Path) -> None:

@@ -26,9 +26,9 @@ app.add_typer(style_app, name="style")
 @training_command(
     style_app,
     {"clips": ClipsConfig, "passages": PassagesConfig},
-    "clips: the model finds random settings of the chain in clips. passages: it turns one version of a passage into "
-    "another, made by the corruptions of the published evaluation or by some of the chain's effects; it also says "
-    "which effects are active, and takes recordings of any sample rate.",
+    "clips: learn to find random settings of the chain in clips. passages: learn to turn one version of a passage into "
+    "another, made by the corruptions of the published evaluation or by some of the chain's effects; such a model also "
+    "detects which effects are active, and takes recordings of any sample rate.",
 )
 def _train(config: ClipsConfig | PassagesConfig, resume: bool, report: "Report") -> tuple["Run[Any]", str]:
     """Train a style-transfer model on a dataset of clips."""

@@ -137,7 +137,7 @@ def plugin_processor(plugin: Any, *, sample_rate: int, channels: int, name: str 
     rendered = plugin.process(silence, sample_rate, PLUGIN_BUFFER, reset=False)
     if rendered.shape != silence.shape:
         raise SettingsError(
-            f"The plugin {name or type(plugin).__name__} gives its sound late, or changes its length, and an effect "
-            "must keep both: take one without latency."
+            f"The plugin {name or type(plugin).__name__} has latency, or changes the length of the sound: use "
+            "one that does neither."
         )
     return lambda block: plugin.process(block, sample_rate, PLUGIN_BUFFER, reset=False)

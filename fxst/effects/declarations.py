@@ -2,12 +2,12 @@
 
 import tokenize
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
-from fxst.effects.base import EFFECTS
 from fxst.errors import FxstError, SettingsError, unknown
 
-__all__ = ["declared_in", "run_declarations", "undeclared"]
+__all__ = ["declared_in", "failure", "run_declarations", "undeclared"]
 
 declared_in: list[Path] = []
 """The files that were run; worker processes run them too."""
@@ -24,27 +24,39 @@ def run_declarations(path: Path) -> None:
     Raises:
         SettingsError: It cannot be read, or fails; the message names the line.
     """
+    absolute = path.resolve()
     try:
         with tokenize.open(path) as file:
             source = file.read()
-        exec(compile(source, str(path), "exec"), {"__name__": path.stem, "__file__": str(path)})
+        exec(compile(source, str(absolute), "exec"), {"__name__": path.stem, "__file__": str(path)})
     except (Exception, SystemExit) as error:
-        raise SettingsError(f"{str(path)!r}{_line(error, str(path))}: {_in_words(error)}") from error
-    absolute = path.resolve()
+        raise SettingsError(f"{str(path)!r}{_line(error, str(absolute))}: {_in_words(error)}") from error
     if absolute not in declared_in:
         declared_in.append(absolute)
 
 
-def undeclared(effect: str) -> str:
-    """Return the message for an effect that is not declared.
+def undeclared(what: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for an effect or a loss, say, that is not declared.
 
     Args:
-        effect: Its name.
+        what: What the name is of.
+        name: The unknown name.
+        known: All known names.
     """
     return (
-        f"{unknown('effect', effect[:80], EFFECTS)}; one of your own needs the file that declares it "
+        f"{unknown(what, name[:80], known)}; one of your own needs the file that declares it "
         "(`fxst --effects FILE.py ...`)."
     )
+
+
+def failure(error: Exception) -> str:
+    """Return the end of a sentence on an error in declared code: the file's line, where one raised it, and the reason.
+
+    Args:
+        error: The error.
+    """
+    where = next((f" ({path.name}{line})" for path in declared_in if (line := _line(error, str(path)))), "")
+    return f"{where}: {_in_words(error)}"
 
 
 def _line(error: BaseException, file: str) -> str:

@@ -41,7 +41,7 @@ class Dynamics(Effect):
 
     def __post_init__(self) -> None:
         if not isinstance(self.linked, bool):
-            raise SettingsError(f"A compressor's channels are linked or not: true or false, not {self.linked!r:.40}.")
+            raise SettingsError(f"linked must be true or false, not {self.linked!r:.40}.")
         super().__post_init__()
 
     def summary(self, values: Mapping[str, float]) -> str:

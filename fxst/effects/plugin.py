@@ -54,8 +54,8 @@ class PluginEffect(Effect):
         asked, declared = ([p.name for p in parameters] for parameters in (self.parameters, self.widest()))
         if asked != declared:
             raise UndeclaredError(
-                f"The effect {self.name} is declared with {', '.join(declared)}, and here it has {', '.join(asked)}: "
-                "run `fxst --effects FILE.py ...` with the file that declares it so."
+                f"The effect {self.name} is declared with {', '.join(declared)}, but here it has {', '.join(asked)}: "
+                "run `fxst --effects FILE.py ...` with the file that declares it this way."
             )
         super().__post_init__()
 
@@ -120,14 +120,15 @@ def declare_plugin(name: str, make: Callable[[], Any], parameters: Sequence[Para
             latency, or its output is not finite or differs each time.
     """
     if not NAME.fullmatch(name):
-        raise SettingsError(f"An effect is called by small letters, digits before a letter, and _; not {name!r}.")
+        raise SettingsError(
+            "An effect's name has lower-case letters, digits and _, begins with a letter and does not end in a digit: "
+            f"not {name!r}."
+        )
     if name in EFFECTS and not issubclass(EFFECTS[name], PluginEffect):
         raise SettingsError(f"fxst has an effect {name} of its own: choose another name.")
     if hasattr(make, "process") and not isinstance(make, type):
         kind = type(make).__name__
-        raise SettingsError(
-            f"{name}: give what makes a new plugin each time, {kind} or a lambda, not one that is made."
-        )
+        raise SettingsError(f"{name}: pass what makes a new plugin, such as {kind} or a lambda, instead of a plugin.")
     parameters = tuple(parameters)
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
@@ -136,7 +137,7 @@ def declare_plugin(name: str, make: Callable[[], Any], parameters: Sequence[Para
             )
     names = [parameter.name for parameter in parameters]
     if not names or len(set(names)) < len(names):
-        raise SettingsError(f"The plugin {name} needs parameters, each of them once.")
+        raise SettingsError(f"The plugin {name} needs at least one parameter, and no name twice.")
     plugins = [_made(name, make), _made(name, make)]
     _try(name, plugins, parameters)
     namespace = {
@@ -161,10 +162,10 @@ def _try(name: str, plugins: Sequence[Any], parameters: Sequence[Parameter]) -> 
     """Render at both ends of all ranges and at the defaults, so that faults do not first appear in training."""
     first, second = plugins
     if first is second:
-        raise SettingsError(f"{name}: make gives the same plugin twice; let it make or load a new one each time.")
+        raise SettingsError(f"{name}: make returned the same plugin twice; it must make or load a new one each time.")
     missing = [method for method in ("process", "reset") if not callable(getattr(first, method, None))]
     if missing:
-        raise SettingsError(f"{name}: make gives a {type(first).__name__}, which is no plugin of pedalboard's.")
+        raise SettingsError(f"{name}: make returned a {type(first).__name__}, which is not a pedalboard plugin.")
     for end in ("minimum", "maximum", "default"):
         values = {parameter.name: float(getattr(parameter, end)) for parameter in parameters}
         for parameter in parameters:
@@ -175,7 +176,8 @@ def _try(name: str, plugins: Sequence[Any], parameters: Sequence[Parameter]) -> 
         renders = [_render_noise(name, plugin, values) for plugin in (first, first, second)]
         if max(float(np.abs(other - renders[0]).max()) for other in renders) > SAME:
             raise SettingsError(
-                f"The plugin {name} gives another sound each time, at {_listed(values)}: turn off what in it is random."
+                f"The plugin {name} does not render the same sound every time, at {_listed(values)}: turn off what is "
+                "random in it."
             )
 
 
@@ -202,7 +204,7 @@ def _ready(name: str, plugin: Any, values: Mapping[str, float], *, sample_rate: 
     try:
         plugin.reset()
     except REFUSALS as error:
-        raise SettingsError(f"The plugin {name} cannot begin anew: {_in_words(error)}") from error
+        raise SettingsError(f"The plugin {name} cannot be reset: {_in_words(error)}") from error
     for parameter, value in values.items():
         _turn(name, plugin, parameter, value)
     try:
@@ -217,10 +219,10 @@ def _ready(name: str, plugin: Any, values: Mapping[str, float], *, sample_rate: 
         except REFUSALS as error:
             raise SettingsError(f"The plugin {name} failed: {_in_words(error)}") from error
         if rendered.shape != block.shape:
-            raise SettingsError(f"The plugin {name} changes the length of what it plays: take another one.")
+            raise SettingsError(f"The plugin {name} changes the length of the sound: use another one.")
         if not np.isfinite(rendered).all() and np.isfinite(block).all():
             raise SettingsError(
-                f"The plugin {name} gives samples that are no finite numbers, at {_listed(values)}: narrow its ranges."
+                f"The plugin {name} renders samples that are not finite, at {_listed(values)}: narrow its ranges."
             )
         return rendered
 
@@ -242,10 +244,11 @@ def _check_reaches(effect: str, plugin: Any, parameter: Parameter, value: float)
         reached = float(getattr(plugin, parameter.name))
     except REFUSALS as error:
         reason = _in_words(error)
-        raise SettingsError(f"The plugin {effect} has a {parameter.name} that is no number: {reason}") from error
+        raise SettingsError(f"The plugin {effect} has a {parameter.name} that is not a number: {reason}") from error
     if abs(parameter.to_knob(reached) - parameter.to_knob(value)) > REACHED:
         raise SettingsError(
-            f"The plugin {effect} makes {reached:g} of {parameter.name} = {value:g}: declare the range that it has."
+            f"The plugin {effect} sets {parameter.name} to {reached:g} instead of {value:g}: declare the range that it "
+            "has."
         )
 
 

@@ -49,7 +49,7 @@ class Journal:
             lines = self._lines(self._path)
             self.finished = dict(map(_from_line, lines))
             # Rewritten: a killed run may have left an incomplete last line.
-            with staging.told(self._path):
+            with staging.writing(self._path):
                 write_atomically(self._path, "".join([to_json(self._identity) + "\n", *lines]))
                 self._file = open(self._path, "a", encoding="utf-8")  # closed with the journal
         return self
@@ -68,7 +68,7 @@ class Journal:
             OutputError: It cannot be written.
         """
         if self._file is not None and self._path is not None:
-            with staging.told(self._path):
+            with staging.writing(self._path):
                 self._file.write(_to_line(index, scored))
                 self._file.flush()
 

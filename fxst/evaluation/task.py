@@ -281,7 +281,7 @@ def _proxied(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[di
         renderer = ProxyRenderer(model.chain, proxies)
         if renderer.sample_rate != config.sample_rate:
             raise SettingsError(
-                f"The shipped proxies are of {renderer.sample_rate} Hz: --through-proxies cannot render at "
+                f"The shipped proxies are for {renderer.sample_rate} Hz: --through-proxies cannot render at "
                 f"{config.sample_rate} Hz."
             )
         systems[f"{name}{THROUGH_PROXIES}"] = through_proxies(model, renderer)

@@ -11,7 +11,7 @@ _TYPES: Final = {"low_shelf": "LSC", "peak": "PK", "high_shelf": "HSC"}
 
 
 def write(export: Export) -> str:
-    """Write the equaliser, one band a line: Equalizer APO's filters with a Q are the same bands as ours.
+    """Write the equaliser, one band per line: Equalizer APO's filters with a Q are the same bands as ours.
 
     Source:
         "Configuration reference", Equalizer APO's documentation; AutoEq's results.
@@ -20,9 +20,9 @@ def write(export: Export) -> str:
     everything = [band for stage in equalizers for band in bands(stage, sample_rate=export.sample_rate)]
     lines = comments(export, "Equalizer APO")
     if left_out := ", ".join(stage.label for stage in export.stages if stage not in equalizers):
-        lines.append(f"Equalizer APO has filters only. Left out, so that the result is another: {left_out}.")
+        lines.append(f"Equalizer APO has filters only. Left out, so the result differs: {left_out}.")
     lines += [
-        "The filters are the same as ours at this sample rate; not measured, for the program runs on Windows only.",
+        "The filters are the same as ours at this sample rate; not measured, because the program runs only on Windows.",
         "The level is kept: if it clips, lower Preamp.",
     ]
     filters = (

@@ -89,7 +89,7 @@ def comments(export: Export, program: str) -> list[str]:
     lines = [
         f"fxst {__version__}: chain {export.table.chain.name!a} for {program}, "
         f"for recordings of {export.sample_rate} Hz and {channels}.",
-        "Only the chain is here, and not what --loudness and --ceiling do behind it.",
+        "This is the chain alone, without what --loudness and --ceiling do after it.",
     ]
     if bypassed := export.table.bypassed:
         lines.append(f"Bypassed, so left out: {', '.join(bypassed)}.")

@@ -29,22 +29,25 @@ def write(export: Export) -> str:
                 filters = _equalizer(stage, export)
                 sections["filters"] |= filters
                 pipeline.append({"type": "Filter", "channels": everywhere, "names": list(filters)})
-                lines.append(f"{stage.label}: the same bands, in float64; not measured, for Debian has no CamillaDSP.")
+                lines.append(f"{stage.label}: the same bands, in float64; not measured.")
             case Compressor():
                 processors = _compressor(stage, export)
                 sections["processors"] |= processors
                 pipeline += ({"type": "Processor", "name": name} for name in processors)
                 lines.append(
-                    f"{stage.label}: approximate, and not measured, for Debian has no CamillaDSP. It follows the "
-                    "channels' sum, in decibels, where fxst follows the amplitude of the loudest one; the times are "
-                    "the same time constants. Version 5 wants attack_unit and release_unit beside them, both s."
+                    f"{stage.label}: approximate, and not measured. It follows the sum of the channels, in decibels; "
+                    "fxst follows the amplitude of the loudest one. The times are the same time constants. Version 5 "
+                    "also needs attack_unit and release_unit, both s."
                 )
             case Reverb():
                 _reverb(stage, export, sections, pipeline)
-                lines.append(f"{stage.label}: exact to the response in {export.impulse_response!a}, beside this file.")
+                lines.append(
+                    f"{stage.label}: as exact as the impulse response in {export.impulse_response!a}, next to this "
+                    "file."
+                )
             case _:
-                lines.append(f"{stage.label}: CamillaDSP has none, so it is left out, and the result is another.")
-    lines.append("Put it into a configuration with devices of your own, whose samplerate is the one above.")
+                lines.append(f"{stage.label}: CamillaDSP has none: left out, so the result differs.")
+    lines.append("Add it to a configuration with your own devices, at the sample rate above.")
     text = commented(lines)
     text += "".join(_yaml({name: section}) for name, section in sections.items() if section)
     return text + _yaml({"pipeline": pipeline})

@@ -39,7 +39,7 @@ def write(export: Export) -> str:
                 for first in range(0, len(everything), _MOST_BANDS):
                     plugins[_next("equalizer", plugins)] = _equalizer(everything[first : first + _MOST_BANDS])
                 notes.append(
-                    f"{stage.label}: approximate, for its filters are float32, most of all below 100 Hz: "
+                    f"{stage.label}: approximate, because its filters are float32; least exact below 100 Hz: "
                     f"{_measured('parametric_eq')}"
                 )
             case Compressor():
@@ -47,11 +47,11 @@ def write(export: Export) -> str:
                 notes.append(f"{stage.label}: {_measured('compressor')}")
                 if not _THRESHOLDS_DB[0] <= stage.values["threshold_db"] <= _THRESHOLDS_DB[1]:
                     notes.append(
-                        f"{stage.label}: approximate, and not measured, for its threshold is held to EasyEffects' "
+                        f"{stage.label}: approximate, and not measured: its threshold is limited to EasyEffects' "
                         "range, -60 to 0 dB."
                     )
             case _:
-                notes.append(f"{stage.label}: it is left out, and the result is another.")
+                notes.append(f"{stage.label}: left out, so the result differs.")
     preset = {"fxst": notes, "output": {"blocklist": [], **plugins, "plugins_order": list(plugins)}}
     return json.dumps(preset, indent=4) + "\n"
 

@@ -18,7 +18,7 @@ _FILTERS: Final = {"low_shelf": "lowshelf", "peak": "equalizer", "high_shelf": "
 
 
 def write(export: Export) -> str:
-    """Write a filter graph, one filter a line.
+    """Write a filter graph, one filter per line.
 
     The equaliser's bands are ffmpeg's own, computed in double precision. ffmpeg's compressor follows peaks by the same
     recursion as ours, with a coefficient of 4000 / (ms * sample_rate); its hard knee is a knee of 1.
@@ -44,14 +44,15 @@ def write(export: Export) -> str:
     lines = comments(export, "ffmpeg 5 and later")
     if nulls := ", ".join(f"{name} {NULL_DB[name]:.0f} dB" for name in NULL_DB if name in written):
         lines.append(f"Nulls against fxst's own rendering, as tests/exports measures it: {nulls} or less.")
-    lines += [f"{label}: it is left out, and the result is another." for label in left_out]
+    lines += [f"{label}: left out, so the result differs." for label in left_out]
     graph = "\"$(grep -v '^#' FILE)\""
     if "reverb" in written:
         lines += [
             f"The second input is the reverb's impulse response, {export.impulse_response!a}; FILE is this file:",
             # After a folder's name ffmpeg gives no meaning to a dash or a colon.
             f"ffmpeg -i INPUT -i {shell_word(f'./{export.impulse_response}')} -filter_complex {graph} OUTPUT",
-            "For ffmpeg 7 or later. In 5.1, which knows no irnorm and convolves twice too loud, replace irnorm=-1 by "
+            "For ffmpeg 7 or later. For 5.1, which has no irnorm and convolves at twice the level, replace irnorm=-1 "
+            "by "
             "gtype=none:wet=0.5",
         ]
         filters[0] = f"[0:a]{filters[0]}"

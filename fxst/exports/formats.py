@@ -47,12 +47,12 @@ class ExportFile:
     implied: bool = False
 
 
-def export_files(names: Sequence[str], beside: Path) -> tuple[ExportFile, ...]:
+def export_files(names: Sequence[str], stem: Path) -> tuple[ExportFile, ...]:
     """Return the files of some formats, and of the impulse response that some of them need.
 
     Args:
         names: The formats, or `all`.
-        beside: Their path without the suffix.
+        stem: Their path without the suffix.
 
     Raises:
         SettingsError: There is no such format.
@@ -63,7 +63,7 @@ def export_files(names: Sequence[str], beside: Path) -> tuple[ExportFile, ...]:
     requested = set(FORMATS if ALL in names else names)
     needed = {IMPULSE_RESPONSE} if any(FORMATS[name].needs_impulse_response for name in requested) else set()
     return tuple(
-        ExportFile(name, beside.with_name(beside.name + format_.suffix), implied=name not in requested)
+        ExportFile(name, stem.with_name(stem.name + format_.suffix), implied=name not in requested)
         for name, format_ in FORMATS.items()
         if name in requested | needed
     )
@@ -111,5 +111,5 @@ def staged(files: Sequence[ExportFile], table: Table, *, sample_rate: int, chann
                 for block in impulse_response.blocks(reverb, sample_rate=sample_rate, channels=channels):
                     writer.write(block)
             elif not file.implied:
-                remarks = ("no reverb is in use, so there is no impulse response of it",)
+                remarks = ("no reverb is in use, so there is no impulse response",)
         yield remarks

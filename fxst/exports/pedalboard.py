@@ -58,8 +58,10 @@ def write(export: Export) -> str:
     if nulls := ", ".join(f"{name} {NULL_DB[name]:.0f} dB" for name in NULL_DB if name in names):
         lines.append(f"Nulls against fxst's own rendering, as tests/exports measures it: {nulls} or less.")
     if "parametric_eq" in names:
-        lines.append("The equaliser is approximate, for pedalboard's filters are float32: most of all below 100 Hz.")
-    lines += [f"pedalboard has no {label} of its own: left out, and the result is another." for label in left_out]
+        lines.append(
+            "The equaliser is approximate, because pedalboard's filters are float32; least exact below 100 Hz."
+        )
+    lines += [f"pedalboard has no {label} of its own: left out, so the result differs." for label in left_out]
     functions = sorted({step.function for step in steps} & _HELPERS.keys())
     imports = ("import numpy as np\n" if functions else "") + "import pedalboard\n"
     parts = [commented(lines) + imports, *(_HELPERS[function] for function in functions)]

@@ -38,7 +38,7 @@ _RINGING_SECONDS: Final = 8
 
 
 def write(export: Export) -> str:
-    """Write a shell command, one effect a line.
+    """Write a shell command, one effect per line.
 
     SoX computes with integers that end at full scale, so a recording is attenuated before effects that could clip it,
     and amplified at the end. SoX's `compand` follows peaks by the same recursion as our compressor, with a coefficient
@@ -58,11 +58,11 @@ def write(export: Export) -> str:
             case Distortion():
                 _distortion(stage, export, level)
             case _:
-                lines.append(f"{stage.label}: it is left out, and the result is another.")
+                lines.append(f"{stage.label}: left out, so the result differs.")
                 continue
         lines.append(f"{stage.label}: {_how_exact(stage, export)}, as tests/exports measures it.")
     level.restore()
-    lines += ["What passes full scale clips at the end.", "Run it so: sh FILE INPUT OUTPUT"]
+    lines += ["Samples beyond full scale are clipped at the end.", "Usage: sh FILE INPUT OUTPUT"]
     command = " \\\n".join(['sox --no-glob "$input" "$output"', *(f"  {effect}" for effect in level.effects)])
     return commented(lines) + _NAMES + command + "\n"
 
@@ -70,8 +70,8 @@ def write(export: Export) -> str:
 def _how_exact(stage: Stage, export: Export) -> str:
     name = stage.effect.name
     if name == "compressor" and _seconds(stage.values["attack_ms"]) * export.sample_rate <= 1:
-        return f"approximate, for its attack is shorter than a sample: nulls to {SHORT_ATTACK_DB:.0f} dB or less"
-    why = "approximate, for its curve is drawn in lines: " if name == "distortion" else ""
+        return f"approximate, because its attack is shorter than a sample: nulls to {SHORT_ATTACK_DB:.0f} dB or less"
+    why = "approximate, because its curve consists of straight lines: " if name == "distortion" else ""
     return f"{why}nulls to {NULL_DB[name]:.0f} dB or less"
 
 

@@ -25,7 +25,7 @@ class AutodiffRenderer(Renderer):
             labels = zip(chain.labels, chain.effects, strict=True)
             without = ", ".join(label for label, effect in labels if not effect.differentiable)
             raise SettingsError(
-                f"Chain {chain.name} cannot be differentiated, for {without} has no torch form: train it with "
+                f"Chain {chain.name} cannot be differentiated, because {without} has no torch form: train it with "
                 "--gradient spsa, or through a proxy."
             )
 

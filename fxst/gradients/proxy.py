@@ -39,7 +39,7 @@ class ProxyRenderer(Renderer):
             raise SettingsError(f"Chain {chain.name} has no knobs for a gradient to reach.")
         if len(proxies) != count:
             raise ModelError(
-                f"Chain {chain.name} needs {count} proxies, one an effect that has knobs: {len(proxies)} given."
+                f"Chain {chain.name} needs {count} proxies, one for each effect with knobs: {len(proxies)} given."
             )
         self.sample_rate = proxies[0].sample_rate
         self.proxies = nn.ModuleList()
@@ -91,7 +91,7 @@ class ProxyRenderer(Renderer):
 
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
         if sample_rate != self.sample_rate:
-            raise ModelError(f"These proxies are of {self.sample_rate} Hz, not {sample_rate} Hz.")
+            raise ModelError(f"These proxies are for {self.sample_rate} Hz, not {sample_rate} Hz.")
         self._check_echoes(x.shape[-1])
         for proxy, of_effect in zip(self.proxies, torch.split(knobs, self.sizes, 1), strict=True):
             x = proxy(x, of_effect)
@@ -102,8 +102,9 @@ class ProxyRenderer(Renderer):
         for label, proxy in zip(self.chain.labels, self.proxies, strict=True):
             if isinstance(proxy, ProxyModel) and proxy.echoes and time > proxy.config.echo_samples:
                 raise ModelError(
-                    f"The proxy of the {label} has echoes of {proxy.config.echo_samples} samples, for it was trained "
-                    f"on clips of so many, and cannot render {time}: train one on longer clips, or take shorter ones."
+                    f"The proxy of the {label} models echoes of up to {proxy.config.echo_samples} samples, the length "
+                    "of "
+                    f"its training clips, and cannot render {time}: train one on longer clips, or use shorter ones."
                 )
 
 

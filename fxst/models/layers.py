@@ -101,7 +101,7 @@ class Module:
         places = list(self._weights())
         expected = {name: (tuple(weights.shape), weights.dtype) for name, _, _, weights in places}
         if expected != {name: (array.shape, array.dtype) for name, array in state.items()}:
-            raise ValueError("its weights are not of the sizes that its card tells")
+            raise ValueError("its weights do not have the sizes that its card states")
         for name, owner, attribute, _ in places:
             setattr(owner, attribute, state[name])
 

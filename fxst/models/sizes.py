@@ -30,7 +30,7 @@ def from_plain(kind: type[T], data: Any) -> T:
     known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]  # `type[T]` is a dataclass' here
     missing = [name for name, item in known.items() if item.default is MISSING and name not in data]
     if missing or data.keys() - known.keys():
-        raise ValueError(f"its sizes lack {', '.join(missing)}" if missing else "it has sizes that fxst does not know")
+        raise ValueError(f"its sizes lack {', '.join(missing)}" if missing else "it has unknown sizes")
     hints = get_type_hints(kind)
     return kind(**{name: _checked(name, hints[name], value) for name, value in data.items()})
 
@@ -40,9 +40,9 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
         return from_plain(hint, value)  # type: ignore[arg-type]  # likewise
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple) or not len(value) <= MOST_LAYERS:
-            raise ValueError(f"{name} is no list of at most {MOST_LAYERS} sizes")
+            raise ValueError(f"{name} is not a list of at most {MOST_LAYERS} sizes")
         return tuple(_checked(name, get_args(hint)[0], item) for item in value)
     number = isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
     if not number or not 0 <= value <= LARGEST:
-        raise ValueError(f"{name} is no size")
+        raise ValueError(f"{name} is not a size")
     return hint(value)

@@ -88,9 +88,9 @@ class StudioModelConfig:
         """
         config = from_plain(StudioModelConfig, data)
         if not 0 <= config.first_curve_knob < config.curve_knobs.stop <= config.gain_knob < config.n_knobs:
-            raise ValueError("its gain is no knob behind the equaliser's")
+            raise ValueError("its gain is not a knob behind the equaliser's")
         if not config.gain_db:
-            raise ValueError("its gain is no knob behind the equaliser's")
+            raise ValueError("its gain is not a knob behind the equaliser's")
         if max(config.mel_bands, config.spectrum_bands) > MOST_BANDS:
             raise ValueError(f"it has more than {MOST_BANDS} bands")
         if not WINDOW_SECONDS[0] <= config.window_seconds <= WINDOW_SECONDS[1]:

@@ -76,7 +76,7 @@ class ClipsNetwork(StyleNetwork, Part):
         config = StyleModelConfig.from_dict(sizes)
         mel = state["encoder.mel"]  # which the encoder takes as it is
         if mel.shape != (Encoder.n_fft // 2 + 1, config.encoder.n_mels) or np.asarray(mel).dtype != np.float32:
-            raise ValueError("its mel filters are not of the sizes that its card tells")
+            raise ValueError("its mel filters do not have the sizes that its card states")
         return cls(config, mel)
 
     def agrees(self, *, effects: int, sample_rate: int) -> bool:

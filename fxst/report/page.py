@@ -121,7 +121,7 @@ def _part(entry: ReportEntry, key: str, quality: Quality) -> _Part:
 def _not_finite_note(entry: ReportEntry) -> Iterator[str]:
     mended = [track.label for track in entry.tracks if isinstance(track.recording, InMemory) and track.recording.mended]
     if mended:
-        yield f"{', '.join(mended)}: samples that are not finite numbers are silent here."
+        yield f"{', '.join(mended)}: samples that are not finite are played as silence."
 
 
 def _excerpt_notes(entry: ReportEntry, played: Sequence[LoudExcerpt]) -> Iterator[str]:
@@ -130,8 +130,9 @@ def _excerpt_notes(entry: ReportEntry, played: Sequence[LoudExcerpt]) -> Iterato
         length = track.recording.survey.seconds
         if excerpt.seconds < length - 0.01 and (track is main or track.role == "reference"):
             yield (
-                f"The player has the loudest {excerpt.seconds:.0f} s of {track.label} ({_clock(length)} long), from "
-                f"{_clock(excerpt.start)}. Spectra and figures are of all of it."
+                f"The player has the loudest {excerpt.seconds:.0f} s of {track.label} ({_clock(length)} long), "
+                "starting at "
+                f"{_clock(excerpt.start)}. Spectra and figures cover the whole recording."
             )
 
 

@@ -56,7 +56,7 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
     @property
     def signal(self) -> int | None:
         """Which signal has come, if any."""
-        kind = interrupts.was_asked()
+        kind = interrupts.requested()
         if kind is not None:
             self._signal = signal.SIGTERM if issubclass(kind, interrupts.Terminated) else signal.SIGINT
         return self._signal
@@ -69,7 +69,7 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
                 self._stack.callback(signal.signal, number, handler)
                 # The command line has handlers of its own, and a job in the background ignores Ctrl-C.
                 if handler in (signal.default_int_handler, signal.SIG_DFL):
-                    signal.signal(number, lambda *_, kind=kind: interrupts.ask(kind))
+                    signal.signal(number, lambda *_, kind=kind: interrupts.request(kind))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -140,7 +140,7 @@ def _with_parts(sizes: ProxyModelConfig, parts: tuple[str, ...]) -> ProxyModelCo
 
 def _export(run: runs.Run[ProxyModule], chain: Chain, data: manifest.Dataset) -> Fidelity:
     model = run.module.model.cpu().eval().requires_grad_(False)
-    card = run.card(data)
+    card = run.card(runs.describe(data))
     made = proxy_file.Proxy(model, chain.effects[0], data.sample_rate, card)
     fidelity = measure_fidelity(ProxyRenderer(chain, [made]), data, examples=run.module.config.test_examples)
     proxy_file.save(run.folder, model, chain.effects[0], card=card | {"fidelity": _plain(fidelity)})

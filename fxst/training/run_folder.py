@@ -31,7 +31,7 @@ Config = TypeVar("Config", bound=TrainingConfig)
 
 @contextlib.contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Tell that a run's folder cannot be written, where a block fails for that.
+    """Report that a run's folder cannot be written, where a block fails for that.
 
     Raises:
         OutputError: It does.
@@ -54,8 +54,8 @@ def begin(config: TrainingConfig, folder: Path) -> None:
         # A run that ended before its first checkpoint leaves nothing that anyone would miss.
         begun = any(folder.glob("checkpoints/*.ckpt"))
         if begun or not leftovers <= {CONFIG, "cached-examples", "logs", "checkpoints"}:
-            going_on = " give it with --resume instead of the dataset to continue its run, or" if begun else ""
-            raise SettingsError(f"The folder {str(folder)!r} is not empty:{going_on} name another with -o.")
+            resume = " to continue its run, give it with --resume instead of the dataset, or" if begun else ""
+            raise SettingsError(f"The folder {str(folder)!r} is not empty:{resume} choose another with -o.")
         folder.mkdir(parents=True, exist_ok=True)
         record = {
             "fxst_version": __version__,
@@ -92,12 +92,12 @@ def read_config(folder: Path, kinds: Sequence[type[Config]], changes: Mapping[st
         SettingsError: There is no such run, or a change is not allowed.
     """
     if not (folder / CONFIG).is_file():
-        raise SettingsError(f"{str(folder)!r} holds no run to resume: name the folder of one, or leave out --resume.")
+        raise SettingsError(f"{str(folder)!r} holds no run to resume: name the folder of a run, or leave out --resume.")
     record = _record(folder)
     kind = next((kind for kind in kinds if kind.__name__ == record["kind"]), None)
     if kind is None:
         raise SettingsError(
-            f"The run in {str(folder)!r} is of the other command: fxst style train, or fxst proxy train."
+            f"The run in {str(folder)!r} is from the other training command: use fxst style train or fxst proxy train."
         )
     known = {item.name for item in fields(kind)}
     options = {item.name: flags(item)[0] for other in kinds for item in fields(other) if "flags" in item.metadata}
@@ -133,13 +133,13 @@ def _typed(hint: Any, value: Any) -> Any:
     if hint is float and type(value) in (int, float):
         return float(value)
     if hint not in (int, str) or type(value) is not hint:
-        raise ValueError(f"{value!r} is no value of {hint}")
+        raise ValueError(f"{value!r} is not a value of {hint}")
     return value
 
 
 @contextlib.contextmanager
 def damaged(path: Path) -> Iterator[None]:
-    """Tell that a file is damaged, where a block fails for that.
+    """Report that a file is damaged, where a block fails for that.
 
     Raises:
         ModelError: It does.
@@ -158,7 +158,7 @@ def damaged(path: Path) -> Iterator[None]:
         pickle.UnpicklingError,
     ) as error:
         raise ModelError(
-            f"{str(path)!r} is damaged, or none that this training wrote; begin a new run in another folder."
+            f"{str(path)!r} is damaged, or was not written by this command; start a new run in another folder."
         ) from error
 
 

@@ -33,7 +33,7 @@ from fxst.training import run_folder
 from fxst.training.progress import Monitor, Progress, Report, StoppedError, leave_signals
 from fxst.version import __version__
 
-__all__ = ["LossCurve", "Run", "TrainingModule", "device_is_there", "keep_freed_memory", "run"]
+__all__ = ["LossCurve", "Run", "TrainingModule", "describe", "device_is_there", "keep_freed_memory", "run"]
 
 Batch = tuple[Tensor, ...]
 
@@ -98,12 +98,13 @@ class TrainingModule(lightning.LightningModule, ABC):
         self.monitor.report(Progress("validation", index + 1, _validation_batches(self.config)))
 
     def _finite(self, batch: Batch) -> dict[str, Tensor]:
-        """Measure a batch; a loss that is no number would train on to the end, and every weight with it."""
+        """Measure a batch; a loss that is not finite would train on to the end, and every weight with it."""
         losses = self.measure(batch)
         if not losses["loss"].isfinite():
             raise SettingsError(
-                f"The loss is no finite number at step {self.global_step}: begin a run with a lower --learning-rate "
-                "or, with an effect of your own, with narrower ranges; this run's checkpoints keep what was before."
+                f"The loss is not finite at step {self.global_step}: start a new run with a lower --learning-rate, or "
+                "with "
+                "narrower ranges of an effect of your own; the last checkpoint is from before this step."
             )
         return losses
 
@@ -207,8 +208,9 @@ class _LossTable(Callback):
         known |= {"step": trainer.global_step, "seconds": round(self.seconds, 1)}
         known["train_loss"] = torch.stack(self._training).mean().item()
         self._training = []
-        # A validation of few batches may have none of a kind.
-        self.rows.append({name: known[name] for name in self.columns if name in known})
+        # A validation of few batches may have none of a kind. The parts of a declared loss have names of their own.
+        columns = (*self.columns, *(name for name in known if name.startswith("val_loss_")))
+        self.rows.append({name: known[name] for name in columns if name in known})
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if _best(self.rows) is self.rows[-1]:
@@ -266,11 +268,11 @@ class Run(Generic[Module]):
         """Row of the table whose weights were kept; of a run that was never validated, empty."""
         return _best(self.rows)
 
-    def card(self, *datasets: manifest.Dataset, **more: Any) -> dict[str, Any]:
+    def card(self, data: dict[str, Any], **more: Any) -> dict[str, Any]:
         """Describe the training, for the model's card.
 
         Args:
-            datasets: What it was trained on.
+            data: What it was trained on; see `describe`.
             more: What else there is to say of the training.
         """
         return {
@@ -278,7 +280,7 @@ class Run(Generic[Module]):
             "training": {
                 "command": run_folder.command_of(self.folder),
                 "config": {name: _plain(value) for name, value in asdict(self.module.config).items()},
-                "data": _describe(*datasets) | {"note": self.module.config.data_note},
+                "data": data | {"note": self.module.config.data_note},
                 **more,
                 "steps": self.steps,
                 "interrupted": self.signal is not None,
@@ -303,7 +305,8 @@ class Run(Generic[Module]):
         if not self.rows:
             return
         text = io.StringIO()
-        writer = csv.DictWriter(text, self.module.columns, lineterminator="\n")
+        columns = dict.fromkeys([*self.module.columns, *(name for row in self.rows for name in row)])
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in self.rows)
         staging.write(self.folder / "losses.csv", text.getvalue().encode())
@@ -351,7 +354,7 @@ def run(
         parts = {"state_dict", "global_step", "loops", "callbacks", "optimizer_states"}
         step = run_folder.read_checkpoint(last, parts)["global_step"]
         if step > config.steps:
-            raise SettingsError(f"The run in {str(folder)!r} has taken {step} steps: give more --steps.")
+            raise SettingsError(f"The run in {str(folder)!r} has already taken {step} steps: use a larger --steps.")
     lightning.seed_everything(config.seed, verbose=False)
     keep_freed_memory()
     _silence_lightning()
@@ -362,7 +365,7 @@ def run(
         with Monitor(report) as monitor:
             module.monitor = monitor
             # Stopped by a signal; Lightning raises SystemExit at a second one, and here the model is exported first.
-            with _told_by_loaders(monitor), suppress(StoppedError, SystemExit):
+            with _loader_errors(monitor), suppress(StoppedError, SystemExit):
                 if not last.is_file():
                     module.prepare(folder)
                 # By its whole path, for Lightning would fetch what begins like an address, and as plain data.
@@ -385,20 +388,20 @@ def run(
 
 
 @contextmanager
-def _told_by_loaders(monitor: Monitor) -> Iterator[None]:
+def _loader_errors(monitor: Monitor) -> Iterator[None]:
     """Give a loader's error without the traceback that torch adds, and ignore loaders that a signal has ended."""
     try:
         yield
     except Exception as error:
         if monitor.signal is not None:
-            return  # a terminal sends it to all processes, and what the death of one comes to is told in many ways
+            return  # a terminal sends it to all processes, and the death of one may be reported in many ways
         kind, by_loader = type(error), "DataLoader worker" in str(error)
         if issubclass(kind, FxstError) and by_loader:
             raise kind(str(error).rsplit(f"{kind.__name__}: ")[-1].removesuffix(r"\n")) from error
         if (issubclass(kind, RuntimeError) and by_loader) or issubclass(kind, EOFError | ConnectionError):
             # Torch has noticed it, or what the process was sending ends early.
             raise FxstError(
-                "A process of --loaders died, perhaps for lack of memory: go on with --resume and fewer of them."
+                "A process of --loaders died, possibly out of memory: resume the run with fewer --loaders."
             ) from error
         raise
 
@@ -454,14 +457,20 @@ def _trainer(config: TrainingConfig, folder: Path, table: _LossTable) -> lightni
     )
 
 
-def _describe(data: manifest.Dataset, *others: manifest.Dataset) -> dict[str, Any]:
+def describe(data: manifest.Dataset, *others: manifest.Dataset) -> dict[str, Any]:
+    """Describe the datasets of a training, for the model's card.
+
+    Args:
+        data: The dataset.
+        others: Further ones.
+    """
     splits = {split: data.indices_by_speaker(split) for split in ("train", "val", "test")}
     return {
         # Where the recordings lay on one machine means nothing on another; their folders' names do.
         "built_with": data.settings | {"sources": [Path(source).name for source in data.settings["sources"]]},
         "speakers": {split: len(speakers) for split, speakers in splits.items()},
         "clips": {split: sum(map(len, speakers.values())) for split, speakers in splits.items()},
-    } | ({"also": [_describe(other) for other in others]} if others else {})
+    } | ({"also": [describe(other) for other in others]} if others else {})
 
 
 def keep_freed_memory() -> None:

@@ -24,7 +24,7 @@ from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models.studio import StudioModelConfig
 from fxst.models.trainable import StudioModel
-from fxst.training import runs
+from fxst.training import declarations, runs
 from fxst.training.cached_examples import REVERB_SECONDS, AnalysisStage, CachedExamples, Examples, PairBatch, analyse
 from fxst.training.curriculum import TrainingStage, run_stages
 from fxst.training.losses import SpectralDistance
@@ -199,11 +199,16 @@ class StudioModule(runs.TrainingModule):
         scale = (TYPICAL_RMS / examples.loudness.clamp_min(1e-6)).clamp(0.02, 50)[:, None]
         x, output, target = (scale * y[:, lead:] for y in (x, output, target))
         losses = self.loss(output, target, sample_rate=sample_rate)
+        own = {}
+        if self.config.loss is not None:
+            own = declarations.measure(self.config.loss, output, target, sample_rate=sample_rate)
+        losses |= own
         losses["loss"] = losses["loss"] + sum(weight * of_labels[part] for part, weight in LABEL_WEIGHTS.items())
         if self.training:
             return {**losses, **of_labels}
         kind = "published" if examples.published else "chain"
         return {
+            **own,
             "loss": losses["loss"],
             f"{kind}_stft": losses["stft"],
             f"{kind}_input_stft": self.loss(x, target, sample_rate=sample_rate)["stft"],
@@ -297,6 +302,8 @@ def train(
         raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
     if not chain.can_be_bypassed:
         raise SettingsError(f"Chain {chain.name} has an effect that no setting bypasses: use --recipe clips.")
+    if config.loss is not None:
+        declarations.try_loss(config.loss, samples=datasets[0].clip_samples, sample_rate=datasets[0].sample_rate)
     draw = partial(_draw, config, chain, datasets)
     for number in range(len(datasets)):  # what is missing must not be found out after hundreds of steps
         draw("val", number)
@@ -309,7 +316,9 @@ def train(
         if config.begin_with:
             begun = torch_models.load_trainable(config.begin_with)
             if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
-                raise ModelError(f"The model {config.begin_with} sets another chain: it cannot be trained further.")
+                raise ModelError(
+                    f"The model {config.begin_with} sets another chain: choose one of the chain {chain.name}."
+                )
             model.load_state_dict(begun.model.state_dict())
         if not config.cached_batches:
             fitter = () if config.begin_with else (_eq_fitter(config, chain, model, datasets),)
@@ -320,7 +329,7 @@ def train(
         return StudioModule(model, chain, config, stages), partial(_cached, cache, config.seed)
 
     run = runs.run(config, folder, make, resume=resume, report=report)
-    card = run.card(*datasets, gradient="autodiff")
+    card = run.card(runs.describe(*datasets), gradient="autodiff")
     checkpoint.save(folder, run.module.average, chain, sample_rate=datasets[0].sample_rate, card=card)
     run.write_losses(chain.name, CURVES, unit="MR-STFT, of the input's; loss")
     return run
@@ -337,12 +346,12 @@ def _datasets(config: PassagesConfig) -> list[manifest.Dataset]:
                 f"--seconds {seconds:.6g}."
             )
     if config.batch < EXAMPLES_OF_A_PASSAGE:
-        raise SettingsError(f"A passage makes {EXAMPLES_OF_A_PASSAGE} examples: --batch takes so many or more.")
+        raise SettingsError(f"A passage makes {EXAMPLES_OF_A_PASSAGE} examples: use a --batch of at least as many.")
     clips = max(1, config.listen_clips // 2)
     if clips * seconds < sum(REVERB_SECONDS):
         raise SettingsError(
-            f"{clips} clips last {clips * seconds:.3g} s, and half a passage must last {sum(REVERB_SECONDS):.3g} s at "
-            "least: use more --listen-clips, or longer clips."
+            f"{clips} clips last {clips * seconds:.3g} s, and half a passage must last at least "
+            f"{sum(REVERB_SECONDS):.3g} s: use more --listen-clips, or longer clips."
         )
     return datasets
 

@@ -1,7 +1,9 @@
 """Train a style model: hide random settings in a reference, and ask the model to find them."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from fxst.gradients import MethodOptions, Renderer, make_renderer
 from fxst.models.encoder import Encoder, EncoderConfig
 from fxst.models.style import StyleModelConfig
 from fxst.models.trainable import StyleModel
-from fxst.training import runs, studio
+from fxst.training import declarations, runs, studio
 from fxst.training.losses import StyleLoss
 from fxst.training.progress import Report
 
@@ -42,28 +44,42 @@ class StyleModule(runs.TrainingModule):
         self.sample_rate = model.config.encoder.sample_rate
         self.loss = StyleLoss(windows=config.stft_windows, hop=config.stft_hop, mae_weight=config.mae_weight)
 
-    def measure(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+    def measure(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Return the losses of a batch, and the spectral distance that doing nothing leaves.
 
         Shape:
-            batch: dry input and reference (B, clips, T), and hidden knobs (B, P).
+            batch: dry input and reference (B, clips, T), and hidden knobs (B, P); of a declared dataset type dry input,
+            reference and target, (B, 1, T) each.
         """
-        dry, reference, hidden = batch
-        first = dry[:, :1]
-        chain = self.renderer.chain
-        # The two forms null; in a batch, torch's is the faster one.
-        render = partial(render_autodiff if chain.differentiable else render_exact, chain)
-        # The clips of one example share settings, so they are rendered as channels of one signal.
-        target = render(first, hidden, sample_rate=self.sample_rate)
-        produced = render(reference, hidden, sample_rate=self.sample_rate)
+        if self.config.dataset_type is None:
+            dry, reference, hidden = batch
+            x = dry[:, :1]
+            chain = self.renderer.chain
+            # The two forms null; in a batch, torch's is the faster one.
+            render = partial(render_autodiff if chain.differentiable else render_exact, chain)
+            # The clips of one example share settings, so they are rendered as channels of one signal.
+            target = render(x, hidden, sample_rate=self.sample_rate)
+            reference = render(reference, hidden, sample_rate=self.sample_rate)
+        else:
+            x, reference, target = batch
+            dry, reference = (self._windows(recording) for recording in (x, reference))
         self.renderer.at_step(self.global_step)
-        knobs = self.model(dry, produced)
-        output = self.renderer(first, knobs, sample_rate=self.sample_rate)
+        output = self.renderer(x, self.model(dry, reference), sample_rate=self.sample_rate)
+        own = {}
+        if self.config.loss is not None:
+            own = declarations.measure(self.config.loss, output[:, 0], target[:, 0], sample_rate=self.sample_rate)
+            if self.training:
+                return own
         mae, stft = self.loss(output, target)
-        losses = {"loss": self.config.mae_weight * mae + stft, "mae": mae, "stft": stft}
+        losses = {"loss": self.config.mae_weight * mae + stft, "mae": mae, "stft": stft} | own
         if not self.training:
-            losses["input_stft"] = self.loss(first, target)[1]
+            losses["input_stft"] = self.loss(x, target)[1]
         return losses
+
+    def _windows(self, x: Tensor) -> Tensor:
+        """Cut recordings into the windows that the model analyses: (B, 1, T) to (B, clips, window)."""
+        clips, window = self.config.listen_clips, self.model.window_samples
+        return x[..., : clips * window].reshape(len(x), clips, window)
 
     def on_validation_epoch_end(self) -> None:
         metrics = self.trainer.callback_metrics
@@ -111,28 +127,69 @@ def _train_on_clips(
 ) -> runs.Run[StyleModule]:
     if min(config.stft_windows) < 2:
         raise SettingsError("An STFT window must have at least 2 samples.")
-    data = manifest.Dataset.open(config.dataset)
-    shortest = max(Encoder.spectrum_fft, *(window // 2 + 1 for window in config.stft_windows))
-    if data.clip_samples < shortest:
-        raise SettingsError(
-            f"The clips of {config.dataset} have {data.clip_samples} samples, and {shortest} are needed: build a "
-            "dataset of longer ones with `fxst dataset build --seconds`."
-        )
-    batch = partial(_draw, config, data, len(chain.knobs))
+    data = _pairs(config) if config.dataset_type is not None else _clips(config, len(chain.knobs))
     for split in ("train", "val"):  # what is missing must not be found out after hundreds of steps
-        batch(split, 0)
+        data.draw(split, 0)
+    shortest = max(Encoder.spectrum_fft, *(window // 2 + 1 for window in config.stft_windows))
+    if data.window_samples < shortest:
+        raise SettingsError(
+            f"The clips of {config.dataset} have {data.window_samples} samples, and {shortest} are needed: "
+            f"{data.remedy}."
+        )
+    if config.loss is not None:
+        if config.mae_weight != ClipsConfig.mae_weight:
+            raise SettingsError("--mae-weight is for the recipe's own loss: leave out --mae-weight, or --loss.")
+        declarations.try_loss(config.loss, samples=data.window_samples, sample_rate=data.sample_rate)
     _renderer(config, chain, data.sample_rate)
 
     def make() -> tuple[StyleModule, runs.Draw]:
-        encoder = EncoderConfig(sample_rate=data.sample_rate, window_samples=data.clip_samples)
+        encoder = EncoderConfig(sample_rate=data.sample_rate, window_samples=data.window_samples)
         model = StyleModel(StyleModelConfig(len(chain.knobs), encoder))
-        return StyleModule(model, _renderer(config, chain, data.sample_rate), config), batch
+        return StyleModule(model, _renderer(config, chain, data.sample_rate), config), data.draw
 
     run = runs.run(config, folder, make, resume=resume, report=report)
-    card = run.card(data, gradient=config.gradient)
+    card = run.card(data.description, gradient=config.gradient)
     checkpoint.save(folder, run.module.model, chain, sample_rate=data.sample_rate, card=card)
-    run.write_losses(chain.name, CURVES, unit="loss (MAE + MR-STFT)")
+    run.write_losses(chain.name, CURVES, unit=f"loss ({config.loss or 'MAE + MR-STFT'})")
     return run
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a training draws its batches from.
+
+    Args:
+        sample_rate: Sample rate in Hz.
+        window_samples: Length of a clip that the model analyses.
+        draw: Draws a batch.
+        description: What a card says of it.
+        remedy: What to do where the clips are too short.
+    """
+
+    sample_rate: int
+    window_samples: int
+    draw: runs.Draw
+    description: dict[str, Any]
+    remedy: str
+
+
+def _clips(config: ClipsConfig, n_knobs: int) -> _Data:
+    data = manifest.Dataset.open(config.dataset)
+    remedy = "build a dataset of longer ones with `fxst dataset build --seconds`"
+    batch = partial(_draw, config, data, n_knobs)
+    return _Data(data.sample_rate, data.clip_samples, batch, runs.describe(data), remedy)
+
+
+def _pairs(config: ClipsConfig) -> _Data:
+    pairs = declarations.DeclaredPairs(str(config.dataset_type), config.dataset)
+    remedy = f"give longer items, or fewer --listen-clips than {config.listen_clips}"
+    window = pairs.samples // config.listen_clips
+    return _Data(pairs.sample_rate, window, partial(_draw_pairs, config, pairs), pairs.describe(), remedy)
+
+
+def _draw_pairs(config: ClipsConfig, pairs: declarations.DeclaredPairs, split: str, step: int) -> tuple[Tensor, ...]:
+    drawn = pairs.draw(split, batch=config.batch, seed=(config.seed, step))
+    return torch.split(torch.from_numpy(drawn), 1, dim=1)
 
 
 def _draw(config: ClipsConfig, data: manifest.Dataset, n_knobs: int, split: str, step: int) -> tuple[Tensor, ...]:

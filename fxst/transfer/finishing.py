@@ -246,9 +246,9 @@ class Finisher:
             if self._limiter is not None:
                 self._peak = max(self._peak, float(louder.max()), -float(louder.min()))
                 louder = self._limiter.process(louder)
-            yield from self._told(louder)
+            yield from self._metered(louder)
         if self._limiter is not None:
-            yield from self._told(self._limiter.finish())
+            yield from self._metered(self._limiter.finish())
 
     @property
     def holds_peaks(self) -> bool:
@@ -275,7 +275,7 @@ class Finisher:
         self._peak = 0.0
         return True
 
-    def _told(self, block: Samples) -> Iterator[Samples]:
+    def _metered(self, block: Samples) -> Iterator[Samples]:
         if block.size:
             if self._goal_lufs is not None:
                 self._meter.process(block)

@@ -6,7 +6,6 @@ seconds it holds nearly every frame, and neighbours can be found again by their 
 recordings from minutes of sound. A profile is valid for the model that made it.
 """
 
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,6 +14,7 @@ import msgspec
 import numpy as np
 
 from fxst import staging, untrusted
+from fxst.documents import DocumentKind
 from fxst.errors import SettingsError
 from fxst.transfer.descriptors import Descriptors, Level, mean_descriptors
 from fxst.transfer.level_matching import loudness_key
@@ -37,7 +37,15 @@ FORMAT: Final = "fxst-style-profile"
 FORMAT_VERSION: Final = 3
 SUFFIX: Final = ".json"
 
-_LARGEST_BYTES: Final = 1 << 22
+_KIND: Final = DocumentKind(
+    "style profile",
+    FORMAT,
+    FORMAT_VERSION,
+    largest_bytes=1 << 22,
+    writer="fxst style save",
+    remedy="save the style again",
+    instead="a parameter table with --params",
+)
 
 _Tenths = Annotated[int, msgspec.Meta(ge=-6000, le=6000, description="A level in tenths of a dB.")]
 _Frame = Annotated[tuple[_Tenths, ...], msgspec.Meta(min_length=1, max_length=1024)]
@@ -199,25 +207,11 @@ def read(path: Path) -> StyleProfile:
     Raises:
         SettingsError: It is missing, damaged, no profile, or of an unknown version.
     """
-    name = quoted(path)
+    text = _KIND.read(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise SettingsError(f"{name} is a folder, a pipe or a device: name a style profile.")
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST_BYTES + 1)
-    except FileNotFoundError as error:
-        raise SettingsError(f"{name} does not exist: check the name of the style profile.") from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        raise SettingsError(f"{name} cannot be read ({reason}): check its permissions.") from error
-    if len(data) > _LARGEST_BYTES:
-        raise SettingsError(f"{name} is larger than any style profile: name one that `fxst style save` wrote.")
-    try:
-        return from_json(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{name} is not a text file: name a style profile.") from error
+        return from_json(text)
     except SettingsError as error:
-        raise SettingsError(f"{name}: {error}") from error
+        raise SettingsError(f"{quoted(path)}: {error}") from error
 
 
 def from_json(text: str) -> StyleProfile:
@@ -226,26 +220,7 @@ def from_json(text: str) -> StyleProfile:
     Raises:
         SettingsError: It is damaged, no profile, or of an unknown version.
     """
-    try:
-        document = untrusted.from_json(text)
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"not valid JSON ({error}); save the style again.") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        found = document.get("format") if isinstance(document, dict) else None
-        raise SettingsError(
-            f"not a style profile: its format is {brief(found)}, not {FORMAT!r}; name one that `fxst style save` "
-            "wrote, or a parameter table with --params."
-        )
-    if document.get("version") in range(1, FORMAT_VERSION):
-        raise SettingsError(
-            f"version {brief(document['version'])} of the profile's format, and this fxst reads {FORMAT_VERSION}: save "
-            "the style again with `fxst style save`."
-        )
-    if document.get("version") != FORMAT_VERSION:
-        raise SettingsError(
-            f"version {brief(document.get('version'))} of the profile's format, and this fxst reads {FORMAT_VERSION}; "
-            "update fxst."
-        )
+    document = _KIND.parse(text)
     head = ("format", "version", "made_by")
     try:
         profile = msgspec.convert(

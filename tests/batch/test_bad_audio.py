@@ -40,13 +40,13 @@ done = []
 for number, name in enumerate(json.load(sys.stdin)):
     out, err = io.StringIO(), io.StringIO()
     sys.argv = ["fxst", "apply", name, "-o", f"alone/{number}", "--format", "jsonl", *options]
-    start = time.monotonic()
+    start = time.process_time()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main()
         except SystemExit as end:
             code = end.code or 0
-    done.append([code, out.getvalue(), err.getvalue(), time.monotonic() - start])
+    done.append([code, out.getvalue(), err.getvalue(), time.process_time() - start])
 print(json.dumps([done, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """
 

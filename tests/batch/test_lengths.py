@@ -186,9 +186,9 @@ def chunks():
         extra |= {"magic": b"SSND", "more": 8} if container == "AIFF" else {}
         large, small, nothing, unknown = sized(container, *place, **extra)
         yield f"{container} that counts too much", large, "ends early"
-        yield f"{container} that counts too little", small, "bytes behind"
+        yield f"{container} that counts too little", small, "bytes after"
         if container not in ("AIFF", "RF64"):
-            yield f"{container} that counts nothing", nothing, "counts no sound"
+            yield f"{container} that counts nothing", nothing, "states no audio"
         if container != "RF64":
             yield f"{container} of unknown length", unknown, len(A)
     for program, size in (("SoX", 0x7FFFF000), ("LAME", 0x7FFFFFFF), ("opusdec", 0x7FFFFFD3)):
@@ -202,7 +202,7 @@ def chunks():
     for container in ("WAV", "AIFF", "W64"):
         yield f"two of {container} joined", 2 * file(A, container, "PCM_16"), "2 recordings"
     yield "two of AU joined", 2 * file(A, "AU", "PCM_16"), "joined"
-    yield "two of CAF joined", 2 * file(A, "CAF", "PCM_16"), "bytes behind"
+    yield "two of CAF joined", 2 * file(A, "CAF", "PCM_16"), "bytes after"
     aiff = file(A, "AIFF", "PCM_16")
     yield "aiff that counts few frames", patched(aiff, aiff.index(b"COMM") + 10, (9).to_bytes(4, "big")), len(A)
     yield "riff size of nothing", patched(wav, 4, bytes(4)), len(A)

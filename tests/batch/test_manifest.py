@@ -218,7 +218,7 @@ def test_a_manifest_leads_nowhere(two):
         (row, *_) = (ManifestRow.from_json(json.dumps(row).encode()) for row in two.rows())
         manifest.add(
             msgspec.structs.replace(
-                row, beside=(FileState("../pipe", 0, "0" * 64), FileState("/dev/zero", 0, "0" * 64))
+                row, companions=(FileState("../pipe", 0, "0" * 64), FileState("/dev/zero", 0, "0" * 64))
             )
         )
     assert run() == {"0.wav": True, "1.wav": True}

@@ -40,7 +40,7 @@ def test_a_weight_stands_behind_a_name_unless_a_file_is_called_so(given, expecte
 
 @pytest.mark.parametrize("given", ["a.wav:-1", "a.wav:nan", "a.wav:inf"])
 def test_a_weight_is_no_less_than_nothing(given):
-    with pytest.raises(SettingsError, match="a weight is a number from 0 on"):
+    with pytest.raises(SettingsError, match="a weight is a number of 0 or more"):
         find_references([given])
 
 

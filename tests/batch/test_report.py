@@ -135,7 +135,7 @@ def test_a_batch_is_listed_whole_and_heard_in_part(noise):
     assert rows(html, "Files that failed")[1:] == [["in/broken.wav", "&#39;broken&#39; is not sound."]]
     said = words(html)
     assert "7 files rendered, 1 failed." in said
-    assert "3 of them can be played here, spread evenly over all; --report-items N makes it N." in said
+    assert "3 of them can be played here, evenly spread; --report-items changes the number." in said
     assert re.findall(r"<h2[^>]*>([^<]*)</h2>", html) == ["in/0.wav", "in/4.wav", "in/6.wav"]
     assert html.count('class="player"') == 3
 

@@ -86,7 +86,7 @@ def test_what_there_is_too_little_of_is_told_from_faults(error, words):
     wrapped = ImportError("initialization failed")
     wrapped.__cause__ = error
     for one in (error, wrapped):
-        told = shortage.told(one)
+        told = shortage.remedy(one)
         assert (told is None) if words is None else (words in told)
 
 
@@ -102,7 +102,7 @@ def test_no_traceback_reaches_a_person(batch, monkeypatch, capsys):
     assert ended.value.code == 1
     (report,) = Path().glob("fxst-*.txt")
     assert capsys.readouterr().err == (
-        "fxst: Unexpected error (ZeroDivisionError: of all things): please report it, with the file "
-        f"{str(report.resolve())!r}, which tells where it was.\n"
+        "fxst: Unexpected error (ZeroDivisionError: of all things): please report it with the file "
+        f"{str(report.resolve())!r}, which has the details.\n"
     )
     assert "in fail" in report.read_text()

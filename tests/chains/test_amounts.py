@@ -38,7 +38,7 @@ def test_words_are_read(given, expected):
 
 @pytest.mark.parametrize("word", ["", "=50", "eq=", "eq", "-1", "151", "eq=nan", "inf", "1e999", "5 0"])
 def test_what_is_no_share_is_refused_in_a_sentence(word):
-    with pytest.raises(SettingsError, match="is no share of a style"):
+    with pytest.raises(SettingsError, match="is not an amount of the style"):
         amount_of_each(parse_amounts([word]), STUDIO.labels)
 
 

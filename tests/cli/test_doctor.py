@@ -27,7 +27,7 @@ def test_this_installation_is_well(told):
     checks = {check["part"]: Check(**check) for check in told["checks"]}
     assert is_well(checks.values())
     assert checks["fxst"].found == __version__
-    for part in ("numpy", "soundfile", "pedalboard", "soxr", "safetensors", "array-api-compat", "processors"):
+    for part in ("numpy", "soundfile", "pedalboard", "soxr", "safetensors", "processors"):
         assert checks[part].state == "ok"
         assert checks[part].required
     for extra in ("train", "plots", "fast", "cuda", "pesq"):

@@ -197,10 +197,12 @@ PROTOCOL = ("--split", "all", "--each-file", "--baseline", "none", "--no-pesq", 
 
 
 def test_items_are_drawn_from_recordings(fxst, model, recordings):
-    arguments = ("eval", "--data", recordings, *PROTOCOL, "-m", model)
+    def evaluate(output, *options, workers=1):
+        code, _, err = fxst("eval", "--data", recordings, *PROTOCOL[:-1], workers, "-m", model, *options, "-o", output)
+        assert (code, err) == (0, ""), output
+
     for folder in ("one", "two"):
-        code, _, err = fxst(*arguments, "-n", 3, "-o", folder)
-        assert (code, err) == (0, "")
+        evaluate(folder, "-n", 3)
     assert Path("one/items.csv").read_bytes() == Path("two/items.csv").read_bytes()
     assert Path("one/items.jsonl").read_bytes() == Path("two/items.jsonl").read_bytes()
     assert list(summary("one")) == ["input", "mine"]
@@ -208,14 +210,14 @@ def test_items_are_drawn_from_recordings(fxst, model, recordings):
     assert [row["item"] for row in listed] == [f"p-24000-0-{number}" for number in range(3)]
     assert all(row["passage"] and {"input", "target", "input_is"} <= row.keys() for row in listed)
 
-    fxst(*arguments, "--limit", 2, "-o", "fewer")
+    evaluate("fewer", "--limit", 2)
     assert items("fewer") == items("one")[:4]
-    fxst(*arguments, "-n", 2, "--seed", 1, "-o", "other")
+    evaluate("other", "-n", 2, "--seed", 1)
     assert items("other") != items("fewer")
     # As many processes as one likes: the same figures.
-    fxst("eval", "--data", recordings, *PROTOCOL[:-1], 2, "-n", 4, "-o", "several")
-    fxst("eval", "--data", recordings, *PROTOCOL, "-n", 4, "-o", "alone")
-    assert Path("several/items.csv").read_bytes() == Path("alone/items.csv").read_bytes()
+    evaluate("several", "-n", 4, workers=2)
+    evaluate("alone", "-n", 4)
+    assert items("several") == items("alone")
 
 
 def test_files_that_cannot_be_read_are_told_of(fxst, recordings, tmp_path):
@@ -289,14 +291,14 @@ def test_proxies_render_at_their_own_rate_and_for_a_model_only(fxst, loud, recor
     arguments = ("eval", "--data", recordings, *PROTOCOL, "--sample-rate", 44_100, "-m", loud, "--through-proxies")
     code, out, err = fxst(*arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "proxies are of 24000 Hz: --through-proxies cannot render at 44100 Hz." in err
+    assert "proxies are for 24000 Hz: --through-proxies cannot render at 44100 Hz." in err
     noise = 0.1 * np.random.default_rng(0).standard_normal(3 * 44_100)
     for part in ("in", "ref", "target"):
         soundfile.write(f"{part}.wav", noise, 44_100)
     pairs("in.wav,ref.wav,target.wav", header="input,reference,target")
     code, _, err = fxst("eval", *QUICK, "-m", loud, "--through-proxies")
     assert code == 1
-    assert "in, loud@proxy: These proxies are of 24000 Hz, not 44100 Hz." in err
+    assert "in, loud@proxy: These proxies are for 24000 Hz, not 44100 Hz." in err
 
 
 def test_models_that_can_refine_have_a_row_more(fxst, studio, loud, recordings):

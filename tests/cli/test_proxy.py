@@ -27,7 +27,7 @@ def test_a_proxy_is_trained_told_of_and_found(fxst, dataset, tmp_path):
     assert code == 0, err
     assert out.strip() == str(folder)
     assert "after 2 steps" in err
-    assert "dB of what the effect changes" in err
+    assert "dB relative to what the effect changes" in err
     proxy = proxy_file.load(folder)
     assert proxy.effect.name == "distortion"
     assert proxy.model.tone is proxy.model.echoes is None

@@ -101,7 +101,7 @@ def test_a_page_beside_a_reference(fxst, examples):
     ("arguments", "message"),
     [
         (("--report", "voice.wav"), "no web page extension"),
-        (("--report", "house.json/page.html"), "'house.json' is a file, and a folder is needed there"),
+        (("--report", "house.json/page.html"), "'house.json' is a file where a folder is needed there"),
         (("--report", "house.html"), "would replace the table to apply"),
         (("--report", "p.html", "--plot", "p.html"), "no picture extension"),
     ],

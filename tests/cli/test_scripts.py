@@ -263,10 +263,10 @@ def test_standard_input_goes_to_a_file_or_a_folder(fxst, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-", "in/voice.wav", "-o", "out"], "name no other"),
-        (["-", "--list", "x", "-o", "out"], "name no other"),
+        (["-", "in/voice.wav", "-o", "out"], "name no other input"),
+        (["-", "--list", "x", "-o", "out"], "name no other input"),
         (["in/voice.wav", "-o", "-", "--format", "json"], "cannot both go to standard output"),
-        (["in/voice.wav", "-o", "-", "--export", "ffmpeg"], "need an output with a name"),
+        (["in/voice.wav", "-o", "-", "--export", "ffmpeg"], "other files are named after the output"),
         (["in", "-o", "-"], "takes one recording"),
     ],
 )

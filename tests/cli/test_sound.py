@@ -96,7 +96,8 @@ def test_a_table_can_be_turned_down_too(fxst, voices):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"), [("loud", "no share of a style"), ("151", "no share"), ("chorus=50", "no effect 'chorus'")]
+    ("given", "message"),
+    [("loud", "not an amount of the style"), ("151", "not an amount"), ("chorus=50", "no effect 'chorus'")],
 )
 def test_an_amount_that_makes_no_sense_is_one_line_and_nothing_is_written(fxst, voices, given, message):
     code, _, err = fxst("apply", "voices.wav", "-p", save({}), "-o", "out.wav", "--amount", given)

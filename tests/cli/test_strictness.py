@@ -103,11 +103,11 @@ def test_numbers_of_other_commands(fxst, number):
 
 
 JSON_TABLES = {
-    "a value twice": ('"value": -20.0', '"value": -10.0, "value": -20.0', "'value' is there twice"),
-    "a key of the file twice": ('"version": 2', '"version": 2, "version": 2', "'version' is there twice"),
-    "a key of the chain twice": ('"name": "fx"', '"name": "eq", "name": "fx"', "'name' is there twice"),
-    "Infinity": ('"value": -20.0', '"value": Infinity', "Infinity is no number"),
-    "NaN where nobody looks": ('"made_by": {}', '"made_by": {"x": NaN}', "NaN is no number"),
+    "a value twice": ('"value": -20.0', '"value": -10.0, "value": -20.0', "'value' appears twice"),
+    "a key of the file twice": ('"version": 2', '"version": 2, "version": 2', "'version' appears twice"),
+    "a key of the chain twice": ('"name": "fx"', '"name": "eq", "name": "fx"', "'name' appears twice"),
+    "Infinity": ('"value": -20.0', '"value": Infinity', "Infinity is not a JSON number"),
+    "NaN where nobody looks": ('"made_by": {}', '"made_by": {"x": NaN}', "NaN is not a JSON number"),
     "too large": ('"value": -20.0', '"value": 1e999', "'1e999' is too large"),
     "a whole number too large": ('"value": -20.0', f'"value": {"9" * 400}', "is too large"),
 }
@@ -124,13 +124,13 @@ def test_json_that_says_two_things_or_none(fxst, old, new, words):
 def test_a_key_twice_in_a_profile_a_card_and_a_dataset(fxst):
     profile = '{"format": "fxst-style-profile", "version": 2, "model": "eq", "model": "eq-comp"}'
     Path("house.json").write_text(profile)
-    assert refused(fxst("apply", "a.wav", "--style", "house.json", "-o", "o.wav"), "'model' is there twice")
+    assert refused(fxst("apply", "a.wav", "--style", "house.json", "-o", "o.wav"), "'model' appears twice")
 
     model = Path(shutil.copytree(pretrained_folder() / "style/eq", "model"))
     card = (model / "card.json").read_text(encoding="utf-8")
     (model / "card.json").write_text(card.replace('"sample_rate"', '"sample_rate": 8000, "sample_rate"', 1))
     for command in "info", "verify":
-        assert refused(fxst("models", command, "./model"), "'sample_rate' is there twice", code=4)
+        assert refused(fxst("models", command, "./model"), "'sample_rate' appears twice", code=4)
 
     assert fxst("dataset", "build", "in", "-o", "data", "-n", "1", "--workers", "1")[0] == 0
     card = Path("data/dataset.json").read_text(encoding="utf-8")

@@ -242,17 +242,17 @@ def test_an_output_that_is_a_little_larger_than_what_may_be_written_is_not_cut(f
 @pytest.mark.parametrize(
     ("channels", "rate", "output", "told"),
     [
-        (1, 200_001, "o.ogg", "200001 Hz, for Ogg Vorbis goes up to 200000 Hz"),
-        (1, 384_000, "o.oga", "384000 Hz, for Ogg Vorbis goes up to 200000 Hz"),
-        (256, 8_000, "o.ogg", "256 channels, for Ogg Vorbis has 255 at most"),
-        (1024, 8_000, "o.ogg", "1024 channels, for Ogg Vorbis has 255 at most"),
-        (256, 48_000, "o.opus", "256 channels, for Opus has 255 at most"),
-        (1, 44_100, "o.opus", "44100 Hz, for Opus has 8000, 12000, 16000, 24000 and 48000 Hz only"),
-        (3, 48_000, "o.mp3", "3 channels, for MP3 has 2 at most"),
-        (1, 96_000, "o.mp3", "96000 Hz, for MP3 has 8000, 11025"),
-        (9, 48_000, "o.flac", "9 channels, for FLAC has 8 at most"),
-        (1, 705_600, "o.flac", "705600 Hz, for FLAC goes up to 655350 Hz"),
-        (1, 88_201, "o.flac", "88201 Hz, for above 65535 Hz FLAC has multiples of 10 only"),
+        (1, 200_001, "o.ogg", "200001 Hz (Ogg Vorbis goes up to 200000 Hz)"),
+        (1, 384_000, "o.oga", "384000 Hz (Ogg Vorbis goes up to 200000 Hz)"),
+        (256, 8_000, "o.ogg", "256 channels (Ogg Vorbis has at most 255)"),
+        (1024, 8_000, "o.ogg", "1024 channels (Ogg Vorbis has at most 255)"),
+        (256, 48_000, "o.opus", "256 channels (Opus has at most 255)"),
+        (1, 44_100, "o.opus", "44100 Hz (Opus has only 8000, 12000, 16000, 24000 and 48000 Hz)"),
+        (3, 48_000, "o.mp3", "3 channels (MP3 has at most 2)"),
+        (1, 96_000, "o.mp3", "96000 Hz (MP3 has only 8000, 11025"),
+        (9, 48_000, "o.flac", "9 channels (FLAC has at most 8)"),
+        (1, 705_600, "o.flac", "705600 Hz (FLAC goes up to 655350 Hz)"),
+        (1, 88_201, "o.flac", "88201 Hz (above 65535 Hz, FLAC has only multiples of 10)"),
     ],
 )  # fmt: skip
 def test_what_a_format_has_no_room_for_is_one_line(fxst, channels, rate, output, told):

@@ -228,9 +228,7 @@ def test_what_fails_off_the_main_thread_is_told_of_and_not_lost(noise):
         thread = threading.Thread(target=elsewhere)
         thread.start()
         thread.join()
-    assert (
-        failures == ["The plugin mine cannot begin anew: Plugin settled.vst3 must be reloaded on the main thread."] * 3
-    )
+    assert failures == ["The plugin mine cannot be reset: Plugin settled.vst3 must be reloaded on the main thread."] * 3
     assert len(type(effect).idle) == 2
     both = [effect.exact({"mix": 0.5}, sample_rate=24_000, channels=1) for _ in range(2)]
     thread = threading.Thread(target=elsewhere)
@@ -248,7 +246,7 @@ def test_sound_that_is_not_finite_is_told_of_with_the_settings(noise):
             return np.full_like(x, np.nan) if 0.6 < self.mix < 0.7 and x.any() else x
 
     effect = declare_plugin("mine", Later, [MIX])()
-    with pytest.raises(SettingsError, match=r"mine gives samples that are no finite numbers, at mix = 0\.65"):
+    with pytest.raises(SettingsError, match=r"mine renders samples that are not finite, at mix = 0\.65"):
         render(effect, noise(24_000), mix=0.65)
     assert np.isinf(render(effect, noise(24_000) * np.float32(np.inf), mix=0.5)).any()  # which it was given
 
@@ -283,7 +281,7 @@ def test_a_chain_keeps_it_by_its_name_alone():
     with pytest.raises(UndeclaredError, match=r"no effect 'mine'.*--effects FILE\.py"):
         Chain.from_spec(spec)
     declare_plugin("mine", pedalboard.Chorus, [FEEDBACK])
-    with pytest.raises(UndeclaredError, match="declared with feedback, and here it has mix, feedback"):
+    with pytest.raises(UndeclaredError, match="declared with feedback, but here it has mix, feedback"):
         Chain.from_spec(spec)
     declare_plugin("mine", pedalboard.Phaser, [MIX, FEEDBACK])  # declared again, as a notebook does
     assert Chain.from_spec(spec).to_spec() == spec
@@ -294,27 +292,32 @@ REFUSED = {
     "unknown attribute": ("mine", pedalboard.Phaser, [Parameter("colour", 0, 1, 0)], "mine has no parameter colour"),
     "a method": ("mine", pedalboard.Phaser, [Parameter("process", 0, 1, 0)], "refuses process"),
     "value": ("mine", Picky, [MIX], "mine refuses mix = 1: out of range: 0 to 0.7"),
-    "latency": ("mine", pedalboard.PitchShift, [Parameter("semitones", -1, 1, 0)], "mine gives its sound late, or"),
-    "hidden latency": ("mine", pedalboard.MP3Compressor, [Parameter("vbr_quality", 0, 9, 2)], "late, or changes"),
+    "latency": ("mine", pedalboard.PitchShift, [Parameter("semitones", -1, 1, 0)], "mine has latency, or"),
+    "hidden latency": (
+        "mine",
+        pedalboard.MP3Compressor,
+        [Parameter("vbr_quality", 0, 9, 2)],
+        "mine has latency, or changes",
+    ),
     "latency is told of by its own name": (
         "mine",
         pedalboard.PitchShift,
         [Parameter("semitones", 0, 1, 0)],
-        "mine gives",
+        "mine has latency",
     ),
-    "a narrower range": ("mine", Narrow, [MIX], "mine makes 0.7 of mix = 1"),
-    "chance": ("mine", Random, [MIX], "mine gives another sound each time, at mix = 1"),
-    "chance from one to another": ("mine", Unlike, [MIX], "mine gives another sound each time"),
-    "no finite sound": ("mine", Diverging, [MIX], "mine gives samples that are no finite numbers, at mix = 1"),
-    "no new beginning": ("mine", Stuck, [MIX], "mine cannot begin anew: it hangs"),
+    "a narrower range": ("mine", Narrow, [MIX], "mine sets mix to 0.7 instead of 1"),
+    "chance": ("mine", Random, [MIX], "mine does not render the same sound every time, at mix = 1"),
+    "chance from one to another": ("mine", Unlike, [MIX], "mine does not render the same sound every time"),
+    "no finite sound": ("mine", Diverging, [MIX], "mine renders samples that are not finite, at mix = 1"),
+    "no new beginning": ("mine", Stuck, [MIX], "mine cannot be reset: it hangs"),
     "no plugin file": ("mine", lambda: pedalboard.load_plugin("none.vst3"), [MIX], "mine cannot be made: .*none.vst3"),
     "neither mono nor stereo": ("mine", type("Six", (Swap,), {"channels": 6}), [MIX], "neither mono nor stereo"),
     "one plugin for all": ("mine", lambda: SHARED, [MIX], "same plugin twice"),
-    "a plugin that is made": ("mine", pedalboard.Chorus(), [MIX], "give what makes .*, Chorus or a lambda"),
+    "a plugin that is made": ("mine", pedalboard.Chorus(), [MIX], "pass what makes .*, such as Chorus or a lambda"),
     "no parameter": ("mine", pedalboard.Phaser, [MIX, ("depth", 0, 1, 0)], r"mine: .* not \('depth', 0, 1, 0\)"),
-    "no plugin": ("mine", dict, [MIX], "gives a dict"),
-    "no parameters": ("mine", pedalboard.Phaser, [], "needs parameters"),
-    "a parameter twice": ("mine", pedalboard.Phaser, [MIX, MIX], "each of them once"),
+    "no plugin": ("mine", dict, [MIX], "returned a dict"),
+    "no parameters": ("mine", pedalboard.Phaser, [], "needs at least one parameter"),
+    "a parameter twice": ("mine", pedalboard.Phaser, [MIX, MIX], "no name twice"),
     "a name of fxst's": ("reverb", pedalboard.Reverb, [Parameter("room_size", 0, 1, 0)], "reverb of its own"),
     "a name that ends like a second one's": ("phaser2", pedalboard.Phaser, [MIX], "not 'phaser2'"),
     "a name that is a path": ("../x", pedalboard.Phaser, [MIX], r"not '\.\./x'"),

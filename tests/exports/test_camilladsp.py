@@ -100,8 +100,8 @@ def test_a_time_is_one_time_constant(written, draw):
 
 def test_what_is_not_exact_it_tells(exported, draw):
     text = exported("camilladsp", draw(0), sample_rate=48_000, channels=2).read_text(encoding="utf-8")
-    assert "# compressor: approximate, and not measured, for Debian has no CamillaDSP." in text
-    assert "# distortion: CamillaDSP has none, so it is left out" in text
+    assert "# compressor: approximate, and not measured. It follows" in text
+    assert "# distortion: CamillaDSP has none: left out" in text
 
 
 def test_nothing_at_all(written, draw):

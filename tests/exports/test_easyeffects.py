@@ -100,8 +100,8 @@ def test_what_is_not_exact_it_tells(exported, draw):
     said = "\n".join(preset["fxst"])
     assert "parametric_eq: approximate" in said
     assert f"nulls to {NULL_DB['parametric_eq']:.0f} dB or less" in said
-    assert "its threshold is held to EasyEffects' range" in said
-    assert "distortion: it is left out" in said
+    assert "its threshold is limited to EasyEffects' range" in said
+    assert "distortion: left out" in said
     assert preset["output"]["compressor#0"]["threshold"] == 0
 
 

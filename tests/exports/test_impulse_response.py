@@ -62,7 +62,7 @@ def test_it_carries_the_whole_decay(room_size):
 def test_there_is_none_without_a_reverb(tmp_path, draw):
     files = exports.export_files(["ir"], tmp_path / "voice")
     with exports.staged(files, draw(0, "compressor"), sample_rate=48_000, channels=2) as remarks:
-        assert remarks == ("no reverb is in use, so there is no impulse response of it",)
+        assert remarks == ("no reverb is in use, so there is no impulse response",)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -53,7 +53,8 @@ def test_an_attack_shorter_than_a_sample(by_sox, exact, exported, draw, speech, 
     assert NULL_DB["compressor"] < null <= SHORT_ATTACK_DB
     said = exported("sox", table, sample_rate=24_000, channels=1).read_text(encoding="utf-8")
     assert (
-        f"compressor: approximate, for its attack is shorter than a sample: nulls to {SHORT_ATTACK_DB:.0f} dB" in said
+        f"compressor: approximate, because its attack is shorter than a sample: nulls to {SHORT_ATTACK_DB:.0f} dB"
+        in said
     )
 
 

@@ -64,7 +64,7 @@ def test_proxies_of_something_else_are_refused(speech, save_proxy):
     equaliser, compressor = stand_ins(chain)
     with pytest.raises(ModelError, match="needs 2 proxies"):
         ProxyRenderer(chain, [equaliser])
-    with pytest.raises(ModelError, match=r"parametric_eq cannot be imitated by .*, which is of the compressor"):
+    with pytest.raises(ModelError, match=r"parametric_eq cannot be imitated by .*, which is for the compressor"):
         ProxyRenderer(chain, [compressor, equaliser])
     with pytest.raises(ModelError, match="from -20 to 20, not from -60 to 20"):
         ProxyRenderer(Chain("other", (Compressor(),)), [compressor])
@@ -81,7 +81,7 @@ def test_what_no_proxy_fits_is_said_with_the_nearest_one_and_what_to_do(save_pro
     linear = replace(COMPRESSOR, parameters=tuple(replace(p, scale="linear") for p in COMPRESSOR.parameters))
     train = "train one with `fxst proxy train DIR --chain {} --effect {}`"
     for wanted, folders, rate, words in (
-        (chain, (), 44_100, "pretrained/proxy/parametric_eq', which is of 24000 Hz, not 44100 Hz"),
+        (chain, (), 44_100, "pretrained/proxy/parametric_eq', which is for 24000 Hz, not 44100 Hz"),
         (Chain("c", (COMPRESSOR.restrict(ratio=(3.0, 6.0)),)), (far, near), RATE, "near', which knows ratio from 3"),
         (Chain("c", (linear,)), (), RATE, "ratio from 2 to 6 on a log scale, not from 2 to 6 on a linear scale"),
         (

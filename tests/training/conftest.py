@@ -1,6 +1,5 @@
 import csv
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 import soundfile
 import torch
 
-from fxst.cli.program import main
 from fxst.configs import DatasetConfig
 from fxst.data.build import build
 
@@ -81,20 +79,6 @@ def stopping():
         return report
 
     return make
-
-
-@pytest.fixture
-def fxst(monkeypatch, capsys):
-    """Run the program in this process: `fxst(*arguments)` gives exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fxst", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="session")

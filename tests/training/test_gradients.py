@@ -80,7 +80,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_what_was_before_is_kept(trai
         return (mae / 0 if loss.training == training and sum(trained) > 2 else mae), stft
 
     monkeypatch.setattr(StyleLoss, "forward", infinite_after_two_steps)
-    with pytest.raises(SettingsError, match=f"no finite number at step {step}: .*--learning-rate"):
+    with pytest.raises(SettingsError, match=f"not finite at step {step}: .*--learning-rate"):
         train(config)
     for name in ("best", "last"):
         kept = torch.load(config.output / "checkpoints" / f"{name}.ckpt", weights_only=False)

@@ -30,7 +30,7 @@ def test_a_run_is_resumed_with_its_own_settings_only(changes, words, unbroken, f
 def test_only_a_run_can_be_resumed_and_by_its_own_command(unbroken, tiny_dataset, fxst):
     for arguments, words in (
         (("style", "train", tiny_dataset, "--resume"), "holds no run to resume"),
-        (("proxy", "train", unbroken, "--resume"), "of the other command"),
+        (("proxy", "train", unbroken, "--resume"), "from the other training command"),
     ):
         code, out, err = fxst(*arguments)
         assert (code, out) == (2, "")
@@ -41,7 +41,7 @@ def test_a_folder_that_will_not_do_is_told_by_its_exit_code(tiny_dataset, tmp_pa
     (tmp_path / "full").mkdir()
     (tmp_path / "full/song.wav").write_text("")
     for folder, code, words in (
-        (tmp_path / "full", SettingsError.exit_code, "is not empty: name another with -o"),
+        (tmp_path / "full", SettingsError.exit_code, "is not empty: choose another with -o"),
         (tiny_dataset / "manifest.csv", OutputError.exit_code, "cannot be written (not a directory)"),
         (Path("/proc/none/run"), OutputError.exit_code, "cannot be written"),
     ):

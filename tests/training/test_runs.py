@@ -92,7 +92,7 @@ def test_a_signal_to_all_processes_stops_a_run_as_one_to_the_main_one_does(confi
 
 
 def test_a_loader_that_dies_is_told_of(config):
-    with pytest.raises(FxstError, match="go on with --resume and fewer"):
+    with pytest.raises(FxstError, match="resume the run with fewer --loaders"):
         train(replace(config, loaders=1), report=lambda _: loaders(signal.SIGKILL))
 
 
@@ -139,7 +139,7 @@ def test_a_resumed_run_may_take_more_steps_and_not_fewer(unbroken, tmp_path, los
     assert resumed(folder, steps=8).steps == 8
     assert losses(folder)[:3] == before
     assert [row["step"] for row in losses(folder)[3:]] == ["7", "8"]
-    with pytest.raises(SettingsError, match="has taken 8 steps: give more --steps"):
+    with pytest.raises(SettingsError, match="has already taken 8 steps: use a larger --steps"):
         resumed(folder, steps=7)
 
 
@@ -210,7 +210,7 @@ def test_a_checkpoint_is_resumed_as_data_and_never_run(unbroken, tmp_path, monke
         b"no checkpoint",
     ):
         last.write_bytes(damaged)
-        with pytest.raises(ModelError, match=r"last.ckpt' is damaged, or none that this training wrote"):
+        with pytest.raises(ModelError, match=r"last.ckpt' is damaged, or was not written by this command"):
             resumed(folder)
     assert not trace.exists()
     pickle.loads(pickle.dumps(Intruder(trace)))

@@ -141,7 +141,7 @@ def test_a_model_that_a_run_begins_with_is_trained_end_to_end_only(trained, conf
 def test_what_cannot_be_trained_is_refused_before_any_step(config, tmp_path):
     good = replace(config, output=tmp_path / "run")
     for bad, kind, words in (
-        (replace(good, batch=2), SettingsError, "--batch takes so many or more"),
+        (replace(good, batch=2), SettingsError, "use a --batch of at least"),
         (replace(good, listen_clips=3), SettingsError, "use more --listen-clips"),
         (replace(good, also=(tmp_path / "none",)), NothingMatchedError, "no finished dataset"),
         (replace(good, chain="eq-comp"), SettingsError, "use --recipe clips"),

@@ -147,12 +147,12 @@ def put(key, value):
 DAMAGE = {
     "another format": (put("format", "fxst-settings"), "not a style profile.* or a parameter table with --params"),
     "a later version": (put("version", 4), "version 4 .* update fxst"),
-    "an earlier version": (put("version", 1), "version 1 .* save the style again with `fxst style save`"),
+    "an earlier version": (put("version", 1), "version 1 .* save the style again"),
     "no version": (lambda document: document.pop("version"), "version None .* update fxst"),
     "no statistics": (lambda document: document.pop("statistics"), r"missing required field `statistics`"),
     "empty statistics": (put("statistics", []), "damaged style profile"),
     "a statistic that is text": (put("statistics", ["1"]), r"got `str` - at `\$.statistics\[0\]`"),
-    "not a number": (put("statistics", [float("nan")]), "NaN is no number of JSON"),
+    "not a number": (put("statistics", [float("nan")]), "NaN is not a JSON number"),
     "beyond float32": (put("statistics", [1e300]), "too large"),
     "true": (put("loudness_lufs", True), "got `bool`"),
     "no trait": (lambda told: told["descriptors"].pop("crest_db"), "damaged style profile"),
@@ -179,8 +179,8 @@ DAMAGE = {
     "too many bands": (put("frames", [[0] * 1025]), "length <= 1024 - at .*frames"),
     "too many frames": (put("frames", [[0]] * 1025), "length <= 1024 - at .*frames"),
     "a level that is text": (put("frames", [["-100"]]), "got `str` - at .*frames"),
-    "a level that is not a number": (put("frames", [[float("nan")]]), "NaN is no number of JSON"),
-    "an infinite level": (put("frames", [[float("-inf")]]), "-Infinity is no number of JSON"),
+    "a level that is not a number": (put("frames", [[float("nan")]]), "NaN is not a JSON number"),
+    "an infinite level": (put("frames", [[float("-inf")]]), "-Infinity is not a JSON number"),
     "a level that is true": (put("frames", [[True]]), "got `bool` - at .*frames"),
     "part of a tenth": (put("frames", [[-100.5]]), "got `float` - at .*frames"),
     "a moment beyond all": (put("frames", [[6001]]), "<= 6000 - at .*frames"),
@@ -217,7 +217,7 @@ def test_what_is_no_profile_at_all_is_refused(tmp_path):
     for name, message in (
         ("none", "does not exist"),
         ("", "is a folder"),
-        ("binary", "is not a text file"),
+        ("binary", "is not UTF-8 text"),
         ("large", "is larger than any style profile"),
     ):
         with pytest.raises(SettingsError, match=message):
