@@ -3,11 +3,16 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-__all__ = ["one_thread", "processors", "side_by_side"]
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["one_blas_thread", "one_thread", "processors", "side_by_side"]
+
+_BLAS: Final = ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""Variables with the threads of NumPy's linear algebra; torch has its own."""
 
 Result = TypeVar("Result")
 
@@ -15,6 +20,16 @@ Result = TypeVar("Result")
 def processors() -> int:
     """Return how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_blas_thread() -> None:
+    """Let NumPy compute on one thread, unless the user has chosen; only before it is imported.
+
+    The matrices here are small: its other threads wait for work in a loop, for three times the processor time.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        for name in _BLAS:
+            os.environ.setdefault(name, "1")
 
 
 @contextlib.contextmanager
@@ -61,7 +76,9 @@ def _without_autograd(work: Callable[..., Result], arguments: tuple[Any, ...]) -
 
 
 @cache
-def _threads(count: int) -> ThreadPoolExecutor:
+def _threads(count: int) -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(count, "side by side", initializer=_use_one_torch_thread)
 
 
