@@ -203,7 +203,8 @@ class StudioNetwork(StyleNetwork, Part):
         Shape:
             input, reference: (D,), their statistics; result: (bands,).
         """
-        return np.asarray(self.extractor.shared(24_000 * 2 ** min(float(input[-1]), float(reference[-1]))))
+        octaves = min(float(self.nn.detached(x)[-1]) for x in (input, reference))
+        return np.asarray(self.extractor.shared(24_000 * 2**octaves))
 
     def decide(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Decision:  # noqa: A002
         """Decide on the knobs that bring an input to a reference.
