@@ -1,4 +1,4 @@
-"""What tests share: real recordings, where they are, how to measure a difference, and a folder that is a trap."""
+"""What tests share: recordings, how to measure a difference, models as they are used, and a folder that is a trap."""
 
 import os
 import shutil
@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from fxst import audio
+from fxst.checkpoints.checkpoint import NETWORKS
+from fxst.models import layers
+from fxst.models.layers import made_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 import extras
@@ -88,6 +91,20 @@ def null_db():
         return 10 * np.log10(max(np.sum((y - exact) ** 2) / np.sum(exact**2), 1e-30))
 
     return measure
+
+
+@pytest.fixture(scope="session")
+def in_numpy():
+    """Give `in_numpy(model)`: the NumPy network of a torch one's weights, which is what is used of a model."""
+
+    def make(model):
+        state = {name: weights.detach().numpy() for name, weights in model.state_dict().items()}
+        kind = next(network for network in NETWORKS.values() if isinstance(model, network))
+        made = made_of(kind, layers).from_plain(model.config.to_dict(), state)
+        made.load_state_dict(state)
+        return made
+
+    return make
 
 
 class Trap:

@@ -26,6 +26,7 @@ from fxst.effects.parameters import Parameter
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models.encoder import EncoderConfig
 from fxst.models.network import Decision
+from fxst.models.studio import StudioNetwork
 from fxst.models.style import StyleModelConfig
 from fxst.transfer import eq_fitting, profiles, style_transfer
 from fxst.transfer.safety import SafetyResult
@@ -192,22 +193,22 @@ def test_a_profile_holds_the_moments_that_a_studio_model_pairs(studio, speech, n
 
 
 def test_choosing_and_refining_pair_with_the_references_own_moments(monkeypatch, studio, speech, noise):
-    paired, match = [], StudioModel.match
+    paired, match = [], StudioNetwork.match
 
     def watched(self, *given):
-        paired.append(given)
+        paired.append([np.asarray(array) for array in given])
         return match(self, *given)
 
-    monkeypatch.setattr(StudioModel, "match", watched)
+    monkeypatch.setattr(StudioNetwork, "match", watched)
     heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 1, 2), noise(48_000, 1, 2)))
     studio.choose(heard, studio.profile(reference), refine=1)
     assert len(paired) == 2
     for ours, frames, theirs, reference_frames in paired:
-        assert torch.equal(theirs, reference.statistics)
-        assert torch.equal(reference_frames, reference.frames)
+        np.testing.assert_array_equal(theirs, reference.statistics)
+        np.testing.assert_array_equal(reference_frames, reference.frames)
         assert len(ours) == len(theirs)
         assert len(frames) > 0
-    assert torch.equal(paired[0][1], heard.frames)
+    np.testing.assert_array_equal(paired[0][1], heard.frames)
 
 
 @pytest.mark.parametrize("refine", [0, 1])
@@ -616,10 +617,11 @@ def test_a_table_is_applied_without_torch(tmp_path, noise):
 @pytest.mark.parametrize(("bend_db", "flat"), [(1.0, True), (6.0, False)])
 def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studio, monkeypatch, wanted, bend_db, flat):
     model = studio._checkpoint.model
-    curve = bend_db / 20 * torch.linspace(-2, 2, model.config.spectrum_bands)  # bend_db from 0 on average
-    decision = Decision(
-        torch.full((1, len(studio.chain.knobs)), 0.6), torch.full((1, 5), 2.0 if wanted else -2.0), curve[None]
-    )
+    curve = (
+        bend_db / 20 * np.linspace(-2, 2, model.config.spectrum_bands, dtype=np.float32)
+    )  # on average bend_db from 0
+    knobs, activation = np.full((1, len(studio.chain.knobs)), 0.6), np.full((1, 5), 2.0 if wanted else -2.0)
+    decision = Decision(knobs.astype(np.float32), activation.astype(np.float32), curve[None])
     monkeypatch.setattr(model, "decide", lambda *_: decision)
     monkeypatch.setattr(
         style_transfer, "limit_amount", lambda _, rows, *__: SafetyResult(tuple(rows), 1.0, 0.0, 0.0, noisy=False)
