@@ -154,7 +154,7 @@ def test_a_table_says_all_that_is_rendered(chain):
     assert [list(of_effect.values()) for of_effect in values] == [
         [row.value for row in table if row.effect == label] for label in chain.labels
     ]
-    for read, predicted in zip(values, chain.split(knobs.double()), strict=True):
+    for read, predicted in zip(values, chain.split(knobs), strict=True):
         for name, value in read.items():
             assert value == pytest.approx(predicted[name].item(), rel=1e-6, abs=1e-6)
     shuffled = [table[i] for i in np.random.default_rng(0).permutation(len(table))]
