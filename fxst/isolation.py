@@ -122,6 +122,6 @@ def _check_cache() -> None:
         return
     if found.st_uid not in (0, os.getuid()) or found.st_mode & stat.S_IWOTH:
         raise SettingsError(
-            f"NUMBA_CACHE_DIR is {named!r}, where other users may write code that fxst would run: name a folder of your "
-            "own, or unset the variable."
+            f"NUMBA_CACHE_DIR is {named!r}, where other users may write code that fxst would run: name a folder of "
+            "your own, or unset the variable."
         )
