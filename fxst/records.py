@@ -9,6 +9,7 @@ __all__ = [
     "ApplyReport",
     "CardRecord",
     "DoctorReport",
+    "FigureReport",
     "FileReport",
     "ModelReport",
     "ModelsReport",
@@ -84,7 +85,7 @@ class DoctorReport(Struct, tag_field="format", tag="fxst-doctor", forbid_unknown
 
 
 class FigureReport(Struct, forbid_unknown_fields=True):
-    """A model's headline figure on recordings kept from its training."""
+    """A model's headline figure: of a style model on validation recordings, of a proxy on test clips."""
 
     name: str
     value: float
