@@ -5,7 +5,7 @@ from typing import Final
 __all__ = ["LAYERS"]
 
 LAYERS: Final = (
-    ("errors", "configs", "version", "untrusted"),
+    ("errors", "configs", "records", "version", "untrusted"),
     ("documents", "extras", "interrupts", "isolation", "places", "shortage", "staging", "threads"),
     ("dsp",),
     ("audio", "effects", "models"),

@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 import fxst.cli
+from fxst import records
 from fxst.batch.manifest import ManifestRow
 from fxst.chains.named import CHAINS, STUDIO_BANDS
 from fxst.chains.table_files import TableFile
@@ -225,13 +226,13 @@ BLOCKS = {
 
 
 def _schema(record: Any, title: str, **head: Any) -> str:
-    """Write the JSON schema of a record, with what its file has before its fields."""
+    """Write the JSON schema of a record or of one of several, with what its file has before its fields."""
     schema = msgspec.json.schema(record)
-    body = schema["$defs"][record.__name__]
-    body["properties"] = head | body["properties"]
-    body["required"] = [*head, *body.get("required", [])]
-    described = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
-    body["title"] = title
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title} | schema
+    if head:
+        body = schema["$defs"][record.__name__]
+        body["properties"] = head | body["properties"]
+        body["required"] = [*head, *body.get("required", [])]
     for definition in schema["$defs"].values():
         if "description" in definition:  # what a record's docstring says of Python is not for its file
             definition["description"] = " ".join(definition["description"].split("\n\n")[0].split())
@@ -243,6 +244,13 @@ def schemas() -> dict[Path, str]:
     made_by = {"type": "object", "properties": {"fxst": {"type": "string"}}, "required": ["fxst"]}
     version = {"const": profiles.FORMAT_VERSION}
     return {
+        ROOT / "docs/apply.schema.json": _schema(records.ApplyReport, "fxst apply --format json"),
+        ROOT / "docs/card.schema.json": _schema(records.CardRecord, "card.json of a model"),
+        ROOT / "docs/doctor.schema.json": _schema(records.DoctorReport, "fxst doctor --format json"),
+        ROOT / "docs/models.schema.json": _schema(
+            records.ModelsReport | records.ModelReport | records.VerifyReport, "fxst models --format json"
+        ),
+        ROOT / "docs/summary.schema.json": _schema(records.Summary, "summary.json of fxst eval"),
         ROOT / "docs/params.schema.json": _schema(TableFile, "A parameter table"),
         ROOT / "docs/manifest.schema.json": _schema(ManifestRow, "A line of fxst-manifest.jsonl"),
         ROOT / "docs/style-profile.schema.json": _schema(

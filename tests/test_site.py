@@ -2,11 +2,14 @@
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from fxst import audio
 
 ROOT = Path(__file__).parents[1]
 PAGES = (*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted(ROOT.glob("docs/*.md")))
@@ -47,6 +50,26 @@ def test_the_sounds_are_small():
     media = [*ROOT.glob("docs/sounds/*"), *ROOT.glob("docs/*.png")]
     assert media
     assert sum(path.stat().st_size for path in media) < SOUNDS_BYTES
+
+
+def test_the_pages_commands_make_its_sounds_and_pictures(fxst, null_db, tmp_path, monkeypatch):
+    """Those in the repository are what the commands on the page make today."""
+    image = pytest.importorskip("matplotlib.image")
+    page = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("fxst apply tests/examples")]
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    (tmp_path / "docs/sounds").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        assert fxst(*(word.replace("/tmp/", "") for word in command))[0] == 0
+    for kept in [*ROOT.glob("docs/sounds/*"), ROOT / "docs/transfer.png", ROOT / "docs/restoration.png"]:
+        made = tmp_path / kept.relative_to(ROOT)
+        if kept.suffix == ".png":
+            assert image.imread(made).shape == image.imread(kept).shape
+        else:
+            (sound, rate), (expected, expected_rate) = audio.read(made), audio.read(kept)
+            assert rate == expected_rate
+            assert null_db(sound, expected) < -30, kept.name
 
 
 @pytest.mark.skipif(

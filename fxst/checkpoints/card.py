@@ -16,8 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from fxst import staging, untrusted
 from fxst.errors import ModelError, unknown
+from fxst.records import CardRecord
 
 __all__ = [
     "FORMAT_VERSION",
@@ -55,9 +58,6 @@ CALLED: Final = {STYLE_FORMAT: "style model", STUDIO_FORMAT: "style model", PROX
 LARGEST_CARD_BYTES: Final = 1 << 20
 LARGEST_WEIGHTS_BYTES: Final = 1 << 28
 """More than any model of fxst needs; a larger file is not read."""
-
-SAMPLE_RATES: Final = (8000, 768_000)
-"""Lowest and highest sample rate of a model, in Hz."""
 
 
 def pretrained_folder() -> Path:
@@ -213,10 +213,8 @@ def _parse(text: bytes, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
             f"The model {str(folder)!r} has format version {version!r:.40}, and this fxst reads version "
             f"{FORMAT_VERSION}; update fxst, or train the model again."
         )
-    rate = card.get("sample_rate")
-    if not isinstance(rate, int) or isinstance(rate, bool) or not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
-        raise ModelError(
-            f"The model {str(folder)!r} is damaged (its sample rate is not from {SAMPLE_RATES[0]} to {SAMPLE_RATES[1]} "
-            "Hz); restore its files."
-        )
+    try:
+        msgspec.convert(card, CardRecord)
+    except msgspec.ValidationError as error:
+        raise ModelError(f"The model {str(folder)!r} is damaged ({str(error)[:200]}); restore its files.") from error
     return card

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import msgspec
+
 from fxst import extras
 from fxst.chains.chain import Chain
 from fxst.checkpoints.card import (
@@ -20,8 +22,9 @@ from fxst.checkpoints.card import (
 )
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, ModelError
+from fxst.records import FigureReport
 
-__all__ = ["CatalogueEntry", "ModelFigure", "describe", "locate", "shipped", "verify"]
+__all__ = ["CatalogueEntry", "describe", "locate", "shipped", "verify"]
 
 
 FIGURES: Final = (
@@ -34,21 +37,6 @@ FIGURES: Final = (
 For a style model it is the remaining share of the input's spectral distance, for a proxy the power of its error
 relative to that of the effect's change.
 """
-
-
-@dataclass(frozen=True)
-class ModelFigure:
-    """A model's headline figure: of a style model on validation recordings, of a proxy on test clips.
-
-    Args:
-        name: Its name in the card.
-        value: The figure.
-        text: The figure in words.
-    """
-
-    name: str
-    value: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -83,12 +71,12 @@ class CatalogueEntry:
         return self.kind == "style" and self.name == ApplyConfig.model and self.folder in shipped()
 
     @property
-    def figure(self) -> ModelFigure | None:
+    def figure(self) -> FigureReport | None:
         """Its headline figure; None where the card has none."""
         for path, words in FIGURES:
             value = self.get(*path)
             if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                return ModelFigure(path[-1], value, words.format(value))
+                return FigureReport(path[-1], value, words.format(value))
         return None
 
     @property
@@ -156,7 +144,7 @@ class CatalogueEntry:
             "knobs": len(self.chain.knobs),
             "sample_rate": self.card["sample_rate"],
             "weights_bytes": self.weights_bytes,
-            "figure": None if figure is None else {"name": figure.name, "value": figure.value, "text": figure.text},
+            "figure": None if figure is None else msgspec.to_builtins(figure),
             "folder": str(self.folder),
         }
 

@@ -24,8 +24,9 @@ def _doctor(config: DoctorConfig) -> None:
     checks = list(examine())
     well = is_well(checks)
     if config.format == "json":
-        head = {"format": "fxst-doctor", "format_version": 1, "well": well}
-        print_json({**head, "checks": [asdict(check) for check in checks]})
+        from fxst import records
+
+        print_json(records.plain(records.DoctorReport, format_version=1, well=well, checks=list(map(asdict, checks))))
     else:
         _show(checks)
     for check in checks:

@@ -32,7 +32,7 @@ def _list(config: ModelsListConfig) -> None:
         except ModelError as error:
             problems.append(str(error))
     if config.format == "json":
-        _print_json("fxst-models", models=[entry.to_dict() for entry in entries])
+        _print_json("ModelsReport", models=[entry.to_dict() for entry in entries])
     else:
         _show_list(entries)
     for problem in problems:
@@ -47,7 +47,7 @@ def _info(config: ModelsInfoConfig) -> None:
 
     entry = catalogue.describe(catalogue.locate(config.model))
     if config.format == "json":
-        _print_json("fxst-model", **entry.to_dict(), limits=list(entry.limits), card=entry.card)
+        _print_json("ModelReport", **entry.to_dict(), limits=list(entry.limits), card=entry.card)
     else:
         _show_entry(entry)
 
@@ -75,13 +75,15 @@ def _verify(config: ModelsVerifyConfig) -> None:
             else:
                 complain(result["error"])
     if config.format == "json":
-        _print_json("fxst-models-verified", models=checked)
+        _print_json("VerifyReport", models=checked)
     if not all(result["whole"] for result in checked):
         raise typer.Exit(ModelError.exit_code)
 
 
-def _print_json(format: str, **parts: Any) -> None:  # noqa: A002  (as the field is called)
-    print_json({"format": format, "format_version": 1, **parts})
+def _print_json(report: str, **parts: Any) -> None:
+    from fxst import records
+
+    print_json(records.plain(getattr(records, report), format_version=1, **parts))
 
 
 def _show_list(entries: "list[CatalogueEntry]") -> None:

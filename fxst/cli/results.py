@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fxst.cli.streams import Spooled
 from fxst.cli.terminal import complain, print_json, say, say_rows, warn
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from fxst.chains.table import Table
 
 __all__ = ["Results"]
-
-FORMAT: Final = "fxst-apply"
-FORMAT_VERSION: Final = 1
 
 
 class Results:
@@ -84,8 +81,10 @@ class Results:
         writing = bool(failed) and set(failed) == {OutputError.exit_code}
         code = interrupted or (OutputError.exit_code if writing else 1 if failed else 0)
         if self._format == "json":
-            head = {"format": FORMAT, "format_version": FORMAT_VERSION, "fxst": __version__, "exit_code": code}
-            print_json({**head, "counts": self.counts, "files": self._rows})
+            from fxst import records
+
+            report = {"fxst": __version__, "exit_code": code, "counts": self.counts, "files": self._rows}
+            print_json(records.plain(records.ApplyReport, format_version=1, **report))
         if self._many and not interrupted and (self.counts["failed"] or self.counts["finished"]):
             say(f"fxst: {self.summary()}", err=True)
         return code
@@ -118,16 +117,19 @@ class Results:
     ) -> None:
         if self._format not in ("json", "jsonl"):
             return
-        row = {
-            "input": self._files.names.get(input, str(input)),
-            "status": status,
-            "output": None if output is None else str(output),
-            "table": None if table is None else str(table),
-            "exports": [str(path) for path in exports],
-            "settings": None if settings is None else settings.to_dict(),
-            "warnings": list(warnings),
-            "error": error or None,
-        }
+        from fxst import records
+
+        row = records.plain(
+            records.FileReport,
+            input=self._files.names.get(input, str(input)),
+            status=status,
+            output=None if output is None else str(output),
+            table=None if table is None else str(table),
+            exports=[str(path) for path in exports],
+            settings=None if settings is None else settings.to_dict(),
+            warnings=list(warnings),
+            error=error or None,
+        )
         if self._format == "jsonl":
             print_json(row, indent=None)
             sys.stdout.flush()  # for programs that read the rows as they come

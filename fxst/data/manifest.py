@@ -145,18 +145,6 @@ class Dataset:
         except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise self._damaged(MANIFEST) from error
 
-    @classmethod
-    def open(cls, folder: Path) -> "Dataset":
-        """Open a dataset.
-
-        Args:
-            folder: Folder of the dataset.
-
-        Raises:
-            FxstError: It is not there, not finished, of another version, or damaged.
-        """
-        return cls(folder)
-
     def __len__(self) -> int:
         return len(self._scale)
 

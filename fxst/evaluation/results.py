@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import fxst
-from fxst import staging
+from fxst import records, staging
 from fxst.evaluation.journal import FORMAT_VERSION, UNFINISHED, csv_text
 from fxst.evaluation.metrics import METRICS
 from fxst.evaluation.scores import SETTINGS
@@ -28,7 +28,6 @@ __all__ = [
 ITEMS: Final = "items.csv"
 ITEM_LIST: Final = "items.jsonl"
 SUMMARY: Final = "summary.json"
-FORMAT: Final = "fxst-evaluation"
 FILES: Final = (ITEMS, ITEM_LIST, SUMMARY, UNFINISHED)
 """Files in the output folder of an evaluation."""
 NAMES: Final = (*(metric.name for metric in METRICS), SETTINGS)
@@ -56,11 +55,10 @@ def write_results(evaluation: "Evaluation", folder: Path) -> None:
 
 
 def summary(evaluation: "Evaluation") -> dict[str, Any]:
-    """Return all results as plain data; `docs/summary.schema.json` describes it."""
+    """Return all results as plain data, a `records.Summary`."""
     config = {key: _plain(value) for key, value in asdict(evaluation.config).items()}
     measured = {name for row in evaluation.rows for name in row.figures}
-    return {
-        "format": FORMAT,
+    found = {
         "format_version": FORMAT_VERSION,
         "fxst": fxst.__version__,
         "config": config,
@@ -106,6 +104,7 @@ def summary(evaluation: "Evaluation") -> dict[str, Any]:
         "training": evaluation.task.training,
         "shortfalls": list(evaluation.shortfalls),
     }
+    return records.plain(records.Summary, **found)
 
 
 def _bounds(interval: Interval) -> dict[str, float | None]:

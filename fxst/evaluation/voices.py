@@ -54,7 +54,7 @@ class Voices:
 
     def __init__(self, folder: Path, *, split: str, split_seed: int, each_file: bool) -> None:
         if (folder / CARD).exists():
-            recordings, voices_of_split = _of_dataset(Dataset.open(folder), split)
+            recordings, voices_of_split = _of_dataset(Dataset(folder), split)
         else:
             recordings, voices_of_split = _of_folder(folder, split, split_seed, each_file=each_file)
         if not voices_of_split:

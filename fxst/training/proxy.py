@@ -98,7 +98,7 @@ def train(
         named = ", ".join(map(repr, sorted(others)))
         raise SettingsError(f"A proxy has no part {named}; the parts are: {', '.join(PARTS)}.")
     runs.device_is_there(config.device)
-    data = manifest.Dataset.open(config.dataset)
+    data = manifest.Dataset(config.dataset)
     shortest = max(ClipsConfig.stft_windows) // 2 + 1
     if data.clip_samples < shortest:
         raise SettingsError(

@@ -337,7 +337,7 @@ def train(
 
 def _datasets(config: PassagesConfig) -> list[manifest.Dataset]:
     """Open the datasets, and check that passages of them are long enough."""
-    datasets = [manifest.Dataset.open(path) for path in (config.dataset, *config.also)]
+    datasets = [manifest.Dataset(path) for path in (config.dataset, *config.also)]
     seconds = datasets[0].clip_samples / datasets[0].sample_rate
     for data in datasets:
         if abs(data.clip_samples - seconds * data.sample_rate) > 1:

@@ -174,7 +174,7 @@ class _Data:
 
 
 def _clips(config: ClipsConfig, n_knobs: int) -> _Data:
-    data = manifest.Dataset.open(config.dataset)
+    data = manifest.Dataset(config.dataset)
     remedy = "build a dataset of longer ones with `fxst dataset build --seconds`"
     batch = partial(_draw, config, data, n_knobs)
     return _Data(data.sample_rate, data.clip_samples, batch, runs.describe(data), remedy)

@@ -163,6 +163,12 @@ def test_a_damaged_model_exits_with_4_and_nothing_is_written(fxst, copied, examp
     assert not output.exists()
 
 
+@pytest.mark.parametrize("card", sorted(pretrained_folder().glob("*/*/card.json")), ids=lambda card: card.parent.name)
+def test_cards_keep_to_their_schema(card):
+    schema = json.loads((Path(__file__).parents[2] / "docs/card.schema.json").read_text())
+    jsonschema.validate(json.loads(card.read_text()), schema)
+
+
 def test_a_list_goes_on_past_a_model_that_cannot_be_read(fxst, tmp_path, monkeypatch):
     for name in ("eq", "studio"):
         shutil.copytree(pretrained_folder() / "style" / name, tmp_path / "style" / name)

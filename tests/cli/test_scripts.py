@@ -21,7 +21,7 @@ from fxst.cli.app import EXIT_CODES
 from fxst.errors import FxstError, ModelError, NothingMatchedError, OutputError, SettingsError
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/apply.schema.json").read_text(encoding="utf-8"))
-LINE = {**SCHEMA["$defs"]["file"], "$defs": SCHEMA["$defs"]}
+LINE = {**SCHEMA["$defs"]["FileReport"], "$defs": SCHEMA["$defs"]}
 
 
 @pytest.fixture(autouse=True)

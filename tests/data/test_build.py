@@ -71,7 +71,7 @@ def test_the_same_whatever_the_workers(corpus, tmp_path, small_shards):
 
 def test_the_manifest_is_true(corpus, tmp_path, small_shards):
     build(config(corpus, tmp_path / "data", clips=0))
-    dataset = Dataset.open(tmp_path / "data")
+    dataset = Dataset(tmp_path / "data")
     table = rows(tmp_path / "data")
     assert [int(row["clip"]) for row in table] == list(range(len(dataset)))
     audios = dataset.clips(np.arange(len(dataset)))
@@ -94,7 +94,7 @@ def test_the_manifest_is_true(corpus, tmp_path, small_shards):
 
 def test_no_speaker_is_in_two_splits_at_any_length(corpus, tmp_path):
     def splits(folder):
-        dataset = Dataset.open(folder)
+        dataset = Dataset(folder)
         of = {split: set(dataset.speakers(split)) for split in ("train", "val", "test")}
         assert all(of.values())
         assert not of["train"] & of["val"] | of["train"] & of["test"] | of["val"] & of["test"]
@@ -117,7 +117,7 @@ def test_clips_are_shared_out_evenly(corpus, tmp_path):
 def test_card_and_dataset_agree(corpus, tmp_path):
     summary = build(config(corpus, tmp_path / "data", clips=50, seed=5))
     card = json.loads((tmp_path / "data/dataset.json").read_text())
-    dataset = Dataset.open(tmp_path / "data")
+    dataset = Dataset(tmp_path / "data")
     assert (dataset.sample_rate, dataset.clip_samples, len(dataset)) == (24_000, 12_720, 50)
     assert card["seconds"] == summary.seconds == pytest.approx(50 * 0.53)
     assert set(card["settings"]) == {"sources", "clips", "seconds", "sample_rate", "seed"}
@@ -194,7 +194,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(corpus, tmp_path, monkeypatch)
         process.wait()
     assert not (tmp_path / "killed/dataset.json").exists()
     with pytest.raises(NothingMatchedError, match="no finished dataset"):
-        Dataset.open(tmp_path / "killed")
+        Dataset(tmp_path / "killed")
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("clips-0000[0-2].npy")}
     assert len(kept) == 3
     # Other settings must not be mixed in.
@@ -317,7 +317,7 @@ def test_damaged_files_are_reported_and_the_rest_is_used(corpus, tmp_path):
     assert summary.damaged_files == len(names)
     used = {row["source"] for row in rows(tmp_path / "data")}
     assert {name for name in used if name.startswith("bad/")} == {"bad/half.wav"}
-    assert np.isfinite(Dataset.open(tmp_path / "data").clips(np.arange(sum(summary.clips.values())))).all()
+    assert np.isfinite(Dataset(tmp_path / "data").clips(np.arange(sum(summary.clips.values())))).all()
 
 
 def test_nothing_to_cut_is_an_error_and_leaves_nothing(tmp_path):
@@ -352,7 +352,7 @@ def test_names_of_any_kind(tmp_path):
     for name in ('sp ace, "q"\n日本', os.fsdecode(b"\xff\xfe"), "plain"):
         sing(tmp_path / "in" / name / "x.wav", 1)
     build(config(tmp_path / "in", tmp_path / "data", clips=0))
-    dataset = Dataset.open(tmp_path / "data")
+    dataset = Dataset(tmp_path / "data")
     names = {name for split in ("train", "val", "test") for name in dataset.speakers(split)}
     assert names == {'sp ace, "q"\n日本', os.fsdecode(b"\xff\xfe"), "plain"}
 
@@ -374,16 +374,16 @@ def test_workers_do_not_import_torch():
 class TestDataset:
     def test_what_is_no_dataset_is_named(self, tmp_path):
         with pytest.raises(NothingMatchedError, match="fxst dataset build"):
-            Dataset.open(tmp_path)
+            Dataset(tmp_path)
         (tmp_path / "file").write_text("")
         with pytest.raises(NothingMatchedError, match="fxst dataset build"):
-            Dataset.open(tmp_path / "file")
+            Dataset(tmp_path / "file")
         (tmp_path / "dataset.json").write_text("[]")
         with pytest.raises(SettingsError, match="describe"):
-            Dataset.open(tmp_path)
+            Dataset(tmp_path)
         (tmp_path / "dataset.json").write_text('{"format": "fxst-dataset", "format_version": 99}')
         with pytest.raises(SettingsError, match="another version"):
-            Dataset.open(tmp_path)
+            Dataset(tmp_path)
 
     def test_damage_is_named(self, corpus, tmp_path):
         folder = tmp_path / "data"
@@ -397,11 +397,11 @@ class TestDataset:
         ]:
             (folder / name).write_bytes(data)
             with pytest.raises(AudioError, match=name):
-                Dataset.open(folder).clips(np.arange(10))
+                Dataset(folder).clips(np.arange(10))
             (folder / name).write_bytes(whole[name])
         (folder / "clips-00000.npy").unlink()
         with pytest.raises(AudioError, match="clips-00000"):
-            Dataset.open(folder).clips(np.arange(10))
+            Dataset(folder).clips(np.arange(10))
 
 
 def test_shared_speech(tmp_path):

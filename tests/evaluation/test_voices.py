@@ -35,7 +35,7 @@ def voices(folder, split="all", each_file=False, split_seed=0):
 def test_the_splits_are_those_of_a_dataset(recordings, tmp_path):
     data = tmp_path / "data"
     build(DatasetConfig((recordings,), data, clips=0, seconds=0.5, seed=3, workers=1))
-    dataset = Dataset.open(data)
+    dataset = Dataset(data)
     for split in ("train", "val", "test"):
         wanted = dataset.speakers(split)
         assert wanted

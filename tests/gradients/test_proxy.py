@@ -220,7 +220,7 @@ def test_a_shipped_proxy_is_true_on_held_out_speakers(effect, shared_audio, tmp_
     if not folder.exists():
         build(DatasetConfig(sources=(shared_audio / "speech",), output=folder, clips=2000))
     chain = Chain(effect.name, (effect,))
-    fidelity = measure_fidelity(ProxyRenderer.load(chain, sample_rate=RATE), Dataset.open(folder), examples=64)
+    fidelity = measure_fidelity(ProxyRenderer.load(chain, sample_rate=RATE), Dataset(folder), examples=64)
     assert fidelity.error_db <= BOUNDS[effect.name]
     assert fidelity.gradient_cosine >= COSINE
     said = json.loads((checkpoint.pretrained_folder() / "proxy" / effect.name / "card.json").read_text())["fidelity"]

@@ -38,7 +38,7 @@ def test_examples_are_cached_as_they_were_analysed(passage_datasets, tmp_path):
     torch.manual_seed(0)
     config = studio_config(STUDIO, 0.75, channels=(4, 8), hidden=(8,), rest_hidden=(8,))
     model = StudioModel(config).requires_grad_(False)
-    data = Dataset.open(passage_datasets[0])
+    data = Dataset(passage_datasets[0])
 
     def draw(split, number):
         rng = np.random.default_rng(number)

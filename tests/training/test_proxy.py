@@ -81,7 +81,7 @@ def test_the_loss_reaches_every_weight_that_it_begins_with(tiny_dataset):
 
 
 def drawn(folder, chain, batch=8, step=0, split="train"):
-    made = draw_renders(Dataset.open(folder), split, chain, batch=batch, peak_db=(-18.0, 0.0), seed=0, step=step)
+    made = draw_renders(Dataset(folder), split, chain, batch=batch, peak_db=(-18.0, 0.0), seed=0, step=step)
     return tuple(torch.from_numpy(array) for array in (made.input, made.knobs, made.output))
 
 
@@ -126,7 +126,7 @@ def test_splits_and_steps_have_settings_of_their_own(tiny_dataset):
                 begins.append(knobs.flatten().tolist())
             return super().forward(x, knobs, sample_rate=sample_rate)
 
-    measure_fidelity(Recorded(CHAINS["eq"]), Dataset.open(tiny_dataset), examples=20)
+    measure_fidelity(Recorded(CHAINS["eq"]), Dataset(tiny_dataset), examples=20)
     assert len(begins) == 2
     values = [value for knobs in drawings + begins for value in knobs]
     assert len(set(values)) == len(values)

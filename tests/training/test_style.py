@@ -21,7 +21,7 @@ from fxst.training.style import StyleModule, train
 @pytest.fixture(scope="module")
 def module(tiny_dataset):
     torch.manual_seed(0)
-    data = Dataset.open(tiny_dataset)
+    data = Dataset(tiny_dataset)
     chain = CHAINS["eq"]
     config = ClipsConfig(dataset=tiny_dataset, chain="eq", batch=8)
     made = StyleModule(
