@@ -13,13 +13,15 @@ from fxst.audio.formats import quoted, reason
 from fxst.audio.sources import Source
 from fxst.errors import AudioError
 
-__all__ = ["Player"]
+__all__ = ["ForwardFile", "Player"]
 
 _FLAC_BITS: Final = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
 _SKIPPED_FRAMES: Final = 1 << 14
 
 
-class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file that is read or written from its beginning to its end."""
+
     def seekable(self) -> bool:
         # In a seekable file soundfile calls tell and seek around every read. The first fails in GSM and G.72x, the
         # second at the end of a FLAC of unknown length.
@@ -146,14 +148,14 @@ class Player:
                     "split it, or convert it to WAV with ffmpeg."
                 )
 
-    def _opened(self, number: int) -> _ForwardFile:
+    def _opened(self, number: int) -> ForwardFile:
         view = self._views[number]
         if view is not None:
             view.seek(0)
-            return _ForwardFile(view)
+            return ForwardFile(view)
         # By descriptor: the name is not looked up again, and libsndfile cannot be misled by its extension.
         os.lseek(self._fd, 0, os.SEEK_SET)
-        return _ForwardFile(self._fd, closefd=False)
+        return ForwardFile(self._fd, closefd=False)
 
     def _counted(self) -> int | None:
         file = self.file

@@ -169,12 +169,13 @@ class Reader:
                 block = self._player.read(block_frames if end is None else min(block_frames, end - position))
                 if not len(block):
                     break
-                if not (math.isfinite(block.min()) and math.isfinite(block.max())):
+                low, high = float(block.min()), float(block.max())
+                if not (math.isfinite(low) and math.isfinite(high)):
                     raise AudioError(
                         f"{quoted(self.info.path)} holds samples that are not finite numbers, near "
                         f"{position / self.info.sample_rate:.2f} s: export it again."
                     )
-                if max(block.max(), -block.min()) > LOUDEST:
+                if max(high, -low) > LOUDEST:
                     raise AudioError(
                         f"{quoted(self.info.path)} holds samples far beyond full scale, near "
                         f"{position / self.info.sample_rate:.2f} s: normalise it."

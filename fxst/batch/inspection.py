@@ -34,11 +34,11 @@ class Inspection:
         """
         for block in blocks:
             self._frames += block.shape[1]
-            self._sums = self._sums + block.sum(axis=1, dtype=np.float64)
-            level = np.abs(block)
-            # Samples above full scale are those of a floating-point file, and not clipped.
-            full = (level >= _FULL_SCALE) & (level <= 1)
-            if full.any():
+            self._sums = self._sums + block.sum(axis=1)
+            if max(float(block.max()), -float(block.min())) >= _FULL_SCALE:
+                level = np.abs(block)
+                # Samples above full scale are those of a floating-point file, and not clipped.
+                full = (level >= _FULL_SCALE) & (level <= 1)
                 last = full.shape[1] - _RUN + 1
                 runs = np.logical_and.reduce([full[:, first : last + first] for first in range(_RUN)])
                 self._clipped = self._clipped + runs.sum(axis=1)
