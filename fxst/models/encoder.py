@@ -66,7 +66,7 @@ class Encoder(Part):
         if mel is None:
             mel = mel_filters(n_fft=self.n_fft, n_mels=config.n_mels, minimum_hz=20.0, sample_rate=config.sample_rate)
         self.mel: AnyArray
-        self.register_buffer("mel", np.asarray(mel))
+        self.register_buffer("mel", mel)
         layers: list[Any] = []
         width = 1
         for channels in config.channels:

@@ -34,7 +34,8 @@ class TorchModule(nn.Module):
 
     def register_buffer(self, name: str, values: Any, persistent: bool = True) -> None:
         """Keep fixed numbers among the weights."""
-        super().register_buffer(name, torch.from_numpy(np.array(values)), persistent)
+        tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+        super().register_buffer(name, tensor, persistent)
 
 
 Module = TorchModule
