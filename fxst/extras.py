@@ -1,7 +1,6 @@
 """Packages that only some work needs: the extras of the installation, and what to say where one is missing."""
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Final
 
 from fxst.errors import SettingsError
@@ -60,6 +59,8 @@ def installed(*distributions: str) -> bool:
 
 def version(distribution: str) -> str:
     """Return the version of an installed distribution; empty where it is not installed."""
+    from importlib import metadata  # which loads zipfile and email
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -83,6 +84,8 @@ def reinstall(distribution: str) -> str:
 
 def requirement(distribution: str) -> str:
     """Return a distribution's requirement for pip, in the versions that fxst needs."""
+    from importlib import metadata
+
     try:
         requirements = metadata.requires("fxst") or []
     except metadata.PackageNotFoundError:

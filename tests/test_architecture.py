@@ -250,13 +250,15 @@ def loaded(*arguments):
         "import fxst, fxst.configs, fxst.errors, fxst.effects.parameters",
         "import fxst.chains.named; fxst.chains.named.CHAINS",
         running("--help"),
-        running("models", "list"),
-        running("models", "info", "studio"),
-        running("chains"),
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code):
     assert loaded("-c", code) == set()
+
+
+@pytest.mark.parametrize("arguments", [("models", "list"), ("models", "info", "studio"), ("chains",)])
+def test_a_list_loads_what_prints_it(arguments):
+    assert loaded("-c", running(*arguments)) == {"rich"}
 
 
 @pytest.mark.parametrize(
