@@ -4,11 +4,16 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-__all__ = ["one_thread", "processors", "side_by_side"]
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["one_blas_thread", "one_thread", "processors", "side_by_side"]
+
+_BLAS: Final = ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""Variables with the threads of NumPy's linear algebra; torch has its own."""
 
 Result = TypeVar("Result")
 
@@ -21,6 +26,16 @@ def processors() -> int:
 def _torch() -> Any:
     """Return torch where the program has loaded it; what runs on NumPy does not."""
     return sys.modules.get("torch")
+
+
+def one_blas_thread() -> None:
+    """Let NumPy compute on one thread, unless the user has chosen; only before it is imported.
+
+    The matrices here are small: its other threads wait for work in a loop, for three times the processor time.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        for name in _BLAS:
+            os.environ.setdefault(name, "1")
 
 
 @contextlib.contextmanager
@@ -69,7 +84,9 @@ def _without_autograd(work: Callable[..., Result], arguments: tuple[Any, ...]) -
 
 
 @cache
-def _threads(count: int, torch: bool) -> ThreadPoolExecutor:
+def _threads(count: int, torch: bool) -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(count, "side by side", initializer=_use_one_torch_thread if torch else None)
 
 

@@ -5,11 +5,16 @@ import functools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 
 import fxst
+from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.chains.table import Table
 from fxst.layers import LAYERS
 
 PACKAGE = Path(fxst.__file__).parent
@@ -204,14 +209,22 @@ def test_only_the_command_line_prints():
             assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls), module
 
 
-HEAVY = {"auraloss", "torch", "lightning", "pedalboard", "scipy", "numba", "torchaudio", "matplotlib"}
+HEAVY = {
+    *("auraloss", "torch", "lightning", "pedalboard", "scipy", "numba", "torchaudio", "matplotlib"),
+    *("numpy.f2py", "pydantic", "rich", "jinja2"),
+}
+LIGHT = {"pedalboard", "scipy"}
+"""What `fxst apply` loads of them; of SciPy, only the package itself and two compiled modules."""
 
 
-def loaded_by(code):
-    """Run Python and tell which heavy packages it has loaded at its end."""
-    report = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
-    return HEAVY & {name.split(".")[0] for name in done.stderr.splitlines()[-1].split()}
+def loaded(*arguments):
+    """Run Python and tell which heavy packages it loads."""
+    done = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
+    modules = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "enum" in modules
+    parts = {name.split(".")[0] for name in modules} | {".".join(name.split(".")[:2]) for name in modules}
+    public = {f"scipy.{part}" for part in ("fft", "linalg", "optimize", "signal", "sparse", "special", "stats")}
+    return parts & (HEAVY | public)
 
 
 @pytest.mark.parametrize(
@@ -220,15 +233,39 @@ def loaded_by(code):
         "import fxst",
         "import fxst, fxst.configs, fxst.errors, fxst.effects.parameters",
         "import fxst.chains.named; fxst.chains.named.CHAINS",
-        "import sys; sys.argv = ['fxst', '--help']; from fxst.cli import main; main()",
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code):
-    assert loaded_by(code) == set()
+    assert loaded("-c", code) == set()
 
 
-def test_what_is_loaded_is_seen():
-    assert loaded_by("import torch") >= {"torch"}
+@pytest.mark.parametrize("arguments", [("--help",), ("apply", "--help"), ("--version",)])
+def test_help_loads_nothing_heavy(arguments):
+    assert loaded("-m", "fxst", *arguments) == set()
+
+
+@pytest.fixture
+def apply_table(tmp_path, noise):
+    """Apply a table of every effect, some of them bypassed; returns what is loaded for it."""
+    soundfile.write(tmp_path / "in.wav", noise(16_000, 1, 0.5).T, 16_000)
+    chain = CHAINS["studio"]
+
+    def apply(*bypassed):
+        rows = tuple(replace(row, bypass=row.effect in bypassed) for row in chain.defaults())
+        table = Table(chain, rows).with_values({"parametric_eq": {"peak1_gain_db": 3.0}})
+        table_files.write(table, tmp_path / "table.json")
+        arguments = ("apply", tmp_path / "in.wav", "-p", tmp_path / "table.json", "-o", tmp_path / "out.wav")
+        return loaded("-m", "fxst", *arguments, "--overwrite")
+
+    return apply
+
+
+def test_applying_a_table_loads_only_what_renders_it(apply_table):
+    assert apply_table("upward_compressor") == LIGHT
+
+
+def test_an_upward_compressor_loads_its_compiler(apply_table):
+    assert apply_table() >= {"numba"}  # which `loaded` sees
 
 
 def test_the_public_names_are_there():

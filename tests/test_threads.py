@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -55,3 +58,31 @@ def test_what_goes_wrong_on_a_thread_is_raised(two_threads):
 
 def test_no_calls_are_no_results():
     assert side_by_side(abs, []) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "given", "expected"),
+    [
+        ("import fxst.configs", {}, None),
+        ("main()", {}, "1"),
+        ("main()", {"OPENBLAS_NUM_THREADS": "3"}, "3"),
+        ("main()", {"OMP_NUM_THREADS": "3"}, None),
+        ("sys.argv = ['fxst', 'style', 'train', '--help']; main()", {}, None),
+    ],
+)
+def test_only_the_command_line_limits_the_threads_of_numpy(line, given, expected):
+    code = f"""if True:
+        import os, sys
+        from fxst.cli import main
+        sys.argv = ["fxst", "--version"]
+        try:
+            {line}
+        except SystemExit:
+            pass
+        assert "numpy" not in sys.modules
+        print(os.environ.get("OPENBLAS_NUM_THREADS"))
+    """
+    unset = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | given
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == str(expected)

@@ -138,12 +138,9 @@ def equaliser_response(table: Table, frequencies: NDArray[np.float64], *, sample
     Shape:
         frequencies, result: (F,).
     """
-    from scipy.signal import sosfreqz
-
     total = np.zeros_like(frequencies)
     for stage in table.chain.stages(table):
         if isinstance(stage.effect, ParametricEQ) and stage.active:
-            sections = stage.effect.sections(stage.values, sample_rate=sample_rate)
-            _, response = sosfreqz(sections, worN=frequencies, fs=sample_rate)
-            total += 20 * np.log10(np.abs(response))
+            values = {name: np.array([value]) for name, value in stage.values.items()}
+            total += stage.effect.response_db(values, frequencies, sample_rate=sample_rate)[0]
     return total

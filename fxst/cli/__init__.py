@@ -1,5 +1,7 @@
 """The command line: each command parses its options, calls one library function, and prints the result."""
 
+import sys
+
 __all__ = ["main"]
 
 
@@ -12,6 +14,11 @@ def main() -> None:
     from fxst import isolation
 
     isolation.guard()
+
+    from fxst import threads
+
+    if "train" not in sys.argv:  # where torch may share NumPy's library
+        threads.one_blas_thread()
 
     from fxst.cli.program import main as run
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
 
 from fxst import interrupts
+from fxst.cli.commands import Group, command_group
 from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
 from fxst.errors import SettingsError
@@ -27,7 +27,7 @@ EXIT_CODES: Final = {
 """The program's exit codes and their meanings."""
 
 
-class _Program(TyperGroup):
+class _Program(Group):
     """The command tree, with a hint on where `--effects` goes."""
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
@@ -54,16 +54,15 @@ def _escape(error: Any) -> None:
         error.message = printable(error.message)
 
 
-app = typer.Typer(
+app = command_group(
+    "Audio-effects style transfer: make a recording sound as if it had been produced like another one.",
     cls=_Program,
     name="fxst",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Audio-effects style transfer: make a recording sound as if it had been produced like another one.",
     epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
 )
-dataset_app = typer.Typer(no_args_is_help=True, help="Datasets of clips to train on.")
+dataset_app = command_group("Datasets of clips to train on.")
 app.add_typer(dataset_app, name="dataset")
 
 

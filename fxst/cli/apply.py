@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -176,14 +177,14 @@ class _Bars:
 @contextlib.contextmanager
 def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
     """Show the progress of each file and of all, if standard error is a terminal."""
+    if not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")):  # asked before rich is loaded
+        yield None
+        return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from fxst.cli.grids import Console
 
     console = Console(err=True)
-    if not console.is_terminal:
-        yield None
-        return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     # Otherwise rich would send other output to its own console instead of to a pipe.
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fxst.cli.app import app
+from fxst.cli.commands import command_group
 from fxst.cli.options import command
 from fxst.cli.terminal import complain, print_json, say
 from fxst.configs import ModelsInfoConfig, ModelsListConfig, ModelsVerifyConfig
@@ -15,7 +16,7 @@ from fxst.untrusted import printable
 if TYPE_CHECKING:
     from fxst.checkpoints.catalogue import CatalogueEntry
 
-models_app = typer.Typer(no_args_is_help=True, help="List, describe and verify models.")
+models_app = command_group("List, describe and verify models.")
 app.add_typer(models_app, name="models")
 
 

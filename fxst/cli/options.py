@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from fxst import staging
+from fxst.cli.commands import Command, reader
 from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
 from fxst.configs import flags
@@ -54,7 +55,8 @@ def expose(
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     call.__doc__ = doc
-    app.command(name)(call)
+    readers = {parameter.name: reader(parameter.annotation) for parameter in parameters}
+    app.command(name, cls=type("Command", (Command,), {"readers": readers}))(call)
 
 
 def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = None) -> inspect.Parameter:

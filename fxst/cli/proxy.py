@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from fxst.cli.app import app
+from fxst.cli.commands import command_group
 from fxst.cli.training import training_command
 from fxst.configs import ProxyConfig
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-proxy_app = typer.Typer(no_args_is_help=True, help="Networks that imitate an effect, for their gradients.")
+proxy_app = command_group("Networks that imitate an effect, for their gradients.")
 app.add_typer(proxy_app, name="proxy")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fxst.cli.streams import Spooled
-from fxst.cli.terminal import complain, print_json, say, warn
+from fxst.cli.terminal import complain, print_json, say, say_rows, warn
 from fxst.errors import OutputError
 from fxst.version import __version__
 
@@ -158,23 +158,18 @@ def show_summary(table: "Table", *, err: bool) -> None:
         err: Whether to print to standard error.
     """
     from fxst.chains.table import AMOUNT, LOUDNESS
-    from fxst.cli.grids import Console, Grid
     from fxst.transfer.style_transfer import safety_remarks
 
-    grid = Grid(show_header=False)
-    grid.add_column(no_wrap=True)
-    for stage in table.chain.stages(table):
-        if stage.active:
-            grid.add_row(f"{stage.label}:", stage.effect.summary(stage.values))
+    rows = [(stage.label, stage.effect.summary(stage.values)) for stage in table.chain.stages(table) if stage.active]
     if table.bypassed:
-        grid.add_row("bypassed:", ", ".join(table.bypassed))
+        rows.append(("bypassed", ", ".join(table.bypassed)))
     # The reason why less was applied is also a warning, so it is left out here.
     amounts = [remark.partition(":")[0] for remark in safety_remarks(table)] + [table.provenance.get(AMOUNT, "")]
     if any(amounts) or "model" in table.provenance:
-        grid.add_row("style:", ", ".join(filter(None, amounts)) or "100 %")
+        rows.append(("style", ", ".join(filter(None, amounts)) or "100 %"))
     if LOUDNESS in table.provenance:
-        grid.add_row("loudness:", table.provenance[LOUDNESS])
-    Console(err=err).print(grid)
+        rows.append(("loudness", table.provenance[LOUDNESS]))
+    say_rows(rows, err=err)
 
 
 def show_table(table: "Table", *, err: bool) -> None:

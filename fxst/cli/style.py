@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from fxst.cli.app import app
+from fxst.cli.commands import command_group
 from fxst.cli.options import command
 from fxst.cli.terminal import say, warn
 from fxst.cli.training import training_command
@@ -16,10 +15,7 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-style_app = typer.Typer(
-    no_args_is_help=True,
-    help="Train style models, and save style profiles.",
-)
+style_app = command_group("Train style models, and save style profiles.")
 app.add_typer(style_app, name="style")
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from fxst.dsp import Array, Samples
+from fxst.dsp.kernels import sosfilt
 from fxst.effects.parametric_eq import Kind, ParametricEQ
 from fxst.errors import SettingsError
 
@@ -63,12 +64,10 @@ def filtered(x: Samples, sections: Array) -> Samples:
     Shape:
         x and result: (channels, time); sections: (K, 6).
     """
-    from scipy.signal import sosfilt
-
     if not x.size or not len(sections):
         return x.copy()
-    y: Samples = sosfilt(sections, x.astype(np.float64), axis=-1).astype(np.float32)
-    return y
+    y, _ = sosfilt(sections, x, np.zeros((len(sections), len(x), 2)))
+    return y.astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from fxst.dsp import Array, Samples
+from fxst.dsp.kernels import sosfilt
 
 __all__ = ["LoudnessMeter", "TruePeakMeter", "loudness", "loudness_range", "true_peak"]
 
@@ -114,12 +115,9 @@ class LoudnessMeter:
         Shape:
             block: `(channels, time)`.
         """
-        # SciPy's signal package takes most of a second to load; reading and writing files do not need it.
-        from scipy.signal import sosfilt
-
         if not block.shape[1]:
             return
-        weighted, self._state = sosfilt(self._sections, block, axis=1, zi=self._state)
+        weighted, self._state = sosfilt(self._sections, block, self._state)
         power = self._weights @ np.square(weighted)
         self._energy += float(power.sum())
         self._frames += len(power)

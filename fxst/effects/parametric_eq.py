@@ -15,6 +15,8 @@ from fxst.errors import SettingsError
 if TYPE_CHECKING:
     from torch import Tensor
 from fxst.dsp import Array, Samples
+from fxst.dsp.arrays import AnyArray, array_namespace
+from fxst.dsp.kernels import sosfilt
 
 __all__ = ["ParametricEQ", "section"]
 
@@ -129,28 +131,34 @@ class ParametricEQ(Effect):
             rows.append([*(c / d[0] for c in b), *(c / d[0] for c in d)])
         return np.array(rows)
 
-    def response_db(self, values: "Mapping[str, Tensor]", frequencies_hz: "Tensor", *, sample_rate: int) -> "Tensor":
-        """Return the gain at some frequencies, differentiable in every value.
+    def response_db(self, values: Mapping[str, AnyArray], frequencies_hz: AnyArray, *, sample_rate: int) -> AnyArray:
+        """Return the gain at some frequencies, for arrays or tensors; for tensors, differentiable in every value.
 
         Shape:
             each value: (B,); frequencies_hz: (F,), below half the sample rate; result: (B, F), in dB.
         """
-        import torch
+        return self.bands_response_db(values, frequencies_hz, sample_rate=sample_rate).sum(1)
 
+    def bands_response_db(
+        self, values: Mapping[str, AnyArray], frequencies_hz: AnyArray, *, sample_rate: int
+    ) -> AnyArray:
+        """Return the gain of each band, as `response_db` does of all together.
+
+        Shape:
+            each value: (B,); frequencies_hz: (F,), below half the sample rate; result: (B, K, F), in dB.
+        """
+        xp = array_namespace(frequencies_hz)
         numerators, denominators = self._polynomials(values, sample_rate=sample_rate)
         # At z = exp(jw) the bilinear variable is j tan(w / 2), so a squared magnitude is the sum of two squares.
-        s = torch.tan(math.pi / sample_rate * frequencies_hz)
+        s = xp.tan(math.pi / sample_rate * frequencies_hz)
 
-        def power(sections: "Tensor") -> "Tensor":
-            c0, c1, c2 = sections.unsqueeze(-1).unbind(2)
-            return (c0 - c2 * s.square()).square() + (c1 * s).square()
+        def power(sections: AnyArray) -> AnyArray:
+            c0, c1, c2 = (sections[..., i, None] for i in range(3))
+            return (c0 - c2 * s**2) ** 2 + (c1 * s) ** 2
 
-        gain: Tensor = 10 * (power(numerators) / power(denominators)).log10().sum(1)
-        return gain
+        return 10 * xp.log10(power(numerators) / power(denominators))
 
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
-        from scipy.signal import sosfilt
-
         sos = self.sections(values, sample_rate=sample_rate)
         state = np.zeros((len(sos), channels, 2))
 
@@ -158,7 +166,7 @@ class ParametricEQ(Effect):
             nonlocal state
             if not block.size:
                 return block  # which sosfilt refuses
-            y, state = sosfilt(sos, block.astype(np.float64), axis=-1, zi=state)
+            y, state = sosfilt(sos, block, state)
             with np.errstate(over="ignore"):  # infinite beyond float32, which the writer refuses with a message
                 return y.astype(np.float32)
 
@@ -169,17 +177,17 @@ class ParametricEQ(Effect):
 
         return filters.filter_sections(x, *self._polynomials(values, sample_rate=sample_rate))
 
-    def _polynomials(self, values: "Mapping[str, Tensor]", *, sample_rate: int) -> "tuple[Tensor, Tensor]":
+    def _polynomials(self, values: Mapping[str, AnyArray], *, sample_rate: int) -> tuple[AnyArray, AnyArray]:
         """Design all bands as analogue sections: numerators and denominators, (B, K, 3) each."""
-        import torch
-
-        from fxst.dsp import filters
-
-        numerators, denominators = [], []
+        xp = array_namespace(next(iter(values.values())))
+        numerators: list[AnyArray] = []
+        denominators: list[AnyArray] = []
         for kind, band in zip(self.kinds, self.bands, strict=True):
-            a = filters.to_gain(values[f"{band}_gain_db"] / 2)
-            k = torch.tan(math.pi * (values[f"{band}_f0_hz"] / sample_rate).clamp_max(HIGHEST_F0))
+            a = xp.exp(values[f"{band}_gain_db"] / 2 * (math.log(10) / 20))
+            f0 = values[f"{band}_f0_hz"] / sample_rate
+            k = xp.tan(math.pi * xp.where(f0 > HIGHEST_F0, HIGHEST_F0, f0))
             numerator, denominator = section(kind, a, values[f"{band}_q"], k)
-            numerators.append(torch.stack(numerator, -1))
-            denominators.append(torch.stack(denominator, -1))
-        return torch.stack(numerators, 1), torch.stack(denominators, 1)
+            numerators += numerator
+            denominators += denominator
+        shape = -1, len(self.kinds), 3
+        return xp.stack(numerators, axis=1).reshape(shape), xp.stack(denominators, axis=1).reshape(shape)

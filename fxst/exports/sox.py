@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from fxst.dsp.kernels import sosfilt
 from fxst.effects import Compressor, Distortion, ParametricEQ
 from fxst.exports.base import Export, Stage, bands, commented, comments, number
 
@@ -97,17 +98,15 @@ class _Level:
 
 
 def _equalizer(stage: Stage, export: Export, level: _Level) -> None:
-    from scipy.signal import sosfilt
-
     effect = stage.effect
     assert isinstance(effect, ParametricEQ)
     sections = effect.sections(stage.values, sample_rate=export.sample_rate)
     active = [row for row, band in zip(sections, effect.bands, strict=True) if stage.values[f"{band}_gain_db"] != 0]
-    response = np.zeros(_RINGING_SECONDS * export.sample_rate)
-    response[0] = level.highest
+    response = np.zeros((1, _RINGING_SECONDS * export.sample_rate))
+    response[0, 0] = level.highest
     for section, (kind, *numbers) in zip(active, bands(stage, sample_rate=export.sample_rate), strict=True):
         # The L1 norm of the impulse response bounds the peak of any output.
-        response = sosfilt(section[None], response)
+        response, _ = sosfilt(section[None], response, np.zeros((1, 1, 2)))
         level.rise(float(np.abs(response).sum()))
         f0_hz, gain_db, q = map(number, numbers)
         shape = f"{f0_hz} {q}q {gain_db}" if kind == "peak" else f"{gain_db} {f0_hz} {q}q"

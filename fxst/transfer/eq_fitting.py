@@ -1,13 +1,13 @@
 """EQ fitting: the bands of an equaliser are fitted to a curve by least squares."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fxst.dsp import Array
+from fxst.dsp.arrays import AnyArray, array_namespace
 from fxst.effects import ParametricEQ
+from fxst.transfer.least_squares import least_squares
 
 __all__ = ["fitted"]
 
@@ -27,7 +27,7 @@ NUDGE: Final = 1e-4
 """The step of a logit for finite differences."""
 
 
-def fitted(eq: ParametricEQ, knobs: Tensor, curve_db: Tensor, hz: Tensor, *, sample_rate: int) -> Tensor:
+def fitted(eq: ParametricEQ, knobs: AnyArray, curve_db: AnyArray, hz: AnyArray, *, sample_rate: int) -> AnyArray:
     """Fit an equaliser's knobs to a curve.
 
     A network that sets bands for curves gets most of the way; a few rounds of least squares from there get nearer.
@@ -45,41 +45,38 @@ def fitted(eq: ParametricEQ, knobs: Tensor, curve_db: Tensor, hz: Tensor, *, sam
     Shape:
         knobs: (P,), on [0, 1]; curve_db, hz: (F,); result: (P,).
     """
-    from scipy.optimize import least_squares
-
     if not len(hz):
         return knobs
-    knobs, curve_db, hz = (torch.as_tensor(x) for x in (knobs, curve_db, hz))
-    target, at = curve_db.double().cpu(), hz.double().cpu()
+    target, at = np.asarray(curve_db, np.float64), np.asarray(hz, np.float64)
 
-    def off_db(rows: Tensor) -> Array:
-        values = {p.name: p.to_value(column) for p, column in zip(eq.parameters, rows.unbind(1), strict=True)}
-        found: Array = (eq.response_db(values, at, sample_rate=sample_rate) - target).numpy()
+    def bands_db(rows: Array) -> Array:
+        values = {p.name: p.to_value(column) for p, column in zip(eq.parameters, rows.T, strict=True)}
+        found: Array = eq.bands_response_db(values, at, sample_rate=sample_rate)
         return found
 
-    def turned(logits: Array) -> Tensor:
-        return torch.sigmoid(torch.from_numpy(np.atleast_2d(logits)))
+    def off_db(row: Array) -> Array:
+        off: Array = bands_db(row[None])[0].sum(0) - target
+        return off
 
-    def off_at(logits: Array) -> Array:
-        at_one: Array = off_db(turned(logits))[0]
-        return at_one
+    def errors(logits: Array) -> tuple[Array, Array]:
+        # A knob changes its own band alone, so one knob of every band is nudged at a time.
+        bands = bands_db(_turned(logits + np.tile(NUDGE * np.eye(4, 3, -1), len(eq.bands))))
+        slopes = (bands[1:] - bands[0]).T.reshape(len(at), -1) / NUDGE
+        return bands[0].sum(0) - target, slopes
 
-    def slopes(logits: Array) -> Array:
-        # All knobs at once, a row each: that costs little more than one.
-        off = off_db(turned(np.vstack((logits, logits + NUDGE * np.eye(len(logits))))))
-        by_knob: Array = ((off[1:] - off[0]) / NUDGE).T
-        return by_knob
-
-    start = knobs.double().cpu()
-    found: Any = least_squares(
-        off_at,
-        torch.logit(start.clamp(INSIDE, 1 - INSIDE)).numpy(),
-        slopes,
-        bounds=(-FARTHEST, FARTHEST),
-        loss="soft_l1",
-        f_scale=LITTLE_DB,
-        max_nfev=MOST_ROUNDS,
+    start = np.asarray(knobs, np.float64)
+    inside = np.clip(start, INSIDE, 1 - INSIDE)
+    found = least_squares(
+        errors,
+        np.log(inside / (1 - inside)),
+        farthest=FARTHEST,
+        soft=LITTLE_DB,
+        evaluations=MOST_ROUNDS,
     )
-    moved = turned(found.x)
-    nearer = np.abs(off_db(moved)).mean() < np.abs(off_db(start[None])).mean()
-    return moved[0].to(knobs) if nearer else knobs
+    moved = _turned(found)
+    nearer = np.abs(off_db(moved)).mean() < np.abs(off_db(start)).mean()
+    return array_namespace(knobs).asarray(moved, dtype=knobs.dtype) if nearer else knobs
+
+
+def _turned(logits: Array) -> Array:
+    return 1 / (1 + np.exp(-logits))

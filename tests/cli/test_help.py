@@ -70,7 +70,15 @@ def test_every_command_has_help_with_words_for_each_option(commands):
 def test_the_options_of_apply_are_in_groups():
     words = run("apply", "--help").stdout
     for group in ("Output", "Reference", "Level", "Batch", "Reports"):
-        assert f"─ {group} ─" in words
+        assert f"\n{group}:\n" in words
+
+
+@pytest.mark.parametrize("arguments", [(), ("models",)])
+def test_a_group_without_a_command_shows_its_help(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "\nCommands:\n" in done.stdout
+    assert done.stderr == ""
 
 
 def test_version():

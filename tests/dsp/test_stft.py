@@ -2,6 +2,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from scipy.signal import get_window
 
 from fxst.dsp.stft import MR_STFT_WINDOWS, framed, hann, mirrored, mr_stft, power_spectra, spectral_power, stft
 
@@ -39,6 +40,11 @@ def test_frames_are_a_view():
     assert framed(x, 4, hop=3).tolist() == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
     assert np.shares_memory(framed(x, 4, hop=3), x)
     assert framed(torch.from_numpy(x), 4, hop=3).tolist() == framed(x, 4, hop=3).tolist()
+
+
+def test_the_window_is_scipys_bit_for_bit():
+    for length in (*range(1, 600), 1000, 4095, 8192, 12_345, 32_768, 65_537):
+        np.testing.assert_array_equal(hann(length), get_window("hann", length).astype(np.float32))
 
 
 @pytest.mark.parametrize("length", [2, 33, 1024])
