@@ -7,7 +7,6 @@ import pytest
 
 from fxst.chains.named import CHAINS
 from fxst.checkpoints import checkpoint
-from fxst.checkpoints.torch_models import load_trainable
 from fxst.errors import ModelError
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModelConfig
@@ -15,6 +14,7 @@ from fxst.models.style import StyleModelConfig
 with suppress(ImportError):  # the extra train
     import torch
 
+    from fxst.checkpoints.torch_models import load_trainable
     from fxst.models.trainable import StyleModel
 
 
