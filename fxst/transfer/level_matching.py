@@ -162,7 +162,9 @@ def level_offset_db(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.
     """
     if not frames.size or not reference.size:
         return begin_db
-    ours, theirs = (np.maximum(x, x.max() - RANGE_DB, dtype=np.float64) for x in (frames, reference))
+    # In float64 from here on: in float32 the lowest level may be rounded up, and every faint band would count.
+    ours, theirs = (x.astype(np.float64) for x in (frames, reference))
+    ours, theirs = (np.maximum(x, x.max() - RANGE_DB) for x in (ours, theirs))
     # Bands that one of the two does not hold do not count.
     shared = (ours > ours.max() - RANGE_DB).any(axis=0) & (theirs > theirs.max() - RANGE_DB).any(axis=0)
     if not shared.any():

@@ -70,6 +70,17 @@ def test_pauses_in_a_reference_do_not_change_how_loud_pairs_are(halves):
     assert with_it == pytest.approx(without, abs=0.3)
 
 
+def test_bands_too_faint_to_count_do_not_count_at_any_level():
+    rng = np.random.default_rng(0)
+    shapes = rng.normal(0.0, 12.0, (4, 24))
+    ours, theirs = (rng.normal(-40, 6, (40, 1)) + shapes[rng.integers(4, size=40)] for _ in range(2))
+    faint = [np.concatenate([x, rng.normal(-140.0, 3.0, (40, 72))], axis=1) for x in (ours, theirs)]
+    without = level_offset_db(ours, theirs, begin_db=0.0)
+    for gain_db in rng.uniform(-20, 20, 30):  # at any of which float32 may round the lowest level that counts
+        frames = [(x + gain_db).astype(np.float32) for x in faint]
+        assert level_offset_db(*frames, begin_db=0.0) == pytest.approx(without, abs=1e-3)
+
+
 def test_how_often_a_reference_repeats_a_sound_changes_no_level():
     rng = np.random.default_rng(0)
     soft, loud = (rng.normal(level, 12.0, (1, 96)) + rng.normal(0.0, 0.3, (60, 96)) for level in (-70.0, -40.0))
