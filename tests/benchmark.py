@@ -1,10 +1,17 @@
-"""Print how fast fxst is on this machine, beside its targets: `python tests/benchmark.py`.
+"""Print what fxst takes on this machine, beside its targets: `python tests/benchmark.py`.
 
-Best run while nothing else does. Every figure is the median of 20 runs after two to warm up; of programs, of 3 or 5.
+CPU seconds and peak megabytes are those of whole processes, children included. What is compared runs in turn, so that
+a machine that slows down slows all alike; each figure is the median. Wall times mean something on an idle machine only.
+All rows take about ten minutes; name some to print only these.
 """
 
 # ruff: noqa: T201  (what it prints is what it is for)
 
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import re
 import statistics
 import subprocess
 import sys
@@ -14,17 +21,205 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
+import soxr
 
-from fxst.batch.run import apply_files
-from fxst.chains.named import CHAINS
-from fxst.configs import ApplyConfig, ClipsConfig
-from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, make_renderer
-from fxst.models.encoder import EncoderConfig
-from fxst.models.style import StyleModelConfig
-from fxst.models.trainable import StyleModel
-from fxst.training.runs import keep_freed_memory
-from fxst.training.style import StyleModule
+EXAMPLES = Path(__file__).parent / "examples"
+VOICE, RADIO = EXAMPLES / "voice.wav", EXAMPLES / "radio.wav"
+
+HUNG_SECONDS = 1800
+"""No program takes so long, however busy the machine is."""
+
+# A small program between: at a fork a child's peak memory begins with its parent's.
+LAUNCH = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+wall, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, wall]))
+"""
+
+BARE = """
+import sys
+from pedalboard import Compressor, HighShelfFilter, LowShelfFilter, Pedalboard, PeakFilter
+from pedalboard.io import AudioFile
+
+peaks = [PeakFilter(f0, 3, 0.7071) for f0 in (45.36, 102.9, 233.3, 529.1)]
+eq = [LowShelfFilter(20, 3, 0.7071), *peaks, HighShelfFilter(1200, 3, 0.7071)]
+board = Pedalboard([*eq, Compressor(-10, 4, 1, 100)])
+with AudioFile(sys.argv[1]) as file:
+  with AudioFile(sys.argv[2], "w", file.samplerate, file.num_channels, bit_depth=16) as out:
+    while file.tell() < file.frames:
+        out.write(board(file.read(1 << 16), file.samplerate, reset=False))
+"""
+
+MATCHERING = """
+import sys, matchering
+matchering.process(sys.argv[1], sys.argv[2], results=[matchering.pcm16(sys.argv[3])])
+"""
+
+
+def measured(*command):
+    """Run a program; return its CPU seconds, its peak memory in MB, and its seconds on the clock."""
+    launched = [sys.executable, "-c", LAUNCH, *map(str, command)]
+    return json.loads(subprocess.run(launched, check=True, capture_output=True, timeout=HUNG_SECONDS).stdout)
+
+
+def in_turn(runs, **commands):
+    """Run programs in turn; return the medians of each by name."""
+    rows = [{name: measured(*command) for name, command in commands.items()} for _ in range(runs)]
+    return {
+        name: [statistics.median(values) for values in zip(*(row[name] for row in rows), strict=True)]
+        for name in commands
+    }
+
+
+def fxst(*arguments):
+    return (sys.executable, "-m", "fxst", *arguments)
+
+
+def told(what, figure, target=""):
+    print(f"{what:62} {figure:>16}" + (f"   target {target}" if target else ""), flush=True)
+
+
+class Rows:
+    """The rows, each a method that prints its figures.
+
+    Args:
+        folder: Where the sounds are made.
+        matchering: The Python that Matchering is installed for.
+    """
+
+    def __init__(self, folder, matchering):
+        self.folder, self.matchering, self.out = folder, matchering, folder / "out.wav"
+
+    def sound(self, name, seconds, *, channels=2, rate=44_100):
+        """Write a voice that is repeated for so long; the second channel is softer."""
+        voice, its_rate = soundfile.read(VOICE, dtype="float32")
+        voice = np.stack([voice, 0.7 * voice], axis=1)[:, :channels]
+        voice = soxr.resample(voice, its_rate, rate).reshape(-1, channels)
+        path = self.folder / f"{name}.wav"
+        with soundfile.SoundFile(path, "w", rate, channels, "PCM_16") as file:
+            while file.frames < seconds * rate:
+                file.write(voice[: round(seconds * rate) - file.frames])
+        return path
+
+    def apply(self, path, *options):
+        return fxst("apply", path, *(options or ("--ref", RADIO)), "-o", self.out, "--overwrite")
+
+    def beside_matchering(self, path, reference, runs, target, **others):
+        """Print how `apply` compares with Matchering; return the figures of all that ran."""
+        has = (self.matchering, "-c", "import matchering")
+        if subprocess.run(has, capture_output=True, timeout=HUNG_SECONDS, check=False).returncode:
+            told("against Matchering, CPU", "skipped", f"{target}: not installed (--matchering PYTHON)")
+        else:
+            others["matchering"] = (self.matchering, "-c", MATCHERING, path, reference, self.folder / "m.wav")
+        found = in_turn(runs, fxst=self.apply(path, "--ref", reference), **others)
+        if "matchering" in found:
+            ratio = found["fxst"][0] / found["matchering"][0]
+            told(f"against Matchering ({found['matchering'][0]:.2f} CPU s)", f"{ratio:.2f} x", target)
+        return found
+
+    def help(self):
+        """`fxst --help`."""
+        told("fxst --help", f"{in_turn(5, help=fxst('--help'))['help'][0]:.2f} CPU s", "0.15")
+
+    def params(self):
+        """`apply --params`, 10 s."""
+        path, table = self.sound("10", 10, channels=1), self.folder / "out.params.json"
+        measured(*self.apply(path))
+        cpu, peak, _ = in_turn(5, it=self.apply(path, "--params", table))["it"]
+        told("apply --params, 10 s mono", f"{cpu:.2f} s, {peak:.0f} MB", "0.45 s, 70 MB")
+
+    def cold(self):
+        """`apply` with a model, 10 s and 30 s."""
+        short, longer = self.sound("10", 10, channels=1), self.sound("30", 30)
+        for what, path, target in (("10 s mono", short, "0.9 s, 200 MB"), ("30 s stereo", longer, "1.5 s, 220 MB")):
+            cpu, peak, _ = in_turn(5, it=self.apply(path))["it"]
+            told(f"apply, {what}, cold", f"{cpu:.2f} s, {peak:.0f} MB", target)
+
+    def minute(self):
+        """One minute of stereo beside Matchering."""
+        path, reference = self.sound("1", 60), self.sound("ref", 60)
+        cpu, peak, _ = self.beside_matchering(path, reference, 5, "0.5 x")["fxst"]
+        told("apply, 1 min stereo", f"{cpu:.2f} s, {peak:.0f} MB")
+
+    def ten_minutes(self):
+        """Ten minutes of stereo beside pedalboard and Matchering."""
+        path, reference = self.sound("ten", 600), self.sound("ref", 60)
+        bare = (sys.executable, "-c", BARE, path, self.folder / "bare.wav")
+        found = self.beside_matchering(path, reference, 3, "0.25 x", bare=bare)
+        told("apply, 10 min stereo", f"{found['fxst'][0]:.2f} s, {found['fxst'][1]:.0f} MB")
+        ratio = found["fxst"][0] / found["bare"][0]
+        told(f"against bare pedalboard ({found['bare'][0]:.2f} CPU s)", f"{ratio:.2f} x", "2.0 x")
+
+    def memory(self):
+        """The memory that an hour takes."""
+        hour, minute = (measured(*self.apply(self.sound(name, 60 * int(name))))[1] for name in ("60", "1"))
+        told("peak memory, 60 min against 1 min", f"{hour:.0f}, {minute:.0f} MB", "flat, 250 MB")
+
+    def batch(self):
+        """Short files in one call."""
+        voice, rate = soundfile.read(VOICE)
+        for count in (2, 52, 100):
+            (self.folder / f"in{count}").mkdir()
+            for number in range(count):
+                clip = np.roll(voice, -number * len(voice) // count)[: 3 * rate]
+                soundfile.write(self.folder / f"in{count}" / f"{number}.wav", clip, rate)
+
+        def run(files, jobs):
+            out = ("-o", self.folder / "made", "--overwrite", "--no-resume", "--jobs", jobs)
+            return fxst("apply", self.folder / f"in{files}", "--ref", RADIO, *out)
+
+        found = in_turn(3, two=run(2, 1), many=run(52, 1), workers=run(2, 2))
+        (two, _, _), (many, _, _), (workers, _, _) = found.values()
+        told("warm, per 3 s file in one call", f"{1000 * (many - two) / 50:.0f} CPU ms", "45 ms")
+        told("start-up of one more worker", f"{workers - two:.2f} CPU s", "1 s")
+        found = in_turn(3, one=run(100, 1), both=run(100, 2))
+        speed = found["one"][2] / found["both"][2]
+        told("100 files of 3 s, two jobs against one, on the clock", f"{speed:.2f} x", "1.85 x on an idle machine")
+
+    def disk(self):
+        """What the base installation takes on the disk."""
+        waiting, found = ["fxst"], {}
+        while waiting:
+            name = waiting.pop()
+            try:
+                package = importlib.metadata.distribution(name)
+            except importlib.metadata.PackageNotFoundError:  # for another system
+                continue
+            if package.metadata["Name"] not in found:
+                paths = {Path(package.locate_file(file)) for file in package.files or ()}
+                found[package.metadata["Name"]] = sum(path.stat().st_size for path in paths if path.is_file())
+                needed = [line for line in package.requires or () if "extra" not in line.partition(";")[2]]
+                waiting += [re.match(r"[\w.-]+", line)[0] for line in needed]
+        code = Path(importlib.util.find_spec("fxst").origin).parent
+        found["fxst"] = sum(path.stat().st_size for path in code.rglob("*") if path.is_file())
+        largest = sorted(found, key=found.get)[:-4:-1]
+        words = ", ".join(f"{name} {found[name] / 1e6:.0f}" for name in largest)
+        told(f"base installation (MB; {words})", f"{sum(found.values()) / 1e6:.0f} MB", "450 MB")
+
+    def training(self):
+        """The parts of a training."""
+        if importlib.util.find_spec("torch") is None:
+            told("training", "skipped", "torch is not installed")
+            return
+        import torch
+
+        from fxst.gradients import METHODS
+        from fxst.training.runs import keep_freed_memory
+
+        print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+        keep_freed_memory()  # as training does
+        for batch, samples in ((32, 12_720), (6, 65_536)):
+            for chain, target in (("eq-comp", "40 ms"), ("fx", "")):
+                what = f"{chain} autodiff, forward and backward, {batch} x {samples:,}"
+                told(what, f"{forward_and_backward(chain, batch, samples):.1f} ms", target)
+        steps = {method: training_step(method) for method in METHODS}
+        targets = {"autodiff": "180 ms", "spsa": f"{1.5 * steps['autodiff']:.0f} ms"}
+        steps["spsa, 4 directions"] = training_step("spsa", directions=4)
+        for method, ms in steps.items():
+            told(f"eq-comp {method}, full training step, 32 x {CLIP:,}", f"{ms:.1f} ms", targets.get(method, ""))
+
 
 SAMPLE_RATE = 24_000
 CLIP = 12_720
@@ -41,6 +236,11 @@ def median_ms(run, *, runs=20, warm_up=2):
 
 def forward_and_backward(chain, batch, samples):
     """Time a training step's rendering: through the chain, and back to audio and knobs."""
+    import torch
+
+    from fxst.chains.named import CHAINS
+    from fxst.gradients import AutodiffRenderer
+
     generator = torch.manual_seed(0)
     renderer = AutodiffRenderer(CHAINS[chain])
     x = (0.1 * torch.randn(batch, 1, samples, generator=generator)).requires_grad_()
@@ -55,6 +255,16 @@ def forward_and_backward(chain, batch, samples):
 
 def training_step(method, *, directions=1):
     """Time a full step of `fxst style train` on eq-comp, but for drawing the data and writing the logs."""
+    import torch
+
+    from fxst.chains.named import CHAINS
+    from fxst.configs import ClipsConfig
+    from fxst.gradients import MethodOptions, make_renderer
+    from fxst.models.encoder import EncoderConfig
+    from fxst.models.style import StyleModelConfig
+    from fxst.models.trainable import StyleModel
+    from fxst.training.style import StyleModule
+
     chain = CHAINS["eq-comp"]
     generator = torch.manual_seed(0)
     config = ClipsConfig(Path("nowhere"), gradient=method)
@@ -75,113 +285,20 @@ def training_step(method, *, directions=1):
     return median_ms(step)
 
 
-def program(*arguments):
-    command = [sys.executable, *arguments]
-    return median_ms(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL), runs=5)
-
-
-def entries():
-    """What is measured: (what, milliseconds, target in milliseconds or None)."""
-    for batch, samples in ((32, 12_720), (6, 65_536)):
-        for chain, target in (("eq-comp", 40), ("fx", None)):
-            what = f"{chain} autodiff, forward and backward, {batch} x {samples:,}"
-            yield what, forward_and_backward(chain, batch, samples), target
-    steps = {method: training_step(method) for method in METHODS}
-    targets = {"autodiff": 180, "spsa": 1.5 * steps["autodiff"]}
-    steps["spsa, 4 directions"] = training_step("spsa", directions=4)
-    for method, ms in steps.items():
-        yield f"eq-comp {method}, full training step, 32 x {CLIP:,}", ms, targets.get(method)
-    yield "import fxst", program("-c", "import fxst"), None
-    yield "fxst --help", program("-m", "fxst", "--help"), 250
-
-
-BARE = """
-import sys
-from pedalboard import Compressor, HighShelfFilter, LowShelfFilter, Pedalboard, PeakFilter
-from pedalboard.io import AudioFile
-
-peaks = [PeakFilter(f0, 3, 0.7071) for f0 in (45.36, 102.9, 233.3, 529.1)]
-eq = [LowShelfFilter(20, 3, 0.7071), *peaks, HighShelfFilter(1200, 3, 0.7071)]
-board = Pedalboard([*eq, Compressor(-10, 4, 1, 100)])
-with AudioFile(sys.argv[1]) as file:
-  with AudioFile(sys.argv[2], "w", file.samplerate, file.num_channels, bit_depth=16) as out:
-    while file.tell() < file.frames:
-        out.write(board(file.read(1 << 16), file.samplerate, reset=False))
-"""
-
-
-# A small program between: at a fork, a child's peak memory begins with its parent's, and this one holds torch.
-LAUNCH = """
-import resource, subprocess, sys, time
-start = time.perf_counter()
-subprocess.run([sys.executable, *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
-"""
-
-
-def measured(*arguments):
-    """Run a program; return its seconds and its peak memory in MB."""
-    command = [sys.executable, "-c", LAUNCH, *map(str, arguments)]
-    seconds, megabytes = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return float(seconds), float(megabytes)
-
-
-def compare_apply(folder, runs=3):
-    """Time `apply` on ten minutes beside a bare pedalboard script that streams the same chain over the same file."""
-    noise = 0.1 * np.random.default_rng(0).standard_normal((44_100 * 60, 2))
-    for name, minutes in (("ten", 10), ("one", 1), ("ref", 1)):
-        with soundfile.SoundFile(folder / f"{name}.wav", "w", 44_100, 2, "PCM_16") as file:
-            for _ in range(minutes):
-                file.write(noise)
-
-    def apply(name):
-        return ("-m", "fxst", "apply", folder / f"{name}.wav", "--ref", folder / "ref.wav", "-o", folder / "out.wav")
-
-    bare = ("-c", BARE, folder / "ten.wav", folder / "out.wav")
-    # In turn, so that a machine that slows down slows both.
-    pairs = [(measured(*bare), measured(*apply("ten"))) for _ in range(runs)]
-    (bare_s, _), (ten_s, ten_mb) = (
-        tuple(map(statistics.median, zip(*rows, strict=True))) for rows in zip(*pairs, strict=True)
-    )
-    _, one_mb = measured(*apply("one"))
-    print(
-        f"apply, 10 min of 44.1 kHz stereo: {ten_s:.2f} s; bare pedalboard {bare_s:.2f} s (target {3 + bare_s:.2f} s)"
-    )
-    print(f"peak memory: 10 min {ten_mb:.0f} MB, 1 min {one_mb:.0f} MB (target: within 30 MB)")
-
-
-def compare_jobs(folder, files=100, seconds=3):
-    """Time a hundred short files in one call, with one worker process and with two."""
-    examples = Path(__file__).parent / "examples"
-    voice, rate = soundfile.read(examples / "voice.wav")
-    rng = np.random.default_rng(0)
-    for number in range(files):
-        first = int(rng.integers(0, len(voice)))
-        clip = np.roll(voice, -first, axis=0)[: seconds * rate]
-        soundfile.write(folder / "many" / f"{number}.wav", clip, rate)
-    speeds = {jobs: files_a_second(folder, examples / "radio.wav", jobs) for jobs in (1, 2)}
-    rest = f"{seconds} s of {rate / 1000:g} kHz each, in one call"
-    print(f"apply, {files} files, {rest}: {speeds[1]:.1f} files a second (target 10)")
-    print(f"with --jobs 2: {speeds[2]:.1f} a second, {speeds[2] / speeds[1]:.2f} times as fast (target 1.7)")
-
-
-def files_a_second(folder, reference, jobs):
-    """Tell how many files a second a batch makes, when all workers have loaded the model."""
-    config = ApplyConfig((folder / "many",), folder / f"made{jobs}", (str(reference),), jobs=jobs)
-    times = [time.perf_counter() for result in apply_files(config) if not result.error]
-    begun = len(times) // 5  # by then each of them is at work
-    return (len(times) - 1 - begun) / (times[-1] - times[begun])
+ROWS = ("help", "params", "cold", "minute", "ten_minutes", "batch", "memory", "disk", "training")
 
 
 def main():
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    keep_freed_memory()  # as training does
-    for what, ms, target in entries():
-        print(f"{what:58} {ms:8.1f} ms" + (f"   (target {target:.0f} ms)" if target else ""))
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("rows", nargs="*", help=f"{', '.join(ROWS)}; by default all")
+    parser.add_argument("--matchering", default=sys.executable, metavar="PYTHON", help="the Python that has Matchering")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.rows) - set(ROWS):
+        parser.error(f"there is no row {', '.join(sorted(unknown))}: choose from {', '.join(ROWS)}")
     with tempfile.TemporaryDirectory() as folder:
-        compare_apply(Path(folder))
-        (Path(folder) / "many").mkdir()
-        compare_jobs(Path(folder))
+        rows = Rows(Path(folder), chosen.matchering)
+        for name in chosen.rows or ROWS:
+            getattr(rows, name)()
 
 
 if __name__ == "__main__":

@@ -99,19 +99,13 @@ def render_file(
         info = reader.info
         container, subtype = output_format(job.output, info)
         finisher = Finisher(finish, info, floats=subtype in FLOAT_SUBTYPES)
-        if finisher.unsettled:
+        if finisher.unmeasured:
             # Rendered again each time rather than stored: hours of audio need no space on a disk.
             share /= 2
             _measure(finisher, job.input, table, finish, progress, start=1 - 2 * share, share=share)
-        while finisher.unsettled:
-            _measure(finisher, job.input, table, finish, None, start=0.0, share=0.0)
-        # A gain that the table states from another run no longer applies.
-        provenance = {key: text for key, text in table.provenance.items() if key != LOUDNESS}
-        table = replace(table, provenance=provenance | ({LOUDNESS: finisher.note} if finisher.note else {}))
         stack.enter_context(staging.folder(job.output.parent))
         if job.table is not None:
             stack.enter_context(staging.folder(job.table.parent))
-            stack.enter_context(table_files.staged(table, job.table))
         export_remarks = stack.enter_context(
             exports.staged(job.exports, table, sample_rate=info.sample_rate, channels=info.channels)
         )
@@ -133,10 +127,18 @@ def render_file(
             for block in finisher.finish(rendered(blocks, table, info, finish, gain_db=finisher.gain_db)):
                 peak = max(peak, float(block.max()), -float(block.min()))
                 writer.write(block)
-            if not (finisher.holds_peaks and subtype in LOSSY_SUBTYPES and finisher.passes_ceiling(writer.encoded())):
+            again = finisher.misses_loudness()
+            if not again and finisher.holds_peaks and subtype in LOSSY_SUBTYPES:
+                again = finisher.passes_ceiling(writer.encoded())
+            if not again:
                 break
             writer.begin_again()
             reader, progress = stack.enter_context(Reader(job.input)), None
+        # A gain that the table states from another run no longer applies.
+        provenance = {key: text for key, text in table.provenance.items() if key != LOUDNESS}
+        table = replace(table, provenance=provenance | ({LOUDNESS: finisher.note} if finisher.note else {}))
+        if job.table is not None:
+            stack.enter_context(table_files.staged(table, job.table))
         remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + export_remarks
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
@@ -164,7 +166,7 @@ def _measure(
                     before.process(block)
                 yield block
 
-        finisher.measure(rendered(metered(), table, reader.info, finish, gain_db=finisher.gain_db), before)
+        finisher.measure(rendered(metered(), table, reader.info, finish), before)
 
 
 def _blocks(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:

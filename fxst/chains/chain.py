@@ -1,7 +1,7 @@
 """Chains of effects: the only module that assigns knobs to effects."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -309,7 +309,8 @@ class Chain:
         return {
             "name": self.name,
             "effects": [
-                {"effect": e.name, **e.options(), "parameters": [asdict(p) for p in e.parameters]} for e in self.effects
+                {"effect": e.name, **e.options(), "parameters": [dict(vars(p)) for p in e.parameters]}
+                for e in self.effects
             ],
         }
 

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -146,7 +146,7 @@ def to_json(table: Table) -> str:
 
 def _plain(row: Setting) -> dict[str, Any]:
     """Return a row as plain data, with `bypass` only where it is true."""
-    return {key: value for key, value in asdict(row).items() if key != "bypass" or value}
+    return {key: value for key, value in vars(row).items() if key != "bypass" or value}
 
 
 def from_json(text: str) -> Table:

@@ -1,5 +1,6 @@
 """Parametric equaliser: shelves and peaks in series."""
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -59,6 +60,7 @@ def _band_names(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
+@functools.cache
 def _parameters(kinds: tuple[Kind, ...]) -> tuple[Parameter, ...]:
     """Return three full-range parameters a band, with default frequencies spread from 60 Hz to 8 kHz."""
     rows = []

@@ -48,7 +48,7 @@ _BETWEEN_SAMPLES_DB: Final = 6.0
 _MOST_MORE_DB: Final = 6.0
 _MOST_PASSES: Final = 4
 """What a limiter takes of the loudness is made up for by so much gain at most, for beyond it the recording would be
-flattened; and it is found in so many passes at most."""
+flattened; and it is found in so many passes at most, the last of which are written."""
 
 _MOST_ENCODINGS: Final = 4
 _SPARE_DB: Final = 0.1
@@ -166,8 +166,9 @@ class Finisher:
         self._shape = {"sample_rate": info.sample_rate, "channels": info.channels}
         self._gain_db = 0.0
         self._goal_lufs: float | None = None
-        self._unsettled = finish.loudness is not None
-        self._most_gain_db, self._passes = 0.0, 0
+        self._unmeasured = finish.loudness is not None
+        self._unsettled = False
+        self._most_gain_db, self._passes = 0.0, 1
         self._meter = LoudnessMeter(**self._shape)
         self._limiter: Limiter | None = None
         if finish.ceiling_db is not None and not (floats and finish.floats_keep_peaks):
@@ -177,9 +178,9 @@ class Finisher:
         self._peak = 0.0
 
     @property
-    def unsettled(self) -> bool:
-        """Whether `measure` has to be told of the whole recording, once more, before anything can be finished."""
-        return self._unsettled
+    def unmeasured(self) -> bool:
+        """Whether `measure` has to be told of the whole recording before anything can be finished."""
+        return self._unmeasured
 
     @property
     def gain_db(self) -> float:
@@ -192,47 +193,31 @@ class Finisher:
         return self._finish.loudness == KEEP
 
     def measure(self, blocks: Iterable[Samples], before: LoudnessMeter) -> None:
-        """Find the gain that the loudness takes: at first without the ceiling, then what more it takes under it.
+        """Find the gain that the loudness takes without the ceiling.
 
         Args:
             blocks: The whole recording, rendered.
             before: A meter that hears the recording as it was, meanwhile, where that is to be kept.
         """
-        self._passes += 1
-        first = self._goal_lufs is None
-        limiter = None
-        if not first and self._finish.ceiling_db is not None:
-            limiter = Limiter(ceiling_db=self._finish.ceiling_db, **self._shape)
+        self._unmeasured = False
         meter = LoudnessMeter(**self._shape)
-        gain, peak = np.float32(10 ** (self._gain_db / 20)), 1e-9
+        peak = 1e-9
         for block in blocks:
             peak = max(peak, float(block.max()), -float(block.min()))
-            held = block if limiter is None else limiter.process(block * gain)
-            if held.size:
-                meter.process(held)
-        if limiter is not None:
-            meter.process(limiter.finish())
+            meter.process(block)
         reached = meter.integrated()
-        if first:
-            goal = self._finish.loudness
-            goal_lufs = before.integrated() if goal == KEEP else float(goal)  # type: ignore[arg-type]
-            if min(goal_lufs, reached) < ABSOLUTE_GATE_LUFS:  # so short a recording that it is not gated may be softer
-                self._silent, self._unsettled = True, False
-                return
-            self._goal_lufs, self._gain_db = goal_lufs, goal_lufs - reached
-            self._most_gain_db = self._gain_db + _MOST_MORE_DB
-            highest_db = 20 * math.log10(peak) + self._gain_db + _BETWEEN_SAMPLES_DB
-            self._unsettled = self._limiter is not None and highest_db > (self._finish.ceiling_db or 0.0)
+        goal = self._finish.loudness
+        goal_lufs = before.integrated() if goal == KEEP else float(goal)  # type: ignore[arg-type]
+        if min(goal_lufs, reached) < ABSOLUTE_GATE_LUFS:  # so short a recording that it is not gated may be softer
+            self._silent = True
             return
-        assert self._goal_lufs is not None, "the first pass has set it"
-        missing_db = self._goal_lufs - reached
-        if missing_db < _NOTICED_LU / 2 or self._gain_db >= self._most_gain_db or self._passes == _MOST_PASSES:
-            self._unsettled = False
-            return
-        self._gain_db = min(self._gain_db + missing_db, self._most_gain_db)
+        self._goal_lufs, self._gain_db = goal_lufs, goal_lufs - reached
+        self._most_gain_db = self._gain_db + _MOST_MORE_DB
+        highest_db = 20 * math.log10(peak) + self._gain_db + _BETWEEN_SAMPLES_DB
+        self._unsettled = self._limiter is not None and highest_db > (self._finish.ceiling_db or 0.0)
 
     def finish(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
-        """Finish a rendered recording.
+        """Finish a rendered recording; ask `misses_loudness` afterwards.
 
         Args:
             blocks: The recording.
@@ -249,6 +234,20 @@ class Finisher:
             yield from self._metered(louder)
         if self._limiter is not None:
             yield from self._metered(self._limiter.finish())
+
+    def misses_loudness(self) -> bool:
+        """Tell whether the limiter took so much of the loudness that all is to be finished once more, turned up."""
+        if not self._unsettled:
+            return False
+        assert self._goal_lufs is not None, "only what was measured is unsettled"
+        missing_db = self._goal_lufs - self._meter.integrated()
+        self._passes += 1
+        if missing_db < _NOTICED_LU / 2 or self._gain_db >= self._most_gain_db or self._passes == _MOST_PASSES:
+            self._unsettled = False
+            return False
+        self._gain_db = min(self._gain_db + missing_db, self._most_gain_db)
+        self._begin_again()
+        return True
 
     @property
     def holds_peaks(self) -> bool:
@@ -270,10 +269,14 @@ class Finisher:
         if not self._over_db or self._encodings == _MOST_ENCODINGS:
             return False
         self._lower_db += self._over_db + _SPARE_DB
+        self._begin_again()
+        return True
+
+    def _begin_again(self) -> None:
+        assert self._finish.ceiling_db is not None, "without a ceiling nothing is finished twice"
         self._limiter = Limiter(ceiling_db=self._finish.ceiling_db - self._lower_db, **self._shape)
         self._meter = LoudnessMeter(**self._shape)
         self._peak = 0.0
-        return True
 
     def _metered(self, block: Samples) -> Iterator[Samples]:
         if block.size:

@@ -470,13 +470,16 @@ def _render_finished(x: Samples, table: Table, finish: Finish, sample_rate: int)
     """Render a recording through its chain, and bring it to a loudness and under a ceiling; return the remarks too."""
     shape = ArrayShape(sample_rate, len(x))
     finisher = Finisher(finish, shape, floats=True)
-    while finisher.unsettled:
+    if finisher.unmeasured:
         before = LoudnessMeter(sample_rate=sample_rate, channels=len(x))
         if finisher.keeps:
             before.process(x)
-        finisher.measure(rendered(_blocks(x), table, shape, finish, gain_db=finisher.gain_db), before)
-    blocks = rendered(_blocks(x), table, shape, finish, gain_db=finisher.gain_db)
-    return np.concatenate(list(finisher.finish(blocks)), axis=1), finisher.remarks
+        finisher.measure(rendered(_blocks(x), table, shape, finish), before)
+    while True:
+        blocks = rendered(_blocks(x), table, shape, finish, gain_db=finisher.gain_db)
+        y = np.concatenate(list(finisher.finish(blocks)), axis=1)
+        if not finisher.misses_loudness():
+            return y, finisher.remarks
 
 
 def _like(given: Any, y: Samples) -> Any:
