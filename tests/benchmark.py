@@ -18,23 +18,32 @@ import torch
 
 from fxst.batch.run import apply_files
 from fxst.chains.named import CHAINS
-from fxst.configs import ApplyConfig, ClipsConfig
+from fxst.chains.rendering import render_autodiff
+from fxst.configs import ApplyConfig, ClipsConfig, DatasetConfig
+from fxst.data.build import build
+from fxst.data.examples import draw
+from fxst.data.manifest import Dataset
+from fxst.data.training_pairs import draw_pairs
 from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, make_renderer
 from fxst.models.encoder import EncoderConfig
+from fxst.models.studio import StudioModel
 from fxst.models.style import StyleModel, StyleModelConfig
+from fxst.training.cached_examples import CachedExamples, PairBatch
+from fxst.training.losses import StyleLoss
 from fxst.training.runs import keep_freed_memory
+from fxst.training.studio import StudioLoss, studio_config
 from fxst.training.style import StyleModule
 
 SAMPLE_RATE = 24_000
 CLIP = 12_720
 
 
-def median_ms(run, *, runs=20, warm_up=2):
+def median_ms(run, *, runs=20, warm_up=2, clock=time.perf_counter):
     times = []
     for _ in range(warm_up + runs):
-        start = time.perf_counter()
+        start = clock()
         run()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return 1000 * statistics.median(times[warm_up:])
 
 
@@ -74,6 +83,58 @@ def training_step(method, *, directions=1):
     return median_ms(step)
 
 
+def loss_ms(measure, batch, samples):
+    """Time a loss and its gradient, on all threads together."""
+    generator = torch.manual_seed(0)
+    target, error = 0.05 * torch.randn(2, batch, samples, generator=generator)
+    output = (0.8 * target + 0.2 * error).requires_grad_()
+
+    def step():
+        measure(output, target).backward()
+        output.grad = None
+
+    return median_ms(step, clock=time.process_time)
+
+
+def losses():
+    of_clips = StyleLoss(windows=ClipsConfig.stft_windows, hop=ClipsConfig.stft_hop, mae_weight=1.0)
+    of_passages = StudioLoss()
+    ms = loss_ms(lambda output, target: sum(of_clips(output[:, None], target[:, None])), 32, CLIP)
+    yield f"loss and gradient of clips, CPU, 32 x {CLIP:,}", ms, None
+    ms = loss_ms(lambda *x: of_passages(*x, sample_rate=SAMPLE_RATE)["loss"], 24, SAMPLE_RATE)
+    yield f"loss and gradient of passages, CPU, 24 x {SAMPLE_RATE:,}", ms, None
+
+
+def drawing(folder):
+    """Time what gives a training step its batch: clips and their renders, or a cached batch of passages."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal((20, 24 * SAMPLE_RATE))
+    (folder / "voices").mkdir()
+    for voice, x in enumerate(noise):
+        soundfile.write(folder / "voices" / f"{voice}.wav", x, SAMPLE_RATE)
+
+    def dataset(name, seconds):
+        build(DatasetConfig((folder / "voices",), folder / name, clips=0, seconds=seconds, workers=1))
+        return Dataset.open(folder / name)
+
+    clips, passages = dataset("clips", CLIP / SAMPLE_RATE), dataset("passages", 1.365)
+    chain = CHAINS["eq-comp"]
+
+    def draw_clips():
+        drawn = draw(clips, "train", n_knobs=len(chain.knobs), batch=32, clips=4, seed=0, step=0)
+        for x in (drawn.input[:, :1], drawn.reference):
+            render_autodiff(chain, torch.from_numpy(x), torch.from_numpy(drawn.knobs), sample_rate=SAMPLE_RATE)
+
+    def draw_passages(split, number):
+        rng = np.random.default_rng(number)
+        options = {"styles": "published", "passages": 6, "clips": 4, "augment": True, "rng": rng}
+        return PairBatch.of(draw_pairs([passages], "train", CHAINS["studio"], **options), rng)
+
+    model = StudioModel(studio_config(CHAINS["studio"], 1.365))
+    cache = CachedExamples(folder, model, draw_passages, "cached", 1)
+    yield "batch of 32 clips, drawn and rendered, CPU", median_ms(draw_clips, clock=time.process_time), None
+    yield "batch of 24 cached examples, CPU", median_ms(lambda: cache[0], clock=time.process_time), None
+
+
 def program(*arguments):
     command = [sys.executable, *arguments]
     return median_ms(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL), runs=5)
@@ -90,6 +151,9 @@ def entries():
     steps["spsa, 4 directions"] = training_step("spsa", directions=4)
     for method, ms in steps.items():
         yield f"eq-comp {method}, full training step, 32 x {CLIP:,}", ms, targets.get(method)
+    yield from losses()
+    with tempfile.TemporaryDirectory() as folder:
+        yield from drawing(Path(folder))
     yield "import fxst", program("-c", "import fxst"), None
     yield "fxst --help", program("-m", "fxst", "--help"), 250
 
