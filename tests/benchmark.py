@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -203,86 +202,12 @@ class Rows:
         if importlib.util.find_spec("torch") is None:
             told("training", "skipped", "torch is not installed")
             return
+        import benchmark_training
         import torch
 
-        from fxst.gradients import METHODS
-        from fxst.training.runs import keep_freed_memory
-
         print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-        keep_freed_memory()  # as training does
-        for batch, samples in ((32, 12_720), (6, 65_536)):
-            for chain, target in (("eq-comp", "40 ms"), ("fx", "")):
-                what = f"{chain} autodiff, forward and backward, {batch} x {samples:,}"
-                told(what, f"{forward_and_backward(chain, batch, samples):.1f} ms", target)
-        steps = {method: training_step(method) for method in METHODS}
-        targets = {"autodiff": "180 ms", "spsa": f"{1.5 * steps['autodiff']:.0f} ms"}
-        steps["spsa, 4 directions"] = training_step("spsa", directions=4)
-        for method, ms in steps.items():
-            told(f"eq-comp {method}, full training step, 32 x {CLIP:,}", f"{ms:.1f} ms", targets.get(method, ""))
-
-
-SAMPLE_RATE = 24_000
-CLIP = 12_720
-
-
-def median_ms(run, *, runs=20, warm_up=2):
-    times = []
-    for _ in range(warm_up + runs):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times[warm_up:])
-
-
-def forward_and_backward(chain, batch, samples):
-    """Time a training step's rendering: through the chain, and back to audio and knobs."""
-    import torch
-
-    from fxst.chains.named import CHAINS
-    from fxst.gradients import AutodiffRenderer
-
-    generator = torch.manual_seed(0)
-    renderer = AutodiffRenderer(CHAINS[chain])
-    x = (0.1 * torch.randn(batch, 1, samples, generator=generator)).requires_grad_()
-    knobs = torch.rand(batch, len(CHAINS[chain].knobs), generator=generator).requires_grad_()
-
-    def step():
-        renderer(x, knobs, sample_rate=SAMPLE_RATE).square().sum().backward()
-        x.grad = knobs.grad = None
-
-    return median_ms(step)
-
-
-def training_step(method, *, directions=1):
-    """Time a full step of `fxst style train` on eq-comp, but for drawing the data and writing the logs."""
-    import torch
-
-    from fxst.chains.named import CHAINS
-    from fxst.configs import ClipsConfig
-    from fxst.gradients import MethodOptions, make_renderer
-    from fxst.models.encoder import EncoderConfig
-    from fxst.models.style import StyleModelConfig
-    from fxst.models.trainable import StyleModel
-    from fxst.training.style import StyleModule
-
-    chain = CHAINS["eq-comp"]
-    generator = torch.manual_seed(0)
-    config = ClipsConfig(Path("nowhere"), gradient=method)
-    model = StyleModel(StyleModelConfig(len(chain.knobs), EncoderConfig(sample_rate=SAMPLE_RATE, window_samples=CLIP)))
-    renderer = make_renderer(method, chain, sample_rate=SAMPLE_RATE, options=MethodOptions(directions=directions))
-    module = StyleModule(model, renderer, config)
-    optimiser = module.configure_optimizers()["optimizer"]
-    dry, reference = (0.1 * torch.randn(32, config.listen_clips, CLIP, generator=generator) for _ in range(2))
-    hidden = torch.rand(32, len(chain.knobs), generator=generator)
-
-    def step():
-        losses = module.measure((dry, reference, hidden))
-        optimiser.zero_grad()
-        losses["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-
-    return median_ms(step)
+        for what, ms, target in benchmark_training.entries():
+            told(what, f"{ms:.1f} ms", f"{target:.0f} ms" if target else "")
 
 
 ROWS = ("help", "params", "cold", "minute", "ten_minutes", "batch", "memory", "disk", "training")
