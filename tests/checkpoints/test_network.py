@@ -100,5 +100,5 @@ def test_a_model_of_a_network_that_nobody_declared_is_refused_in_a_sentence(fold
 
 
 def test_a_format_is_declared_once():
-    with pytest.raises(SettingsError, match="'fxst-studio' already"):
+    with pytest.raises(SettingsError, match="'fxst-studio' is already"):
         declare_network("fxst-studio")
