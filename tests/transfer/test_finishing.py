@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fxst.transfer.finishing import UNTIL_SILENT, Finish, rendered
+from fxst.audio import LoudnessMeter
+from fxst.dsp.loudness import loudness
+from fxst.transfer.finishing import UNTIL_SILENT, ArrayShape, Finish, Finisher, rendered
 
 
 class Echo:
@@ -52,3 +54,16 @@ def test_what_is_turned_up_afterwards_is_heard_for_longer():
 
 def test_no_tail_is_longer_than_half_a_minute():
     assert len(kept(2.9, 10, gain_db=100.0)) == 10 * (1 + 29)  # ten echoes, and the eleventh is too late
+
+
+def test_what_has_its_loudness_is_not_finished_again(noise):
+    x = noise(24_000, 1, 4)
+    finisher = Finisher(Finish(loudness=-18.0, ceiling_db=-9.0), ArrayShape(24_000, 1), floats=False)
+    finisher.measure([x], LoudnessMeter(sample_rate=24_000, channels=1))
+    reached, again = [], True
+    while again:
+        reached.append(loudness(np.concatenate(list(finisher.finish([x])), axis=1), sample_rate=24_000))
+        again = finisher.misses_loudness()
+    assert len(reached) > 1  # the limiter takes some of it
+    assert max(reached[:-1]) < -18.05 <= reached[-1]
+    assert reached == sorted(reached)

@@ -11,7 +11,7 @@ from fxst.models.feature_extractor import FeatureExtractor
 from fxst.models.layers import made_of
 from fxst.models.matching import active_frames
 from fxst.transfer.descriptors import Excerpt, describe
-from fxst.transfer.level_matching import FrameLevels, confidence, level_offset_db, match_level
+from fxst.transfer.level_matching import FrameLevels, confidence, level_offset_db, match_level, rendered
 
 RATE = 24_000
 STUDIO = CHAINS["studio"]
@@ -146,3 +146,28 @@ def test_a_silent_channel_changes_no_level(halves):
     assert match_level(STUDIO, NOTHING.rows, half_silent, reference) == match_level(
         STUDIO, NOTHING.rows, Excerpt(x, RATE), reference
     )
+
+
+def test_a_trial_renders_only_from_the_first_effect_on_that_differs(halves, monkeypatch):
+    made = []
+    for effect in {type(effect) for effect in STUDIO.effects}:
+        exact = effect.exact
+        monkeypatch.setattr(
+            effect, "exact", lambda self, *args, _exact=exact, **kw: made.append(self.name) or _exact(self, *args, **kw)
+        )
+    table = Table(STUDIO, STUDIO.defaults()).with_values({"parametric_eq": {"high_shelf_gain_db": 6.0}})
+    louder = table.with_values({"compressor": {"makeup_db": 5.0}})
+    duller = louder.with_values({"parametric_eq": {"high_shelf_gain_db": -6.0}})
+    x = Excerpt(halves[0], RATE)
+    for given in (table, louder, louder, duller, NOTHING, table):
+        made.clear()
+        y = rendered(STUDIO, given.rows, x)
+        count = len(made)
+        anew = rendered(STUDIO, given.rows, Excerpt(halves[0], RATE))
+        np.testing.assert_array_equal(y.samples, anew.samples)
+        assert made[:count] == made[len(made) - count :]  # the last effects alone
+        if given is louder:
+            assert "parametric_eq" not in made[:count]
+    made.clear()
+    assert rendered(STUDIO, table.rows, x) is rendered(STUDIO, table.rows, x)
+    assert not made
