@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from time import monotonic
 from types import FrameType
 from typing import Any, Final
 
@@ -15,8 +16,8 @@ from fxst.interrupts import Terminated
 __all__ = ["begin", "terminable"]
 
 _KINDS: Final = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
-_ENOUGH: Final = 3
-"""This many signals end the program at once; `timeout` alone sends two."""
+_TOGETHER_SECONDS: Final = 0.5
+"""Signals within this time of the first count as one, for `timeout` sends two. A later one ends the program at once."""
 _AGAIN_SECONDS: Final = 0.05
 
 
@@ -32,19 +33,21 @@ def begin() -> None:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM interrupt the block as Ctrl-C does, once; neither is lost."""
+    """Let SIGTERM interrupt the block as Ctrl-C does, once; neither is lost. A second one ends the program at once."""
     interrupts.forget()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    main, count = os.getpid(), 0
+    main = os.getpid()
+    first: float | None = None
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        if os.getpid() != main or count >= _ENOUGH:
+        nonlocal first
+        now = monotonic()
+        if os.getpid() != main or (first is not None and now - first > _TOGETHER_SECONDS):
             _end(number, main)
-        elif count == 1:
+        elif first is None:
+            first = now
             interrupts.request(_KINDS[signal.Signals(number)])
 
     def interrupt_again(number: int, frame: FrameType | None) -> None:

@@ -408,8 +408,8 @@ def _loader_errors(monitor: Monitor) -> Iterator[None]:
 
 def _silence_lightning() -> None:
     # Tips, devices that are not there, remarks on workers (batches are copied from a file; a worker would only take a
-    # processor), on proxies that are not trained, and on what resuming means here.
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    # processor), on proxies that are not trained, on signals, and on what resuming means here.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     remarks = "many workers|LeafSpec|in eval mode at the start|logging interval|is not empty"
     remarks += "|could not find the monitored|across ranks is zero|ended before the epoch ended"
     warnings.filterwarnings("ignore", message=f".*({remarks}).*")

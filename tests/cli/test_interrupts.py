@@ -148,3 +148,24 @@ def test_an_interrupt_that_is_lost_in_a_callback_comes_again(fxst, monkeypatch):
 
     monkeypatch.setattr("fxst.data.build.build", build)
     assert fxst("dataset", "build", "in", "-o", "data")[::2] == (143, "fxst: interrupted\n")
+
+
+@SIGNALS
+def test_a_second_interrupt_ends_even_work_that_defers_them(number, code):
+    program = """
+import os, signal, sys
+from fxst import interrupts
+from fxst.cli import interrupts as commands
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+with commands.terminable(), interrupts.deferred():
+    for now in (10.0, 10.1, 20.0):
+        commands.monotonic = lambda: now
+        os.kill(os.getpid(), int(sys.argv[1]))
+        print(now, flush=True)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(int(number))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    # The first two come together, as those of `timeout` do.
+    assert (done.returncode, done.stdout, done.stderr) == (code, "10.0\n10.1\n", "fxst: interrupted\n")

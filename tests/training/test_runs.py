@@ -1,6 +1,7 @@
 """Runs: they can be stopped anywhere, go on as if they never were, and refuse what they cannot do."""
 
 import json
+import logging
 import multiprocessing
 import os
 import pickle
@@ -125,6 +126,9 @@ def test_an_interrupted_command_says_what_it_kept_and_how_to_go_on(
         return measure(module, batch)
 
     monkeypatch.setattr(StyleModule, "measure", interrupted)
+    lightning, said = logging.getLogger("lightning.pytorch"), logging.Handler()
+    monkeypatch.setattr(said, "emit", lambda record: pytest.fail(f"Lightning said: {record.getMessage()}"))
+    monkeypatch.setattr(lightning, "handlers", [said])
     ended, out, err = fxst("style", "train", tiny_dataset, "-o", tmp_path / "run", *options)
     assert (ended, out.strip()) == (code, str(tmp_path / "run"))
     assert "interrupted after 1 step. The model was never validated: it is exported as it was after step 1 of 5" in err
