@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from fxst import shortage
 from fxst.errors import SettingsError
 from fxst.untrusted import shell_word
 
@@ -41,6 +42,8 @@ def need(what: str, *modules: str, extra: str = "train") -> None:
                 raise SettingsError(f"{what} needs {name}: install it with: {install(extra)}") from error
             raise _broken(what, package, name, error) from error
         except Exception as error:  # a library of another version fails in any way
+            if shortage.remedy(error):
+                raise
             raise _broken(what, package, name, error) from error
 
 

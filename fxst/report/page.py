@@ -131,8 +131,7 @@ def _excerpt_notes(entry: ReportEntry, played: Sequence[LoudExcerpt]) -> Iterato
         if excerpt.seconds < length - 0.01 and (track is main or track.role == "reference"):
             yield (
                 f"The player has the loudest {excerpt.seconds:.0f} s of {track.label} ({_clock(length)} long), "
-                "starting at "
-                f"{_clock(excerpt.start)}. Spectra and figures cover the whole recording."
+                f"starting at {_clock(excerpt.start)}. Spectra and figures cover the whole recording."
             )
 
 

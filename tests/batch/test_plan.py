@@ -171,8 +171,8 @@ REFUSED = {
         "would replace the reference, 'r.html'",
     ),
     "the picture": (
-        lambda: config(touched("a.png"), output="x.wav", plot="A.PNG"),
-        "would replace an input, 'a.png'",
+        lambda: config(touched("a.svg"), output="x.wav", plot="A.SVG"),
+        "would replace an input, 'a.svg'",
     ),
     "a table to refine": (
         lambda: config("a.wav", reference=None, params=touched("t.json"), refine=True),
@@ -210,7 +210,7 @@ def test_a_plan_that_would_lose_something_is_refused(arrange, message):
         (("a.wav",), {"output": "ref.wav/x.wav"}, OutputError, "'ref.wav' is a file where a folder is needed"),
         (("a.wav",), {"output": "x.wav", "params": "ref.wav/no/t.json"}, OutputError, "'ref.wav' is a file"),
         (("a.wav",), {"output": "x.wav", "report": Path("ref.wav/p.html")}, OutputError, "'ref.wav' is a file"),
-        (("a.wav",), {"output": "x.wav", "plot": Path("ref.wav/p.png")}, OutputError, "'ref.wav' is a file"),
+        (("a.wav",), {"output": "x.wav", "plot": Path("ref.wav/p.svg")}, OutputError, "'ref.wav' is a file"),
         (("a.wav",), {"output": "ref.wav/new/deep"}, OutputError, "'ref.wav' is a file where a folder is needed"),
         (("a.wav", "b.flac"), {"output": "ref.wav"}, OutputError, "'ref.wav' is a file where a folder is needed"),
         (("a.wav", "b.flac"), {"output": "x.wav"}, SettingsError, "'x.wav' would be a folder, since there may be"),
@@ -231,7 +231,7 @@ def test_a_hidden_folder_is_taken_where_it_is_named():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (("a.wav", "b.flac"), {"output": "out", "plot": "p.png"}, "one recording"),
+        (("a.wav", "b.flac"), {"output": "out", "plot": "p.svg"}, "one recording"),
         (("a.wav",), {"report": Path("p.txt")}, "no web page extension"),
         (("a.wav",), {"plot": "p.wav"}, "no picture extension"),
     ],

@@ -70,6 +70,8 @@ def python(*arguments):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    import torch  # noqa: F401
+
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MINE)
     made = python("-c", MINE + SAVE)

@@ -89,6 +89,7 @@ def test_a_pair_of_torch_and_torchaudio_that_does_not_fit_gets_the_remedy(monkey
         return [("", "OSError: libtorch_cuda.so" if name.startswith("torchaudio") else "") for name in modules]
 
     monkeypatch.setattr(fxst.doctor, "_load", load)
+    monkeypatch.setattr(fxst.extras, "version", lambda name: "1.0")
     found = {check.part: check for check in fxst.doctor._packages()}
     assert found["torchaudio"].state == "failed"
     assert "libtorch_cuda.so" in found["torchaudio"].found
@@ -127,6 +128,11 @@ def test_programs_models_and_a_cache_that_do_not_work_are_told(tmp_path, monkeyp
 
     monkeypatch.setattr(catalogue, "verify", refuse)
     assert fxst.doctor._model(tmp_path / "eq").state == "failed"
+
+
+def test_a_cache_that_cannot_be_kept_is_told(monkeypatch):
+    import numba  # noqa: F401
+
     monkeypatch.setattr("fxst.dsp.compiled.cache_folder", lambda: None)
     cache = fxst.doctor._cache()
     assert (cache.state, cache.required) == ("missing", False)

@@ -87,10 +87,10 @@ def test_a_table_tells_of_the_gain_of_its_own_run_only(fxst, examples):
 
 def test_a_page_beside_a_reference(fxst, examples):
     voice, radio = (str(examples / name) for name in ("voice.wav", "radio.wav"))
-    code, out, _ = fxst("apply", voice, "--ref", radio, "-o", "o.wav", "--report", "page.html", "--plot", "p.png")
+    code, out, _ = fxst("apply", voice, "--ref", radio, "-o", "o.wav", "--report", "page.html", "--plot", "p.svg")
     assert code == 0
     assert out.splitlines()[-1] == "wrote 'page.html'"
-    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("p.svg").read_bytes().startswith(b"<?xml")
     page = Path("page.html").read_text(encoding="utf-8")
     assert "Made to sound like radio.wav, by the model studio." in page
     assert page.count('class="sound"') == 3
@@ -101,7 +101,7 @@ def test_a_page_beside_a_reference(fxst, examples):
     ("arguments", "message"),
     [
         (("--report", "voice.wav"), "no web page extension"),
-        (("--report", "house.json/page.html"), "'house.json' is a file where a folder is needed there"),
+        (("--report", "house.json/page.html"), "'house.json' is a file where a folder is needed"),
         (("--report", "house.html"), "would replace the table to apply"),
         (("--report", "p.html", "--plot", "p.html"), "no picture extension"),
     ],

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import yaml
 
-from fxst import doctor
+from fxst import doctor, extras
 from fxst.chains import table_files
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
@@ -151,8 +151,8 @@ def test_a_message_that_is_a_command_can_be_pasted(name):
 
 
 def test_what_doctor_says_to_install_can_be_pasted(monkeypatch):
-    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["torch[$(touch PWN)]>=2,<3; extra == 'x'"])
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: "")
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: ["torch[$(touch PWN)]>=2,<3; extra == 'x'"])
+    monkeypatch.setattr(extras, "version", lambda name: "")
     remedies = [check.remedy for check in doctor._packages() if check.remedy]
     assert "pip install numpy" in remedies
     for remedy in remedies:

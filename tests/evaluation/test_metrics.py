@@ -117,7 +117,7 @@ def test_the_crest_factor_of_a_sine_is_3_db_above_a_square_waves():
 
 
 @pytest.mark.parametrize("seconds", [1.4, 2.0, 5.4615])
-def test_mrstft_is_auraloss_own_figure(pair, seconds):
+def test_mrstft_is_auraloss_own_figure(pair, auraloss, seconds):
     windows = (32, 128, 512, 2048, 8192, 32768)
     loss = mr_stft(windows, hops=[w // 2 for w in windows])
     x, y = (np.resize(z, (2, round(seconds * RATE))) for z in pair)

@@ -156,7 +156,9 @@ def test_what_is_longer_than_a_proxys_echoes_is_refused():
     x, knobs = torch.zeros(1, 1, 12_721), torch.rand(1, 12, generator=torch.manual_seed(0))
     renderer = ProxyRenderer.load(CHAINS["fx"], sample_rate=RATE)
     assert renderer(x[..., 1:], knobs, sample_rate=RATE).shape == (1, 1, 12_720)
-    with pytest.raises(ModelError, match=r"proxy of the reverb models echoes of up to 12720 samples.*cannot render 12721"):
+    with pytest.raises(
+        ModelError, match=r"proxy of the reverb models echoes of up to 12720 samples.*cannot render 12721"
+    ):
         renderer(x, knobs, sample_rate=RATE)
     without = ProxyRenderer.load(CHAINS["eq-comp"], sample_rate=RATE)
     assert without(x, knobs[:, :8], sample_rate=RATE).shape == x.shape

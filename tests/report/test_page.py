@@ -230,7 +230,7 @@ def test_of_a_long_recording_the_loudest_passage_is_heard_from_all_at_the_same_t
     assert int(np.abs(mark[:, 0]).argmax()) == 4 * RATE
     assert np.std(heard) == pytest.approx(0.1, rel=0.1)  # less the encoder's room, and the top of its band
     text = path.read_text(encoding="utf-8")
-    assert "The player has the loudest 10 s of Input (0:40.0 long), from 0:21.0." in text
+    assert "The player has the loudest 10 s of Input (0:40.0 long), starting at 0:21.0." in text
     assert "The player has the loudest 10 s of Reference (0:15.0 long)" in text
 
 
