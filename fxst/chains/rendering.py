@@ -17,7 +17,7 @@ from fxst.threads import processors, side_by_side
 __all__ = ["render_autodiff", "render_exact"]
 
 BLOCK = 8
-"""Number of recordings that one thread renders at a time."""
+"""The smallest number of recordings that one thread renders at a time."""
 
 
 def render_exact(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
@@ -70,7 +70,8 @@ def render_autodiff(chain: Chain, x: Tensor, knobs: Tensor, *, sample_rate: int)
     Shape:
         x: (B, C, T); knobs: (B, P); result: (B, C, T).
     """
-    block = len(x) if x.is_cuda else BLOCK
+    # At least a share for each thread: more blocks take more time in all.
+    block = len(x) if x.is_cuda else max(BLOCK, -(-len(x) // torch.get_num_threads()))
     calls = zip(torch.split(x, block), torch.split(knobs, block), strict=True)
     return torch.cat(side_by_side(partial(chain.autodiff, sample_rate=sample_rate), calls))
 

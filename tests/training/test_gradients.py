@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fxst.checkpoints import checkpoint
+from fxst.checkpoints import checkpoint, torch_models
 from fxst.configs import ClipsConfig
 from fxst.errors import ModelError, SettingsError
 from fxst.gradients import METHODS, SPSARenderer
@@ -22,7 +22,7 @@ def config(tiny_dataset, tmp_path):
 
 
 def weights(folder):
-    return checkpoint.load(folder).model.state_dict()
+    return torch_models.load_trainable(folder).model.state_dict()
 
 
 @pytest.mark.parametrize("method", METHODS)
