@@ -61,6 +61,8 @@ def test_gradients_pass_through_a_table_where_asked_and_null_with_the_exact_effe
             fxst.render(wide + sign * step, table, sample_rate=RATE, gradients=True).square().sum() for sign in (1, -1)
         )
     assert float((up - down) / 2) == pytest.approx(float((wide.grad * step).sum()), rel=1e-2)
+    with pytest.raises(AudioError, match="give the audio as a tensor"):
+        fxst.render(x.numpy(), table, sample_rate=RATE, gradients=True)
 
 
 @pytest.mark.parametrize("lufs", [-30.0, -18.0])

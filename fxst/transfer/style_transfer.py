@@ -452,6 +452,8 @@ def render(audio: Any, table: Table, *, sample_rate: int, gradients: bool = Fals
     """
     if gradients:
         extras.need("Rendering with gradients", "torch")
+        if not hasattr(audio, "requires_grad"):
+            raise AudioError("Gradients pass through torch tensors only: give the audio as a tensor.")
         x = audio.reshape(-1, *audio.shape[-2:]) if audio.ndim > 1 else audio[None, None]
         for stage in table.chain.stages(table):
             if stage.active:
