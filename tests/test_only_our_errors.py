@@ -189,7 +189,7 @@ def check_model(folder):
         assert isinstance(loaded, ModelError)
         assert str(folder) in str(loaded)
         return
-    windows = torch.zeros(1, loaded.model.window_samples)
+    windows = np.zeros((1, loaded.model.window_samples), np.float32)
     analysed = loaded.model.analyse(windows, sample_rate=loaded.sample_rate)
     frames = loaded.model.frames(windows, sample_rate=loaded.sample_rate)
     matched = loaded.model.match(analysed[0], frames, analysed[0], frames)
