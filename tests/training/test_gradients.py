@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fxst.checkpoints import checkpoint
+from fxst.checkpoints.torch_models import load_trainable
 from fxst.configs import ClipsConfig
 from fxst.errors import ModelError, SettingsError
 from fxst.gradients import METHODS, SPSARenderer
@@ -22,7 +23,7 @@ def config(tiny_dataset, tmp_path):
 
 
 def weights(folder):
-    return checkpoint.load(folder).model.state_dict()
+    return load_trainable(folder).model.state_dict()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -24,7 +24,7 @@ def figures(stage):
 
 
 def test_bands_of_a_curve_count_by_octaves_and_by_hz():
-    shared = (octave_centres(96) < 11_000).float().expand(2, -1)
+    shared = torch.from_numpy(octave_centres(96) < 11_000).float().expand(2, -1)
     weights = _band_weights(shared)
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
     assert not weights[shared == 0].any()

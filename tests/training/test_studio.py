@@ -11,6 +11,7 @@ import torch
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.checkpoints import checkpoint
+from fxst.checkpoints.torch_models import load_trainable
 from fxst.configs import PassagesConfig
 from fxst.effects import Reverb
 from fxst.errors import ModelError, NothingMatchedError, SettingsError
@@ -93,7 +94,7 @@ def test_a_run_that_was_stopped_in_each_stage_comes_to_the_same_weights(trained,
         run = train(cut, resume=resume, report=stopping(stage, 1, signal.SIGTERM))
         assert (run.signal, run.last.stage, run.best) == (signal.SIGTERM, stage, {})
         assert run.steps == (stage == "end to end")
-        found = checkpoint.load(folder)
+        found = load_trainable(folder)
         assert found.card["training"]["validated"] is False
         weights = torch.cat([value.flatten() for value in found.model.state_dict().values()])
         assert not torch.equal(weights, exported), f"what was learned before {stage} is not kept"
@@ -124,7 +125,7 @@ def test_a_model_of_another_chain_is_not_trained_further(config, tmp_path):
 def test_without_cached_batches_the_feature_extractor_learns(trained, config, tmp_path):
     begun = replace(config, output=tmp_path / "run", cached_batches=0, begin_with=str(trained))
     train(replace(begun, steps=1, validate_every=1))
-    before, after = (checkpoint.load(folder).model for folder in (trained, tmp_path / "run"))
+    before, after = (load_trainable(folder).model for folder in (trained, tmp_path / "run"))
     assert not torch.equal(before.extractor.cnn[0].weight, after.extractor.cnn[0].weight)
 
 
@@ -133,7 +134,7 @@ def test_a_model_that_a_run_begins_with_is_trained_end_to_end_only(trained, conf
     begun = replace(config, output=tmp_path / "run", begin_with=str(trained), learning_rate=1e-12, cached_batches=1)
     train(replace(begun, steps=1, validate_every=1), report=seen.append)
     assert {p.stage for p in seen} == {"analysis", "end to end", "validation"}
-    before, after = (dict(checkpoint.load(folder).model.named_parameters()) for folder in (trained, tmp_path / "run"))
+    before, after = (dict(load_trainable(folder).model.named_parameters()) for folder in (trained, tmp_path / "run"))
     for name, parameter in before.items():
         torch.testing.assert_close(after[name], parameter, msg=name)
 
