@@ -29,10 +29,11 @@ _, status, usage = os.wait4(process.pid, 0)
 print(json.dumps([os.waitstatus_to_exitcode(status), out, usage.ru_maxrss * 1024]))
 """
 
-# Every file by itself, through the command, in one process: torch is loaded once.
+# Every file by itself, through the command, in one process: libraries are loaded once.
 ONE_BY_ONE = """
-import contextlib, io, json, resource, sys, time
-import fxst.transfer.analysis  # torch takes its time to load, which is no file's fault
+import contextlib, io, json, sys, time
+from pathlib import Path
+import fxst.transfer.analysis  # libraries take their time to load, which is no file's fault
 from fxst.cli.program import main
 
 options = sys.argv[1:]
@@ -47,7 +48,8 @@ for number, name in enumerate(json.load(sys.stdin)):
         except SystemExit as end:
             code = end.code or 0
     done.append([code, out.getvalue(), err.getvalue(), time.process_time() - start])
-print(json.dumps([done, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(json.dumps([done, 1024 * int(status["VmHWM"].split()[0])]))  # and not the peak of the process that began this one
 """
 
 WORDS = {
