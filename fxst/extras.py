@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Final
 
+from fxst import shortage
 from fxst.errors import SettingsError
 from fxst.untrusted import shell_word
 
@@ -30,7 +31,7 @@ def need(what: str, *modules: str, extra: str = "train") -> None:
         extra: The extra that installs them.
 
     Raises:
-        SettingsError: One is not installed, or does not load.
+        SettingsError: One is not installed, or does not load for another reason than a lack of memory.
     """
     for module in modules:
         package = module.partition(".")[0]
@@ -42,6 +43,8 @@ def need(what: str, *modules: str, extra: str = "train") -> None:
                 raise SettingsError(f"{what} needs {name}: install it with: {install(extra)}") from error
             raise _broken(what, package, name, error) from error
         except Exception as error:  # a library of another version fails in any way
+            if shortage.told(error):
+                raise
             raise _broken(what, package, name, error) from error
 
 
