@@ -4,6 +4,7 @@ import json
 import os
 import random
 import time
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -21,6 +22,7 @@ with suppress(ImportError):  # the extra train
     from safetensors.torch import save as save_weights
 
     from fxst.checkpoints import proxy_file
+    from fxst.checkpoints.torch_models import load_trainable
     from fxst.models.proxy import ProxyModel, ProxyModelConfig
     from fxst.models.trainable import StudioModel, StyleModel
     from fxst.training.studio import studio_config
@@ -74,14 +76,16 @@ def studio(tmp_path):
 
 
 def refused(folder, load, words=""):
-    begun = time.monotonic()
-    with pytest.raises(ModelError) as caught:
-        load(folder)
-    assert words in str(caught.value)
-    assert time.monotonic() - begun < 20
-    assert str(folder) in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
-    assert len(str(caught.value)) < 1000
+    # A style model is loaded for use, and for training.
+    for load_it in (load, load_trainable) if load is checkpoint.load else (load,):
+        begun = time.monotonic()
+        with pytest.raises(ModelError) as caught:
+            load_it(folder)
+        assert words in str(caught.value)
+        assert time.monotonic() - begun < 20
+        assert str(folder) in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
+        assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("name", ["card.json", "model.safetensors"])
@@ -220,6 +224,9 @@ NONSENSE = {
     "a size beyond all memory": lambda card: card["model"].update(n_knobs=10**30),
     "a size that is large": lambda card: card["model"].update(n_knobs=1 << 24),
 }
+MANY = 1 << 24
+"""The largest number among a model's sizes."""
+
 HIDDEN = {
     "wide layers": [1 << 24, 1 << 24],
     "layers of text": ["16"],
@@ -245,6 +252,30 @@ def test_layers_that_are_not_there_are_refused(kind, hidden, tmp_path):
     load = SAVES[kind](tmp_path / "model")
     seal_again(tmp_path / "model", lambda card: card["model"].update(hidden=HIDDEN[hidden]))
     refused(tmp_path / "model", load)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        *(("studio", {size: [MANY]}) for size in ("channels", "hidden", "rest_hidden")),
+        *(("studio", {size: MANY}) for size in ("fitter_width", "band_channels", "n_knobs", "n_effects", "mel_bands")),
+        ("studio", {"mel_bands": 1024, "spectrum_bands": 1024, "channels": [MANY] * 32}),
+        ("style", {"hidden": [MANY] * 32}),
+        ("style", {"n_knobs": MANY}),
+        *(
+            ("style", {"encoder": {"sample_rate": 24_000, "window_samples": 12_720, "n_mels": 16, size: value}})
+            for size, value in {"channels": [MANY] * 32, "bands": MANY, "levels": MANY, "n_mels": MANY}.items()
+        ),
+    ],
+)
+def test_sizes_take_no_memory_before_the_weights_are_seen(kind, sizes, tmp_path):
+    load = SAVES[kind](tmp_path / "model")
+    seal_again(tmp_path / "model", lambda card: card["model"].update(sizes))
+    tracemalloc.start()  # which counts NumPy's arrays, written to or not
+    refused(tmp_path / "model", load)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 32e6
 
 
 @pytest.mark.parametrize(
