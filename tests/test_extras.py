@@ -94,6 +94,9 @@ def test_a_module_that_is_not_installed_is_asked_for_and_a_broken_one_is_to_be_i
     ):
         with pytest.raises(SettingsError, match=re.escape(words)):
             fxst.extras.need("--this", "sounds", module, extra="plots")
+    (tmp_path / "large.py").write_text("raise ImportError('failed to map segment from shared object')")
+    with pytest.raises(ImportError, match="failed to map"):  # the program says that there is too little memory
+        fxst.extras.need("--this", "large")
     assert "'torch" in fxst.extras.reinstall("torchaudio")
 
 
