@@ -91,9 +91,9 @@ class Rows:
     def __init__(self, folder, matchering):
         self.folder, self.matchering, self.out = folder, matchering, folder / "out.wav"
 
-    def sound(self, name, seconds, *, channels=2, rate=44_100):
+    def sound(self, name, seconds, *, voice=VOICE, channels=2, rate=44_100):
         """Write a voice that is repeated for so long; the second channel is softer."""
-        voice, its_rate = soundfile.read(VOICE, dtype="float32")
+        voice, its_rate = soundfile.read(voice, dtype="float32")
         voice = np.stack([voice, 0.7 * voice], axis=1)[:, :channels]
         voice = soxr.resample(voice, its_rate, rate).reshape(-1, channels)
         path = self.folder / f"{name}.wav"
@@ -138,13 +138,13 @@ class Rows:
 
     def minute(self):
         """One minute of stereo beside Matchering."""
-        path, reference = self.sound("1", 60), self.sound("ref", 60)
+        path, reference = self.sound("1", 60), self.sound("ref", 60, voice=RADIO)
         cpu, peak, _ = self.beside_matchering(path, reference, 5, "0.5 x")["fxst"]
         told("apply, 1 min stereo", f"{cpu:.2f} s, {peak:.0f} MB")
 
     def ten_minutes(self):
         """Ten minutes of stereo beside pedalboard and Matchering."""
-        path, reference = self.sound("ten", 600), self.sound("ref", 60)
+        path, reference = self.sound("ten", 600), self.sound("ref", 60, voice=RADIO)
         bare = (sys.executable, "-c", BARE, path, self.folder / "bare.wav")
         found = self.beside_matchering(path, reference, 3, "0.25 x", bare=bare)
         told("apply, 10 min stereo", f"{found['fxst'][0]:.2f} s, {found['fxst'][1]:.0f} MB")

@@ -17,12 +17,12 @@ from fxst.data.examples import draw
 from fxst.data.manifest import Dataset
 from fxst.data.training_pairs import draw_pairs
 from fxst.gradients import METHODS, AutodiffRenderer, MethodOptions, make_renderer
+from fxst.memory import keep_freed_memory
 from fxst.models.encoder import EncoderConfig
 from fxst.models.style import StyleModelConfig
 from fxst.models.trainable import StudioModel, StyleModel
 from fxst.training.cached_examples import CachedExamples, PairBatch
 from fxst.training.losses import StyleLoss
-from fxst.training.runs import keep_freed_memory
 from fxst.training.studio import StudioLoss, studio_config
 from fxst.training.style import StyleModule
 

@@ -19,6 +19,7 @@ from fxst.chains import table_files
 from fxst.chains.amounts import parse_amounts
 from fxst.chains.table import Table
 from fxst.errors import AudioError, FxstError, SettingsError
+from fxst.memory import keep_freed_memory
 from fxst.transfer import profiles
 from fxst.transfer.finishing import REFERENCE, Finish
 from fxst.transfer.profiles import StyleProfile
@@ -50,6 +51,7 @@ class Session:
     """
 
     def __init__(self, checked: Preflight) -> None:
+        keep_freed_memory()
         self._checked = checked
         self._manifest: Manifest | None = None
         self._chooser: _Chooser = _TableChooser(checked) if checked.table is not None else _StyleChooser(checked)

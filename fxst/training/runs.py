@@ -1,7 +1,6 @@
 """What every training has in common: steps, checkpoints, logs, the loss table, resuming and stopping."""
 
 import csv
-import ctypes
 import io
 import logging
 import math
@@ -29,11 +28,12 @@ from fxst import staging
 from fxst.configs import TrainingConfig
 from fxst.data import manifest
 from fxst.errors import FxstError, SettingsError
+from fxst.memory import keep_freed_memory
 from fxst.training import run_folder
 from fxst.training.progress import Monitor, Progress, Report, StoppedError, leave_signals
 from fxst.version import __version__
 
-__all__ = ["LossCurve", "Run", "TrainingModule", "describe", "device_is_there", "keep_freed_memory", "run"]
+__all__ = ["LossCurve", "Run", "TrainingModule", "describe", "device_is_there", "run"]
 
 Batch = tuple[Tensor, ...]
 
@@ -471,14 +471,3 @@ def describe(data: manifest.Dataset, *others: manifest.Dataset) -> dict[str, Any
         "speakers": {split: len(speakers) for split, speakers in splits.items()},
         "clips": {split: sum(map(len, speakers.values())) for split, speakers in splits.items()},
     } | ({"also": [describe(other) for other in others]} if others else {})
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc not to hand large buffers back to the system: on a CPU, page faults took a third of each step."""
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        m_trim_threshold, m_mmap_threshold = -1, -3
-        mallopt(m_mmap_threshold, 2**30)
-        mallopt(m_trim_threshold, 2**31 - 1)
