@@ -13,7 +13,18 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AnyArray", "array_namespace", "at_least", "constant", "quantile", "relu", "sigmoid", "softmax", "split"]
+__all__ = [
+    "AnyArray",
+    "array_namespace",
+    "at_least",
+    "constant",
+    "mean_and_square",
+    "quantile",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "split",
+]
 
 AnyArray: TypeAlias = Any
 """A NumPy array or a torch tensor."""
@@ -28,7 +39,7 @@ def array_namespace(x: AnyArray) -> Any:
     return array_api_compat.array_namespace(x)
 
 
-def constant(values: npt.NDArray[np.float32], x: AnyArray) -> AnyArray:
+def constant(values: npt.NDArray[np.floating], x: AnyArray) -> AnyArray:
     """Return fixed values as an array of the kind and on the device of `x`; nobody may write to them."""
     if isinstance(x, np.ndarray):
         return values
@@ -44,6 +55,16 @@ def split(x: AnyArray, sizes: Sequence[int]) -> list[AnyArray]:
 def at_least(x: AnyArray, low: float) -> AnyArray:
     """Return `x` where it is above a bound, else the bound."""
     return x.clip(min=low)  # a method that both have; NumPy's function wants both bounds
+
+
+def mean_and_square(x: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """Return the mean and the mean square over the second axis, each rounded once: (N, T, ...) to (N, ...) both.
+
+    The variance is the difference of the two, of which float32 sums would leave little where it is small.
+    """
+    xp = array_namespace(x)
+    wide = xp.astype(x, xp.float64)
+    return xp.astype(xp.mean(wide, axis=1), x.dtype), xp.astype(xp.mean(wide * wide, axis=1), x.dtype)
 
 
 def relu(x: AnyArray) -> AnyArray:

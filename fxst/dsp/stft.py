@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.dsp import Samples
+from fxst.dsp.arrays import array_namespace
 from fxst.dsp.kernels import rfft
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = [
     "mirrored",
     "mr_stft",
     "power_spectra",
+    "precise_power",
     "spectral_power",
     "stft",
 ]
@@ -94,6 +96,22 @@ def spectral_power(spectrum: Signal) -> Signal:
     else:
         squares = spectrum.real.square().addcmul(spectrum.imag, spectrum.imag)
     return squares
+
+
+def precise_power(x: Signal, window: Signal, *, hop: int, n_fft: int | None = None) -> Signal:
+    """Return the powers of `stft`, computed in double precision and returned in that of the signal.
+
+    In single precision the noise of a Fourier transform lies 140 dB below the loudest band. It would be all there is
+    above the band limit of a recording, and differ from one library to the next.
+
+    Shape:
+        x: `(N, time)`; window: `(length,)`, in float64; result: `(N, frames, bins)`.
+    """
+    # Row by row, so that what is in double precision stays in the CPU's cache.
+    rows = (spectral_power(stft(row, window, hop=hop, n_fft=n_fft)) for row in x)
+    xp = array_namespace(x)
+    power: Signal = xp.stack([xp.astype(row, x.dtype) for row in rows])
+    return power
 
 
 def power_spectra(x: Samples, window: Samples, *, hop: int, n_fft: int | None = None) -> Iterator[Samples]:

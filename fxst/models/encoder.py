@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fxst.dsp import Samples
-from fxst.dsp.arrays import AnyArray, array_namespace, constant, relu, sigmoid, split
-from fxst.dsp.stft import framed, hann, spectral_power, stft
+from fxst.dsp.arrays import AnyArray, array_namespace, constant, mean_and_square, relu, sigmoid, split
+from fxst.dsp.stft import framed, hann, precise_power
 from fxst.models.layers import Part
 from fxst.models.mel import mel_filters
 
@@ -115,8 +115,7 @@ class Encoder(Part):
         peak = 20 * xp.log10(xp.max(xp.abs(frames), axis=-1) + math.sqrt(FLOOR))
         return (
             level / 40 + 1,
-            xp.mean(level, axis=1) / 20,
-            xp.mean(level * level, axis=1) / 400,
+            *mean_and_square(level / 20),
             spectrum
             @ constant(_octave_filters(self.config.sample_rate, self.config.bands, self.spectrum_fft), windows),
             self._distribution(rms),
@@ -135,18 +134,18 @@ class Encoder(Part):
             statistics: (B, D); result: (B, D).
         """
         xp = array_namespace(statistics)
-        learned, learned_sq, level, level_sq, spectrum, levels = split(statistics, self.sizes)
-        return xp.concat(
-            (
-                learned,
-                _deviation(learned, learned_sq),
-                level,
-                _deviation(level, level_sq),
-                xp.log10(spectrum + FLOOR) / 2,
-                levels,
-            ),
-            axis=1,
+        # In double precision: deviations are small differences of squares.
+        parts = split(xp.astype(statistics, xp.float64), self.sizes)
+        learned, learned_sq, level, level_sq, spectrum, levels = parts
+        features = (
+            learned,
+            _deviation(learned, learned_sq),
+            level,
+            _deviation(level, level_sq),
+            xp.log10(spectrum + FLOOR) / 2,
+            levels,
         )
+        return xp.astype(xp.concat(features, axis=1), statistics.dtype)
 
 
 @lru_cache(maxsize=8)
@@ -164,8 +163,8 @@ def _octave_filters(sample_rate: int, bands: int, n_fft: int) -> Samples:
 
 def _power(x: AnyArray, hop: int, length: int) -> AnyArray:
     """Measure short-time power spectra, scaled so that a sine's peak is its mean square: (N, frames, F)."""
-    window = hann(length) * np.float32(math.sqrt(2) / (0.5 * length))
-    return spectral_power(stft(x, constant(window, x), hop=hop))
+    window = hann(length).astype(np.float64) * (math.sqrt(2) / (0.5 * length))
+    return precise_power(x, constant(window, x), hop=hop)
 
 
 def _deviation(mean: AnyArray, mean_square: AnyArray) -> AnyArray:

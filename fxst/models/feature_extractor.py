@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from fxst.dsp import Array, Samples
-from fxst.dsp.arrays import AnyArray, array_namespace, at_least, constant, relu, split
-from fxst.dsp.stft import framed, hann, spectral_power, stft
+from fxst.dsp.arrays import AnyArray, array_namespace, at_least, constant, mean_and_square, relu, split
+from fxst.dsp.stft import framed, hann, precise_power
 from fxst.models.layers import Part
 
 __all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "FeatureExtractor", "mel_centres", "octave_centres"]
@@ -155,8 +155,7 @@ class FeatureExtractor(Part):
         for lag in (1, 4):
             changes.append(xp.reshape(_distribution(wide[..., lag:] - wide[..., :-lag], CHANGES_DB), (count, -1)))
         fixed = [
-            xp.mean(level, axis=1) / 20,
-            xp.mean(level * level, axis=1) / 400,
+            *mean_and_square(level / 20),
             xp.reshape(_distribution(pairs.mT, BAND_LEVELS_DB), (count, -1)),
             self._spectrum(windows, sample_rate),
             _distribution(rms, LEVELS_DB),
@@ -185,23 +184,22 @@ class FeatureExtractor(Part):
     def features(self, statistics: AnyArray) -> AnyArray:
         """Turn statistics into features, in the units in which they are compared: (B, D) to (B, n_features)."""
         xp = array_namespace(statistics)
-        parts = split(statistics, self.sizes)
+        # In double precision: deviations are small differences of squares.
+        parts = split(xp.astype(statistics, xp.float64), self.sizes)
         learned, learned_sq, level, level_sq, distribution, spectrum, levels, changes, rate = parts
         quantiles = _quantiles(xp.reshape(distribution, (len(statistics), -1, len(BAND_LEVELS_DB))))
-        return xp.concat(
-            (
-                learned,
-                _deviation(learned, learned_sq),
-                level,
-                _deviation(level, level_sq),
-                xp.reshape(quantiles, (len(statistics), -1)) / 20,
-                xp.log10(spectrum + FLOOR) / 2,
-                4 * levels,
-                4 * changes,
-                rate,
-            ),
-            axis=1,
+        features = (
+            learned,
+            _deviation(learned, learned_sq),
+            level,
+            _deviation(level, level_sq),
+            xp.reshape(quantiles, (len(statistics), -1)) / 20,
+            xp.log10(spectrum + FLOOR) / 2,
+            4 * levels,
+            4 * changes,
+            rate,
         )
+        return xp.astype(xp.concat(features, axis=1), statistics.dtype)
 
     def _shared(self, sample_rate: AnyArray) -> AnyArray:
         """Return 1 for the features that a sample rate holds, else 0: (B, 1) to (B, n_features)."""
@@ -224,7 +222,7 @@ def _powers(x: AnyArray, seconds: float, sample_rate: int) -> AnyArray:
     """Measure short-time power spectra, scaled so that a sine's peak is its mean square: (N, frames, F)."""
     length = round(seconds * sample_rate)
     window = constant(_window(length), x)
-    return spectral_power(stft(x, window, hop=length // 2, n_fft=_fft_size(length)))
+    return precise_power(x, window, hop=length // 2, n_fft=_fft_size(length))
 
 
 def _fft_size(length: int) -> int:
@@ -232,8 +230,8 @@ def _fft_size(length: int) -> int:
 
 
 @lru_cache(maxsize=32)
-def _window(length: int) -> Samples:
-    return np.asarray(hann(length) * np.float32(math.sqrt(2) / (0.5 * length)))
+def _window(length: int) -> Array:
+    return hann(length).astype(np.float64) * (math.sqrt(2) / (0.5 * length))
 
 
 def _distribution(x: AnyArray, thresholds: tuple[int, ...]) -> AnyArray:

@@ -98,7 +98,9 @@ def match(frames: AnyArray, reference: AnyArray, shared: AnyArray) -> AnyArray:
         pairs = pairs / at_least(xp.sum(pairs), 1e-12)
         by_ours, by_theirs = xp.sum(pairs, axis=1), xp.sum(pairs, axis=0)
         curve = _centred(by_theirs @ theirs - by_ours @ ours, shared)
-    moved = ours + curve
+    # Around the middle, so that the difference of large squares is not all rounding.
+    middle = by_theirs @ theirs
+    theirs, moved = theirs - middle, ours + curve - middle
     square = by_theirs @ (theirs * theirs) + by_ours @ (moved * moved) - 2 * xp.sum((pairs @ theirs) * moved, axis=0)
     spread = xp.sqrt(relu(square) + 1e-4) * shared
     louder, by_level = _levels((frames + curve)[:, shared > 0], reference[:, shared > 0], pairs)

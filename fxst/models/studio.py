@@ -425,9 +425,10 @@ class _Scale(Part):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.mean: AnyArray
-        self.register_buffer("mean", np.zeros(size, np.float32))
+        # One number seen from every place: the sizes of a damaged card must take no memory.
+        self.register_buffer("mean", np.broadcast_to(np.float32(0), size))
         self.square: AnyArray
-        self.register_buffer("square", np.ones(size, np.float32))
+        self.register_buffer("square", np.broadcast_to(np.float32(1), size))
         self.batches: AnyArray
         self.register_buffer("batches", np.zeros((), np.float32))
 

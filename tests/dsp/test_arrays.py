@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+
 from fxst.dsp.arrays import constant, quantile, relu, sigmoid, softmax, split
 
 FORMS = {"numpy": np.asarray, "torch": torch.from_numpy}

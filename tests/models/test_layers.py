@@ -110,6 +110,6 @@ def test_a_part_of_parts_is_the_same_in_both_families():
 def test_a_state_of_other_names_shapes_or_types_is_refused_and_changes_nothing(change):
     module, _ = both(lambda nn: layers.made_of(Halves, nn)())
     before = module.state_dict()
-    with pytest.raises(ValueError, match="not of the sizes"):
+    with pytest.raises(ValueError, match="do not have the sizes"):
         module.load_state_dict(change(before))
     assert all(weights is before[name] for name, weights in module.state_dict().items())

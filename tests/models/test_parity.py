@@ -19,14 +19,13 @@ A_KNOB = 1e-4
 A_CURVE_DB = 0.01
 A_STATISTIC = 1e-4
 """Of the largest one of its kind."""
-A_FEATURE = 1e-4
-"""In units of 20 dB."""
+A_FEATURE = 1e-3
+"""In units of 20 dB: a deviation is the difference of two squares, which statistics hold in float32."""
 A_LOGIT = 1e-3
-A_FRAME_DB = 0.05
-"""Single bands lie at the noise of a Fourier transform in float32, which differs; frames are rounded to 0.1 dB."""
+A_FRAME_DB = 1e-3
 FRAMES_DB = 1e-4
 """On average."""
-A_SPREAD_DB = 0.05
+A_SPREAD_DB = 0.01
 """The root of a small difference of large squares."""
 
 
