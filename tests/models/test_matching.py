@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fxst.models.arrays import split
+from fxst.dsp.arrays import split
 from fxst.models.matching import LEVEL_BINS_DB, MOST_APART_DB, MOST_FRAMES, active_frames, match, matched_size
 
 BANDS = 48
