@@ -1,6 +1,7 @@
 """What a training reports while it runs, and how it is asked to end."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -94,6 +95,19 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
 
 
 def leave_signals(_: int) -> None:
-    """Let a process that prepares batches leave signals to the main one: a terminal sends them to both."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Let a process that prepares batches leave signals to the main one: a terminal sends them to both.
+
+    It still ends where the main process itself sends SIGTERM, as multiprocessing does when a program ends.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):  # macOS
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_the_main_process, daemon=True).start()
+
+
+def _end_with_the_main_process() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,10 +1,12 @@
+import multiprocessing
 import os
 import signal
+import subprocess
 
 import pytest
 
 from fxst import interrupts
-from fxst.training.progress import Monitor, Progress, StoppedError
+from fxst.training.progress import Monitor, Progress, StoppedError, leave_signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -55,3 +57,24 @@ def test_what_is_reported_last_is_known():
     for step in (1, 2):
         monitor.report(Progress("any", step, 2, {"loss": 0.5}))
     assert monitor.last == seen[-1] == Progress("any", 2, 2, {"loss": 0.5})
+
+
+def echo(pipe):
+    leave_signals(0)
+    while True:
+        pipe.send(pipe.recv())
+
+
+def test_a_loader_leaves_signals_to_the_main_process_and_ends_where_that_one_ends_it():
+    ours, theirs = multiprocessing.Pipe()
+    loader = multiprocessing.get_context("fork").Process(target=echo, args=(theirs,), daemon=True)
+    loader.start()
+    for number in ("INT", "TERM"):
+        ours.send(number)
+        assert ours.recv() == number
+        subprocess.run(["kill", f"-{number}", str(loader.pid)], check=True)
+    ours.send("still here")
+    assert ours.recv() == "still here"
+    loader.terminate()
+    loader.join(60)
+    assert loader.exitcode == 0
