@@ -69,7 +69,7 @@ def mean_and_square(x: AnyArray) -> tuple[AnyArray, AnyArray]:
 
 def relu(x: AnyArray) -> AnyArray:
     """Return `x` where it is positive, else 0."""
-    return at_least(x, 0)
+    return at_least(x, 0) if isinstance(x, np.ndarray) else x.relu()  # which has no slope at 0
 
 
 def sigmoid(x: AnyArray) -> AnyArray:
