@@ -17,7 +17,7 @@ from fxst.chains import table_files
 from fxst.chains.table import LOUDNESS, Table
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.errors import AudioError
-from fxst.transfer.finishing import BLOCK_SAMPLES, Finish, Finisher, rendered
+from fxst.transfer.finishing import BLOCK_FRAMES, Finish, Finisher, rendered
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import StyleTransfer, remarks_on
 
@@ -172,7 +172,7 @@ def _measure(
 def _blocks(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:
     # Decoding, effects and encoding take turns in one thread: passing blocks between threads costs half as much again.
     done = 0
-    for block in reader.blocks(block_frames=BLOCK_SAMPLES):
+    for block in reader.blocks(block_frames=BLOCK_FRAMES):
         yield block
         done += block.shape[1]
         if progress is not None and reader.info.frames:

@@ -42,6 +42,7 @@ __all__ = [
     "check_knobs",
     "declare_network",
     "finite",
+    "has_two_forms",
     "load",
     "pretrained_folder",
     "read_weights",
@@ -150,7 +151,7 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
     folder = find(name_or_path, "style")
     card, weights = read_files(folder, STYLE_FORMATS)
     kind = NETWORKS[card["format"]]
-    if device != "cpu" or not issubclass(kind, Part):
+    if device != "cpu" or not has_two_forms(kind):
         extras.need(f"The model {str(folder)!r}" if device == "cpu" else f"The device {device}", "torch")
         from fxst.checkpoints import torch_models
 
@@ -161,6 +162,11 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
         model.load_state_dict(state)
     finite(folder, state)
     return agreeing(Checkpoint(model, chain, card["sample_rate"], card, folder))
+
+
+def has_two_forms(kind: type[StyleNetwork]) -> bool:
+    """Return whether a network can be made of NumPy's layers and of torch's; one of your own is in torch."""
+    return issubclass(kind, Part) and not hasattr(kind, "nn")
 
 
 def read_weights(card: Mapping[str, Any], weights: bytes) -> tuple[Chain, Weights]:

@@ -18,16 +18,17 @@ from fxst.checkpoints.checkpoint import (
     agreeing,
     check_knobs,
     finite,
+    has_two_forms,
     read_weights,
     refusing_damage,
 )
 from fxst.dsp import Array, Samples
 from fxst.models import layers
-from fxst.models.layers import Part, made_of
+from fxst.models.layers import made_of
 from fxst.models.network import Decision, StyleNetwork
 from fxst.models.studio import StudioNetwork
 from fxst.models.style import ClipsNetwork
-from fxst.models.trainable import StudioModel, StyleModel
+from fxst.models.trainable import StudioModel, StyleModel, trainable
 from fxst.threads import one_thread
 
 __all__ = ["OnTorch", "load_for_use", "load_trainable", "read"]
@@ -50,7 +51,9 @@ def load_trainable(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoi
 
     def build(card: dict[str, Any], state: dict[str, Tensor]) -> Any:
         kind = NETWORKS[card["format"]]
-        return TRAINABLE.get(kind, kind).from_plain(card["model"], state)
+        if has_two_forms(kind):
+            kind = TRAINABLE.get(kind) or trainable(kind)
+        return kind.from_plain(card["model"], state)
 
     folder = find(name_or_path, "style")
     model, chain, card = read(folder, STYLE_FORMATS, build)
@@ -92,7 +95,7 @@ def read(
         # Whatever sizes a card states, memory is bounded by the weights present: a network of fxst's own is made of
         # layers without weights first, and any other on torch's meta device. (Tensors that a module caches globally
         # must name their device, or they would be on the meta device too.)
-        if kind is not None and issubclass(kind, Part):
+        if kind is not None and has_two_forms(kind):
             made_of(kind, layers).from_plain(card["model"], arrays).load_state_dict(arrays)
         else:
             with torch.device("meta"):

@@ -7,8 +7,9 @@ Source:
     Python array API standard 2024.12, https://data-apis.org/array-api/2024.12/.
 """
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ __all__ = [
     "AnyArray",
     "array_namespace",
     "at_least",
+    "cached_array",
     "constant",
     "mean_and_square",
     "quantile",
@@ -25,6 +27,8 @@ __all__ = [
     "softmax",
     "split",
 ]
+
+_Make = TypeVar("_Make", bound=Callable[..., Any])
 
 AnyArray: TypeAlias = Any
 """A NumPy array or a torch tensor."""
@@ -39,11 +43,24 @@ def array_namespace(x: AnyArray) -> Any:
     return array_api_compat.array_namespace(x)
 
 
+def cached_array(make: _Make) -> _Make:
+    """Decorate a function whose arrays are computed once for each set of arguments; they are read-only."""
+
+    @functools.lru_cache(maxsize=32)
+    @functools.wraps(make)
+    def read_only(*arguments: Any) -> Any:
+        array = make(*arguments)
+        array.setflags(write=False)
+        return array
+
+    return cast(_Make, read_only)
+
+
 def constant(values: npt.NDArray[np.floating], x: AnyArray) -> AnyArray:
     """Return fixed values as an array of the kind and on the device of `x`; nobody may write to them."""
     if isinstance(x, np.ndarray):
         return values
-    return array_namespace(x).asarray(values, device=x.device)
+    return array_namespace(x).asarray(values, device=x.device, copy=True)
 
 
 def split(x: AnyArray, sizes: Sequence[int]) -> list[AnyArray]:

@@ -1,7 +1,7 @@
 """SciPy's compiled kernels, without the packages around them.
 
 `import scipy.signal` takes 0.9 CPU seconds and 75 MB, and `import scipy.fft` 0.3 s, mostly for modules that fxst never
-calls: more than all other work on a short recording. The compiled functions behind `sosfilt`, `rfft` and `irfft` load
+calls: more than all other work on a short recording. The compiled functions behind `sosfilt` and `rfft` load
 in milliseconds from their own files. They are private to SciPy. So each is tried once on a known answer, and where it
 is missing or differs, the public function takes its place.
 """
@@ -20,12 +20,11 @@ import numpy.typing as npt
 
 from fxst.dsp import Array, Samples
 
-__all__ = ["irfft", "rfft", "sosfilt"]
+__all__ = ["rfft", "sosfilt"]
 
 _SOSFILT: Final = "scipy.signal._sosfilt"
 _POCKETFFT: Final = "scipy.fft._pocketfft.pypocketfft"
 _UNSCALED: Final = 0
-_OVER_N: Final = 2
 _LOADING: Final = threading.Lock()
 
 
@@ -62,27 +61,12 @@ def rfft(x: npt.NDArray[Any], n: int | None = None) -> Any:
         x: The values, in float32 or float64.
         n: The length to which each row is cut or filled with zeros; by default its own.
     """
-    kernels = _transforms()
-    if kernels is None:
+    transform = _transform()
+    if transform is None:
         from scipy import fft
 
         return fft.rfft(x, n)
-    return kernels[0](x if n is None else _of_length(x, n))
-
-
-def irfft(spectrum: npt.NDArray[Any], n: int) -> Any:
-    """Return `n` real values along the last axis from their transform, as `scipy.fft.irfft` does.
-
-    Args:
-        spectrum: The transform, in complex64 or complex128.
-        n: The number of values.
-    """
-    kernels = _transforms()
-    if kernels is None:
-        from scipy import fft
-
-        return fft.irfft(spectrum, n)
-    return kernels[1](_of_length(spectrum, n // 2 + 1), n)
+    return transform(x if n is None else _of_length(x, n))
 
 
 def _of_length(x: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
@@ -108,23 +92,19 @@ def _cascade() -> Callable[[Array, Array, Array], None] | None:
 
 
 @functools.cache
-def _transforms() -> tuple[Callable[[Any], Any], Callable[[Any, int], Any]] | None:
-    """Return SciPy's transform of real values and its inverse, along the last axis; None without them."""
-    known: Any = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]], np.float32)
+def _transform() -> Callable[[Any], Any] | None:
+    """Return SciPy's transform of real values along the last axis; None without it."""
+    known = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]], np.float32)
     try:
         module = _compiled(_POCKETFFT)
 
         def forward(x: Any) -> Any:
             return module.r2c(x, (x.ndim - 1,), True, _UNSCALED, None, 1)
 
-        def back(spectrum: Any, n: int) -> Any:
-            return module.c2r(spectrum, (spectrum.ndim - 1,), n, False, _OVER_N, None, 1)
-
-        spectrum, inverse = forward(known), back(forward(known), 4)
+        spectrum = forward(known)
     except Exception:
         return None
-    right = spectrum.tolist() == [[1, 1, 1], [1, -1j, -1]] and inverse.tolist() == known.tolist()
-    return (forward, back) if right and spectrum.dtype == np.complex64 and inverse.dtype == np.float32 else None
+    return forward if spectrum.tolist() == [[1, 1, 1], [1, -1j, -1]] and spectrum.dtype == np.complex64 else None
 
 
 def _compiled(name: str) -> Any:

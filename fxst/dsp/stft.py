@@ -1,6 +1,5 @@
 """The short-time Fourier transform of NumPy arrays and torch tensors, and the multi-resolution STFT distance."""
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -9,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.dsp import Samples
-from fxst.dsp.arrays import array_namespace
+from fxst.dsp.arrays import array_namespace, cached_array
 from fxst.dsp.kernels import rfft
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def power_spectra(x: Samples, window: Samples, *, hop: int, n_fft: int | None = 
         yield spectral_power(stft(x[..., first * hop : last * hop + length], window, hop=hop, n_fft=n_fft))
 
 
-@functools.lru_cache(maxsize=16)
+@cached_array
 def hann(length: int) -> Samples:
     """Return a periodic Hann window, as `torch.hann_window` does."""
     if length == 1:

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from fxst.dsp import Samples
-from fxst.dsp.arrays import AnyArray, array_namespace, constant, mean_and_square, relu, sigmoid, split
+from fxst.dsp.arrays import AnyArray, array_namespace, cached_array, constant, mean_and_square, relu, sigmoid, split
 from fxst.dsp.stft import framed, hann, precise_power
 from fxst.models.layers import Part
 from fxst.models.mel import mel_filters
@@ -148,7 +147,7 @@ class Encoder(Part):
         return xp.astype(xp.concat(features, axis=1), statistics.dtype)
 
 
-@lru_cache(maxsize=8)
+@cached_array
 def _octave_filters(sample_rate: int, bands: int, n_fft: int) -> Samples:
     """Return overlapping triangles on a log-frequency axis from 20 Hz up; narrow ones take the nearest bins."""
     top = sample_rate / 2

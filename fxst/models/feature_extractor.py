@@ -1,13 +1,12 @@
 """The feature extractor of the studio model: statistics of a recording of any sample rate that can be averaged."""
 
 import math
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from fxst.dsp import Array, Samples
-from fxst.dsp.arrays import AnyArray, array_namespace, at_least, constant, mean_and_square, relu, split
+from fxst.dsp.arrays import AnyArray, array_namespace, at_least, cached_array, constant, mean_and_square, relu, split
 from fxst.dsp.stft import framed, hann, precise_power
 from fxst.models.layers import Part
 
@@ -229,7 +228,7 @@ def _fft_size(length: int) -> int:
     return 1 << math.ceil(math.log2(length))
 
 
-@lru_cache(maxsize=32)
+@cached_array
 def _window(length: int) -> Array:
     return hann(length).astype(np.float64) * (math.sqrt(2) / (0.5 * length))
 
@@ -259,25 +258,25 @@ def _deviation(mean: AnyArray, mean_square: AnyArray) -> AnyArray:
     return array_namespace(mean).sqrt(relu(mean_square - mean * mean) + 1e-5)
 
 
-@lru_cache(maxsize=8)
+@cached_array
 def mel_centres(bands: int) -> Array:
     """Return frequencies equally spaced on the mel scale: (bands,), in Hz."""
     low, high = (2595 * math.log10(1 + hz / 700) for hz in (LOWEST_HZ, HIGHEST_HZ))
     return np.asarray(700 * (10 ** (np.linspace(low, high, bands) / 2595) - 1))
 
 
-@lru_cache(maxsize=8)
+@cached_array
 def octave_centres(bands: int) -> Array:
     """Return frequencies equally spaced in octaves, the bands of a long-term spectrum: (bands,), in Hz."""
     return np.logspace(math.log10(LOWEST_HZ), math.log10(HIGHEST_HZ), bands)
 
 
-@lru_cache(maxsize=32)
+@cached_array
 def _mel_bands(bands: int, sample_rate: int, seconds: float) -> Samples:
     return _triangles(mel_centres(bands), sample_rate, seconds)
 
 
-@lru_cache(maxsize=32)
+@cached_array
 def _octave_bands(bands: int, sample_rate: int, seconds: float) -> Samples:
     return _triangles(octave_centres(bands), sample_rate, seconds)
 

@@ -52,7 +52,7 @@ class EQFitterStage(GradientStage):
         self, model: StudioModel, eq: ParametricEQ, *, sample_rates: Sequence[int], steps: int, seed: int
     ) -> None:
         self._fitter, self._eq, self._rates = model.controller.fitter, eq, sample_rates
-        self._hz = torch.from_numpy(model.extractor.octave_centres).float()
+        self._hz = torch.tensor(model.extractor.octave_centres).float()
         self._steps, self._seed = steps, seed
 
     @property
@@ -197,6 +197,6 @@ def _band_weights(shared: Tensor) -> Tensor:
     Shape:
         shared: (B, bands); result: (B, bands), which add up to 1.
     """
-    hz = torch.from_numpy(octave_centres(shared.shape[1])).to(shared) * shared
+    hz = torch.tensor(octave_centres(shared.shape[1])).to(shared) * shared
     by_octave, by_hz = (x / x.sum(1, keepdim=True).clamp_min(1) for x in (shared, hz))
     return (by_octave + by_hz) / 2

@@ -16,7 +16,7 @@ from fxst.errors import SettingsError
 from fxst.untrusted import number
 
 __all__ = [
-    "BLOCK_SAMPLES",
+    "BLOCK_FRAMES",
     "KEEP",
     "LONGEST_HEARD_TAIL_SECONDS",
     "REFERENCE",
@@ -28,7 +28,7 @@ __all__ = [
     "rendered",
 ]
 
-BLOCK_SAMPLES: Final = 1 << 15
+BLOCK_FRAMES: Final = 1 << 15
 """Recordings are rendered in blocks: larger ones leave a processor's cache, smaller ones spend their time on calls."""
 
 KEEP: Final = "keep"
@@ -140,7 +140,7 @@ def rendered(
     least = 10 ** ((HEARD_DBFS - gain_db) / 20)
     unheard = np.zeros((info.channels, 0), np.float32)  # what counts only where something is heard behind it
     while left > 0:
-        silence = np.zeros((info.channels, min(left, BLOCK_SAMPLES)), np.float32)
+        silence = np.zeros((info.channels, min(left, BLOCK_FRAMES)), np.float32)
         left -= silence.shape[1]
         tail = np.concatenate([unheard, process(silence)], axis=1)
         if finish.tail_seconds == UNTIL_SILENT:

@@ -29,8 +29,8 @@ def least_squares(
 ) -> Array:
     """Minimise a sum of squares, of which large ones count linearly.
 
-    This is what `scipy.optimize.least_squares` does with `loss="soft_l1"` and these bounds. Importing that takes most
-    of a second.
+    This is the method of `scipy.optimize.least_squares` with `loss="soft_l1"` and these bounds. Importing that takes
+    most of a second. A search that ends before it converges may end elsewhere than SciPy's: rounding decides then.
 
     Args:
         errors: Returns the errors and their derivatives.

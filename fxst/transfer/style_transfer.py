@@ -23,7 +23,7 @@ from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, from_tenths, in_tenths
 from fxst.transfer.descriptors import Excerpt
-from fxst.transfer.finishing import BLOCK_SAMPLES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
+from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
@@ -516,7 +516,7 @@ def _check_level(analysis: Analysis, what: str) -> None:
 
 
 def _blocks(x: Samples) -> Iterator[Samples]:
-    return (x[:, first : first + BLOCK_SAMPLES] for first in range(0, x.shape[1], BLOCK_SAMPLES))
+    return (x[:, first : first + BLOCK_FRAMES] for first in range(0, x.shape[1], BLOCK_FRAMES))
 
 
 def _samples(given: Any, what: str) -> Samples:

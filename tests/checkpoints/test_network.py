@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,17 @@ import pytest
 import soundfile
 
 from fxst.chains import table_files
+from fxst.chains.named import CHAINS
+from fxst.checkpoints import checkpoint
 from fxst.checkpoints.checkpoint import declare_network
 from fxst.errors import SettingsError
+
+with suppress(ImportError):  # the extra train
+    import torch
+
+    from fxst.checkpoints import torch_models
+    from fxst.models.trainable import StudioModel
+    from fxst.training.studio import studio_config
 
 MINE = '''
 from dataclasses import dataclass
@@ -104,3 +114,22 @@ def test_a_model_of_a_network_that_nobody_declared_is_refused_in_a_sentence(fold
 def test_a_format_is_declared_once():
     with pytest.raises(SettingsError, match="'fxst-studio' is already"):
         declare_network("fxst-studio")
+
+
+def test_a_network_that_builds_on_one_of_fxsts_is_loaded_as_it_was_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "NETWORKS", dict(checkpoint.NETWORKS))
+    monkeypatch.setattr(torch_models, "NETWORKS", checkpoint.NETWORKS)
+    monkeypatch.setattr(checkpoint, "STYLE_FORMATS", [*checkpoint.STYLE_FORMATS])
+    monkeypatch.setattr(torch_models, "STYLE_FORMATS", checkpoint.STYLE_FORMATS)
+
+    @declare_network("scaled")
+    class Scaled(StudioModel):
+        def __init__(self, config):
+            super().__init__(config)
+            self.scale = torch.nn.Parameter(torch.full((1,), 2.0))
+
+    chain = CHAINS["studio"]
+    model = Scaled(studio_config(chain, 0.5, channels=(4,), hidden=(8,), rest_hidden=(8,), fitter_width=8))
+    checkpoint.save(tmp_path / "model", model, chain, sample_rate=24_000, card={})
+    assert torch_models.load_trainable(tmp_path / "model").model.scale.item() == 2
+    assert checkpoint.load(tmp_path / "model").model.network.scale.item() == 2

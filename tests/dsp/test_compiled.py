@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 import wave
@@ -83,3 +84,62 @@ def test_the_command_works_where_nothing_compiled_can_be_kept(tmp_path):
     done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.wav").stat().st_size > 8000
+
+
+# The worst order: the index of the one, and the loop of the other under its name.
+TOGETHER = """
+import os
+import sys
+import time
+from pathlib import Path
+from numba.core import caching
+
+folder, first = Path(os.environ["NUMBA_CACHE_DIR"]), sys.argv[1] == "float32"
+save_index, save_data = (getattr(caching.IndexDataCacheFile, name) for name in ("_save_index", "_save_data"))
+
+
+def await_other(word):
+    for _ in range(40):
+        if (folder / word).exists():
+            break
+        time.sleep(0.1)
+
+
+def index(*arguments):
+    (folder / sys.argv[1]).touch()
+    await_other("float64" if first else "index of the first")
+    save_index(*arguments)
+    (folder / f"index of the {'first' if first else 'second'}").touch()
+
+
+def data(*arguments):
+    if first:
+        await_other("data of the second")
+    save_data(*arguments)
+    if not first:
+        (folder / "data of the second").touch()
+
+
+caching.IndexDataCacheFile._save_index, caching.IndexDataCacheFile._save_data = index, data
+"""
+RACE = """
+import sys
+import numpy as np
+from fxst.dsp.compiled import Compiled
+from fxst.dsp.follower_loops import follow_rows
+
+kind = np.dtype(sys.argv[1])
+u, v = np.ones((1, 4), kind), np.empty((1, 4))
+follow_rows(u, np.zeros(1), np.zeros(1), np.zeros(1), v)
+assert v.tolist() == [[1.0] * 4]
+"""
+
+
+def test_processes_that_compile_one_loop_for_different_types_at_once_do_not_spoil_the_cache(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    kinds = ("float32", "float64")
+    both = [subprocess.Popen([sys.executable, "-c", TOGETHER + RACE, kind], env=environment) for kind in kinds]
+    assert [process.wait() for process in both] == [0, 0]
+    for kind in kinds:
+        subprocess.run([sys.executable, "-c", RACE, kind], env=environment, check=True)
+    assert len(list(tmp_path.rglob("*follow_rows*.nbc"))) == 2

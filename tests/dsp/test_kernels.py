@@ -11,7 +11,7 @@ from fxst.dsp import kernels
 
 def forget():
     kernels._cascade.cache_clear()
-    kernels._transforms.cache_clear()
+    kernels._transform.cache_clear()
 
 
 def missing(name):
@@ -51,14 +51,14 @@ def kernel(request, patched):
         patched(missing)
     else:
         assert kernels._cascade() is not None
-        assert kernels._transforms() is not None
+        assert kernels._transform() is not None
 
 
 @pytest.mark.parametrize("compiled", [missing, wrong, other])
 def test_kernels_that_are_missing_or_differ_are_not_used(patched, compiled):
     patched(compiled)
     assert kernels._cascade() is None
-    assert kernels._transforms() is None
+    assert kernels._transform() is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -81,7 +81,7 @@ def test_a_cascade_is_scipys_bit_for_bit(kernel, dtype, channels, count):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("length", [1, 2, 33, 1000])
 @pytest.mark.parametrize("n", [None, 1, 32, 1023])
-def test_transforms_are_scipys_bit_for_bit(kernel, dtype, length, n):
+def test_transform_are_scipys_bit_for_bit(kernel, dtype, length, n):
     x = np.random.default_rng(length).standard_normal((2, 3, length)).astype(dtype)
     frames = np.lib.stride_tricks.sliding_window_view(x, max(1, length // 2), axis=-1)[..., ::50, :]
     for values in (x, x[0, 0], frames, x[..., ::-1]):
@@ -89,15 +89,11 @@ def test_transforms_are_scipys_bit_for_bit(kernel, dtype, length, n):
         theirs = fft.rfft(values, n)
         assert spectrum.dtype == theirs.dtype
         np.testing.assert_array_equal(spectrum, theirs)
-        for back in (n or values.shape[-1], 50):
-            found, expected = kernels.irfft(spectrum, back), fft.irfft(theirs, back)
-            assert found.dtype == expected.dtype == dtype
-            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
 def test_kernels_and_scipys_own_packages_live_in_one_process(first):
-    ours = "from fxst.dsp import kernels; assert kernels._cascade() and kernels._transforms()"
+    ours = "from fxst.dsp import kernels; assert kernels._cascade() and kernels._transform()"
     theirs = (
         "import scipy.signal, scipy.fft; scipy.signal.sosfilt([[1, 0, 0, 1, 0, 0]], scipy.fft.rfft([1.0, 2.0]).real)"
     )
@@ -111,7 +107,7 @@ def test_only_the_kernels_are_loaded():
         import numpy as np
         from fxst.dsp import kernels
         kernels.sosfilt(np.array([[1.0, 0, 0, 1, 0, 0]]), np.ones((1, 1)), np.zeros((1, 1, 2)))
-        kernels.irfft(kernels.rfft(np.ones(4)), 4)
+        kernels.rfft(np.ones(4))
         print(*sorted({name for name in sys.modules if name.startswith("scipy.")}))
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

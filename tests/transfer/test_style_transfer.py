@@ -105,10 +105,10 @@ def only(results):
 def test_blocks_and_whole_render_equal_sample_for_sample(monkeypatch, noise, name, channels):
     table = strong(CHAINS[name])
     x = noise(48_000, channels, (2**17 + 1000) / 48_000)
-    monkeypatch.setattr(style_transfer, "BLOCK_SAMPLES", x.shape[1])
+    monkeypatch.setattr(style_transfer, "BLOCK_FRAMES", x.shape[1])
     whole = render(x, table, sample_rate=48_000)
     for block_frames, frames in ((1, 3000), (7, 20_000), (4096, x.shape[1]), (2**17, x.shape[1])):
-        monkeypatch.setattr(style_transfer, "BLOCK_SAMPLES", block_frames)
+        monkeypatch.setattr(style_transfer, "BLOCK_FRAMES", block_frames)
         assert np.array_equal(render(x[:, :frames], table, sample_rate=48_000), whole[:, :frames]), block_frames
 
 
