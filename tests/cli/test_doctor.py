@@ -116,6 +116,22 @@ def test_a_package_that_is_not_there_is_missing(monkeypatch):
     assert (told["plots"].state, told["plots"].remedy) == ("ok", "")
 
 
+def test_an_extra_says_what_it_lacks_before_what_does_not_load_for_the_lack_of_it():
+    def check(name):
+        state = {"torch": "missing", "torchaudio": "failed"}.get(name, "ok")
+        return Check(name, "optional package", state, "", False, "", "install it again")
+
+    checks = [check(name) for names in fxst.extras.EXTRAS.values() for name in names]
+    told = {check.part: check for check in fxst.doctor._extras(checks)}
+    assert (told["train"].state, told["train"].found) == ("missing", "without torch")
+    assert told["train"].remedy == 'pip install "fxst[train]"'
+
+
+def test_array_api_compat_loads_without_torch():
+    modules = {package.name: package.module for package in fxst.doctor.PACKAGES}
+    assert modules["array-api-compat"] == "array_api_compat"  # its part for torch does not
+
+
 def test_programs_models_and_a_cache_that_do_not_work_are_told(tmp_path, monkeypatch):
     (tmp_path / "sox").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "sox").chmod(0o755)
