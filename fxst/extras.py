@@ -13,6 +13,7 @@ __all__ = [
     "MODELS",
     "ORACLE",
     "TRAINING",
+    "extra_of",
     "install",
     "installed",
     "need",
@@ -93,6 +94,11 @@ def version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def extra_of(module: str) -> str | None:
+    """Return the first extra that installs a package; None where none does."""
+    return next((extra for extra, names in EXTRAS.items() if module.replace("_", "-") in names), None)
 
 
 def install(extra: str) -> str:

@@ -135,6 +135,7 @@ def here(tmp_path, monkeypatch):
         soundfile.write(name, noise, 24_000)
     table_files.write(Table(CHAINS["eq"], CHAINS["eq"].defaults()), Path("eq.json"))
     Path("pairs.csv").write_text("input,reference,target\na.wav,b.wav,b.wav\n")
+    Path("loss.py").write_text("import torch\n")
     return tmp_path
 
 
@@ -142,18 +143,19 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "what", "extra"),
     [
-        ("style train data -o run", "fxst style train needs PyTorch", "train"),
-        ("style train run --resume", "fxst style train needs PyTorch", "train"),
-        ("proxy train data --effect reverb -o run", "fxst proxy train needs PyTorch", "train"),
-        ("apply a.wav --ref b.wav -o out.wav --refine", "Refining (--refine) needs PyTorch", "train"),
-        ("apply a.wav --ref b.wav -o out.wav -m eq --device cuda", "The device cuda needs PyTorch", "train"),
-        ("style save b.wav -o s.json -m eq --device cuda", "The device cuda needs PyTorch", "train"),
-        ("eval --pairs pairs.csv -m eq --device cuda", "The device cuda needs PyTorch", "train"),
-        ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain needs PyTorch", "train"),
-        ("eval --pairs pairs.csv -m eq --through-proxies", "--through-proxies needs PyTorch", "train"),
-        ("eval --pairs pairs.csv -m studio --refined", "--refined needs PyTorch", "train"),
-        ("apply a.wav -p eq.json -o out.wav --plot p.png", "--plot as .png needs matplotlib", "plots"),
-        ("apply a.wav -p eq.json -o out.wav --plot p.PDF", "--plot as .PDF needs matplotlib", "plots"),
+        ("style train data -o run", "fxst style train needs PyTorch: ", "train"),
+        ("style train run --resume", "fxst style train needs PyTorch: ", "train"),
+        ("proxy train data --effect reverb -o run", "fxst proxy train needs PyTorch: ", "train"),
+        ("apply a.wav --ref b.wav -o out.wav --refine", "Refining (--refine) needs PyTorch: ", "train"),
+        ("apply a.wav --ref b.wav -o out.wav -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
+        ("style save b.wav -o s.json -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
+        ("eval --pairs pairs.csv -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
+        ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain needs PyTorch: ", "train"),
+        ("eval --pairs pairs.csv -m eq --through-proxies", "--through-proxies needs PyTorch: ", "train"),
+        ("eval --pairs pairs.csv -m studio --refined", "--refined needs PyTorch: ", "train"),
+        ("--effects loss.py chains", "'loss.py', line 1: ModuleNotFoundError: No module named 'torch'; ", "train"),
+        ("apply a.wav -p eq.json -o out.wav --plot p.png", "--plot as .png needs matplotlib: ", "plots"),
+        ("apply a.wav -p eq.json -o out.wav --plot p.PDF", "--plot as .PDF needs matplotlib: ", "plots"),
     ],
 )
 def test_what_needs_an_extra_says_so_before_it_does_anything(here, monkeypatch, capsys, command, what, extra):
@@ -162,7 +164,7 @@ def test_what_needs_an_extra_says_so_before_it_does_anything(here, monkeypatch, 
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert capsys.readouterr() == ("", f'fxst: {what}: install it with: pip install "fxst[{extra}]"\n')
+    assert capsys.readouterr() == ("", f'fxst: {what}install it with: pip install "fxst[{extra}]"\n')
     assert sorted(here.rglob("*")) == before
 
 
