@@ -148,6 +148,8 @@ def here(tmp_path, monkeypatch):
         ("proxy train data --effect reverb -o run", "fxst proxy train needs PyTorch: ", "train"),
         ("apply a.wav --ref b.wav -o out.wav --refine", "Refining (--refine) needs PyTorch: ", "train"),
         ("apply a.wav --ref b.wav -o out.wav -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
+        ("apply a.wav --ref b.wav -o out.wav --refine --dry-run", "Refining (--refine) needs PyTorch: ", "train"),
+        ("apply a.wav --ref b.wav -o out --device cuda --dry-run", "The device cuda needs PyTorch: ", "train"),
         ("style save b.wav -o s.json -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
         ("eval --pairs pairs.csv -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
         ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain needs PyTorch: ", "train"),
