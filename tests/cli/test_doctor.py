@@ -47,6 +47,18 @@ def test_people_see_every_part(fxst, told, monkeypatch):
         assert check["part"] in out
 
 
+def test_a_narrow_terminal_shows_versions_and_remedies_too(fxst, told, monkeypatch):
+    spare = Check("pesq", "optional package", "missing", "", False, "a column", "pip install pesq")
+    monkeypatch.setattr("fxst.doctor.examine", lambda: iter([*(Check(**check) for check in told["checks"]), spare]))
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = fxst("doctor")[1].splitlines()
+    for check in told["checks"]:
+        assert f"{check['part']}: {check['state']}" in lines
+        assert not check["found"] or f"  {check['found']}" in lines
+        assert not check["remedy"] or f"  {check['remedy']}" in lines
+    assert lines[-3:] == ["pesq: missing", "  for a column", "  pip install pesq"]
+
+
 def test_what_is_needed_and_does_not_work_fails_with_its_remedy(fxst, monkeypatch):
     broken = Check("torch", "package", "failed", "2.11 does not load: OSError", True, "models", "pip install torch")
     spare = Check("pesq", "optional package", "missing", "", False, "a column", "pip install pesq")
