@@ -255,13 +255,13 @@ class ApplyConfig:
     )
     refine: bool = option(
         False,
-        "Refine the settings by gradient descent on an excerpt; takes seconds.",
+        "Refine the settings by gradient descent on an excerpt; takes seconds, and needs the extra train.",
         flags=("--refine",),
         panel="Reference",
     )
     refine_steps: int = option(25, "With --refine: maximum number of steps.", minimum=1, panel="Reference")
     device: Literal["cpu", "cuda"] = option(
-        "cpu", "Device for the model; the effects run on the CPU.", panel="Reference"
+        "cpu", "Device for the model; the effects run on the CPU. cuda needs the extra train.", panel="Reference"
     )
     amount: tuple[str, ...] = option(
         (),
@@ -385,7 +385,7 @@ class ProfileConfig:
     model: str = option(
         "studio", "Model that the profile is for: a shipped model's name, or a folder.", flags=("--model", "-m")
     )
-    device: Literal["cpu", "cuda"] = option("cpu", "Device for the model.")
+    device: Literal["cpu", "cuda"] = option("cpu", "Device for the model; cuda needs the extra train.")
 
 
 @dataclass(frozen=True)
@@ -456,20 +456,23 @@ class EvalConfig:
     baselines: tuple[str, ...] = option(
         (),
         "Baseline to compare with: closed-form, rule-based, matchering, oracle-eq, closed-form-eq, oracle-chain (many "
-        "seconds per item), all or none. Default: the first four, matchering only where it is installed.",
+        "seconds per item; needs the extra train), all or none. Default: the first four, matchering only where it is "
+        "installed.",
         flags=("--baseline",),
         metavar="NAME",
         panel="Systems",
     )
     through_proxies: bool = option(
         False,
-        "Also render each model's settings with the shipped proxies, as NAME@proxy; at 24000 Hz only.",
+        "Also render each model's settings with the shipped proxies, as NAME@proxy; at 24000 Hz only. It needs the "
+        "extra train.",
         flags=("--through-proxies",),
         panel="Systems",
     )
     refined: bool = option(
         False,
-        "Also evaluate each model that can refine with `fxst apply --refine`, as NAME@refined.",
+        "Also evaluate each model that can refine with `fxst apply --refine`, as NAME@refined. It needs the extra "
+        "train.",
         flags=("--refined",),
         panel="Systems",
     )
@@ -547,5 +550,5 @@ class EvalConfig:
     )
     workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Computing")
     device: Literal["cpu", "cuda"] = option(
-        "cpu", "Device for the models; the effects run on the CPU.", panel="Computing"
+        "cpu", "Device for the models; the effects run on the CPU. cuda needs the extra train.", panel="Computing"
     )

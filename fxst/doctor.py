@@ -79,13 +79,13 @@ PACKAGES: Final = (
     _Package("typer", "typer", "the command line"),
     _Package("rich", "rich", "tables and progress"),
     _Package("jinja2", "jinja2", "report pages"),
-    _Package("torch", "torch", "training, oracles, refining, CUDA", "train"),
+    _Package("torch", "torch", "training, oracle-chain, refining, CUDA", "train"),
     _Package("torchaudio", "torchaudio.functional", "mel filters for training with the recipe clips", "train"),
-    _Package("array-api-compat", "array_api_compat.torch", "models in torch", "train"),
+    _Package("array-api-compat", "array_api_compat", "models in torch", "train"),
     _Package("lightning", "lightning", "training", "train"),
-    _Package("auraloss", "auraloss.freq", "spectral distances in training and oracles", "train"),
+    _Package("auraloss", "auraloss.freq", "spectral distances in training and oracle-chain", "train"),
     _Package("tensorboard", "tensorboard", "logs of training", "train"),
-    _Package("numba", "numba", "compressors, faster on files of minutes", "fast"),
+    _Package("numba", "numba", "a faster upward compressor on recordings of several minutes", "fast"),
     _Package("matplotlib", "matplotlib.figure", "plots as .png or .pdf, and loss curves", "plots"),
     _Package("numba-cuda", "numba.cuda", "compressors in training on a CUDA device", "cuda"),
     _Package("pesq", "pesq", "PESQ in fxst eval", "pesq"),
@@ -94,8 +94,9 @@ PACKAGES: Final = (
 )
 
 EXTRAS: Final = {
-    "train": "fxst style train, fxst proxy train, --refine, oracles and proxies in fxst eval, CUDA",
-    "fast": "compressors on files of minutes",
+    "train": "fxst style train, fxst proxy train, --refine, CUDA; "
+    "oracle-chain, --refined and --through-proxies in fxst eval",
+    "fast": "a faster upward compressor on recordings of several minutes",
     "plots": "--plot as .png or .pdf",
     "cuda": "compressors in training on a CUDA device",
     "pesq": "PESQ in fxst eval",
@@ -162,12 +163,12 @@ def _extras(packages: Sequence[Check]) -> Iterator[Check]:
         broken = next((part for part in parts if part.state == "failed"), None)
         found, remedy = "", extras.install(extra)
         state: Literal["ok", "missing", "failed"] = "missing"
-        if broken is not None:
-            state, found, remedy = "failed", f"{broken.part} does not load", broken.remedy
-        elif not missing:
-            state, remedy = "ok", ""
-        else:
+        if missing:  # first, since what is there may not load without it
             found = f"without {', '.join(missing)}"
+        elif broken is not None:
+            state, found, remedy = "failed", f"{broken.part} does not load", broken.remedy
+        else:
+            state, remedy = "ok", ""
         yield Check(extra, "extra", state, found, False, purpose, remedy)
 
 

@@ -7,7 +7,20 @@ from fxst import shortage
 from fxst.errors import SettingsError
 from fxst.untrusted import shell_word
 
-__all__ = ["EXTRAS", "install", "installed", "need", "reinstall", "requirement", "version"]
+__all__ = [
+    "EXTRAS",
+    "GRADIENTS",
+    "MODELS",
+    "ORACLE",
+    "TRAINING",
+    "extra_of",
+    "install",
+    "installed",
+    "need",
+    "reinstall",
+    "requirement",
+    "version",
+]
 
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "train": ("torch", "torchaudio", "array-api-compat", "lightning", "auraloss", "tensorboard", "matplotlib"),
@@ -17,6 +30,18 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "pesq": ("pesq",),
 }
 """The distributions of each extra that `fxst` itself uses."""
+
+MODELS: Final = ("torch", "array_api_compat.torch")
+"""The modules that a model in PyTorch imports."""
+
+GRADIENTS: Final = (*MODELS, "numba")
+"""The modules that gradients through a model and its effects import."""
+
+ORACLE: Final = (*GRADIENTS, "auraloss")
+"""The modules that the oracle of a chain imports."""
+
+TRAINING: Final = (*ORACLE, "lightning", "tensorboard", "matplotlib")
+"""The modules that every training imports."""
 
 _NAMES: Final = {"torch": "PyTorch", "lightning": "Lightning", "tensorboard": "TensorBoard"}
 
@@ -34,24 +59,25 @@ def need(what: str, *modules: str, extra: str = "train") -> None:
     """
     for module in modules:
         package = module.partition(".")[0]
-        name = _NAMES.get(package, package)
+        distribution = package.replace("_", "-")
+        name = _NAMES.get(package, distribution)
         try:
             __import__(module)
         except ModuleNotFoundError as error:
             if error.name == package:
                 raise SettingsError(f"{what} needs {name}: install it with: {install(extra)}") from error
-            raise _broken(what, package, name, error) from error
+            raise _broken(what, distribution, name, error) from error
         except Exception as error:  # a library of another version fails in any way
             if shortage.remedy(error):
                 raise
-            raise _broken(what, package, name, error) from error
+            raise _broken(what, distribution, name, error) from error
 
 
-def _broken(what: str, package: str, name: str, error: Exception) -> SettingsError:
+def _broken(what: str, distribution: str, name: str, error: Exception) -> SettingsError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return SettingsError(
         f"{what} needs {name}, which is installed but does not load ({reason}): install it again with: "
-        f"{reinstall(package)}"
+        f"{reinstall(distribution)}"
     )
 
 
@@ -68,6 +94,11 @@ def version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def extra_of(module: str) -> str | None:
+    """Return the first extra that installs a package; None where none does."""
+    return next((extra for extra, names in EXTRAS.items() if module.replace("_", "-") in names), None)
 
 
 def install(extra: str) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -23,11 +22,6 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _torch() -> Any:
-    """Return torch where the program has loaded it; what runs on NumPy does not."""
-    return sys.modules.get("torch")
-
-
 def one_blas_thread() -> None:
     """Let NumPy compute on one thread, unless the user has chosen; only before it is imported.
 
@@ -40,11 +34,9 @@ def one_blas_thread() -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch, if it is loaded, on one thread: for small windows several threads cost more than they gain."""
-    torch = _torch()
-    if torch is None:
-        yield
-        return
+    """Run torch on one thread: for small windows several threads cost more than they gain."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -54,11 +46,10 @@ def one_thread() -> Iterator[None]:
 
 
 def side_by_side(work: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) -> list[Result]:
-    """Call a function once for each tuple of arguments, on several threads, without autograd.
+    """Call a function once for each tuple of arguments, on as many threads as torch has, without autograd.
 
-    There are as many threads as torch has, or one a processor where torch is not loaded. Torch parallelises one
-    operation at a time, and its threads wait for each other after each. That makes small operations slower, above all
-    on a busy machine, and does not apply to Fourier transforms.
+    Torch parallelises one operation at a time, and its threads wait for each other after each. That makes small
+    operations slower, above all on a busy machine, and does not apply to Fourier transforms.
 
     Args:
         work: The function; it releases the GIL most of the time, as torch, NumPy and compiled loops do.
@@ -67,27 +58,28 @@ def side_by_side(work: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) 
     Returns:
         Its results, in the order of the calls.
     """
+    import torch
+
     given = list(calls)
-    torch = _torch()
-    count = processors() if torch is None else torch.get_num_threads()
+    count = torch.get_num_threads()
     if min(count, len(given)) <= 1:
         return [_without_autograd(work, arguments) for arguments in given]
-    threads = _threads(count, torch is not None)
-    futures = [threads.submit(_without_autograd, work, arguments) for arguments in given]
+    futures = [_threads(count).submit(_without_autograd, work, arguments) for arguments in given]
     return [future.result() for future in futures]
 
 
 def _without_autograd(work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
-    torch = _torch()
-    with contextlib.nullcontext() if torch is None else torch.no_grad():  # which is set per thread
+    import torch
+
+    with torch.no_grad():  # which is set per thread
         return work(*arguments)
 
 
 @cache
-def _threads(count: int, torch: bool) -> "ThreadPoolExecutor":
+def _threads(count: int) -> "ThreadPoolExecutor":
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(count, "side by side", initializer=_use_one_torch_thread if torch else None)
+    return ThreadPoolExecutor(count, "side by side", initializer=_use_one_torch_thread)
 
 
 def _use_one_torch_thread() -> None:

@@ -19,6 +19,7 @@ from fxst.batch.manifest import ManifestRow
 from fxst.chains.named import CHAINS, STUDIO_BANDS
 from fxst.chains.table_files import TableFile
 from fxst.checkpoints import catalogue
+from fxst.checkpoints.card import IN_REPOSITORY
 from fxst.cli.app import EXIT_CODES, app
 from fxst.effects import EFFECTS, Effect
 from fxst.evaluation.metrics import METRICS
@@ -108,6 +109,7 @@ def models_table() -> str:
         megabytes = f"{entry.weights_bytes / 1e6:.1f} MB" if entry.weights_bytes > 1e6 else ""
         size = megabytes or f"{entry.weights_bytes / 1e3:.0f} kB"
         name = f"`{entry.name}` (default)" if entry.is_default else f"`{entry.name}`"
+        name += " (repository only)" if entry.kind == "style" and entry.name in IN_REPOSITORY else ""
         figure = entry.figure.text if entry.figure else ""
         lines.append(f"| {name} | {entry.kind} | {entry.chain.name} | {len(entry.chain.knobs)} | {size} | {figure} |")
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from fxst.checkpoints import catalogue
 from fxst.checkpoints.card import IN_REPOSITORY, find, pretrained_folder, write_files
 from fxst.cli.program import main
 from fxst.errors import ModelError, SettingsError
+from fxst.models.mel import mel_filters
 
 sys.path.insert(0, str(Path(__file__).parent))
 import extras
@@ -101,21 +102,27 @@ def test_a_module_that_is_not_installed_is_asked_for_and_a_broken_one_is_to_be_i
 
 
 class Without:
-    """Finds no package of an extra."""
+    """Finds none of some packages."""
 
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.split(".")[0] in extras.OPTIONAL:
+    def __init__(self, packages):
+        self.packages = packages
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.packages:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def hide(monkeypatch, *packages):
+    for name in list(sys.modules):
+        if name.split(".")[0] in packages:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Without(packages), *sys.meta_path])
 
 
 @pytest.fixture
 def base(monkeypatch):
     """Let this process be one of a base installation."""
-    for name in list(sys.modules):
-        if name.split(".")[0] in extras.OPTIONAL:
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Without, *sys.meta_path])
+    hide(monkeypatch, *extras.OPTIONAL)
     version = fxst.extras.version
     monkeypatch.setattr("fxst.extras.version", lambda name: "" if name in extras.OPTIONAL else version(name))
 
@@ -128,6 +135,7 @@ def here(tmp_path, monkeypatch):
         soundfile.write(name, noise, 24_000)
     table_files.write(Table(CHAINS["eq"], CHAINS["eq"].defaults()), Path("eq.json"))
     Path("pairs.csv").write_text("input,reference,target\na.wav,b.wav,b.wav\n")
+    Path("loss.py").write_text("import torch\n")
     return tmp_path
 
 
@@ -135,18 +143,21 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "what", "extra"),
     [
-        ("style train data -o run", "fxst style train needs PyTorch", "train"),
-        ("style train run --resume", "fxst style train needs PyTorch", "train"),
-        ("proxy train data --effect reverb -o run", "fxst proxy train needs PyTorch", "train"),
-        ("apply a.wav --ref b.wav -o out.wav --refine", "Refining needs PyTorch", "train"),
-        ("apply a.wav --ref b.wav -o out.wav -m eq --device cuda", "The device cuda needs PyTorch", "train"),
-        ("style save b.wav -o s.json -m eq --device cuda", "The device cuda needs PyTorch", "train"),
-        ("eval --pairs pairs.csv -m eq --device cuda", "The device cuda needs PyTorch", "train"),
-        ("eval --pairs pairs.csv --baseline oracle-chain", "The oracle of a chain needs PyTorch", "train"),
-        ("eval --pairs pairs.csv -m eq --through-proxies", "--through-proxies needs PyTorch", "train"),
-        ("eval --pairs pairs.csv -m studio --refined", "--refined needs PyTorch", "train"),
-        ("apply a.wav -p eq.json -o out.wav --plot p.png", "--plot as .png needs matplotlib", "plots"),
-        ("apply a.wav -p eq.json -o out.wav --plot p.PDF", "--plot as .PDF needs matplotlib", "plots"),
+        ("style train data -o run", "fxst style train needs PyTorch: ", "train"),
+        ("style train run --resume", "fxst style train needs PyTorch: ", "train"),
+        ("proxy train data --effect reverb -o run", "fxst proxy train needs PyTorch: ", "train"),
+        ("apply a.wav --ref b.wav -o out.wav --refine", "Refining (--refine) needs PyTorch: ", "train"),
+        ("apply a.wav --ref b.wav -o out.wav -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
+        ("apply a.wav --ref b.wav -o out.wav --refine --dry-run", "Refining (--refine) needs PyTorch: ", "train"),
+        ("apply a.wav --ref b.wav -o out --device cuda --dry-run", "The device cuda needs PyTorch: ", "train"),
+        ("style save b.wav -o s.json -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
+        ("eval --pairs pairs.csv -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
+        ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain needs PyTorch: ", "train"),
+        ("eval --pairs pairs.csv -m eq --through-proxies", "--through-proxies needs PyTorch: ", "train"),
+        ("eval --pairs pairs.csv -m studio --refined", "--refined needs PyTorch: ", "train"),
+        ("--effects loss.py chains", "'loss.py', line 1: ModuleNotFoundError: No module named 'torch'; ", "train"),
+        ("apply a.wav -p eq.json -o out.wav --plot p.png", "--plot as .png needs matplotlib: ", "plots"),
+        ("apply a.wav -p eq.json -o out.wav --plot p.PDF", "--plot as .PDF needs matplotlib: ", "plots"),
     ],
 )
 def test_what_needs_an_extra_says_so_before_it_does_anything(here, monkeypatch, capsys, command, what, extra):
@@ -155,8 +166,41 @@ def test_what_needs_an_extra_says_so_before_it_does_anything(here, monkeypatch, 
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert capsys.readouterr() == ("", f'fxst: {what}: install it with: pip install "fxst[{extra}]"\n')
+    assert capsys.readouterr() == ("", f'fxst: {what}install it with: pip install "fxst[{extra}]"\n')
     assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "what", "missing"),
+    [
+        ("style train data -o run", "fxst style train", "array-api-compat"),
+        ("style train data -o run --chain eq-comp", "fxst style train", "numba"),
+        ("apply a.wav --ref b.wav -o out.wav --refine", "Refining (--refine)", "array-api-compat"),
+        ("apply a.wav --ref b.wav -o out.wav --refine", "Refining (--refine)", "numba"),
+        ("apply a.wav --ref b.wav -o out.wav -m eq --device cuda", "The device cuda", "array-api-compat"),
+        ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain", "array-api-compat"),
+        ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain", "auraloss"),
+        ("eval --pairs pairs.csv -m eq --through-proxies", "--through-proxies", "array-api-compat"),
+        ("eval --pairs pairs.csv -m studio --refined", "--refined", "numba"),
+    ],
+)
+def test_beside_torch_each_other_package_of_the_extra_is_asked_for(here, monkeypatch, capsys, command, what, missing):
+    import torch  # noqa: F401  (without it, it is what is asked for)
+
+    before = sorted(here.rglob("*"))
+    hide(monkeypatch, missing.replace("-", "_"))
+    monkeypatch.setattr(sys, "argv", ["fxst", *command.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", f'fxst: {what} needs {missing}: install it with: pip install "fxst[train]"\n')
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("base")
+def test_mel_filters_of_a_new_model_ask_for_torchaudio():
+    with pytest.raises(SettingsError, match=r"needs torchaudio: install it with: .*fxst\[train\]"):
+        mel_filters(n_fft=1024, n_mels=8, minimum_hz=20.0, sample_rate=24_000)
 
 
 @pytest.mark.usefixtures("base")
@@ -200,5 +244,5 @@ def test_every_model_is_in_the_package_or_known_to_be_in_the_repository(tmp_path
 
 
 def test_nothing_is_hidden_from_the_other_tests():
-    assert Without not in sys.meta_path
+    assert not any(isinstance(finder, Without) for finder in sys.meta_path)
     assert PathFinder in sys.meta_path

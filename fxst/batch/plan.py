@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, overload
 
@@ -11,7 +11,7 @@ from fxst.batch.naming import check_template, companion_names, one_spelling, out
 from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import InputRecording, is_batch, select
 from fxst.chains import table_files
-from fxst.configs import ApplyConfig
+from fxst.configs import ApplyConfig, flags
 from fxst.errors import OutputError, SettingsError
 from fxst.exports import ExportFile, export_files
 from fxst.places import check_inside, check_names
@@ -100,10 +100,8 @@ def plan(config: ApplyConfig) -> Plan:
         raise SettingsError(
             "Name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
         )
-    if config.refine and not config.by_model:
-        raise SettingsError(
-            "--refine works on settings that a model chooses, and --params applies a table: leave one of them out."
-        )
+    if not config.by_model:
+        _check_model_options(config)
     if config.plot is not None:
         _check_plot(config.plot, possible=not batch)
     if config.report is not None:
@@ -136,6 +134,16 @@ def plan(config: ApplyConfig) -> Plan:
     check_inside(outputs[0].parent if outputs == [config.output] else config.output, _named_here(config, planned))
     _check_identities(config, planned)
     return planned
+
+
+def _check_model_options(config: ApplyConfig) -> None:
+    """Refuse options that change nothing where a table is applied."""
+    for item in fields(config):
+        if item.name in ("model", "refine", "refine_steps", "device") and getattr(config, item.name) != item.default:
+            raise SettingsError(
+                f"{flags(item)[0]} is for settings that a model chooses, and --params applies a table: leave one of "
+                "them out."
+            )
 
 
 def _in_folder(

@@ -152,7 +152,7 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
     card, weights = read_files(folder, STYLE_FORMATS)
     kind = NETWORKS[card["format"]]
     if device != "cpu" or not has_two_forms(kind):
-        extras.need(f"The model {str(folder)!r}" if device == "cpu" else f"The device {device}", "torch")
+        extras.need(f"The model {str(folder)!r}" if device == "cpu" else f"The device {device}", *extras.MODELS)
         from fxst.checkpoints import torch_models
 
         return torch_models.load_for_use(folder, device=device)

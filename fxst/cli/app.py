@@ -50,9 +50,9 @@ class _Program(Group):
 
 
 def _escape(error: Any) -> None:
-    """Escape a usage error: a shell pattern may put any file name among the options."""
+    """Escape a usage error: a shell pattern may put any file name among the options. Drop pydantic's prefix."""
     if isinstance(getattr(error, "message", None), str):
-        error.message = printable(error.message)
+        error.message = printable(error.message.removeprefix("Value error, "))
 
 
 app = command_group(

@@ -58,6 +58,10 @@ def _apply(files: Spooled) -> int:
     results = Results(files, show_table=not config.by_model or not batch, many=len(checked.plan) > 1)
     if config.dry_run:
         left = set(checked.left)
+        if left:
+            from fxst.batch.session import Session
+
+            Session(checked).close()  # which refuses what the run would: a model, a device, --refine, a profile
         for job in checked.plan:
             results.plan(job, finished=job not in left)
         return results.end()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from fxst import interrupts
+from fxst import extras, interrupts
 from fxst.cli.app import app
 from fxst.cli.options import command
 from fxst.cli.terminal import complain, warn
@@ -115,7 +115,7 @@ def _show(evaluation: "Evaluation") -> None:
         f"{', except for PESQ' if 'pesq' in measured else ''}.",
     )
     if "pesq" in measured and not pesq_available():
-        console.print("PESQ is missing: pip install 'fxst[pesq]' (or leave it out with --no-pesq).")
+        console.print(f"PESQ is missing: {extras.install('pesq')} (or leave it out with --no-pesq).")
     for path in (evaluation.config.output, evaluation.config.audio, evaluation.config.report):
         if path is not None:
             console.print(f"Written to: {path}", soft_wrap=True)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import typer
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fxst.training.runs import Run
 
 __all__ = ["training_command"]
-
-_PACKAGES: Final = ("torch", "lightning", "auraloss", "tensorboard", "matplotlib")
 
 Train = Callable[[Any, bool, "Report"], tuple["Run[Any]", str]]
 """Trains with a configuration, in a new folder or resuming the run in it; returns the run, and what was found."""
@@ -64,7 +62,7 @@ def training_command(
                 for name, value in {"recipe": recipe, **values}.items()
                 if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
             }
-            extras.need(context.command_path, *_PACKAGES)
+            extras.need(context.command_path, *extras.TRAINING)
             if resume:
                 from fxst.training.run_folder import read_config
 

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+from fxst import extras
 from fxst.errors import FxstError, SettingsError, unknown
 
 __all__ = ["declared_in", "failure", "run_declarations", "undeclared"]
@@ -71,4 +72,7 @@ def _in_words(error: BaseException) -> str:
     message = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
     if isinstance(error, FxstError):
         return message
-    return f"{type(error).__name__}{': ' if message else ''}{message.rstrip('.')}."
+    missing = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+    extra = extras.extra_of(missing.partition(".")[0])
+    remedy = f"; install it with: {extras.install(extra)}" if extra else "."
+    return f"{type(error).__name__}{': ' if message else ''}{message.rstrip('.')}{remedy}"

@@ -114,9 +114,9 @@ def check(chain: Chain) -> None:
         chain: The effects.
 
     Raises:
-        SettingsError: An effect has no autodiff form, or PyTorch or auraloss is missing.
+        SettingsError: An effect has no autodiff form, or a package of the extra `train` is missing.
     """
-    extras.need("The oracle of a chain", "torch", "auraloss")
+    extras.need("oracle-chain", *extras.ORACLE)
     without = [label for label, effect in zip(chain.labels, chain.effects, strict=True) if not effect.differentiable]
     if without:
         raise SettingsError(

@@ -254,7 +254,7 @@ def _refined(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> dict[str
     """Return the systems of models that refine their settings, if requested."""
     if not config.refined:
         return {}
-    extras.need("--refined", "torch")
+    extras.need("--refined", *extras.GRADIENTS)
     from fxst.transfer.refinement import STEPS
 
     refining = {name: model for name, model in named.items() if model.refines}
@@ -269,7 +269,7 @@ def _proxied(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[di
         return {}, []
     if not named:
         raise SettingsError("--through-proxies needs a model: name one with --model.")
-    extras.need("--through-proxies", "torch")
+    extras.need("--through-proxies", *extras.GRADIENTS)
     from fxst.checkpoints import checkpoint, proxy_file
     from fxst.gradients import ProxyRenderer
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxst import extras
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.chains.rendering import render_autodiff, render_exact
@@ -125,6 +126,7 @@ def train(
 def _train_on_clips(
     config: ClipsConfig, chain: Chain, folder: Path, *, resume: bool, report: Report | None
 ) -> runs.Run[StyleModule]:
+    extras.need("The recipe clips", "torchaudio.functional")  # before there is a folder
     if min(config.stft_windows) < 2:
         raise SettingsError("An STFT window must have at least 2 samples.")
     data = _pairs(config) if config.dataset_type is not None else _clips(config, len(chain.knobs))

@@ -85,7 +85,7 @@ def load(model: str | Path, *, device: str = "cpu") -> "StyleTransfer":
     if device not in ("cpu", "cuda"):
         raise SettingsError(f"There is no device {device!r}: use cpu or cuda.")
     if device == "cuda":
-        extras.need("The device cuda", "torch")
+        extras.need("The device cuda", *extras.MODELS)
         import torch
 
         if not torch.cuda.is_available():
@@ -139,11 +139,11 @@ class StyleTransfer:
         """Check that the model can refine the settings that it chose.
 
         Raises:
-            SettingsError: It cannot, or PyTorch is missing.
+            SettingsError: It cannot, or a package of the extra `train` is missing.
         """
         if not self.refines:
             raise SettingsError(f"The model {self.name} cannot refine its settings: use studio.")
-        extras.need("Refining", "torch")
+        extras.need("Refining (--refine)", *extras.GRADIENTS)
 
     def apply(
         self,
@@ -451,7 +451,7 @@ def render(audio: Any, table: Table, *, sample_rate: int, gradients: bool = Fals
         SettingsError: An effect has no torch form.
     """
     if gradients:
-        extras.need("Rendering with gradients", "torch")
+        extras.need("Rendering with gradients", *extras.GRADIENTS)
         if not hasattr(audio, "requires_grad"):
             raise AudioError("Gradients pass through torch tensors only: give the audio as a tensor.")
         x = audio.reshape(-1, *audio.shape[-2:]) if audio.ndim > 1 else audio[None, None]

@@ -47,6 +47,18 @@ def test_people_see_every_part(fxst, told, monkeypatch):
         assert check["part"] in out
 
 
+def test_a_narrow_terminal_shows_versions_and_remedies_too(fxst, told, monkeypatch):
+    spare = Check("pesq", "optional package", "missing", "", False, "a column", "pip install pesq")
+    monkeypatch.setattr("fxst.doctor.examine", lambda: iter([*(Check(**check) for check in told["checks"]), spare]))
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = fxst("doctor")[1].splitlines()
+    for check in told["checks"]:
+        assert f"{check['part']}: {check['state']}" in lines
+        assert not check["found"] or f"  {check['found']}" in lines
+        assert not check["remedy"] or f"  {check['remedy']}" in lines
+    assert lines[-3:] == ["pesq: missing", "  for a column", "  pip install pesq"]
+
+
 def test_what_is_needed_and_does_not_work_fails_with_its_remedy(fxst, monkeypatch):
     broken = Check("torch", "package", "failed", "2.11 does not load: OSError", True, "models", "pip install torch")
     spare = Check("pesq", "optional package", "missing", "", False, "a column", "pip install pesq")
@@ -114,6 +126,22 @@ def test_a_package_that_is_not_there_is_missing(monkeypatch):
     assert (told["train"].state, told["train"].found) == ("missing", "without lightning")
     assert told["train"].remedy == 'pip install "fxst[train]"'
     assert (told["plots"].state, told["plots"].remedy) == ("ok", "")
+
+
+def test_an_extra_says_what_it_lacks_before_what_does_not_load_for_the_lack_of_it():
+    def check(name):
+        state = {"torch": "missing", "torchaudio": "failed"}.get(name, "ok")
+        return Check(name, "optional package", state, "", False, "", "install it again")
+
+    checks = [check(name) for names in fxst.extras.EXTRAS.values() for name in names]
+    told = {check.part: check for check in fxst.doctor._extras(checks)}
+    assert (told["train"].state, told["train"].found) == ("missing", "without torch")
+    assert told["train"].remedy == 'pip install "fxst[train]"'
+
+
+def test_array_api_compat_loads_without_torch():
+    modules = {package.name: package.module for package in fxst.doctor.PACKAGES}
+    assert modules["array-api-compat"] == "array_api_compat"  # its part for torch does not
 
 
 def test_programs_models_and_a_cache_that_do_not_work_are_told(tmp_path, monkeypatch):

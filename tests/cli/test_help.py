@@ -73,6 +73,22 @@ def test_version():
     assert run("--version").stdout.strip() == f"fxst {__version__}"
 
 
+@pytest.mark.parametrize("columns", [40, 51, 52, 80])
+def test_help_is_no_wider_than_the_terminal(commands, fxst, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for path in [(), *commands]:
+        code, out, _ = fxst(*path, "--help")
+        assert code == 0
+        for line in out.splitlines():
+            assert len(line) <= columns or len(line.split()) == 2, line  # an option and its choices stay one word
+
+
+def test_a_wrong_choice_is_told_in_words_for_people(fxst):
+    code, _, err = fxst("apply", "a.wav", "--ref", "b.wav", "-o", "out.wav", "--device", "auto")
+    assert code == 2
+    assert err.endswith("Error: Invalid value for '--device': 'auto' is not one of 'cpu', 'cuda'.\n")
+
+
 @pytest.mark.parametrize("arguments", [(), ("nonsense",), ("apply", "--nonsense")])
 def test_wrong_usage_exits_with_2(arguments):
     assert run(*arguments).returncode == 2
