@@ -56,7 +56,7 @@ def test_what_goes_wrong_on_a_thread_is_raised(two_threads):
         side_by_side(lambda x: 1 / x, [(1,), (0,), (1,)])
 
 
-def test_no_calls_are_no_results():
+def test_no_calls_are_no_results(two_threads):
     assert side_by_side(abs, []) == []
 
 
