@@ -86,7 +86,9 @@ def strong(chain):
 def config(inputs, output, *, reference=None, params=None, model="eq-comp"):
     inputs = (inputs,) if isinstance(inputs, Path) else tuple(inputs)
     references = () if reference is None else (str(reference),)
-    return ApplyConfig(inputs, output, references, params=params, model=str(model))
+    if params is not None:
+        return ApplyConfig(inputs, output, references, params=params)
+    return ApplyConfig(inputs, output, references, model=str(model))
 
 
 def save(path, x, sample_rate, **options):
