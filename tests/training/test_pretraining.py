@@ -53,7 +53,7 @@ def analysed(tmp_path_factory):
         dark = torch.from_numpy(sox.filtered(hiss.reshape(4, -1).numpy(), sox.treble(3000, -12, sample_rate=24_000)))
         darker = index % 2
         targets = dark.view_as(hiss) if darker else hiss
-        curve = torch.where(torch.from_numpy(CURVE_HZ) > 3000, -0.6 * darker, 0.0).float().expand(1, VERSIONS, -1)
+        curve = torch.where(torch.tensor(CURVE_HZ) > 3000, -0.6 * darker, 0.0).float().expand(1, VERSIONS, -1)
         knobs = torch.full((1, VERSIONS, len(STUDIO.knobs)), torch.nan)
         knobs[..., THRESHOLD] = 0.2 + 0.5 * darker
         active = torch.tensor([0, torch.nan, darker, 0, 0]).expand(1, VERSIONS, -1)
