@@ -106,7 +106,7 @@ def drawing(folder):
 
     def dataset(name, seconds):
         build(DatasetConfig((folder / "voices",), folder / name, clips=0, seconds=seconds, workers=1))
-        return Dataset.open(folder / name)
+        return Dataset(folder / name)
 
     clips, passages = dataset("clips", CLIP / SAMPLE_RATE), dataset("passages", 1.365)
     chain = CHAINS["eq-comp"]

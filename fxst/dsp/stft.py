@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.dsp import Samples
-from fxst.dsp.arrays import array_namespace, cached_array
+from fxst.dsp.arrays import cached_array
 from fxst.dsp.kernels import rfft
 
 if TYPE_CHECKING:
@@ -106,11 +106,10 @@ def precise_power(x: Signal, window: Signal, *, hop: int, n_fft: int | None = No
     Shape:
         x: `(N, time)`; window: `(length,)`, in float64; result: `(N, frames, bins)`.
     """
+    if not isinstance(x, np.ndarray):  # torch takes longer for rows than for a batch of them
+        return spectral_power(stft(x, window, hop=hop, n_fft=n_fft)).to(x.dtype)
     # Row by row, so that what is in double precision stays in the CPU's cache.
-    rows = (spectral_power(stft(row, window, hop=hop, n_fft=n_fft)) for row in x)
-    xp = array_namespace(x)
-    power: Signal = xp.stack([xp.astype(row, x.dtype) for row in rows])
-    return power
+    return np.stack([spectral_power(stft(row, window, hop=hop, n_fft=n_fft)).astype(x.dtype) for row in x])
 
 
 def power_spectra(x: Samples, window: Samples, *, hop: int, n_fft: int | None = None) -> Iterator[Samples]:
