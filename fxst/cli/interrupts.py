@@ -84,9 +84,10 @@ def _handle(handler: Any) -> dict[signal.Signals, Any]:
 def _end(number: int, main: int) -> None:
     """End this process now. In a forked process only SIGTERM does so: the main process handles Ctrl-C."""
     if os.getpid() == main:
-        staging = sys.modules.get("fxst.staging")
-        if staging is not None:
-            staging.abandon()
+        # While this module is being loaded it has no function yet, and no file either.
+        abandon = getattr(sys.modules.get("fxst.staging"), "abandon", None)
+        if abandon is not None:
+            abandon()
         with contextlib.suppress(OSError):
             os.write(2, b"fxst: interrupted\n")
     elif number == signal.SIGINT:

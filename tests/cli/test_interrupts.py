@@ -171,3 +171,27 @@ with commands.terminable(), interrupts.deferred():
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     # The first two come together, as those of `timeout` do.
     assert (done.returncode, done.stdout, done.stderr) == (code, "10.0\n10.1\n", "fxst: interrupted\n")
+
+
+@SIGNALS
+@pytest.mark.parametrize("loaded", ["nothing", "types.ModuleType('fxst.staging')"])
+def test_an_interrupt_while_the_program_is_loaded_has_its_code(number, code, loaded):
+    program = f"""
+import os, sys, types
+from fxst.cli import interrupts
+
+interrupts.begin()
+nothing = None
+sys.modules["fxst.staging"] = {loaded}  # as it is before, and while, it is loaded
+os.kill(os.getpid(), int(sys.argv[1]))
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(int(number))]
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (done.returncode, done.stderr) == (code, "fxst: interrupted\n")
