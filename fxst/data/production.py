@@ -19,13 +19,13 @@ from fxst.dsp.kernels import sosfilt
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS, loudness
 
 __all__ = [
-    "SoftKneeCompressor",
     "Filter",
     "LoudnessLimiter",
     "Production",
     "Response",
     "Room",
     "Saturation",
+    "SoftKneeCompressor",
     "Width",
     "draw_production",
 ]

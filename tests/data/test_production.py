@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from fxst.data.production import (
-    SoftKneeCompressor,
     Filter,
     LoudnessLimiter,
     Production,
     Room,
     Saturation,
+    SoftKneeCompressor,
     Width,
     draw_production,
 )
