@@ -57,7 +57,8 @@ def analysed(tmp_path_factory):
         knobs = torch.full((1, VERSIONS, len(STUDIO.knobs)), torch.nan)
         knobs[..., THRESHOLD] = 0.2 + 0.5 * darker
         active = torch.tensor([0, torch.nan, darker, 0, 0]).expand(1, VERSIONS, -1)
-        return PairBatch(hiss, targets, active, knobs, curve, torch.tensor(rng.random(4)), torch.tensor(24_000))
+        drawn, rate, styles = torch.tensor(rng.random(4)), torch.tensor(24_000), torch.tensor(0)
+        return PairBatch(hiss, targets, targets.flip(2), active, knobs, curve, drawn, rate, styles)
 
     cache = CachedExamples(tmp_path_factory.mktemp("cache"), model, draw, "cached", 24)
     stage = AnalysisStage(cache, {}, loaders=0)
