@@ -12,8 +12,8 @@ from fxst.exports.base import Band, Export, Stage, bands, comments
 __all__ = ["LSP_TIME", "NULL_DB", "write"]
 
 NULL_DB: Final = {"parametric_eq": -50.0, "compressor": -100.0, "stereo_width": -120.0}
-"""Declared and tested null of the plugins at these settings against fxst's own rendering: LSP's, and of the stereo width
-Calf's Stereo Tools, as ffmpeg has them."""
+"""Declared and tested null of the plugins at these settings against fxst's own rendering: LSP's, and for the stereo
+width Calf's Stereo Tools, as ffmpeg has them."""
 
 LSP_TIME: Final = -math.log(1 - math.sqrt(0.5)) / (2 * math.pi)
 """LSP's times in units of ours: within LSP's a level covers 71 % of a step; JUCE's are 2 pi time constants."""

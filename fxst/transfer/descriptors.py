@@ -225,17 +225,20 @@ def active_level_db(x: Excerpt) -> float:
 def side_db(x: Excerpt) -> float | None:
     """Measure the stereo width: the level of the side signal above that of the mid signal, in the active signal.
 
-    At 0 dB the channels are uncorrelated, and above it their correlation is negative.
+    At 0 dB the channels are uncorrelated, and above it their correlation is negative. The gate is the mid signal's,
+    which a gain of the side signal leaves alone: so the measurement follows that gain exactly.
 
     Returns:
         Decibels; None for mono, in one channel or in two, for more than two channels, and for silence.
     """
     if len(x.samples) != 2 or len(x.active) != 2 or x.surround:
         return None
-    frames = _frames(x.samples, x.sample_rate)[:, _active(x.frame_powers)].reshape(2, -1).astype(np.float64)
-    if not frames.size:
+    frames = _frames(x.samples, x.sample_rate)
+    middle = np.square(frames[0] + frames[1], dtype=np.float64).mean(axis=1) / 4
+    active = frames[:, _active(middle)].reshape(2, -1).astype(np.float64)
+    if not active.size:
         return None
-    (left, both), (_, right) = frames @ frames.T
+    (left, both), (_, right) = active @ active.T
     side, mid = left + right - 2 * both, left + right + 2 * both
     if any(min(pair) <= max(pair) * 10 ** (-FAR_DB / 10) for pair in ((left, right), (side, mid))):
         return None
