@@ -51,7 +51,8 @@ class StereoWidth(Effect):
         if x.shape[1] != 2:
             return x
         own, other = across(values["width"][:, None, None])
-        return own * x + other * x.flip(1)
+        y: Tensor = own * x + other * x.flip(1)
+        return y
 
 
 def across(width: Any) -> tuple[Any, Any]:
