@@ -65,10 +65,12 @@ def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System
             sample_rate=item.sample_rate,
             reference_sample_rate=item.reference_sample_rate,
         )
+        chain = renderer.chain
+        knobs = chain.knobs_of([row for row in settings if row.effect in chain.labels])
         with torch.no_grad():
             audio = renderer(
                 torch.from_numpy(item.input)[None],
-                torch.from_numpy(settings.chain.knobs_of(settings))[None],
+                torch.from_numpy(knobs)[None],
                 sample_rate=item.sample_rate,
             )
         return Output(audio[0].numpy(), settings)

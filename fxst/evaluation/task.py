@@ -262,9 +262,9 @@ def _proxied(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[di
     systems, fingerprints = {}, []
     shipped = checkpoint.pretrained_folder() / "proxy"
     for name, model in named.items():
-        effects = [effect for effect in model.chain.effects if not all(p.constant for p in effect.parameters)]
+        effects = [effect for effect in model.chain.predicted.effects if not all(p.constant for p in effect.parameters)]
         proxies = [proxy_file.load(shipped / effect.name) for effect in effects]
-        renderer = ProxyRenderer(model.chain, proxies)
+        renderer = ProxyRenderer(model.chain.predicted, proxies)
         if renderer.sample_rate != config.sample_rate:
             raise SettingsError(
                 f"The shipped proxies are for {renderer.sample_rate} Hz: --through-proxies cannot render at "

@@ -284,6 +284,7 @@ def studio_config(chain: Chain, window_seconds: float, **sizes: Any) -> StudioMo
     Raises:
         SettingsError: It is no such chain.
     """
+    chain = chain.predicted
     free = [
         label
         for label, effect in zip(chain.labels, chain.effects, strict=True)
@@ -321,6 +322,7 @@ def train(
         FxstError: A dataset, the chain or the folder will not do.
     """
     datasets = _datasets(config)
+    whole, chain = chain, chain.predicted
     sizes = studio_config(chain, datasets[0].clip_samples / datasets[0].sample_rate)
     if not chain.differentiable:
         raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
@@ -339,7 +341,7 @@ def train(
             model.controller.out.bias[: len(first)] = first
         if config.begin_with:
             begun = torch_models.load_trainable(config.begin_with)
-            if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
+            if not isinstance(begun.model, StudioModel) or begun.chain.predicted.to_spec() != chain.to_spec():
                 raise ModelError(
                     f"The model {config.begin_with} sets another chain: choose one of the chain {chain.name}."
                 )
@@ -354,7 +356,7 @@ def train(
 
     run = runs.run(config, folder, make, resume=resume, report=report)
     card = run.card(runs.describe(*datasets), gradient="autodiff")
-    checkpoint.save(folder, run.module.average, chain, sample_rate=datasets[0].sample_rate, card=card)
+    checkpoint.save(folder, run.module.average, whole, sample_rate=datasets[0].sample_rate, card=card)
     run.write_losses(chain.name, CURVES, unit="MR-STFT, of the input's; loss")
     return run
 

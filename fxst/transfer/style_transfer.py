@@ -27,6 +27,7 @@ from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, F
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
+from fxst.transfer.width_matching import match_width
 from fxst.version import __version__
 
 if TYPE_CHECKING:
@@ -346,13 +347,14 @@ class _Choice:
         return self._chain.bypassed(defaults) if self._chain.can_be_bypassed else defaults
 
     def settings(self) -> tuple[Setting, ...]:
-        """Return the settings: decided, fitted, matched in level, and checked."""
+        """Return the settings: decided, fitted, matched in level and width, and checked."""
         decision = self._decide()
-        knobs = _fit_curve(self._style, self._chain, decision, self._analysis.excerpt.sample_rate)
+        predicted = self._chain.predicted
+        knobs = _fit_curve(self._style, predicted, decision, self._analysis.excerpt.sample_rate)
         if decision.activation is None:
-            return self._chain.settings(knobs)
-        settings = self._chain.settings(knobs, bypassed=self._bypassed(decision))
-        return self._check(self._match_level(settings))
+            return self._match_width(self._chain.completed(predicted.settings(knobs)))
+        settings = self._chain.completed(predicted.settings(knobs, bypassed=self._bypassed(decision)))
+        return self._check(self._match_width(self._match_level(settings)))
 
     @BEYOND_FULL_SCALE
     def _decide(self) -> "Decision":
@@ -371,16 +373,20 @@ class _Choice:
         of it is more often in what was said than in how it was produced.
         """
         assert decision.activation is not None
+        predicted = self._chain.predicted
         probabilities = (1 / (1 + np.exp(-decision.activation[0].astype(np.float64)))).tolist()
         self.probabilities = {
-            label: round(share, 3) for label, share in zip(self._chain.labels, probabilities, strict=True)
+            label: round(share, 3) for label, share in zip(predicted.labels, probabilities, strict=True)
         }
-        stages = zip(self._chain.labels, self._chain.effects, probabilities, strict=True)
+        stages = zip(predicted.labels, predicted.effects, probabilities, strict=True)
         return [label for label, effect, share in stages if share < 0.5 and _may_be_bypassed(effect, decision)]
 
     def _match_level(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         excerpt, reference = self._analysis.excerpt, self._profile.descriptors
         return match_level(self._chain, settings, excerpt, reference, self._levels, share=GAIN_SHARE)
+
+    def _match_width(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+        return match_width(self._chain, settings, self._analysis.excerpt, self._profile.descriptors)
 
     def _check(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         checked = limit_amount(self._chain, settings, self._analysis.excerpt, self._profile.descriptors, self._levels)

@@ -309,7 +309,7 @@ def test_some_effects_make_the_targets_and_models_tell_which(fxst, studio, recor
     jsonschema.validate(found, json.loads((ROOT / "docs/summary.schema.json").read_text()))
     inputs, row = found["rows"]
     assert inputs["detection"] == {}
-    labels = list(CHAINS["studio"].labels)
+    labels = list(CHAINS["studio"].predicted.labels)
     assert list(row["detection"]) == labels
     listed = [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
     assert [one["item"] for one in listed] == [f"studio-2-of-5-24000-0-{number}" for number in range(6)]

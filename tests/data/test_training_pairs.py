@@ -18,7 +18,7 @@ from fxst.data.training_pairs import (
 )
 from fxst.errors import SettingsError
 
-STUDIO = CHAINS["studio"]
+STUDIO = CHAINS["studio"].predicted
 SAMPLES = 12_000
 MAKEUP = [p.name for _, p in STUDIO.knobs].index("makeup_db")
 STUDIO_MAKEUP = next(i for i, row in enumerate(STUDIO.defaults()) if row.parameter == "makeup_db")

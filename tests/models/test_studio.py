@@ -107,8 +107,8 @@ def test_it_decides_on_every_knob_and_effect_in_silence_and_at_full_scale(model)
     for level in (0.0, 1.0, 1e6):
         x = np.full((1, model.window_at(24_000)), level, np.float32)
         decision = decide(model, x, x)
-        assert decision.knobs.shape == (1, len(STUDIO.knobs))
-        assert decision.activation.shape == (1, len(STUDIO.effects))
+        assert decision.knobs.shape == (1, len(STUDIO.predicted.knobs))
+        assert decision.activation.shape == (1, len(STUDIO.predicted.effects))
         assert np.isfinite(decision.knobs).all()
         assert np.isfinite(decision.activation).all()
 

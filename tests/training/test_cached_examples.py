@@ -17,7 +17,7 @@ from fxst.training.cached_examples import (
 from fxst.training.progress import Monitor
 from fxst.training.studio import studio_config
 
-STUDIO = CHAINS["studio"]
+STUDIO = CHAINS["studio"].predicted
 
 
 def test_soft_treble_is_kept_under_loud_bass():

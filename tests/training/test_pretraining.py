@@ -12,7 +12,7 @@ from fxst.training.pretraining import EQFitterStage, PretrainingStage, _band_wei
 from fxst.training.progress import Monitor
 from fxst.training.studio import studio_config
 
-STUDIO = CHAINS["studio"]
+STUDIO = CHAINS["studio"].predicted
 THRESHOLD = [f"{label} {p.name}" for label, p in STUDIO.knobs].index("compressor threshold_db")
 
 
