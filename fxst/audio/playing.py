@@ -44,6 +44,9 @@ class Player:
     frames: int | None
     """Total length in samples; None where the header leaves it open."""
 
+    slack_frames = 0
+    """By how much the decoded sound may be shorter without being cut off."""
+
     def __init__(self, path: Path, fd: int, source: Source) -> None:
         self._path = path
         self._fd = fd

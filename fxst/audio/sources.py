@@ -11,7 +11,7 @@ from fxst.audio.formats import quoted
 from fxst.audio.views import Part, View
 from fxst.errors import AudioError
 
-__all__ = ["Source", "find", "mpeg_source", "unread"]
+__all__ = ["ForeignError", "Source", "find", "mpeg_source", "unread"]
 
 _ID3V1_BYTES: Final = 128
 _FLAC_FRAME_BYTES: Final = 16
@@ -19,6 +19,10 @@ _UNKNOWN: Final = 2**32 - 1
 _MPEG_IN_WAV: Final = frozenset({0x50, 0x55})
 _CAF_EDITS_BYTES: Final = 4
 _REMEDY: Final = "convert it to WAV with ffmpeg, or leave it out"
+
+
+class ForeignError(AudioError):
+    """libsndfile does not read a file's codec; the message names the codec."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,9 @@ def _ogg_source(path: Path, fd: int, start: int, end: int) -> Source:
             )
         return Source(tuple(View(fd, span) for span in spans if span))
     if name := codecs.unread(b"", links[0].codec):
-        raise AudioError(f"{quoted(path)} holds {name} in Ogg, which cannot be read here: {_REMEDY}.")
+        if len(links) > 1:
+            raise AudioError(f"{quoted(path)} holds several recordings in a row, the first in {name}: split it.")
+        raise ForeignError(f"{name} in Ogg")
     return _streams(fd, [(link.start, link.end) for link in links])
 
 
