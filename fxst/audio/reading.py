@@ -15,7 +15,7 @@ from fxst import extras
 from fxst.audio import ffmpeg
 from fxst.audio.formats import FOREIGN_SUFFIXES, SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
 from fxst.audio.playing import Player
-from fxst.audio.sources import ForeignError, Source, find, mpeg_source, unread
+from fxst.audio.sources import ForeignError, Source, find, in_32_bits, mpeg_source, unread
 from fxst.errors import AudioError
 
 __all__ = ["HIGHEST_SAMPLE_RATE", "Reader", "probe", "read", "stream"]
@@ -206,14 +206,18 @@ class Reader:
         """Open the file with libsndfile."""
         player, source = _opened(path, self._fd)
         self._player, file = player, player.file
-        _check_rate(path, file.samplerate)
+        _check_rate(path, player.sample_rate)
         if file.frames == 0:
             raise AudioError(f"{quoted(path)} holds no audio: export it again, or leave it out.")
+        subtype = file.subtype
         # libsndfile guesses how 24-bit samples lie in 32 bits; where the guess fails it reads noise.
         if "detection failed" in file.extra_info:
-            raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
-        self.info = AudioInfo(path, file.samplerate, file.channels, player.frames, file.format, file.subtype)
+            player.close()
+            source = in_32_bits(path, self._fd)
+            self._player = player = Player(path, self._fd, source)
+        self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, file.format, subtype)
         self.truncated = source.truncated or _promises_more(player, self.info)
+        self.remarks = player.remarks
 
     def _open_foreign(self, path: Path, error: Exception) -> None:
         """Open the file with FFmpeg, since libsndfile cannot read it."""
@@ -234,8 +238,11 @@ class Reader:
         _check_rate(path, player.sample_rate)
         self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, "FFMPEG", player.subtype)
         self.truncated = os.pread(self._fd, 4, 0) == b"OggS" and _lacks_last_page(player.tail())
+        if isinstance(error, ForeignError) and error.changes:
+            kind = f"{player.sample_rate} Hz with {player.channels} {'channel' if player.channels == 1 else 'channels'}"
+            self.remarks = (f"the format changes partway: all of it is at {kind}",)
         if player.tracks > 1:
-            self.remarks = (f"the first of {player.tracks} sound tracks is used",)
+            self.remarks += (f"the first of {player.tracks} sound tracks is used",)
 
     def _note_end(self, position: int, *, nothing: bool) -> None:
         if nothing:

@@ -11,18 +11,29 @@ from fxst.audio.formats import quoted
 from fxst.audio.views import Part, View
 from fxst.errors import AudioError
 
-__all__ = ["ForeignError", "Source", "find", "mpeg_source", "unread"]
+__all__ = ["ForeignError", "Source", "find", "in_32_bits", "mpeg_source", "unread"]
 
 _ID3V1_BYTES: Final = 128
 _FLAC_FRAME_BYTES: Final = 16
 _UNKNOWN: Final = 2**32 - 1
 _MPEG_IN_WAV: Final = frozenset({0x50, 0x55})
 _CAF_EDITS_BYTES: Final = 4
+_BITS_PLACE: Final = 14
+_SCANNED_BYTES: Final = 1 << 20
 _REMEDY: Final = "convert it to WAV with ffmpeg, or leave it out"
 
 
 class ForeignError(AudioError):
-    """libsndfile does not read a file's codec; the message names the codec."""
+    """libsndfile does not read a file's codec.
+
+    Args:
+        message: What the file holds.
+        changes: Whether it is the parameters that change partway.
+    """
+
+    def __init__(self, message: str, *, changes: bool = False) -> None:
+        super().__init__(message)
+        self.changes = changes
 
 
 @dataclass(frozen=True)
@@ -31,13 +42,15 @@ class Source:
 
     Args:
         views: The streams, decoded one after the other; None is the unchanged file.
-        frames: Their length in samples, where it was counted.
+        frames: The length of each in samples, where it was counted.
         truncated: Whether the end is known to be missing.
+        low_bits: Whether samples lie in the low 24 of 32 bits.
     """
 
     views: tuple[View | None, ...] = (None,)
-    frames: int | None = None
+    frames: tuple[int | None, ...] = (None,)
     truncated: bool = False
+    low_bits: bool = False
 
 
 def reading(fd: int) -> Callable[[int, int], bytes]:
@@ -64,31 +77,54 @@ def mpeg_source(path: Path, fd: int, start: int, end: int) -> Source | None:
     read = reading(fd)
     tags_end = id3.end(read, start)
     tags_begin = max(tags_end, id3.begin(read, end))
-    stream = mpeg.walk(read, tags_end, tags_begin)
-    if stream is None:
+    streams: list[mpeg.Stream] = []
+    found = False
+    at: int | None = tags_end
+    while at is not None and (stream := mpeg.walk(read, at, tags_begin)) is not None:
+        if stream.change is not None:
+            raise ForeignError(f"MPEG audio that {stream.change}", changes=True)
+        if stream.fault is not None:
+            raise AudioError(f"{quoted(path)} {stream.fault}: {_REMEDY}.")
+        streams += [stream] if stream.frames else []
+        found, at = True, stream.following
+    if not found:
         return None
-    if stream.fault is not None:
-        raise AudioError(f"{quoted(path)} {stream.fault}: {_REMEDY}.")
-    if stream.frames < 1:
+    if not streams:
         raise AudioError(f"{quoted(path)} holds no audio: export it again, or leave it out.")
-    information = stream.information
-    counted = information.frames if information is not None and information.fields is not None else None
-    frames = None if counted is not None else stream.frames * stream.frame_samples
-    truncated = stream.cut or (counted or 0) > stream.frames
+    information = streams[0].information
     first_tag = id3.first_end(read, start)
-    parts: list[Part] = list(stream.spans)
-    if information is None or information.fields is None or counted is None:
-        if information is not None:
-            parts[0] = (information.end, stream.spans[0][1])  # libsndfile would decode it as audio
-        # Without a count libsndfile estimates it from the length, which must be long enough.
-        parts.append(max(0, (stream.frames + 2) * (stream.longest_bytes + 4) - stream.size))
-        parts.append(bytes(_ID3V1_BYTES))  # where it looks for a tag
-    elif (start, stream.spans[0][0], len(stream.spans)) == (0, first_tag, 1) and _is_right(information, stream, end):
+    truncated = any(stream.cut or (_counted(stream) or 0) > stream.frames for stream in streams)
+    unbroken = (start, streams[0].spans[0][0], len(streams[0].spans), len(streams)) == (0, first_tag, 1, 1)
+    counted = information is not None and _counted(streams[0]) is not None
+    if unbroken and counted and information is not None and _is_right(information, streams[0], end):
         return Source(truncated=truncated)
-    else:
-        parts[0] = (information.end, stream.spans[0][1])
-        parts.insert(0, information.counting(max(counted, stream.frames), stream.size))
-    return Source((View(fd, [(start, first_tag), *parts, (tags_begin, end)]),), frames, truncated)
+    views = []
+    for stream in streams:
+        before: list[Part] = [(start, first_tag)] if stream is streams[0] else []
+        after: list[Part] = [(tags_begin, end)] if stream is streams[-1] else []
+        views.append(View(fd, [*before, *_parts(stream), *after]))
+    frames = (None if _counted(one) is not None else one.frames * one.frame_samples for one in streams)
+    return Source(tuple(views), tuple(frames), truncated)
+
+
+def _counted(stream: mpeg.Stream) -> int | None:
+    """Return the number of frames in a stream's information frame, where libsndfile knows it."""
+    information = stream.information
+    return information.frames if information is not None and information.fields is not None else None
+
+
+def _parts(stream: mpeg.Stream) -> list[Part]:
+    """Return the frames of a stream, with the number of them that libsndfile needs."""
+    information, counted = stream.information, _counted(stream)
+    parts: list[Part] = list(stream.spans)
+    if information is not None:
+        parts[0] = (information.end, stream.spans[0][1])  # without a count libsndfile would decode it as audio
+    if information is not None and counted is not None:
+        return [information.counting(max(counted, stream.frames), stream.size), *parts]
+    # Without a count libsndfile estimates it from the length, which must be long enough.
+    parts.append(max(0, (stream.frames + 2) * (stream.longest_bytes + 4) - stream.size))
+    parts.append(bytes(_ID3V1_BYTES))  # where it looks for a tag
+    return parts
 
 
 def _is_right(information: mpeg.Information, stream: mpeg.Stream, size: int) -> bool:
@@ -115,12 +151,15 @@ def find(path: Path, fd: int) -> Source | None:
         return mpeg_source(path, fd, 0, size)
     if magic == b"fLaC":
         starts = flac.starts(read, start, end)
-        return _streams(fd, list(zip(starts, [*starts[1:], end], strict=True)))
+        spans = list(zip(starts, [*starts[1:], end], strict=True))
+        if any(flac.recount(read, *span) for span in spans):
+            return Source(tuple(View(fd, flac.recount(read, *span) or [span]) for span in spans), (None,) * len(spans))
+        return _streams(fd, spans)
     if found := flac.header(read(_FLAC_FRAME_BYTES, start)):
         header, before = found
         view = View(fd, [header, (start, end)])
         ending = flac.ending(view.tail(flac.TAIL_BYTES))
-        return Source((view,), ending.frames - before if ending else None)
+        return Source((view,), (ending.frames - before if ending else None,))
     if magic == b"OggS":
         return _ogg_source(path, fd, start, end)
     if magic in (b".snd", b"dns."):
@@ -141,7 +180,8 @@ def _ogg_source(path: Path, fd: int, start: int, end: int) -> Source:
             raise AudioError(
                 f"{quoted(path)} is damaged: its FLAC stream is incomplete; download or copy the file again."
             )
-        return Source(tuple(View(fd, span) for span in spans if span))
+        views = tuple(View(fd, span) for span in spans if span)
+        return Source(views, (None,) * len(views))
     if name := codecs.unread(b"", links[0].codec):
         if len(links) > 1:
             raise AudioError(f"{quoted(path)} holds several recordings in a row, the first in {name}: split it.")
@@ -192,11 +232,39 @@ def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: i
     return _streams(fd, [(start, end)])
 
 
+def in_32_bits(path: Path, fd: int) -> Source:
+    """Find out how a WAV file keeps 24-bit samples in 32 bits, where its header does not say.
+
+    Args:
+        path: The file, for messages.
+        fd: The file, open for reading.
+
+    Raises:
+        AudioError: They fill all 32 bits.
+    """
+    read, size = reading(fd), os.fstat(fd).st_size
+    start = id3.end(read, 0)
+    layout = chunks.layout(read, start, size)
+    low = high = False
+    if layout is not None and layout.start is not None:
+        at, end = layout.start, min(size, layout.start + (layout.size or size))
+        while at < end and (piece := read(min(_SCANNED_BYTES, end - at), at)):
+            low = low or any(piece[0::4])
+            high = high or not {*piece[3::4]} <= {0, 255}
+            at += len(piece)
+    if layout is None or (low and high):
+        raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
+    at = layout.described + _BITS_PLACE
+    order: Literal["big", "little"] = "big" if layout.magic == b"RIFX" else "little"
+    view = View(fd, [(start, at), (32).to_bytes(2, order), (at + 2, size)])
+    return Source((view,), low_bits=not high)
+
+
 def _streams(fd: int, spans: list[tuple[int, int]]) -> Source:
     """Return a source for byte ranges in sequence; the unchanged file where one range is all of it."""
     if len(spans) < 2 and spans in ([], [(0, os.fstat(fd).st_size)]):
         return Source()
-    return Source(tuple(View(fd, [span]) for span in spans))
+    return Source(tuple(View(fd, [span]) for span in spans), (None,) * len(spans))
 
 
 def unread(fd: int) -> str | None:
