@@ -67,6 +67,8 @@ _MARKS: Final = (
 """How files begin of which FFmpeg plays the first only, where several are joined."""
 _SCANNED_BYTES: Final = 1 << 20
 
+_ASF: Final = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
+
 
 class DecodingError(Exception):
     """FFmpeg cannot decode the file; the message is its reason."""
@@ -133,6 +135,7 @@ class ForeignPlayer:
             raise
         stated = described.seconds if described is not None else None
         self.frames = None if stated is None else round(stated * self.sample_rate)
+        self.truncated = _is_cut(self._bytes, size)
         self.tracks = len(self._tracks)
         self.subtype = _subtype(*self._tracks[0]) if self._tracks else "PCM_24"
 
@@ -317,6 +320,14 @@ def _subtype(codec: str, samples: str) -> str:
     if codec in _LOSSLESS or codec.startswith("pcm_"):
         return _SUBTYPES.get(samples.removesuffix("p"), "PCM_24")
     return "PCM_24"
+
+
+def _is_cut(read: Read, size: int) -> bool:
+    """Return whether an ASF (Windows Media) file is shorter than its second object, which holds all data, states."""
+    if read(len(_ASF), 0) != _ASF:
+        return False
+    second = int.from_bytes(read(8, 16), "little")
+    return second > size or second + int.from_bytes(read(8, second + 16), "little") > size
 
 
 def _is_joined(read: Read, size: int) -> bool:

@@ -56,8 +56,7 @@ def describe(read: Read, size: int) -> Description | None:
 def _boxes(read: Read, at: int, end: int) -> Iterator[_Box]:
     """Yield the name of each box, and the offsets of its content's start and end."""
     for _ in range(_MOST_BOXES):
-        head = read(16, at)
-        if at + 8 > end or len(head) < 8:
+        if at + 8 > end or len(head := read(16, at)) < 8:
             return
         size, first = int.from_bytes(head[:4], "big"), at + 8
         if size == _LONG_BOX:

@@ -15,7 +15,7 @@ from fxst import extras
 from fxst.audio import ffmpeg
 from fxst.audio.formats import FOREIGN_SUFFIXES, SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
 from fxst.audio.playing import Player
-from fxst.audio.sources import ForeignError, Source, find, in_32_bits, mpeg_source, unread
+from fxst.audio.sources import ForeignError, Source, find, mpeg_source, unread
 from fxst.errors import AudioError
 
 __all__ = ["HIGHEST_SAMPLE_RATE", "Reader", "probe", "read", "stream"]
@@ -209,12 +209,10 @@ class Reader:
         _check_rate(path, player.sample_rate)
         if file.frames == 0:
             raise AudioError(f"{quoted(path)} holds no audio: export it again, or leave it out.")
-        subtype = file.subtype
+        subtype = "PCM_24" if source.low_bits else file.subtype
         # libsndfile guesses how 24-bit samples lie in 32 bits; where the guess fails it reads noise.
         if "detection failed" in file.extra_info:
-            player.close()
-            source = in_32_bits(path, self._fd)
-            self._player = player = Player(path, self._fd, source)
+            raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
         self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, file.format, subtype)
         self.truncated = source.truncated or _promises_more(player, self.info)
         self.remarks = player.remarks
@@ -237,7 +235,8 @@ class Reader:
             ) from problem
         _check_rate(path, player.sample_rate)
         self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, "FFMPEG", player.subtype)
-        self.truncated = os.pread(self._fd, 4, 0) == b"OggS" and _lacks_last_page(player.tail())
+        lacking = os.pread(self._fd, 4, 0) == b"OggS" and _lacks_last_page(player.tail())
+        self.truncated = player.truncated or lacking
         if isinstance(error, ForeignError) and error.changes:
             kind = f"{player.sample_rate} Hz with {player.channels} {'channel' if player.channels == 1 else 'channels'}"
             self.remarks = (f"the format changes partway: all of it is at {kind}",)

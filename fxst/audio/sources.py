@@ -11,14 +11,16 @@ from fxst.audio.formats import quoted
 from fxst.audio.views import Part, View
 from fxst.errors import AudioError
 
-__all__ = ["ForeignError", "Source", "find", "in_32_bits", "mpeg_source", "unread"]
+__all__ = ["ForeignError", "Source", "find", "mpeg_source", "unread"]
 
 _ID3V1_BYTES: Final = 128
 _FLAC_FRAME_BYTES: Final = 16
 _UNKNOWN: Final = 2**32 - 1
 _MPEG_IN_WAV: Final = frozenset({0x50, 0x55})
 _CAF_EDITS_BYTES: Final = 4
-_BITS_PLACE: Final = 14
+_WAVS: Final = frozenset({b"RIFF", b"RF64", b"RIFX"})
+_PCM: Final = 1
+_FORMAT_BYTES: Final = 16
 _SCANNED_BYTES: Final = 1 << 20
 _REMEDY: Final = "convert it to WAV with ffmpeg, or leave it out"
 
@@ -225,6 +227,8 @@ def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: i
         present = (end - first + _CAF_EDITS_BYTES).to_bytes(8, "big")
         at = first - _CAF_EDITS_BYTES
         return Source((View(fd, [(start, at - 8), present, (at, end)]),), truncated=size is not None)
+    if found := _in_32_bits(fd, layout, first, min(end, first + (size or end))):
+        return found
     if layout.magic == b"BW64":
         return Source((View(fd, [b"RF64", (start + 4, end)]),))
     if layout.magic == b"riff" and size:
@@ -232,31 +236,34 @@ def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: i
     return _streams(fd, [(start, end)])
 
 
-def in_32_bits(path: Path, fd: int) -> Source:
-    """Find out how a WAV file keeps 24-bit samples in 32 bits, where its header does not say.
+def _in_32_bits(fd: int, layout: chunks.Layout, first: int, end: int) -> Source | None:
+    """Return a source for 24-bit samples in 32 bits, which libsndfile may read as noise or 48 dB too low.
+
+    Return None for any other file.
 
     Args:
-        path: The file, for messages.
         fd: The file, open for reading.
-
-    Raises:
-        AudioError: They fill all 32 bits.
+        layout: Its chunks.
+        first: Offset of the samples.
+        end: Offset at which they end.
     """
-    read, size = reading(fd), os.fstat(fd).st_size
-    start = id3.end(read, 0)
-    layout = chunks.layout(read, start, size)
-    low = high = False
-    if layout is not None and layout.start is not None:
-        at, end = layout.start, min(size, layout.start + (layout.size or size))
-        while at < end and (piece := read(min(_SCANNED_BYTES, end - at), at)):
-            low = low or any(piece[0::4])
-            high = high or not {*piece[3::4]} <= {0, 255}
-            at += len(piece)
-    if layout is None or (low and high):
-        raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
-    at = layout.described + _BITS_PLACE
+    read = reading(fd)
     order: Literal["big", "little"] = "big" if layout.magic == b"RIFX" else "little"
-    view = View(fd, [(start, at), (32).to_bytes(2, order), (at + 2, size)])
+    form = read(_FORMAT_BYTES, layout.described)
+    channels, block_bytes, bits = (int.from_bytes(form[place : place + 2], order) for place in (2, 12, 14))
+    if layout.magic not in _WAVS or layout.codec != _PCM or (block_bytes, bits) != (4 * channels, 24):
+        return None
+    lowest, highest = (0, 3) if order == "little" else (3, 0)
+    low = high = False
+    at = first
+    while at < end and (piece := read(min(_SCANNED_BYTES, end - at), at)):
+        low = low or any(piece[lowest::4])
+        high = high or not {*piece[highest::4]} <= {0, 255}
+        at += len(piece)
+    if low and high:
+        return None
+    place = layout.described + 14
+    view = View(fd, [(0, place), (32).to_bytes(2, order), (place + 2, os.fstat(fd).st_size)])
     return Source((view,), low_bits=not high)
 
 
