@@ -30,7 +30,7 @@ try:
 except ImportError:  # not on Windows, where memory is not limited
     resource = None  # type: ignore[assignment]
 
-__all__ = ["DecodingError", "ForeignPlayer", "is_there"]
+__all__ = ["NO_TRACK", "DecodingError", "ForeignPlayer", "is_there"]
 
 _PROTOCOLS: Final = "file"
 _FORMATS: Final = (
@@ -38,6 +38,9 @@ _FORMATS: Final = (
     "ogg,oma,rm,shn,tak,truehd,tta,voc,w64,wav,wv,xwma"
 )
 """The containers that may be read. Playlists are not among them, which could name other files."""
+
+NO_TRACK: Final = "matches no streams"
+"""What the decoder says of a file without sound, in part."""
 
 _HEAD_BYTES: Final = 24
 _PIECE_BYTES: Final = 1 << 16
@@ -283,9 +286,11 @@ class ForeignPlayer:
                 self._heed(data)
         if not self._selector.get_map():
             self._ended = True
-            code = process.wait()
-            if code or self._problem:
-                raise DecodingError(self._problem or f"the decoder ended with status {code}")
+            self._heed(b"\n")
+            if (code := process.wait()) and not self._problem:
+                self._problem = f"the decoder ended with status {code}"
+        if self._problem:
+            raise DecodingError(self._problem)
         return True
 
     def _heed(self, data: bytes) -> None:

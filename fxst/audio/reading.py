@@ -229,6 +229,8 @@ class Reader:
         try:
             player = self._player = ffmpeg.ForeignPlayer(path, self._fd)
         except ffmpeg.DecodingError as problem:
+            if ffmpeg.NO_TRACK in str(problem):
+                raise AudioError(f"{quoted(path)} holds no sound: leave it out.") from problem
             why += f", and FFmpeg says: {problem}" if name else ""
             raise AudioError(
                 f"{quoted(path)} cannot be read as sound ({why}): convert it to WAV or FLAC, or leave it out."
