@@ -89,6 +89,7 @@ PACKAGES: Final = (
     _Package("matplotlib", "matplotlib.figure", "plots as .png or .pdf, and loss curves", "plots"),
     _Package("numba-cuda", "numba.cuda", "compressors in training on a CUDA device", "cuda"),
     _Package("pesq", "pesq", "PESQ in fxst eval", "pesq"),
+    _Package("av", "av", "MP4, WebM, WMA, WavPack and more as inputs", "av"),
     _Package("matchering", "matchering", "the baseline matchering in fxst eval", ""),
     _Package("pyloudnorm", "pyloudnorm", "tests: reference for loudness", ""),
 )
@@ -99,11 +100,15 @@ EXTRAS: Final = {
     "plots": "--plot as .png or .pdf",
     "cuda": "compressors in training on a CUDA device",
     "pesq": "PESQ in fxst eval",
+    "av": "MP4, WebM, WMA, WavPack and more as inputs; the program ffmpeg does the same",
 }
 """The purpose of each extra."""
 
-PROGRAMS: Final = (("ffmpeg", "-version"), ("sox", "--version"))
-"""Programs that read exported settings, and their version options."""
+PROGRAMS: Final = (
+    ("ffmpeg", "-version", "settings exported for it; inputs such as MP4 without PyAV"),
+    ("sox", "--version", "settings exported for it"),
+)
+"""Programs that fxst can use, their version options and their purposes."""
 
 
 def is_well(checks: Sequence[Check]) -> bool:
@@ -122,7 +127,7 @@ def examine() -> Iterator[Check]:
     yield from (
         check for check in packages if not check.required and (check.state != "missing" or check.part not in told)
     )
-    yield from (_program(name, flag) for name, flag in PROGRAMS)
+    yield from (_program(*program) for program in PROGRAMS)
     yield from _devices(torch=any(check.part == "torch" and check.state == "ok" for check in packages))
     if any(check.part == "numba" and check.state == "ok" for check in packages):
         yield _cache()
@@ -192,8 +197,7 @@ def _load(modules: Sequence[str]) -> list[tuple[str, str]]:
     return answers
 
 
-def _program(name: str, flag: str) -> Check:
-    purpose = "using settings exported for it"
+def _program(name: str, flag: str, purpose: str) -> Check:
     path = shutil.which(name)
     if path is None:
         return Check(name, "optional program", "missing", "", False, purpose, f"install {name} if you need it")

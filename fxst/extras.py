@@ -28,6 +28,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "plots": ("matplotlib",),
     "cuda": ("numba-cuda",),
     "pesq": ("pesq",),
+    "av": ("av",),
 }
 """The distributions of each extra that `fxst` itself uses."""
 

@@ -21,6 +21,7 @@ PACKAGE = Path(fxst.__file__).parent
 
 HOMES = {  # outside packages, and the modules or folders that may import them
     "auraloss": {"dsp.stft"},
+    "av": {"audio"},
     "jinja2": {"report.page"},
     "lightning": {"training"},
     "matchering": {"evaluation.matchering"},

@@ -5,7 +5,16 @@ Headers are not trusted: what counts is what can be read. A file that cannot be 
 `AudioError`, or is marked as truncated.
 """
 
-from fxst.audio.formats import FLOAT_SUBTYPES, LOSSY_SUBTYPES, SUFFIXES, AudioInfo, Samples, output_format
+from fxst.audio.formats import (
+    FLOAT_SUBTYPES,
+    LOSSY_SUBTYPES,
+    READABLE_SUFFIXES,
+    SUFFIXES,
+    AudioInfo,
+    Samples,
+    output_format,
+    unwritable_suffix,
+)
 from fxst.audio.reading import Reader, probe, read, stream
 from fxst.audio.resampling import Resampler, mono, resample
 from fxst.audio.writing import Writer, compressed
@@ -14,6 +23,7 @@ from fxst.dsp.loudness import LoudnessMeter, loudness
 __all__ = [
     "FLOAT_SUBTYPES",
     "LOSSY_SUBTYPES",
+    "READABLE_SUFFIXES",
     "SUFFIXES",
     "AudioInfo",
     "LoudnessMeter",
@@ -29,4 +39,5 @@ __all__ = [
     "read",
     "resample",
     "stream",
+    "unwritable_suffix",
 ]

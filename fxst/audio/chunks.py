@@ -62,6 +62,7 @@ class Layout:
         size: Their size in bytes by the header; None where the header leaves it open.
         more: Number of further audio chunks and of files appended to this one.
         uncounted: Bytes at the end that belong to no chunk.
+        described: Offset of the description of the samples.
     """
 
     magic: bytes
@@ -70,6 +71,7 @@ class Layout:
     size: int | None
     more: int
     uncounted: int
+    described: int
 
 
 def layout(read: Read, start: int, end: int) -> Layout | None:
@@ -88,7 +90,7 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
     codec: int | bytes = b""
     spans: list[tuple[int, int | None]] = []
     long_size = None
-    others = passed = 0
+    others = passed = described = 0
     while passed < _MOST_CHUNKS and (found := _chunk(read, at, end, container)) is not None:
         name, first, size = found
         passed += 1
@@ -97,7 +99,7 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
         if name == b"ds64":
             long_size = int.from_bytes(read(8, first + 8), "little")
         if name in _FORMAT:
-            codec = _codec(read(26, first), head, container)
+            codec, described = _codec(read(26, first), head, container), first
         known: int | None = size
         if name in _AUDIO:
             if size == 256**container.size_bytes - 1:
@@ -114,7 +116,7 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
     uncounted = end - at if end - at >= _SHORTEST_CHUNK_BYTES and _has_data(read, at, end) else 0
     filled = [span for span in spans if span[1] != 0]
     offset, counted = (filled or spans)[0] if spans else (None, None)
-    return Layout(head[:4], codec, offset, counted, max(0, len(filled) - 1) + others, uncounted)
+    return Layout(head[:4], codec, offset, counted, max(0, len(filled) - 1) + others, uncounted, described)
 
 
 def _chunk(read: Read, at: int, end: int, container: _Container) -> tuple[bytes, int, int] | None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from fxst.audio.id3 import Read
+from fxst.audio.views import Part
 
-__all__ = ["TAIL_BYTES", "Ending", "ending", "header", "starts"]
+__all__ = ["TAIL_BYTES", "Ending", "ending", "header", "recount", "starts"]
 
 TAIL_BYTES: Final = 1 << 16
 """Room for two frames of all but the widest recordings."""
@@ -24,6 +25,9 @@ _STREAM: Final = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
 _SMALLEST_BLOCK: Final = b"\x00\x10"
 _LARGEST_BLOCK: Final = b"\xff\xff"
 _STREAM_BYTES: Final = 8
+_NUMBERS: Final = slice(18, 26)
+"""Sample rate, channels, bit depth and length in the STREAMINFO block at the beginning of a stream."""
+_LENGTH_BITS: Final = 36
 _READ_BYTES: Final = 1 << 20
 _SAMPLE_RATES: Final = (
     None, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
@@ -96,6 +100,29 @@ def ending(tail: bytes) -> Ending | None:
                 first_sample = last.number * (1 if last.variable else before.block)
                 return Ending(first_sample + last.block, last.sample_rate, last.channels, last.bits)
     return None
+
+
+def recount(read: Read, start: int, end: int) -> list[Part] | None:
+    """Correct the header of a stream that states a shorter length than its last frame; return None for any other.
+
+    Args:
+        read: Reads the file: `read(size, offset)`.
+        start: Offset of the stream.
+        end: Offset at which it ends.
+
+    Returns:
+        The parts of the corrected stream.
+    """
+    if not _STREAM.match(read(_STREAM_BYTES, start)):
+        return None
+    numbers = int.from_bytes(read(_NUMBERS.stop, start)[_NUMBERS], "big")
+    stated = numbers & (1 << _LENGTH_BITS) - 1
+    tail = max(start, end - TAIL_BYTES)
+    last = ending(read(end - tail, tail))
+    if last is None or not 0 < stated < last.frames < 1 << _LENGTH_BITS:
+        return None
+    corrected = (numbers - stated + last.frames).to_bytes(8, "big")
+    return [(start, start + _NUMBERS.start), corrected, (start + _NUMBERS.stop, end)]
 
 
 def header(head: bytes) -> tuple[bytes, int] | None:

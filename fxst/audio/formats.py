@@ -12,8 +12,10 @@ from fxst.untrusted import quoted
 
 __all__ = [
     "FLOAT_SUBTYPES",
+    "FOREIGN_SUFFIXES",
     "LOSSY_FORMATS",
     "LOSSY_SUBTYPES",
+    "READABLE_SUFFIXES",
     "SAMPLE_BYTES",
     "SUFFIXES",
     "AudioInfo",
@@ -22,6 +24,7 @@ __all__ = [
     "output_format",
     "quoted",
     "reason",
+    "unwritable_suffix",
 ]
 
 
@@ -31,7 +34,18 @@ _FORMATS: Final = {
     ".opus": "OGG", ".mp3": "MP3",
 }  # fmt: skip
 SUFFIXES: Final = frozenset(_FORMATS)
-"""The extensions of sound files, in lower case."""
+"""The extensions of sound files that can be written, in lower case."""
+
+FOREIGN_SUFFIXES: Final = frozenset({
+    ".3g2", ".3gp", ".3gpp", ".aac", ".ac3", ".amr", ".ape", ".asf", ".avi", ".awb", ".dff", ".dsf", ".dts", ".eac3",
+    ".flv", ".m2ts", ".m4a", ".m4b", ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".mpc", ".mpeg", ".mpg",
+    ".mpga", ".mts", ".ogv", ".ogx", ".ra", ".rm", ".shn", ".spx", ".tak", ".tta", ".voc", ".weba", ".webm", ".wma",
+    ".wmv", ".wv",
+})  # fmt: skip
+"""The extensions of other files with sound, most of which FFmpeg decodes, in lower case."""
+
+READABLE_SUFFIXES: Final = SUFFIXES | FOREIGN_SUFFIXES
+"""The extensions of files that are read where a folder is searched."""
 
 SAMPLE_BYTES: Final = {
     "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
@@ -76,7 +90,8 @@ class AudioInfo:
         sample_rate: Sample rate in Hz.
         channels: Number of channels.
         frames: Samples per channel as stated, which may be wrong; None where the header leaves it open.
-        format: soundfile's name of the container, such as `WAV`, from the content and not the file's name.
+        format: soundfile's name of the container, such as `WAV`, from the content and not the file's name; `FFMPEG`
+            for all that FFmpeg decodes.
         subtype: soundfile's name of the sample encoding, such as `PCM_24`.
     """
 
@@ -111,8 +126,7 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
     """
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
-        endings = " ".join(sorted(SUFFIXES))
-        raise AudioError(f"{quoted(path)} has no audio file extension: use one of {endings}.")
+        raise AudioError(unwritable_suffix(path))
     container = _FORMATS[suffix]
     if container == "WAV" and info.format == "WAVEX":
         container = "WAVEX"
@@ -125,6 +139,15 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
         subtype = next(one for one in (*_nearest(info), "PCM_24") if _holds(container, one, info.channels))
     check_room(path, container, subtype, sample_rate=info.sample_rate, channels=info.channels)
     return container, subtype
+
+
+def unwritable_suffix(path: Path) -> str:
+    """Return the message for an output whose extension is not that of a format that can be written."""
+    suffix = path.suffix.lower()
+    problem = (
+        f"is a {suffix} file, which can only be read" if suffix in FOREIGN_SUFFIXES else "has no audio file extension"
+    )
+    return f"{quoted(path)} {problem}: use one of {' '.join(sorted(SUFFIXES))}."
 
 
 def check_room(path: Path, container: str, subtype: str, *, sample_rate: int, channels: int) -> None:

@@ -84,7 +84,9 @@ class Stream:
         longest_bytes: Length of the longest.
         information: The information frame, where there is one.
         cut: Whether the last frame is incomplete.
-        fault: Why they cannot be decoded as one stream; what follows the file's name in a sentence.
+        fault: Why not all of the file can be decoded; what follows the file's name in a sentence.
+        change: Which parameter changes in the middle of the stream; what follows "MPEG audio that" in a sentence.
+        following: Offset of another stream with other parameters, as in joined files; None where there is none.
     """
 
     spans: tuple[tuple[int, int], ...]
@@ -94,6 +96,8 @@ class Stream:
     information: Information | None
     cut: bool
     fault: str | None
+    change: str | None
+    following: int | None
 
     @property
     def size(self) -> int:
@@ -172,7 +176,7 @@ class _Pieces:
 
 
 def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | None:
-    """Walk from frame to frame; return None where there is no MPEG audio.
+    """Walk from frame to frame, as long as they have the same parameters; return None where there is no MPEG audio.
 
     Args:
         read: Reads up to `size` bytes at an offset: `read(size, offset)`.
@@ -186,7 +190,7 @@ def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | No
         return None
     kind = first.kind
     information = _information(file, at, first)
-    frames, longest, cut, fault = 0, 0, False, None
+    frames, longest, cut, fault, change, other = 0, 0, False, None, None, None
     spans = []
     while True:
         stop, more, length, cut = _run(file, at, kind)
@@ -199,18 +203,26 @@ def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | No
             break
         seconds = f"{frames * kind.frame_samples / kind.sample_rate:.2f} s"
         following = file.frame(found)
+        assert following is not None
         if found - after_tags > _LONGEST_FRAME_BYTES:
             fault = f"is damaged near {seconds}: {found - after_tags} bytes there are not audio"
-        elif following is not None and following.kind != kind:
-            fault = f"changes {_change(kind, following.kind)} after {seconds}"
-        if fault:
+        elif following.kind != kind and _is_a_beginning(file, found, following):
+            other = found
+        elif following.kind != kind:
+            change = f"changes {_change(kind, following.kind)} after {seconds}"
+        if fault or change or other is not None:
             break
         at = found
     frames -= information is not None
     counted = information is not None and information.frames is not None and information.frames <= frames
-    if not (fault or cut or counted) and end - after_tags > _LONGEST_FRAME_BYTES and not _only_zeros(file, after_tags):
+    if (
+        found is None
+        and not (cut or counted)
+        and end - after_tags > _LONGEST_FRAME_BYTES
+        and not _only_zeros(file, after_tags)
+    ):
         fault = f"is damaged: its last {end - after_tags} bytes are not audio"
-    return Stream(tuple(spans), frames, kind.frame_samples, longest, information, cut, fault)
+    return Stream(tuple(spans), frames, kind.frame_samples, longest, information, cut, fault, change, other)
 
 
 def begins(head: bytes) -> bool:
@@ -285,6 +297,15 @@ def _change(before: _Kind, after: _Kind) -> str:
     if before.mono != after.mono:
         return f"from {'mono to stereo' if before.mono else 'stereo to mono'}"
     return f"from layer {before.layer} to layer {after.layer} of MPEG audio"
+
+
+def _is_a_beginning(file: _Pieces, at: int, frame: _Frame) -> bool:
+    """Return whether a frame can be decoded without those before it, which in layer 3 may hold a part of its data."""
+    if frame.kind.layer != 3:
+        return True
+    head = file.read(8, at)
+    side = head[4:] if head[1] & 1 else head[6:]  # after a checksum
+    return int.from_bytes(side[:2], "big") >> (7 if frame.kind.version == 3 else 8) == 0
 
 
 def _only_zeros(file: _Pieces, at: int) -> bool:

@@ -11,9 +11,11 @@ from typing import Final, Self
 import numpy as np
 import soundfile
 
-from fxst.audio.formats import SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
+from fxst import extras
+from fxst.audio import ffmpeg
+from fxst.audio.formats import FOREIGN_SUFFIXES, SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
 from fxst.audio.playing import Player
-from fxst.audio.sources import Source, find, mpeg_source, unread
+from fxst.audio.sources import ForeignError, Source, find, mpeg_source, unread
 from fxst.errors import AudioError
 
 __all__ = ["HIGHEST_SAMPLE_RATE", "Reader", "probe", "read", "stream"]
@@ -86,8 +88,9 @@ def read(path: Path, *, start: int = 0, frames: int | None = None) -> tuple[Samp
 class Reader:
     """An open sound file.
 
-    `truncated` is true where there is less audio than the header states. Some formats show that on opening, the others
-    once the last block has been read.
+    What libsndfile cannot read is decoded by FFmpeg, where that is installed. `truncated` is true where there is less
+    audio than the header states. Some formats show that on opening, the others once the last block has been read.
+    `remarks` says what else of the file is not read, a sentence each.
 
     Args:
         path: A sound file.
@@ -98,26 +101,17 @@ class Reader:
 
     info: AudioInfo
     truncated: bool
+    remarks: tuple[str, ...]
 
     def __init__(self, path: Path) -> None:
         self._fd = _open_regular(path)
+        self._player: Player | ffmpeg.ForeignPlayer
+        self.remarks = ()
         try:
-            self._player, source = _opened(path, self._fd)
-            self.info = self._checked(path)
-            self.truncated = source.truncated or self._promises_more()
-        except (soundfile.SoundFileError, TypeError) as error:
-            name = unread(self._fd)
-            self.close()
-            why = (
-                f"it holds {name}"
-                if name
-                else "libsndfile does not recognise it"
-                if _misleads(error)
-                else reason(error)
-            )
-            raise AudioError(
-                f"{quoted(path)} cannot be read as sound ({why}): convert it to WAV or FLAC, or leave it out."
-            ) from error
+            try:
+                self._open(path)
+            except (soundfile.SoundFileError, TypeError, ForeignError) as error:
+                self._open_foreign(path, error)
         except OSError as error:
             self.close()
             raise AudioError(f"{quoted(path)} cannot be read ({reason(error)}): copy the file again.") from error
@@ -128,6 +122,8 @@ class Reader:
     @property
     def tags(self) -> dict[str, str]:
         """The file's text tags, such as `title` and `artist`."""
+        if not isinstance(self._player, Player):
+            return {}
         return {name: text for name, text in self._player.file.copy_metadata().items() if text}
 
     def __enter__(self) -> Self:
@@ -206,42 +202,84 @@ class Reader:
         blocks = list(self.blocks(start=start, frames=frames))
         return np.concatenate(blocks, axis=1) if blocks else np.zeros((self.info.channels, 0), np.float32)
 
-    def _checked(self, path: Path) -> AudioInfo:
-        file = self._player.file
-        if not 1 <= file.samplerate <= HIGHEST_SAMPLE_RATE:
-            raise AudioError(
-                f"{quoted(path)} claims a sample rate of {file.samplerate} Hz, so its header is damaged: "
-                "download or copy the file again."
-            )
+    def _open(self, path: Path) -> None:
+        """Open the file with libsndfile."""
+        player, source = _opened(path, self._fd)
+        self._player, file = player, player.file
+        _check_rate(path, player.sample_rate)
         if file.frames == 0:
             raise AudioError(f"{quoted(path)} holds no audio: export it again, or leave it out.")
+        subtype = "PCM_24" if source.low_bits else file.subtype
         # libsndfile guesses how 24-bit samples lie in 32 bits; where the guess fails it reads noise.
         if "detection failed" in file.extra_info:
             raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
-        return AudioInfo(path, file.samplerate, file.channels, self._player.frames, file.format, file.subtype)
+        self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, file.format, subtype)
+        self.truncated = source.truncated or _promises_more(player, self.info)
+        self.remarks = player.remarks
 
-    def _promises_more(self) -> bool:
-        info = self.info
-        if info.format == "OGG":
-            page = (tail := self._player.tail()).rfind(b"OggS")
-            return page < 0 or page + 5 >= len(tail) or not tail[page + 5] & _LAST_OGG_PAGE
-        claim = _CLAIMED_BYTES.search(self._player.file.extra_info)
-        if claim is None or int(claim[1]) in _UNKNOWN_SIZES:
-            return False
-        if claim[2] is not None:
-            return int(claim[2]) < int(claim[1])
-        if info.subtype not in SAMPLE_BYTES or info.frames is None:
-            return False
-        present = info.frames * info.channels * SAMPLE_BYTES[info.subtype]
-        return int(claim[1]) > present + info.channels * SAMPLE_BYTES[info.subtype] + _CHUNK_HEADER_BYTES
+    def _open_foreign(self, path: Path, error: Exception) -> None:
+        """Open the file with FFmpeg, since libsndfile cannot read it."""
+        if hasattr(self, "_player"):
+            self._player.close()
+        name = str(error) if isinstance(error, ForeignError) else unread(self._fd)
+        if not ffmpeg.is_there() and (name or path.suffix.lower() in FOREIGN_SUFFIXES):
+            why = f"holds {name}, and" if name else "is not recognised: perhaps it"
+            raise AudioError(f"{quoted(path)} {why} needs PyAV: install it with: {extras.install('av')}") from error
+        why = f"it holds {name}" if name else "it is not recognised" if _misleads(error) else reason(error)
+        try:
+            player = self._player = ffmpeg.ForeignPlayer(path, self._fd)
+        except ffmpeg.DecodingError as problem:
+            if ffmpeg.NO_TRACK in str(problem):
+                raise AudioError(f"{quoted(path)} holds no sound: leave it out.") from problem
+            why += f", and FFmpeg says: {problem}" if name else ""
+            raise AudioError(
+                f"{quoted(path)} cannot be read as sound ({why}): convert it to WAV or FLAC, or leave it out."
+            ) from problem
+        _check_rate(path, player.sample_rate)
+        self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, "FFMPEG", player.subtype)
+        lacking = os.pread(self._fd, 4, 0) == b"OggS" and _lacks_last_page(player.tail())
+        self.truncated = player.truncated or lacking
+        if isinstance(error, ForeignError) and error.changes:
+            kind = f"{player.sample_rate} Hz with {player.channels} {'channel' if player.channels == 1 else 'channels'}"
+            self.remarks = (f"the format changes partway: all of it is at {kind}",)
+        if player.tracks > 1:
+            self.remarks += (f"the first of {player.tracks} sound tracks is used",)
 
     def _note_end(self, position: int, *, nothing: bool) -> None:
         if nothing:
             raise AudioError(f"{quoted(self.info.path)} holds no audio: export it again, or leave it out.")
         if self.info.frames is None:
             return
-        if position < self.info.frames:
+        if position < self.info.frames - self._player.slack_frames:
             self.truncated = True
+
+
+def _check_rate(path: Path, sample_rate: int) -> None:
+    if not 1 <= sample_rate <= HIGHEST_SAMPLE_RATE:
+        raise AudioError(
+            f"{quoted(path)} claims a sample rate of {sample_rate} Hz, so its header is damaged: "
+            "download or copy the file again."
+        )
+
+
+def _lacks_last_page(tail: bytes) -> bool:
+    """Return whether an Ogg stream ends without the page that is marked as the last."""
+    page = tail.rfind(b"OggS")
+    return page < 0 or page + 5 >= len(tail) or not tail[page + 5] & _LAST_OGG_PAGE
+
+
+def _promises_more(player: Player, info: AudioInfo) -> bool:
+    if info.format == "OGG":
+        return _lacks_last_page(player.tail())
+    claim = _CLAIMED_BYTES.search(player.file.extra_info)
+    if claim is None or int(claim[1]) in _UNKNOWN_SIZES:
+        return False
+    if claim[2] is not None:
+        return int(claim[2]) < int(claim[1])
+    if info.subtype not in SAMPLE_BYTES or info.frames is None:
+        return False
+    present = info.frames * info.channels * SAMPLE_BYTES[info.subtype]
+    return int(claim[1]) > present + info.channels * SAMPLE_BYTES[info.subtype] + _CHUNK_HEADER_BYTES
 
 
 def _misleads(error: Exception) -> bool:

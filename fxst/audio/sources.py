@@ -11,14 +11,31 @@ from fxst.audio.formats import quoted
 from fxst.audio.views import Part, View
 from fxst.errors import AudioError
 
-__all__ = ["Source", "find", "mpeg_source", "unread"]
+__all__ = ["ForeignError", "Source", "find", "mpeg_source", "unread"]
 
 _ID3V1_BYTES: Final = 128
 _FLAC_FRAME_BYTES: Final = 16
 _UNKNOWN: Final = 2**32 - 1
 _MPEG_IN_WAV: Final = frozenset({0x50, 0x55})
 _CAF_EDITS_BYTES: Final = 4
+_WAVS: Final = frozenset({b"RIFF", b"RF64", b"RIFX"})
+_PCM: Final = 1
+_FORMAT_BYTES: Final = 16
+_SCANNED_BYTES: Final = 1 << 20
 _REMEDY: Final = "convert it to WAV with ffmpeg, or leave it out"
+
+
+class ForeignError(AudioError):
+    """libsndfile does not read a file's codec.
+
+    Args:
+        message: What the file holds.
+        changes: Whether it is the parameters that change partway.
+    """
+
+    def __init__(self, message: str, *, changes: bool = False) -> None:
+        super().__init__(message)
+        self.changes = changes
 
 
 @dataclass(frozen=True)
@@ -27,13 +44,15 @@ class Source:
 
     Args:
         views: The streams, decoded one after the other; None is the unchanged file.
-        frames: Their length in samples, where it was counted.
+        frames: The length of each in samples, where it was counted.
         truncated: Whether the end is known to be missing.
+        low_bits: Whether samples lie in the low 24 of 32 bits.
     """
 
     views: tuple[View | None, ...] = (None,)
-    frames: int | None = None
+    frames: tuple[int | None, ...] = (None,)
     truncated: bool = False
+    low_bits: bool = False
 
 
 def reading(fd: int) -> Callable[[int, int], bytes]:
@@ -60,31 +79,54 @@ def mpeg_source(path: Path, fd: int, start: int, end: int) -> Source | None:
     read = reading(fd)
     tags_end = id3.end(read, start)
     tags_begin = max(tags_end, id3.begin(read, end))
-    stream = mpeg.walk(read, tags_end, tags_begin)
-    if stream is None:
+    streams: list[mpeg.Stream] = []
+    found = False
+    at: int | None = tags_end
+    while at is not None and (stream := mpeg.walk(read, at, tags_begin)) is not None:
+        if stream.change is not None:
+            raise ForeignError(f"MPEG audio that {stream.change}", changes=True)
+        if stream.fault is not None:
+            raise AudioError(f"{quoted(path)} {stream.fault}: {_REMEDY}.")
+        streams += [stream] if stream.frames else []
+        found, at = True, stream.following
+    if not found:
         return None
-    if stream.fault is not None:
-        raise AudioError(f"{quoted(path)} {stream.fault}: {_REMEDY}.")
-    if stream.frames < 1:
+    if not streams:
         raise AudioError(f"{quoted(path)} holds no audio: export it again, or leave it out.")
-    information = stream.information
-    counted = information.frames if information is not None and information.fields is not None else None
-    frames = None if counted is not None else stream.frames * stream.frame_samples
-    truncated = stream.cut or (counted or 0) > stream.frames
+    information = streams[0].information
     first_tag = id3.first_end(read, start)
-    parts: list[Part] = list(stream.spans)
-    if information is None or information.fields is None or counted is None:
-        if information is not None:
-            parts[0] = (information.end, stream.spans[0][1])  # libsndfile would decode it as audio
-        # Without a count libsndfile estimates it from the length, which must be long enough.
-        parts.append(max(0, (stream.frames + 2) * (stream.longest_bytes + 4) - stream.size))
-        parts.append(bytes(_ID3V1_BYTES))  # where it looks for a tag
-    elif (start, stream.spans[0][0], len(stream.spans)) == (0, first_tag, 1) and _is_right(information, stream, end):
+    truncated = any(stream.cut or (_counted(stream) or 0) > stream.frames for stream in streams)
+    unbroken = (start, streams[0].spans[0][0], len(streams[0].spans), len(streams)) == (0, first_tag, 1, 1)
+    counted = information is not None and _counted(streams[0]) is not None
+    if unbroken and counted and information is not None and _is_right(information, streams[0], end):
         return Source(truncated=truncated)
-    else:
-        parts[0] = (information.end, stream.spans[0][1])
-        parts.insert(0, information.counting(max(counted, stream.frames), stream.size))
-    return Source((View(fd, [(start, first_tag), *parts, (tags_begin, end)]),), frames, truncated)
+    views = []
+    for stream in streams:
+        before: list[Part] = [(start, first_tag)] if stream is streams[0] else []
+        after: list[Part] = [(tags_begin, end)] if stream is streams[-1] else []
+        views.append(View(fd, [*before, *_parts(stream), *after]))
+    frames = (None if _counted(one) is not None else one.frames * one.frame_samples for one in streams)
+    return Source(tuple(views), tuple(frames), truncated)
+
+
+def _counted(stream: mpeg.Stream) -> int | None:
+    """Return the number of frames in a stream's information frame, where libsndfile knows it."""
+    information = stream.information
+    return information.frames if information is not None and information.fields is not None else None
+
+
+def _parts(stream: mpeg.Stream) -> list[Part]:
+    """Return the frames of a stream, with the number of them that libsndfile needs."""
+    information, counted = stream.information, _counted(stream)
+    parts: list[Part] = list(stream.spans)
+    if information is not None:
+        parts[0] = (information.end, stream.spans[0][1])  # without a count libsndfile would decode it as audio
+    if information is not None and counted is not None:
+        return [information.counting(max(counted, stream.frames), stream.size), *parts]
+    # Without a count libsndfile estimates it from the length, which must be long enough.
+    parts.append(max(0, (stream.frames + 2) * (stream.longest_bytes + 4) - stream.size))
+    parts.append(bytes(_ID3V1_BYTES))  # where it looks for a tag
+    return parts
 
 
 def _is_right(information: mpeg.Information, stream: mpeg.Stream, size: int) -> bool:
@@ -111,12 +153,15 @@ def find(path: Path, fd: int) -> Source | None:
         return mpeg_source(path, fd, 0, size)
     if magic == b"fLaC":
         starts = flac.starts(read, start, end)
-        return _streams(fd, list(zip(starts, [*starts[1:], end], strict=True)))
+        spans = list(zip(starts, [*starts[1:], end], strict=True))
+        if any(flac.recount(read, *span) for span in spans):
+            return Source(tuple(View(fd, flac.recount(read, *span) or [span]) for span in spans), (None,) * len(spans))
+        return _streams(fd, spans)
     if found := flac.header(read(_FLAC_FRAME_BYTES, start)):
         header, before = found
         view = View(fd, [header, (start, end)])
         ending = flac.ending(view.tail(flac.TAIL_BYTES))
-        return Source((view,), ending.frames - before if ending else None)
+        return Source((view,), (ending.frames - before if ending else None,))
     if magic == b"OggS":
         return _ogg_source(path, fd, start, end)
     if magic in (b".snd", b"dns."):
@@ -137,9 +182,12 @@ def _ogg_source(path: Path, fd: int, start: int, end: int) -> Source:
             raise AudioError(
                 f"{quoted(path)} is damaged: its FLAC stream is incomplete; download or copy the file again."
             )
-        return Source(tuple(View(fd, span) for span in spans if span))
+        views = tuple(View(fd, span) for span in spans if span)
+        return Source(views, (None,) * len(views))
     if name := codecs.unread(b"", links[0].codec):
-        raise AudioError(f"{quoted(path)} holds {name} in Ogg, which cannot be read here: {_REMEDY}.")
+        if len(links) > 1:
+            raise AudioError(f"{quoted(path)} holds several recordings in a row, the first in {name}: split it.")
+        raise ForeignError(f"{name} in Ogg")
     return _streams(fd, [(link.start, link.end) for link in links])
 
 
@@ -179,6 +227,8 @@ def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: i
         present = (end - first + _CAF_EDITS_BYTES).to_bytes(8, "big")
         at = first - _CAF_EDITS_BYTES
         return Source((View(fd, [(start, at - 8), present, (at, end)]),), truncated=size is not None)
+    if found := _in_32_bits(fd, layout, first, min(end, first + (size or end))):
+        return found
     if layout.magic == b"BW64":
         return Source((View(fd, [b"RF64", (start + 4, end)]),))
     if layout.magic == b"riff" and size:
@@ -186,11 +236,42 @@ def _chunk_source(path: Path, fd: int, layout: chunks.Layout, start: int, end: i
     return _streams(fd, [(start, end)])
 
 
+def _in_32_bits(fd: int, layout: chunks.Layout, first: int, end: int) -> Source | None:
+    """Return a source for 24-bit samples in 32 bits, which libsndfile may read as noise or 48 dB too low.
+
+    Return None for any other file.
+
+    Args:
+        fd: The file, open for reading.
+        layout: Its chunks.
+        first: Offset of the samples.
+        end: Offset at which they end.
+    """
+    read = reading(fd)
+    order: Literal["big", "little"] = "big" if layout.magic == b"RIFX" else "little"
+    form = read(_FORMAT_BYTES, layout.described)
+    channels, block_bytes, bits = (int.from_bytes(form[place : place + 2], order) for place in (2, 12, 14))
+    if layout.magic not in _WAVS or layout.codec != _PCM or (block_bytes, bits) != (4 * channels, 24):
+        return None
+    lowest, highest = (0, 3) if order == "little" else (3, 0)
+    low = high = False
+    at = first
+    while at < end and (piece := read(min(_SCANNED_BYTES, end - at), at)):
+        low = low or any(piece[lowest::4])
+        high = high or not {*piece[highest::4]} <= {0, 255}
+        at += len(piece)
+    if low and high:
+        return None
+    place = layout.described + 14
+    view = View(fd, [(0, place), (32).to_bytes(2, order), (place + 2, os.fstat(fd).st_size)])
+    return Source((view,), low_bits=not high)
+
+
 def _streams(fd: int, spans: list[tuple[int, int]]) -> Source:
     """Return a source for byte ranges in sequence; the unchanged file where one range is all of it."""
     if len(spans) < 2 and spans in ([], [(0, os.fstat(fd).st_size)]):
         return Source()
-    return Source(tuple(View(fd, [span]) for span in spans))
+    return Source(tuple(View(fd, [span]) for span in spans), (None,) * len(spans))
 
 
 def unread(fd: int) -> str | None:

@@ -180,4 +180,5 @@ def _blocks(reader: Reader, progress: Progress | None, start: float, share: floa
 
 
 def _ending(reader: Reader, what: str) -> tuple[str, ...]:
-    return (f"the {what} ends early: it holds less audio than its header states",) if reader.truncated else ()
+    early = (f"the {what} ends early: it holds less audio than its header states",) if reader.truncated else ()
+    return tuple(f"of the {what}, {remark}" for remark in reader.remarks) + early

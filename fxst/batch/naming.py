@@ -129,5 +129,5 @@ def _fields(template: str) -> Iterator[str]:
 
 
 def _without_ending(path: PurePosixPath) -> str:
-    writable = path.suffix.lower() in audio.SUFFIXES
-    return str(path.with_suffix("")) if writable else str(path)
+    known = path.suffix.lower() in audio.READABLE_SUFFIXES
+    return str(path.with_suffix("")) if known else str(path)

@@ -160,7 +160,9 @@ def _in_folder(
     notes = []
     for index, output in enumerate(outputs):
         writable = output.suffix.lower() in audio.SUFFIXES
-        notes.append("" if writable else f"its name has no audio file extension, so the output is {output.name}.wav")
+        foreign = output.suffix.lower() in audio.READABLE_SUFFIXES
+        why = f"a {output.suffix.lower()} file cannot be written" if foreign else "its name has no audio file extension"
+        notes.append("" if writable else f"{why}, so the output is {output.name}.wav")
         outputs[index] = output if writable else output.with_name(output.name + ".wav")
     return outputs, notes
 
@@ -207,8 +209,7 @@ def _check_report(path: Path) -> None:
 
 def _check_suffix(output: Path) -> None:
     if output.suffix.lower() not in audio.SUFFIXES:
-        endings = " ".join(sorted(audio.SUFFIXES))
-        raise SettingsError(f"{quoted(output)} has no audio file extension: use one of {endings}.")
+        raise SettingsError(audio.unwritable_suffix(output))
 
 
 def _check_folder(folder: Path) -> None:

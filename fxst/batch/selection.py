@@ -197,7 +197,7 @@ def recordings_in(
         for name in sorted(files):
             # macOS puts a `._voice.wav`, which is not audio, next to a `voice.wav`.
             path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in audio.SUFFIXES:
+            if not name.startswith(".") and path.suffix.lower() in audio.READABLE_SUFFIXES:
                 yield path
 
 

@@ -168,7 +168,7 @@ def _walk(folder: Path, seen: set[tuple[int, int] | None], problems: list[Proble
             continue
         if _is_folder(path):
             yield from _walk(path, seen, problems)
-        elif path.suffix.lower() in audio.SUFFIXES and _first_time(path, seen):
+        elif path.suffix.lower() in audio.READABLE_SUFFIXES and _first_time(path, seen):
             yield path
 
 

@@ -148,8 +148,8 @@ def test_programs_models_and_a_cache_that_do_not_work_are_told(tmp_path, monkeyp
     (tmp_path / "sox").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "sox").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert fxst.doctor._program("sox", "--version").state == "failed"
-    assert fxst.doctor._program("ffmpeg", "-version").state == "missing"
+    assert fxst.doctor._program("sox", "--version", "").state == "failed"
+    assert fxst.doctor._program("ffmpeg", "-version", "").state == "missing"
 
     def refuse(folder):
         raise ModelError(f"The model {folder} is damaged.")
