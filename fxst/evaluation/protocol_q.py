@@ -9,7 +9,7 @@ import numpy as np
 
 from fxst import audio
 from fxst.audio import Samples
-from fxst.data.production import Only, Response, draw_production
+from fxst.data.production import Only, Production, Response, draw_production
 from fxst.errors import SettingsError
 from fxst.evaluation.items import Item
 from fxst.evaluation.protocol import PATCH_SAMPLES, UNREADABLE, at_peak, check_rate, draw_passage, faded
@@ -107,7 +107,7 @@ class ProducedItems:
         source, target, reference = (faded(z, sample_rate=rate) for z in (dry, produced(base), produced(other_base)))
         return Item(self.names[index], voice, source, reference, target, rate, rate, None, drawn)
 
-    def _draw(self, rng: np.random.Generator) -> Any:
+    def _draw(self, rng: np.random.Generator) -> Production:
         return draw_production(
             rng, sample_rate=self._sample_rate, music=self._sample_rate == MUSIC_RATE, only=self._only
         )
