@@ -6,6 +6,7 @@ signal dominate it, so its parts are also measured on their own, at equal loudne
 
 import functools
 import math
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "AudioFeatures",
     "audio_feature_distance",
     "crest_distance",
+    "measure_features",
     "spectrum_distance",
     "width_distance",
 ]
@@ -42,8 +44,60 @@ MATCHED_LUFS: Final = -23.0
 """Loudness at which the spectra are compared on their own."""
 
 
+@dataclass(frozen=True, eq=False)
 class AudioFeatures:
-    """The features of a recording, each computed on first access.
+    """What the distance is made of.
+
+    Args:
+        power: Mean square of each channel.
+        peak: Highest sample of each channel.
+        power_of_sum: Mean square of left plus right, and of left less right: mid and side.
+        bands: Magnitude of mid and side in bark bands, averaged over time; no bands for a recording too short.
+        loudness_lufs: Loudness of mid and side; minus infinity for silence.
+
+    Shape:
+        `(2,)`; bands: `(2, bands)`.
+    """
+
+    power: Array
+    peak: Array
+    power_of_sum: Array
+    bands: Array
+    loudness_lufs: tuple[float, float]
+
+    @property
+    def rms(self) -> Array:
+        """Root mean square of each channel, linear."""
+        rms: Array = np.sqrt(np.maximum(self.power, FLOOR))
+        return rms
+
+    @property
+    def crest_db(self) -> Array:
+        """Crest factor of each channel."""
+        crest: Array = 20 * np.log10(np.maximum(self.peak, FLOOR) / np.maximum(np.sqrt(self.power), FLOOR))
+        return crest
+
+    @property
+    def width(self) -> float:
+        """Power of the side signal over that of the mid signal."""
+        mid, side = self.power_of_sum.tolist()
+        return float(side / max(mid, FLOOR))
+
+    @property
+    def imbalance(self) -> float:
+        """Power of the right channel less that of the left, over their sum."""
+        left, right = self.power.tolist()
+        return float((right - left) / max(left + right, FLOOR))
+
+    def spectrum(self, signal: int, *, lufs: float | None = None) -> Array:
+        """Return the natural logarithms of the bands of mid (0) or side (1), if asked for at a loudness."""
+        gain = 1.0 if lufs is None else 10 ** ((lufs - self.loudness_lufs[signal]) / 20)
+        logarithms: Array = np.log(gain * self.bands[signal] + FLOOR)
+        return logarithms
+
+
+def measure_features(samples: Samples) -> AudioFeatures:
+    """Measure the features of a recording, in double precision.
 
     Args:
         samples: The recording at 44.1 kHz; mono counts as two equal channels.
@@ -54,70 +108,28 @@ class AudioFeatures:
     Source:
         S. S. Vanka et al., "Diff-MST: differentiable mixing style transfer", ISMIR 2024, and its public code.
     """
-
-    def __init__(self, samples: Samples) -> None:
-        stereo = np.broadcast_to(samples, (2, samples.shape[1])).astype(np.float64)
-        self._mid, self._side = stereo[0] + stereo[1], stereo[0] - stereo[1]
-        self._power = np.square(stereo).mean(axis=1)
-        self._peak = np.abs(stereo).max(axis=1)
-
-    @property
-    def rms(self) -> Array:
-        """Root mean square of each channel, linear."""
-        rms: Array = np.sqrt(np.maximum(self._power, FLOOR))
-        return rms
-
-    @property
-    def crest_db(self) -> Array:
-        """Crest factor of each channel."""
-        crest: Array = 20 * np.log10(np.maximum(self._peak, FLOOR) / np.maximum(np.sqrt(self._power), FLOOR))
-        return crest
-
-    @property
-    def width(self) -> float:
-        """Power of the side signal over that of the mid signal."""
-        return float(np.square(self._side).mean() / max(float(np.square(self._mid).mean()), FLOOR))
-
-    @property
-    def imbalance(self) -> float:
-        """Power of the right channel less that of the left, over their sum."""
-        left, right = self._power
-        return float((right - left) / max(left + right, FLOOR))
-
-    @functools.cached_property
-    def spectra(self) -> Array:
-        """Natural logarithms of the magnitudes of mid and side in bark bands, averaged over time.
-
-        Shape:
-            `(2, bands)`; no bands for a recording too short for one frame.
-        """
-        if len(self._mid) <= WINDOW // 2:
-            return np.zeros((2, 0))
-        return np.stack([_log_bands(signal) for signal in (self._mid, self._side)])
-
-    @functools.cached_property
-    def matched_spectra(self) -> tuple[Array | None, Array | None]:
-        """The same for mid and side, each at the same loudness; None for one that is silent."""
-        mid, side = (self._matched(signal) for signal in (self._mid, self._side))
-        return mid, side
-
-    def _matched(self, signal: Array) -> Array | None:
-        lufs = loudness(signal[None].astype(np.float32), sample_rate=AF_RATE)
-        if not math.isfinite(lufs) or len(signal) <= WINDOW // 2:
-            return None
-        return _log_bands(signal * 10 ** ((MATCHED_LUFS - lufs) / 20))
+    left, right = samples[0].astype(np.float64), samples[-1].astype(np.float64)
+    signals = (left + right, left - right)
+    return AudioFeatures(
+        power=np.array([np.square(channel).mean() for channel in (left, right)]),
+        peak=np.array([np.abs(channel).max() for channel in (left, right)]),
+        power_of_sum=np.array([np.square(signal).mean() for signal in signals]),
+        bands=np.stack([_bands(signal) for signal in signals]),
+        loudness_lufs=(_loudness(signals[0]), _loudness(signals[1])),
+    )
 
 
 def audio_feature_distance(x: AudioFeatures, y: AudioFeatures) -> float:
     """Return the distance as published; NaN if a recording is too short for its spectrum."""
-    if not x.spectra.size or not y.spectra.size:
+    if not x.bands.size or not y.bands.size:
         return math.nan
+    spectra = [np.concatenate([features.spectrum(signal) for signal in range(2)]) for features in (x, y)]
     return (
         RMS_WEIGHT * _mean_square(x.rms - y.rms)
         + crest_distance(x, y)
         + width_distance(x, y)
         + IMBALANCE_WEIGHT * (x.imbalance - y.imbalance) ** 2
-        + SPECTRUM_WEIGHT * _mean_square(x.spectra - y.spectra)
+        + SPECTRUM_WEIGHT * _mean_square(spectra[0] - spectra[1])
     )
 
 
@@ -126,8 +138,13 @@ def spectrum_distance(x: AudioFeatures, y: AudioFeatures) -> float:
 
     A side signal that only one of the recordings has is a matter of width, and left out.
     """
-    pairs = zip(x.matched_spectra, y.matched_spectra, strict=True)
-    distances = [_mean_square(ours - theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+    if not x.bands.size or not y.bands.size:
+        return math.nan
+    distances = [
+        _mean_square(x.spectrum(signal, lufs=MATCHED_LUFS) - y.spectrum(signal, lufs=MATCHED_LUFS))
+        for signal in range(2)
+        if math.isfinite(x.loudness_lufs[signal]) and math.isfinite(y.loudness_lufs[signal])
+    ]
     return SPECTRUM_WEIGHT * math.fsum(distances) / len(distances) if distances else math.nan
 
 
@@ -145,13 +162,19 @@ def _mean_square(difference: Array) -> float:
     return float(np.square(difference).mean())
 
 
-def _log_bands(signal: Array) -> Array:
+def _bands(signal: Array) -> Array:
+    """Measure the magnitude in each band."""
+    if len(signal) <= WINDOW // 2:  # there is nothing to mirror
+        return np.zeros(0)
     window = np.hanning(WINDOW + 1)[:-1]
     frames = framed(mirrored(signal, WINDOW), WINDOW, hop=HOP)
     # One by one: a view of the frames takes no memory.
-    magnitude = sum(np.abs(rfft(frame * window)) for frame in frames) / len(frames)
-    bands: Array = np.log(_bark_bank() @ magnitude + FLOOR)
+    bands: Array = _bark_bank() @ (sum(np.abs(rfft(frame * window)) for frame in frames) / len(frames))
     return bands
+
+
+def _loudness(signal: Array) -> float:
+    return loudness(signal[None].astype(np.float32), sample_rate=AF_RATE)
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from fxst.dsp import Array, Samples
 from fxst.dsp.loudness import LoudnessMeter, TruePeakMeter
 from fxst.dsp.spectra import third_octaves
 from fxst.dsp.stft import MR_STFT_FLOOR, hann, mirrored, power_spectra
-from fxst.evaluation.audio_features import AF_RATE, AudioFeatures
+from fxst.evaluation.audio_features import AF_RATE, AudioFeatures, measure_features
 from fxst.transfer.descriptors import Excerpt, active_level_db, noise_floor_db
 
 __all__ = ["EvaluatedSound"]
@@ -104,7 +104,7 @@ class EvaluatedSound:
         """Features of the audio-feature distance; None for silence, and for more than two channels."""
         if self.channels > 2 or not self.sounding.any():
             return None
-        return AudioFeatures(self.at(AF_RATE).samples)
+        return measure_features(self.at(AF_RATE).samples)
 
     @functools.cached_property
     def sounding(self) -> npt.NDArray[np.bool_]:
