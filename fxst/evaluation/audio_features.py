@@ -6,6 +6,7 @@ signal dominate it, so its parts are also measured on their own, at equal loudne
 
 import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,8 +14,7 @@ import numpy as np
 
 from fxst.dsp import Array, Samples
 from fxst.dsp.kernels import rfft
-from fxst.dsp.loudness import loudness
-from fxst.dsp.stft import framed, mirrored
+from fxst.dsp.loudness import LoudnessMeter
 
 __all__ = [
     "AF_RATE",
@@ -96,27 +96,72 @@ class AudioFeatures:
         return logarithms
 
 
-def measure_features(samples: Samples) -> AudioFeatures:
+def measure_features(blocks: Iterable[Samples]) -> AudioFeatures:
     """Measure the features of a recording, in double precision.
 
     Args:
-        samples: The recording at 44.1 kHz; mono counts as two equal channels.
+        blocks: The recording at 44.1 kHz, block by block; mono counts as two equal channels.
 
     Shape:
-        samples: `(1, time)` or `(2, time)`.
+        blocks: `(1, time)` or `(2, time)` each.
 
     Source:
         S. S. Vanka et al., "Diff-MST: differentiable mixing style transfer", ISMIR 2024, and its public code.
     """
-    left, right = samples[0].astype(np.float64), samples[-1].astype(np.float64)
-    signals = (left + right, left - right)
-    return AudioFeatures(
-        power=np.array([np.square(channel).mean() for channel in (left, right)]),
-        peak=np.array([np.abs(channel).max() for channel in (left, right)]),
-        power_of_sum=np.array([np.square(signal).mean() for signal in signals]),
-        bands=np.stack([_bands(signal) for signal in signals]),
-        loudness_lufs=(_loudness(signals[0]), _loudness(signals[1])),
-    )
+    energy, peak, energy_of_sum, count = np.zeros(2), np.zeros(2), np.zeros(2), 0
+    bands, loudness = _BandMeter(), [LoudnessMeter(sample_rate=AF_RATE, channels=1) for _ in range(2)]
+    for block in blocks:
+        if not block.shape[1]:
+            continue
+        left, right = block[0].astype(np.float64), block[-1].astype(np.float64)
+        channels, signals = np.stack([left, right]), np.stack([left + right, left - right])
+        energy += np.square(channels).sum(axis=1)
+        peak = np.maximum(peak, np.abs(channels).max(axis=1))
+        energy_of_sum += np.square(signals).sum(axis=1)
+        count += block.shape[1]
+        bands.process(signals)
+        for meter, signal in zip(loudness, signals, strict=True):
+            meter.process(signal[None].astype(np.float32))
+    mid_lufs, side_lufs = (meter.integrated() for meter in loudness)
+    return AudioFeatures(energy / count, peak, energy_of_sum / count, bands.magnitudes(), (mid_lufs, side_lufs))
+
+
+class _BandMeter:
+    """Measure the magnitude of two signals in bark bands, averaged over frames with mirrored ends, block by block."""
+
+    def __init__(self) -> None:
+        self._held = np.zeros((2, 0))
+        self._total = np.zeros((2, WINDOW // 2 + 1))
+        self._window = np.hanning(WINDOW + 1)[:-1]
+        self._frames = 0
+        self._begun = False
+
+    def process(self, block: Array) -> None:
+        """Take in the next block, `(2, time)`."""
+        self._held = np.concatenate([self._held, block], axis=1)
+        half = WINDOW // 2
+        if not self._begun and self._held.shape[1] > half:
+            self._held = np.concatenate([self._held[:, half:0:-1], self._held], axis=1)
+            self._begun = True
+        if self._begun:
+            self._measure()
+
+    def magnitudes(self) -> Array:
+        """Return the magnitudes, `(2, bands)`; no bands if there was too little to mirror."""
+        if not self._begun:
+            return np.zeros((2, 0))
+        self._held = np.concatenate([self._held, self._held[:, -2 : -WINDOW // 2 - 2 : -1]], axis=1)
+        self._measure()
+        magnitudes: Array = self._total @ _bark_bank().T / self._frames
+        return magnitudes
+
+    def _measure(self) -> None:
+        """Measure all complete frames, and keep what later ones need."""
+        count = max(0, 1 + (self._held.shape[1] - WINDOW) // HOP)
+        for first in range(0, count * HOP, HOP):
+            self._total += np.abs(rfft(self._held[:, first : first + WINDOW] * self._window))
+        self._frames += count
+        self._held = self._held[:, count * HOP :]
 
 
 def audio_feature_distance(x: AudioFeatures, y: AudioFeatures) -> float:
@@ -160,21 +205,6 @@ def width_distance(x: AudioFeatures, y: AudioFeatures) -> float:
 
 def _mean_square(difference: Array) -> float:
     return float(np.square(difference).mean())
-
-
-def _bands(signal: Array) -> Array:
-    """Measure the magnitude in each band."""
-    if len(signal) <= WINDOW // 2:  # there is nothing to mirror
-        return np.zeros(0)
-    window = np.hanning(WINDOW + 1)[:-1]
-    frames = framed(mirrored(signal, WINDOW), WINDOW, hop=HOP)
-    # One by one: a view of the frames takes no memory.
-    bands: Array = _bark_bank() @ (sum(np.abs(rfft(frame * window)) for frame in frames) / len(frames))
-    return bands
-
-
-def _loudness(signal: Array) -> float:
-    return loudness(signal[None].astype(np.float32), sample_rate=AF_RATE)
 
 
 @functools.lru_cache(maxsize=1)

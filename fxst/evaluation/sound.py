@@ -104,7 +104,7 @@ class EvaluatedSound:
         """Features of the audio-feature distance; None for silence, and for more than two channels."""
         if self.channels > 2 or not self.sounding.any():
             return None
-        return measure_features(self.at(AF_RATE).samples)
+        return measure_features(self._chunks_at(AF_RATE))
 
     @functools.cached_property
     def sounding(self) -> npt.NDArray[np.bool_]:
@@ -246,6 +246,13 @@ class EvaluatedSound:
         """Yield the samples in chunks, as measurements take a multiple of their memory."""
         for first in range(0, self.frames, _CHUNK_FRAMES):
             yield self.samples[:, first : first + _CHUNK_FRAMES]
+
+    def _chunks_at(self, sample_rate: int) -> Iterator[Samples]:
+        """Yield the samples in chunks at another sample rate, without keeping them."""
+        resampler = audio.Resampler(source_rate=self.sample_rate, target_rate=sample_rate, channels=self.channels)
+        for chunk in self._chunks():
+            yield resampler.process(chunk)
+        yield resampler.process(np.zeros((self.channels, 0), np.float32), last=True)
 
 
 @functools.lru_cache(maxsize=4)

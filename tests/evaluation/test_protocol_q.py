@@ -1,6 +1,6 @@
 import json
-import os
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,7 +110,7 @@ def quick(monkeypatch):
 
 
 def studio_of(voice):
-    return os.path.dirname(voice)
+    return Path(voice).parent.as_posix()
 
 
 @pytest.mark.parametrize("kind", ["same-studio", "any-studio"])
@@ -121,7 +121,7 @@ def test_the_reference_is_another_voice_of_the_studio_that_is_asked_for(folder, 
         drawn = drawn_items[index].drawn
         voice, other = drawn["voice"], drawn["reference_voice"]
         assert voice != other
-        assert {os.path.dirname(stretch["file"]) for stretch in drawn["reference_passage"]} == {str(folder / other)}
+        assert {Path(stretch["file"]).parent for stretch in drawn["reference_passage"]} == {folder / other}
         assert (studio_of(voice) == studio_of(other)) == (kind == "same-studio")
         assert drawn_items[index].group == voice
         pairs[voice] += 1

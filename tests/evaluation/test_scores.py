@@ -64,7 +64,7 @@ def test_a_system_that_fails_is_missing_and_the_others_go_on(system, error):
     assert error in found["broken"].error
     perfect = found["perfect"].values
     # Too short for a range of loudness; and the reference is another noise.
-    assert {name for name, value in perfect.items() if not value == 0} == {
+    assert {name for name, value in perfect.items() if value != 0} == {
         "lra_lu", "af", "af_spectrum", "af_crest", "af_width"
     }  # fmt: skip
     assert found["perfect"].error == ""
