@@ -47,8 +47,9 @@ CEILING: Final = 10 ** (-1 / 20)
 LOOKAHEAD_SECONDS: Final = 0.002
 RELEASE_SECONDS: Final = 0.08
 
-NEAR_LU: Final = 0.05
-"""How near to its loudness a limiter comes before it stops trying."""
+NEAR_LU: Final = 0.1
+MOST_PASSES: Final = 3
+"""How near to its loudness a limiter comes, or how often it tries."""
 
 HIGHEST: Final = 0.9
 """The highest frequency of a filter relative to the Nyquist frequency."""
@@ -238,14 +239,16 @@ class LoudnessLimiter:
 
     def apply(self, x: Samples, *, sample_rate: int) -> Samples:
         """Limit a recording."""
-        wanted_lufs = self.lufs
-        y = x
-        for _ in range(3):  # the limiter takes some of the loudness, which is then added before it
-            y = _limited(_at_loudness(x, wanted_lufs, sample_rate), sample_rate)
+        louder = _at_loudness(x, self.lufs, sample_rate)
+        for _ in range(MOST_PASSES):
+            y = _limited(louder, sample_rate)
+            if y is louder:
+                break
+            # The limiter takes some of the loudness, which is then added before it.
             missing_lu = self.lufs - loudness(y, sample_rate=sample_rate)
             if not NEAR_LU < abs(missing_lu) < math.inf:
                 break
-            wanted_lufs += missing_lu
+            louder = louder * np.float32(10 ** (missing_lu / 20))
         return y
 
 

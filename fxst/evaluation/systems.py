@@ -34,13 +34,8 @@ System = Callable[[Item], Output]
 """Renders the output of an item."""
 
 
-def applied(model: "StyleTransfer", *, refine: int = 0) -> System:
-    """Return the system that applies a model.
-
-    Args:
-        model: The model.
-        refine: Maximum number of refinement steps; 0 for none.
-    """
+def applied(model: "StyleTransfer") -> System:
+    """Return the system that applies a model."""
 
     def apply(item: Item) -> Output:
         result = model.apply(
@@ -48,7 +43,6 @@ def applied(model: "StyleTransfer", *, refine: int = 0) -> System:
             item.reference,
             sample_rate=item.sample_rate,
             reference_sample_rate=item.reference_sample_rate,
-            refine=refine,
         )
         return Output(result.audio, result.table)
 

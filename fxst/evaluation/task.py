@@ -36,8 +36,7 @@ OUTPUT: Final = "output"
 """The row of the outputs in a CSV."""
 
 THROUGH_PROXIES: Final = "@proxy"
-REFINED: Final = "@refined"
-"""Suffixes of a model's name in the rows that render through proxies, and that refine."""
+"""Suffix of a model's name in the rows that render through proxies."""
 
 ALL, NONE = "all", "none"
 TRAINING: Final = ("gradient", "steps", "examples", "ms_per_step", "peak_memory_mb")
@@ -104,7 +103,7 @@ def make_task(config: EvalConfig) -> Task:
     chain = _chain(config, models) if config.protocol == "chain" and config.data is not None else None
     items, source = _items(config, chain)
     named = _named(config, models)
-    judged = _given(config, items) | {name: applied(model) for name, model in named.items()} | _refined(config, named)
+    judged = _given(config, items) | {name: applied(model) for name, model in named.items()}
     proxied, proxies = _proxied(config, named)
     systems = {INPUT: lambda item: Output(item.input)} | _baselines(config, models, items)
     duplicates = (systems.keys() & judged.keys()) | (proxied.keys() & judged.keys())
@@ -257,19 +256,6 @@ def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, Sty
             raise SettingsError(f"Two rows would be called {name!r}: leave one model out, or name it by another path.")
         named[name] = model
     return named
-
-
-def _refined(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> dict[str, System]:
-    """Return the systems of models that refine their settings, if requested."""
-    if not config.refined:
-        return {}
-    extras.need("--refined", *extras.GRADIENTS)
-    from fxst.transfer.refinement import STEPS
-
-    refining = {name: model for name, model in named.items() if model.refines}
-    if not refining:
-        raise SettingsError("--refined needs a model that can refine: name one with -m studio.")
-    return {f"{name}{REFINED}": applied(model, refine=STEPS) for name, model in refining.items()}
 
 
 def _proxied(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[dict[str, System], list[str]]:

@@ -1,7 +1,7 @@
 """Train a studio model: of each passage there are versions, and it is asked to turn one into another.
 
-Its curriculum has four stages: the EQ fitter learns from curves alone; pretraining, from the labels of analysed
-examples; the expectation, from the same; and end to end, the model learns through the sound.
+Its curriculum has three stages: the EQ fitter learns from curves alone; pretraining, from the labels of analysed
+examples; and end to end, the model learns through the sound.
 """
 
 import copy
@@ -28,7 +28,7 @@ from fxst.training import declarations, runs
 from fxst.training.cached_examples import REVERB_SECONDS, AnalysisStage, CachedExamples, Examples, PairBatch, analyse
 from fxst.training.curriculum import TrainingStage, run_stages
 from fxst.training.losses import SpectralDistance
-from fxst.training.pretraining import CURVE_WEIGHT, EQFitterStage, ExpectationStage, PretrainingStage, supervised_loss
+from fxst.training.pretraining import CURVE_WEIGHT, EQFitterStage, PretrainingStage, supervised_loss
 from fxst.training.progress import Report
 
 __all__ = ["StudioLoss", "StudioModule", "render_active", "studio_config", "train"]
@@ -52,8 +52,6 @@ STEP_SHARES: Final = {"controller.hidden.0": 0.6, "controller.out": 0.65}
 LABEL_WEIGHTS: Final = {"curve_db": CURVE_WEIGHT / 20, "activation": 0.3, "knobs": 0.1}
 """Weights of the labels' losses beside that of the sound. Knobs count little: many are of SoX's compressors, which are
 not ours. Curves count fully: left to the sound alone, the rest of the chain comes to rely on curves that are none."""
-
-EXPECTATION_EPOCHS: Final = 5
 
 FIRST_VALUES: Final = {
     ("upward_compressor", "ratio"): 2.5,
@@ -220,8 +218,8 @@ class StudioModule(runs.TrainingModule):
         rate = self.config.learning_rate
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
-            if name.startswith(("expectation", "controller.fitter")):
-                continue  # their stages are over
+            if name.startswith("controller.fitter"):
+                continue  # its stage is over
             if self.config.cached_batches and name.startswith("extractor"):
                 continue  # what it has analysed is cached
             share = next((share for layer, share in STEP_SHARES.items() if name.startswith(layer)), 1.0)
@@ -406,7 +404,6 @@ def _curriculum(
         _eq_fitter(config, chain, model, datasets),
         analysis,
         PretrainingStage(model, analysis, knobs, epochs=epochs, seed=config.seed),
-        ExpectationStage(model, analysis, epochs=EXPECTATION_EPOCHS, seed=config.seed),
     ]
 
 

@@ -8,7 +8,7 @@ from fxst.data.training_pairs import CURVE_HZ, VERSIONS
 from fxst.models.feature_extractor import octave_centres
 from fxst.models.trainable import StudioModel
 from fxst.training.cached_examples import AnalysisStage, CachedExamples, PairBatch
-from fxst.training.pretraining import EQFitterStage, ExpectationStage, PretrainingStage, _band_weights, supervised_loss
+from fxst.training.pretraining import EQFitterStage, PretrainingStage, _band_weights, supervised_loss
 from fxst.training.progress import Monitor
 from fxst.training.studio import studio_config
 
@@ -79,8 +79,3 @@ def test_labels_are_learned_without_rendering(analysed):
     after, decided, _ = supervised_loss(model.eval(), stage.labelled, knobs)
     assert after.item() < 0.4 * before
     assert ((decided.activation[:, 2] > 0) == (stage.labelled.active[:, 2] > 0)).float().mean() > 0.95
-
-
-def test_a_model_learns_what_to_expect(analysed):
-    error_db = figures(ExpectationStage(*analysed, epochs=40, seed=0))
-    assert error_db[-1] < 0.8 * error_db[0]

@@ -20,7 +20,7 @@ from fxst.training.studio import StudioLoss, render_active, studio_config
 from fxst.training.style import train
 
 STUDIO = CHAINS["studio"]
-STAGES = ("EQ fitter", "analysis", "pretraining", "expectation", "end to end")
+STAGES = ("EQ fitter", "analysis", "pretraining", "end to end")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +64,7 @@ def test_a_run_leaves_a_model_that_says_what_is_active(trained):
 def test_every_stage_is_reported_with_how_many_steps_there_are(trained, seen):
     stages = {stage: [(p.step, p.steps) for p in seen if p.stage == stage] for stage in STAGES}
     assert list(dict.fromkeys(p.stage for p in seen)) == [*STAGES, "validation"]
-    counts = {"EQ fitter": 4, "analysis": 2, "pretraining": 2, "expectation": 5, "end to end": 3}
+    counts = {"EQ fitter": 4, "analysis": 2, "pretraining": 2, "end to end": 3}
     for stage, count in counts.items():
         assert stages[stage] == [(step, count) for step in range(1, count + 1)], stage
 
