@@ -374,10 +374,9 @@ BY_FOLDER = ("--split", "all", "--baseline", "none", "--no-pesq", "--workers", 1
 
 def test_the_reference_is_another_voice_in_the_style_of_the_target(fxst, recordings):
     arguments = ("eval", "--data", recordings, *BY_FOLDER[:2], "--no-pesq", "--protocol", "q", "-n", 2, "--workers", 1)
+    written = ("-o", "out", "--audio", "kept", "--report", "page.html", "--report-items", 1)
     bounds = ("--require", "input.harm<=0", "--require", "closed-form.nearer>=0", "--require", "rule-based.noisy<=1")
-    code, out, err = fxst(
-        *arguments, "-o", "out", "--audio", "kept", "--report", "page.html", "--report-items", 1, *bounds
-    )
+    code, out, err = fxst(*arguments, *written, *bounds)
     assert (code, err) == (0, "")
     assert "against target (AF and nearer: reference)" in " ".join(out.split())
     found = json.loads(Path("out/summary.json").read_text())

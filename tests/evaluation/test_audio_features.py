@@ -15,11 +15,11 @@ from fxst.evaluation.audio_features import (
 )
 
 
-def noise(channels=2, seconds=2.0, seed=0):
+def noise(channels=2, seconds=1.2, seed=0):
     return (0.1 * np.random.default_rng(seed).standard_normal((channels, round(seconds * AF_RATE)))).astype(np.float32)
 
 
-def sine(hz, amplitude=0.1, seconds=3.0):
+def sine(hz, amplitude=0.1, seconds=2.0):
     return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * AF_RATE)) / AF_RATE)).astype(np.float32)[None]
 
 
