@@ -469,10 +469,29 @@ class EvalConfig:
         minimum=1,
         panel="Items",
     )
-    protocol: Literal["p", "chain"] = option(
+    protocol: Literal["p", "q", "chain"] = option(
         "p",
-        "With --data, how targets are made. p: the corruptions of the published evaluation. chain: random settings of "
-        "the models' own chain.",
+        "With --data, how items are made. p: the corruptions of the published evaluation; the reference is the same "
+        "voice. q: productions; the reference is another voice or song. chain: random settings of the models' own "
+        "chain.",
+        panel="Items",
+    )
+    kind: Literal["same-studio", "any-studio"] | None = option(
+        None,
+        "With --protocol q: whose voice or song the reference is. same-studio: one of the same corpus or album, which "
+        "is the folder around the voice's folder or the song's file (default). any-studio: one of another.",
+        panel="Items",
+    )
+    only: Literal["distortion", "reverb"] | None = option(
+        None,
+        "With --protocol q: make every style of one strong distortion or reverb, on dry inputs. Default: whole "
+        "productions, and half of the inputs have one of their own.",
+        panel="Items",
+    )
+    responses: Path | None = option(
+        None,
+        "With --protocol q: folder of measured room responses, for the styles with a room. Default: modelled rooms.",
+        metavar="FOLDER",
         panel="Items",
     )
     effects: int | None = option(
@@ -482,18 +501,14 @@ class EvalConfig:
         minimum=1,
         panel="Items",
     )
-    other_voice: bool = option(
-        False,
-        "With --protocol p: take the reference from another speaker or song, and measure distances to it; there is no "
-        "target.",
-        flags=("--other-voice",),
-        panel="Items",
-    )
     chain: str | None = option(
         None, "Chain of oracle-chain and of --protocol chain; default: the models', or eq-comp.", panel="Items"
     )
     sample_rate: int = option(
-        24_000, "With --data: sample rate of the items, 24000 or 44100 Hz; other rates are resampled.", panel="Items"
+        24_000,
+        "With --data: sample rate of the items, 24000 or 44100 Hz; other rates are resampled. With --protocol q, 44100 "
+        "is for music, which stays stereo.",
+        panel="Items",
     )
     split: Literal["train", "val", "test", "all"] = option(
         "test", "With --data: split of speakers, as `fxst dataset build` makes it.", panel="Items"

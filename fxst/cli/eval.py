@@ -81,19 +81,24 @@ def _progress_bar() -> "Iterator[Progress | None]":
 
 
 def _show(evaluation: "Evaluation") -> None:
-    """Print the published metrics, then the others: the figures of each system, and their shares of the input's."""
+    """Print the published metrics, the others, then distances to the reference and rates: figures and their shares."""
     from fxst.cli.grids import Console
-    from fxst.evaluation.metrics import METRICS, pesq_available
+    from fxst.evaluation.metrics import COLUMNS, Rate, pesq_available
     from fxst.evaluation.scores import SETTINGS
-    from fxst.evaluation.summary import detection_sentence, groups_of, sure_over
+    from fxst.evaluation.summary import compared_with, detection_sentence, groups_of, sure_over, which_is_better
 
     measured = {name for row in evaluation.rows for name in row.figures}
-    published = [(m.name, m.heading, m.unit) for m in METRICS if m.name in measured and m.published]
-    others = [(m.name, m.heading, m.unit) for m in METRICS if m.name in measured and not m.published]
+    tables: tuple[list[tuple[str, str, str]], ...] = ([], [], [])
+    published, others, compared = tables
+    for column in COLUMNS:
+        if column.name in measured:
+            late = isinstance(column, Rate) or column.against == "reference"
+            table = published if column.published else compared if late else others
+            table.append((column.name, column.heading, column.unit))
     if SETTINGS in measured:
         others.append((SETTINGS, "settings", "% of range"))
     console = Console()
-    for columns in (published, others):
+    for columns in tables:
         if columns:
             _show_table(console, evaluation, columns)
             console.print()
@@ -110,9 +115,8 @@ def _show(evaluation: "Evaluation") -> None:
     console.print(
         f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
         f"{'voice or song' if groups == 1 else 'voices or songs'}, output against "
-        f"{'target' if evaluation.task.items.has_targets else 'reference'}. Below each figure is its 95 % bootstrap "
-        f"interval {sure_over(groups)}; below each row is its share of the input's. Lower is better"
-        f"{', except for PESQ' if 'pesq' in measured else ''}.",
+        f"{compared_with(has_targets=evaluation.task.items.has_targets)}. Below each figure is its 95 % bootstrap "
+        f"interval {sure_over(groups)}; below each row is its share of the input's. {which_is_better(evaluation.rows)}",
     )
     if "pesq" in measured and not pesq_available():
         console.print(f"PESQ is missing: {extras.install('pesq')} (or leave it out with --no-pesq).")

@@ -8,11 +8,11 @@ from typing import Final
 from fxst.configs import EvalConfig
 from fxst.errors import FxstError, SettingsError, unknown
 from fxst.evaluation.journal import Journal, KeptAudio, make_folder
-from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.metrics import METRICS, RATES
 from fxst.evaluation.results import FILES, write_results
 from fxst.evaluation.scores import SETTINGS, Scored, score_item
 from fxst.evaluation.summary import INPUT, Requirement, SystemRow, summarise
-from fxst.evaluation.task import Evaluation, Task, make_task, no_targets
+from fxst.evaluation.task import NO_TARGETS, Evaluation, Task, make_task
 from fxst.places import check_inside
 from fxst.workers import WorkerPool, processors
 
@@ -105,9 +105,11 @@ def _check(requirement: Requirement, task: Task, config: EvalConfig) -> None:
     metric = requirement.metric
     if not config.pesq and metric == "pesq":
         raise SettingsError(f"{requirement.text!r}: PESQ is not measured with --no-pesq: leave one of the two out.")
-    if not task.items.has_targets and any(m.paired for m in METRICS if m.name == metric):
-        raise SettingsError(f"{requirement.text!r}: {metric} needs targets, and {no_targets(config)}.")
-    if task.items.has_targets and any(m.of_input for m in METRICS if m.name == metric):
+    judged = next((rate.metric for rate in RATES if rate.name == metric), metric)
+    against = next((m.against for m in METRICS if m.name == judged), "")
+    if not task.items.has_targets and against == "target":
+        raise SettingsError(f"{requirement.text!r}: {metric} needs targets, and {NO_TARGETS}.")
+    if task.items.has_targets and against == "input":
         raise SettingsError(f"{requirement.text!r}: {metric} is measured only where there are no targets.")
     if metric == SETTINGS and task.chain is None:
         raise SettingsError(f"{requirement.text!r}: the true settings are known only with --protocol chain.")

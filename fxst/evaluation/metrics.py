@@ -8,24 +8,34 @@ Paired metrics follow the target in time, and need the output's shape and sample
 as a whole, and accept other content, length, sample rate or channel counts: if the channel counts differ, they compare
 means over the active channels.
 
-One metric compares an output with its input, and is measured only without targets.
+Some metrics compare an output with its reference even where there is a target, and one compares it with its input. A
+rate is the share of the items on which an output passes a limit, often one that the input sets.
 """
 
 import importlib.util
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from fxst.dsp import Array
 from fxst.dsp.stft import MR_STFT_WINDOWS
-from fxst.evaluation.sound import CENTROID_WINDOW, SILENCE, EvaluatedSound
+from fxst.evaluation import audio_features
+from fxst.evaluation.audio_features import AudioFeatures
+from fxst.evaluation.sound import CENTROID_WINDOW, FEWEST_FRAMES, SILENCE, EvaluatedSound
 
 __all__ = [
+    "COLUMNS",
     "METRICS",
+    "RATES",
     "Metric",
+    "Rate",
+    "af",
+    "af_crest",
+    "af_spectrum",
+    "af_width",
     "cfe",
     "cfe_db",
     "lra_lu",
@@ -34,6 +44,7 @@ __all__ = [
     "mae",
     "mrstft",
     "msd",
+    "noise_db",
     "noise_floor_db",
     "pesq",
     "pesq_available",
@@ -51,10 +62,18 @@ INAUDIBLE_DB: Final = -80.0
 """Relative to the loudest third octave: at speech level this is about the threshold of hearing."""
 
 FLOOR_SHARE: Final = 0.1
-FEWEST_FRAMES: Final = 10
+
+HARM: Final = 1.05
+"""An output is clearly further from its target than the input if its MRSTFT exceeds the input's by this factor."""
+
+NOISY_DB: Final = 6.0
+"""A noise floor is raised if it lies this far above the target's."""
 
 LOGARITHMS_A_DB: Final = math.log(10)
 """The published level metrics are 20 times the natural logarithm: this many to one dB."""
+
+
+Against = Literal["target", "either", "reference", "input"]
 
 
 @dataclass(frozen=True)
@@ -66,20 +85,47 @@ class Metric:
         heading: Name in tables.
         unit: The printed unit.
         measure: Function of output and target; NaN if it cannot be measured.
-        paired: Whether it needs a target, not just a reference.
+        against: What the output is compared with: a `target`; the target, or `either` without one the reference; the
+            `reference`, even where there is a target; or the `input`, and only where there is no target.
         published: Whether it is one of the seven that DeepAFx-ST was published with.
         higher_is_better: Whether it is a score rather than a distance.
-        of_input: Whether it compares the output with the input instead of the target or reference.
+        ratio: Whether a ratio to the input's value has a meaning, as that of two distances.
     """
 
     name: str
     heading: str
     unit: str
     measure: Callable[[EvaluatedSound, EvaluatedSound], float]
-    paired: bool
-    published: bool
-    higher_is_better: bool
-    of_input: bool = False
+    against: Against = "either"
+    published: bool = False
+    higher_is_better: bool = False
+    ratio: bool = True
+
+    def applies(self, *, has_targets: bool) -> bool:
+        """Return whether it is measured on items with or without targets."""
+        return self.against not in ({"input"} if has_targets else {"target"})
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The share of the items on which an output passes a limit.
+
+    Args:
+        name: Name in files and requirements.
+        heading: Name in tables.
+        metric: The metric that is judged.
+        passes: Function of the metric's value for the output and for the input.
+        higher_is_better: Whether passing is good.
+    """
+
+    name: str
+    heading: str
+    metric: str
+    passes: Callable[[float, float], bool]
+    higher_is_better: bool = False
+    unit: str = "share"
+    published: bool = False
+    ratio: bool = False
 
 
 def pesq_available() -> bool:
@@ -274,32 +320,82 @@ def noise_floor_db(output: EvaluatedSound, source: EvaluatedSound) -> float:
     return _mean_by_channel(output, source, (output.moments, source.moments), rise)
 
 
+def noise_db(output: EvaluatedSound, target: EvaluatedSound) -> float:
+    """Measure how far the noise floor lies above the target's own, each relative to its level, in dB.
+
+    The floor is the level that a tenth of the frames of 50 ms stay below, digital silence left out; the level is that
+    of the active signal. No gain changes it. NaN for fewer than ten frames of sound.
+    """
+    return output.noise_db - target.noise_db
+
+
+def af(output: EvaluatedSound, reference: EvaluatedSound) -> float:
+    """Compare with the reference by the published audio-feature distance: level, crest factor, width, bark spectrum.
+
+    At 44.1 kHz, mono as two equal channels. A gain alone counts, and a side signal that only one of the two has costs
+    more than everything else. NaN for a recording shorter than 0.38 s, silent, or of more than two channels.
+
+    Source:
+        S. S. Vanka et al., "Diff-MST: differentiable mixing style transfer", ISMIR 2024, and its public code.
+    """
+    return _feature_distance(output, reference, audio_features.audio_feature_distance)
+
+
+def af_spectrum(output: EvaluatedSound, reference: EvaluatedSound) -> float:
+    """Compare with the reference by AF's spectrum term alone, mid and side each at one loudness."""
+    return _feature_distance(output, reference, audio_features.spectrum_distance)
+
+
+def af_crest(output: EvaluatedSound, reference: EvaluatedSound) -> float:
+    """Compare with the reference by AF's crest factor term alone, which does not depend on level."""
+    return _feature_distance(output, reference, audio_features.crest_distance)
+
+
+def af_width(output: EvaluatedSound, reference: EvaluatedSound) -> float:
+    """Compare with the reference by AF's stereo width term alone, which does not depend on level."""
+    return _feature_distance(output, reference, audio_features.width_distance)
+
+
 METRICS: Final = (
-    Metric("pesq", "PESQ", "", pesq, paired=True, published=True, higher_is_better=True),
-    Metric("mrstft", "MRSTFT", "", mrstft, paired=True, published=True, higher_is_better=False),
-    Metric("msd", "MSD", "", msd, paired=True, published=True, higher_is_better=False),
-    Metric("sce", "SCE", "Hz", sce, paired=False, published=True, higher_is_better=False),
-    Metric("cfe", "CFE", "20·ln", cfe, paired=False, published=True, higher_is_better=False),
-    Metric("rms", "RMS", "20·ln", rms, paired=False, published=True, higher_is_better=False),
-    Metric("lufs", "LUFS", "dB", lufs, paired=False, published=True, higher_is_better=False),
-    Metric("cfe_db", "crest factor", "dB", cfe_db, paired=False, published=False, higher_is_better=False),
-    Metric("rms_db", "RMS", "dB", rms_db, paired=False, published=False, higher_is_better=False),
-    Metric("mae", "MAE", "", mae, paired=True, published=False, higher_is_better=False),
-    Metric("ltas_db", "spectrum", "dB", ltas_db, paired=False, published=False, higher_is_better=False),
-    Metric("lra_lu", "loudness range", "LU", lra_lu, paired=False, published=False, higher_is_better=False),
-    Metric("true_peak_db", "true peak", "dB", true_peak_db, paired=False, published=False, higher_is_better=False),
-    Metric(
-        "noise_floor_db",
-        "noise floor rise",
-        "dB",
-        noise_floor_db,
-        paired=False,
-        published=False,
-        higher_is_better=False,
-        of_input=True,
-    ),
+    Metric("pesq", "PESQ", "", pesq, "target", published=True, higher_is_better=True, ratio=False),
+    Metric("mrstft", "MRSTFT", "", mrstft, "target", published=True),
+    Metric("msd", "MSD", "", msd, "target", published=True),
+    Metric("sce", "SCE", "Hz", sce, published=True),
+    Metric("cfe", "CFE", "20·ln", cfe, published=True),
+    Metric("rms", "RMS", "20·ln", rms, published=True),
+    Metric("lufs", "LUFS", "dB", lufs, published=True),
+    Metric("cfe_db", "crest factor", "dB", cfe_db),
+    Metric("rms_db", "RMS", "dB", rms_db),
+    Metric("mae", "MAE", "", mae, "target"),
+    Metric("ltas_db", "spectrum", "dB", ltas_db),
+    Metric("lra_lu", "loudness range", "LU", lra_lu),
+    Metric("true_peak_db", "true peak", "dB", true_peak_db),
+    Metric("noise_floor_db", "noise floor rise", "dB", noise_floor_db, "input", ratio=False),
+    Metric("noise_db", "noise floor", "dB", noise_db, "target", ratio=False),
+    Metric("af", "AF", "", af, "reference"),
+    Metric("af_spectrum", "AF spectrum", "", af_spectrum, "reference"),
+    Metric("af_crest", "AF crest", "", af_crest, "reference"),
+    Metric("af_width", "AF width", "", af_width, "reference"),
 )
 """All metrics in the order of the tables: the seven published ones in their units, then the others."""
+
+RATES: Final = (
+    Rate("nearer", "nearer", "af", lambda output, source: output < source, higher_is_better=True),
+    Rate("further", "further", "mrstft", lambda output, source: output > source),
+    Rate("harm", "harm", "mrstft", lambda output, source: output > HARM * source),
+    Rate("noisy", "noisy", "noise_db", lambda output, source: output > NOISY_DB),
+)
+"""All rates, which follow the metrics in the tables."""
+
+COLUMNS: Final[tuple[Metric | Rate, ...]] = (*METRICS, *RATES)
+"""Everything that is measured of an output, in the order of the tables."""
+
+
+def _feature_distance(
+    output: EvaluatedSound, reference: EvaluatedSound, distance: Callable[[AudioFeatures, AudioFeatures], float]
+) -> float:
+    ours, theirs = output.audio_features, reference.audio_features
+    return math.nan if ours is None or theirs is None else distance(ours, theirs)
 
 
 def _check_pair(output: EvaluatedSound, target: EvaluatedSound) -> None:

@@ -1,8 +1,7 @@
 """Items drawn from recordings: the published evaluation of DeepAFx-ST, and targets rendered by fxst's own chains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +22,17 @@ from fxst.errors import SettingsError
 from fxst.evaluation.items import Item
 from fxst.evaluation.voices import Stretch, Voices, read
 
-__all__ = ["PATCH_SAMPLES", "UNREADABLE", "DrawnItems", "Styles", "draw_styles"]
+__all__ = [
+    "PATCH_SAMPLES",
+    "UNREADABLE",
+    "DrawnItems",
+    "Styles",
+    "at_peak",
+    "check_rate",
+    "draw_passage",
+    "draw_styles",
+    "faded",
+]
 
 PATCH_SAMPLES: Final[Mapping[int, int]] = {24_000: 131_072, 44_100: 262_144}
 """Length of an input and of a reference, by sample rate in Hz."""
@@ -90,16 +99,14 @@ class DrawnItems:
         seed: Random seed.
         effects: With a chain: number of its effects in a target, the others bypassed; None for all, with every knob
             anywhere in its range.
-        other_voice: With protocol P: take the reference from another voice, in the style of the target, which is then
-            unknown. The inputs stay the same.
 
     Attributes:
         names: Protocol, sample rate, seed and number of each item.
-        has_targets: Whether the targets are known.
+        has_targets: True: the targets are known.
 
     Raises:
         SettingsError: The sample rate is another one, the chain has fewer effects or one that cannot be bypassed, or
-            too few voices are long enough.
+            no voice is long enough.
 
     Source:
         C. J. Steinmetz et al., "Style transfer of audio effects with differentiable signal processing", 2022, and
@@ -115,25 +122,20 @@ class DrawnItems:
         count: int,
         seed: int,
         effects: int | None = None,
-        other_voice: bool = False,
     ) -> None:
-        if sample_rate not in PATCH_SAMPLES:
-            raise SettingsError(
-                f"Items are defined at {' and '.join(map(str, PATCH_SAMPLES))} Hz, not at {sample_rate}: choose one."
-            )
+        check_rate(sample_rate)
         if chain is not None and effects is not None:
             _check_effects(chain, effects)
         self._voices, self._chain, self._sample_rate, self._seed = voices, chain, sample_rate, seed
-        self._effects, self._other_voice = effects, other_voice
+        self._effects = effects
         self._samples = PATCH_SAMPLES[sample_rate]
-        self.has_targets = not other_voice
-        protocol = ("p-other-voice" if other_voice else "p") if chain is None else chain.name
+        self.has_targets = True
+        protocol = "p" if chain is None else chain.name
         if chain is not None and effects is not None:
             protocol += f"-{effects}-of-{len(chain.predicted.effects)}"
         self.names = tuple(f"{protocol}-{sample_rate}-{seed}-{number}" for number in range(count))
         # Impossible items fail here, before any work.
-        long = (voice for voice in voices.names if voices.passage(voice, at=0.0, seconds=self._seconds))
-        if len(list(islice(long, self._voices_needed))) < self._voices_needed:
+        if not any(voices.passage(voice, at=0.0, seconds=self._seconds) for voice in voices.names):
             raise self._too_little()
 
     def __getitem__(self, index: int) -> Item:
@@ -143,8 +145,8 @@ class DrawnItems:
             AudioError: A recording is damaged.
         """
         rng = self._generator(index)
-        voice, stretches, patch = self._patch(rng, self._voices.names)
-        base = _at_peak(patch)
+        voice, stretches, patch = self._patch(rng)
+        base = at_peak(patch)
         first = rng.random() < 0.5
         drawn: dict[str, Any] = {
             "voice": voice,
@@ -156,7 +158,6 @@ class DrawnItems:
         halves = (slice(None, self._samples), slice(self._samples, None))
         ours, theirs = halves if first else halves[::-1]
         settings: Table | None = None
-        target: Samples | None
         if self._chain is None:
             styles = draw_styles(rng, sample_rate=self._sample_rate)
             drawn |= {
@@ -164,15 +165,8 @@ class DrawnItems:
                 "target": _to_data(styles.target_equaliser, styles.target_compressor),
             }
             x = self._input(base, styles)[:, ours]
-            if self._other_voice:
-                other, passage, patch = self._patch(rng, [name for name in self._voices.names if name != voice])
-                drawn |= {"reference_voice": other, "reference_passage": [asdict(stretch) for stretch in passage]}
-                if unreadable := (*drawn.get(UNREADABLE, ()), *self._voices.unreadable(other)):
-                    drawn[UNREADABLE] = list(unreadable)
-                base = _at_peak(patch)
             produced = self._target(base, styles)
-            reference = produced[:, theirs]
-            target = None if self._other_voice else produced[:, ours]
+            target, reference = produced[:, ours], produced[:, theirs]
         else:
             settings = self._settings(self._chain, rng)
             drawn["settings"] = {f"{row.effect} {row.parameter}": row.value for row in settings}
@@ -184,19 +178,17 @@ class DrawnItems:
     def _generator(self, index: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, index))
 
-    def _patch(self, rng: np.random.Generator, voices: Sequence[str]) -> tuple[str, tuple[Stretch, ...], Samples]:
+    def _patch(self, rng: np.random.Generator) -> tuple[str, tuple[Stretch, ...], Samples]:
         """Draw a passage of one of the voices whose halves are both audible."""
-        names = list(voices)
+        names = list(self._voices.names)
         while names:
             # Every voice is equally likely, however much there is of it.
             voice = names.pop(int(rng.random() * len(names)))
-            for _ in range(TRIES):
-                stretches = self._voices.passage(voice, at=rng.random(), seconds=self._seconds)
-                if stretches is None:
-                    break
-                patch = read(stretches, samples=2 * self._samples, sample_rate=self._sample_rate)
-                if patch is not None and min(np.square(half).mean() for half in np.split(patch, 2, axis=1)) > MIN_POWER:
-                    return voice, stretches, patch
+            drawn = draw_passage(
+                rng, self._voices, voice, samples=2 * self._samples, parts=2, sample_rate=self._sample_rate
+            )
+            if drawn is not None:
+                return voice, *drawn
         raise self._too_little()
 
     @property
@@ -204,15 +196,10 @@ class DrawnItems:
         """Length of a passage: the input and the reference."""
         return 2 * self._samples / self._sample_rate
 
-    @property
-    def _voices_needed(self) -> int:
-        return 2 if self._other_voice else 1
-
     def _too_little(self) -> SettingsError:
-        who, has = ("No two", "have") if self._other_voice else ("None", "has")
         return SettingsError(
-            f"{who} of the {len(self._voices.names)} voice(s) {has} {self._seconds:.1f} s of sound, which an item "
-            "takes: add recordings, or use another --split."
+            f"None of the {len(self._voices.names)} voice(s) has {self._seconds:.1f} s of sound, which an item takes: "
+            "add recordings, or use another --split."
         )
 
     def _input(self, base: Samples, styles: Styles) -> Samples:
@@ -220,10 +207,10 @@ class DrawnItems:
         x = base
         if styles.equaliser is not None:
             x = styles.equaliser.apply(x, sample_rate=self._sample_rate)
-        x = _at_peak(x)
+        x = at_peak(x)
         if styles.expander is not None:
             x = styles.expander.apply(x, sample_rate=self._sample_rate)
-        return _at_peak(self._faded(x))
+        return at_peak(faded(x, sample_rate=self._sample_rate))
 
     def _target(self, base: Samples, styles: Styles) -> Samples:
         """Render the target of protocol P from a passage."""
@@ -233,14 +220,7 @@ class DrawnItems:
             x = styles.target_equaliser.apply(x, sample_rate=self._sample_rate)
         if styles.target_compressor is not None:
             x = styles.target_compressor.apply(x, sample_rate=self._sample_rate)
-        return _at_peak(self._faded(x))
-
-    def _faded(self, x: Samples) -> Samples:
-        ramp = np.linspace(0, 1, round(FADE_SECONDS * self._sample_rate), dtype=np.float32)
-        faded = x.copy()
-        faded[:, : len(ramp)] *= ramp
-        faded[:, -len(ramp) :] *= ramp[::-1]
-        return faded
+        return at_peak(faded(x, sample_rate=self._sample_rate))
 
     def _settings(self, chain: Chain, rng: np.random.Generator) -> Table:
         predicted = chain.predicted
@@ -276,7 +256,62 @@ def _to_data(*corruptions: Corruption | None) -> list[dict[str, Any]]:
     return [to_data(corruption) for corruption in corruptions if corruption is not None]
 
 
-def _at_peak(x: Samples) -> Samples:
+def check_rate(sample_rate: int) -> None:
+    """Check that items are defined at a sample rate.
+
+    Raises:
+        SettingsError: They are not.
+    """
+    if sample_rate not in PATCH_SAMPLES:
+        raise SettingsError(
+            f"Items are defined at {' and '.join(map(str, PATCH_SAMPLES))} Hz, not at {sample_rate}: choose one."
+        )
+
+
+def draw_passage(
+    rng: np.random.Generator,
+    voices: Voices,
+    voice: str,
+    *,
+    samples: int,
+    parts: int = 1,
+    sample_rate: int,
+    stereo: bool = False,
+) -> tuple[tuple[Stretch, ...], Samples] | None:
+    """Draw a passage of a voice, each of its equal parts audible; None if the voice has none.
+
+    Args:
+        rng: The random generator.
+        voices: The voices.
+        voice: Name of the voice.
+        samples: Length of the passage.
+        parts: Number of parts that must be audible.
+        sample_rate: Sample rate of the passage in Hz.
+        stereo: Whether stereo recordings stay stereo.
+
+    Raises:
+        AudioError: A recording is damaged.
+    """
+    for _ in range(TRIES):
+        stretches = voices.passage(voice, at=rng.random(), seconds=samples / sample_rate)
+        if stretches is None:
+            return None
+        x = read(stretches, samples=samples, sample_rate=sample_rate, stereo=stereo)
+        if x is not None and min(np.square(part).mean() for part in np.split(x, parts, axis=1)) > MIN_POWER:
+            return stretches, x
+    return None
+
+
+def faded(x: Samples, *, sample_rate: int) -> Samples:
+    """Fade both ends of a recording."""
+    ramp = np.linspace(0, 1, round(FADE_SECONDS * sample_rate), dtype=np.float32)
+    y = x.copy()
+    y[:, : len(ramp)] *= ramp
+    y[:, -len(ramp) :] *= ramp[::-1]
+    return y
+
+
+def at_peak(x: Samples) -> Samples:
     """Normalise the peak to -12 dBFS."""
     normalised: Samples = x * np.float32(BASE_PEAK / np.abs(x).max())
     return normalised

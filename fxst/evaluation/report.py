@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fxst.errors import FxstError
-from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.metrics import COLUMNS
 from fxst.evaluation.scores import SETTINGS, Scored, checked_output
 from fxst.evaluation.summary import (
     INPUT,
     Figure,
     Interval,
     SystemRow,
+    compared_with,
     detection_sentence,
     groups_of,
     in_digits,
     sure_over,
+    which_is_better,
 )
 from fxst.report import FigureTable, InMemory, Page, ReportEntry, Track, write_report
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_evaluation"]
 
-HEADINGS: Final = {m.name: f"{m.heading} ({m.unit})" if m.unit else m.heading for m in METRICS} | {
+HEADINGS: Final = {m.name: f"{m.heading} ({m.unit})" if m.unit else m.heading for m in COLUMNS} | {
     SETTINGS: "settings (% of range)"
 }
 RANKED_BY: Final = ("mrstft", "ltas_db")
@@ -46,13 +48,12 @@ def write_evaluation(evaluation: "Evaluation", path: Path) -> None:
     """
     task, rows = evaluation.task, evaluation.rows
     shown = _spread(evaluation)
-    goal = "target" if task.items.has_targets else "reference"
+    goal = compared_with(has_targets=task.items.has_targets)
     count, groups = len(evaluation.items), len(groups_of(evaluation.items))
-    better = "Lower is better, except for PESQ. " if any("pesq" in row.figures for row in rows) else "Lower is better. "
     lead = [
         f"{count:,} {'item' if count == 1 else 'items'} of {groups:,} "
-        f"{'voice or song' if groups == 1 else 'voices or songs'}; every output is compared with the {goal}. {better}"
-        f"In brackets each figure's 95 % bootstrap interval {sure_over(groups)}.",
+        f"{'voice or song' if groups == 1 else 'voices or songs'}; every output is compared with the {goal}. "
+        f"{which_is_better(rows)} In brackets each figure's 95 % bootstrap interval {sure_over(groups)}.",
     ]
     if len(shown) < len(evaluation.items):
         lead.append(

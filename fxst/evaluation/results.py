@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import fxst
 from fxst import records, staging
 from fxst.evaluation.journal import FORMAT_VERSION, UNFINISHED, csv_text
-from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.metrics import COLUMNS
 from fxst.evaluation.scores import SETTINGS
 from fxst.evaluation.summary import CONFIDENCE, DRAWS, Interval, groups_of
 from fxst.untrusted import to_json
@@ -30,7 +30,7 @@ ITEM_LIST: Final = "items.jsonl"
 SUMMARY: Final = "summary.json"
 FILES: Final = (ITEMS, ITEM_LIST, SUMMARY, UNFINISHED)
 """Files in the output folder of an evaluation."""
-NAMES: Final = (*(metric.name for metric in METRICS), SETTINGS)
+NAMES: Final = (*(column.name for column in COLUMNS), SETTINGS)
 
 
 def write_results(evaluation: "Evaluation", folder: Path) -> None:
@@ -74,7 +74,7 @@ def summary(evaluation: "Evaluation") -> dict[str, Any]:
                 "published": m.published,
                 "higher_is_better": m.higher_is_better,
             }
-            for m in METRICS
+            for m in COLUMNS
             if m.name in measured
         },
         "rows": [

@@ -11,7 +11,7 @@ from fxst.chains.table import Table
 from fxst.errors import AudioError, FxstError
 from fxst.evaluation.detection import audible_effects
 from fxst.evaluation.items import Item, Items
-from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.metrics import METRICS, RATES, Rate
 from fxst.evaluation.sound import EvaluatedSound
 from fxst.evaluation.systems import Output, System
 
@@ -66,9 +66,8 @@ def score_item(
 ) -> Scored:
     """Score systems on one item.
 
-    The output is compared with the target; without a target, with the reference by the unpaired metrics, and with the
-    input by the metrics of the input. A system that fails, or whose output is not finite or has another shape, has
-    missing values.
+    The output is compared with what each metric is against. A system that fails, or whose output is not finite or has
+    another shape, has missing values.
 
     Args:
         items: The items.
@@ -77,19 +76,21 @@ def score_item(
         pesq: Whether to measure PESQ, which takes longer than all other metrics together.
         keep: Receives the item and its outputs.
     """
-    metrics = [m for m in METRICS if not (m.of_input if items.has_targets else m.paired) and (pesq or m.name != "pesq")]
+    metrics = [m for m in METRICS if m.applies(has_targets=items.has_targets) and (pesq or m.name != "pesq")]
     nothing = dict.fromkeys((m.name for m in metrics), math.nan)
+    rates = [rate for rate in RATES if rate.metric in nothing]
+    nothing |= dict.fromkeys((rate.name for rate in rates), math.nan)
     name = items.names[index]
     try:
         item = items[index]
     except FxstError as error:
         return Scored(name, name, tuple(Score(system, nothing, str(error)) for system in systems))
-    goal = (
-        EvaluatedSound(item.reference, sample_rate=item.reference_sample_rate)
-        if item.target is None
-        else EvaluatedSound(item.target, sample_rate=item.sample_rate)
-    )
     source = EvaluatedSound(item.input, sample_rate=item.sample_rate)
+    reference = EvaluatedSound(item.reference, sample_rate=item.reference_sample_rate)
+    target = reference if item.target is None else EvaluatedSound(item.target, sample_rate=item.sample_rate)
+    against = {"target": target, "either": target, "reference": reference, "input": source}
+    judged = {rate.metric for rate in rates}
+    inputs = {m.name: m.measure(source, against[m.against]) for m in metrics if m.name in judged}
     true = {} if item.settings is None else audible_effects(item.settings, item.input, sample_rate=item.sample_rate)
     scores, outputs = [], {}
     for system, render in systems.items():
@@ -100,7 +101,8 @@ def score_item(
             continue
         outputs[system] = output
         sound = EvaluatedSound(output.audio, sample_rate=item.sample_rate)
-        values = {m.name: m.measure(sound, source if m.of_input else goal) for m in metrics}
+        values = {m.name: m.measure(sound, against[m.against]) for m in metrics}
+        values |= {rate.name: _passes(rate, values[rate.metric], inputs[rate.metric]) for rate in rates}
         values = {metric: value if math.isfinite(value) else math.nan for metric, value in values.items()}
         found: dict[str, bool] | None = None
         if item.settings is not None and output.settings is not None:
@@ -114,6 +116,11 @@ def score_item(
     if keep is not None:
         keep(item, outputs)
     return Scored(name, item.group, tuple(scores), item.drawn, true)
+
+
+def _passes(rate: Rate, value: float, of_input: float) -> float:
+    """Return 1 if an output passes a rate's limit, 0 if it does not, and NaN if that is unknown."""
+    return float(rate.passes(value, of_input)) if math.isfinite(value) and math.isfinite(of_input) else math.nan
 
 
 def checked_output(render: System, item: Item) -> Output:

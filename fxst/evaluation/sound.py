@@ -13,6 +13,8 @@ from fxst.dsp import Array, Samples
 from fxst.dsp.loudness import LoudnessMeter, TruePeakMeter
 from fxst.dsp.spectra import third_octaves
 from fxst.dsp.stft import MR_STFT_FLOOR, hann, mirrored, power_spectra
+from fxst.evaluation.audio_features import AF_RATE, AudioFeatures, measure_features
+from fxst.transfer.descriptors import Excerpt, active_level_db, noise_floor_db
 
 __all__ = ["EvaluatedSound"]
 
@@ -25,6 +27,8 @@ MEL_WINDOW: Final = 65_536
 MEL_BANDS: Final = 128
 LOUDNESS_BLOCK_SECONDS: Final = 0.4
 FRAME_SECONDS: Final = 0.05
+FEWEST_FRAMES: Final = 10
+"""Fewest frames of 50 ms that a noise floor is measured from."""
 
 MOST_SAMPLES_KEPT: Final = 1 << 19
 """Longest signal, in samples of all channels, whose spectra are kept: about 25 bytes a sample."""
@@ -86,6 +90,21 @@ class EvaluatedSound:
         cut = self.samples[:, : count * length].reshape(self.channels, count, length)
         power: Array = np.einsum("cnt,cnt->cn", cut, cut, dtype=np.float64) / length
         return power
+
+    @functools.cached_property
+    def noise_db(self) -> float:
+        """Noise floor relative to the active level; NaN for silence, and for fewer than ten frames of sound."""
+        if np.count_nonzero(self.moments.max(axis=0, initial=0.0) >= SILENCE) < FEWEST_FRAMES:
+            return math.nan
+        excerpt = Excerpt(self.samples, self.sample_rate)
+        return noise_floor_db(excerpt) - active_level_db(excerpt)
+
+    @functools.cached_property
+    def audio_features(self) -> AudioFeatures | None:
+        """Features of the audio-feature distance; None for silence, and for more than two channels."""
+        if self.channels > 2 or not self.sounding.any():
+            return None
+        return measure_features(self._chunks_at(AF_RATE))
 
     @functools.cached_property
     def sounding(self) -> npt.NDArray[np.bool_]:
@@ -227,6 +246,13 @@ class EvaluatedSound:
         """Yield the samples in chunks, as measurements take a multiple of their memory."""
         for first in range(0, self.frames, _CHUNK_FRAMES):
             yield self.samples[:, first : first + _CHUNK_FRAMES]
+
+    def _chunks_at(self, sample_rate: int) -> Iterator[Samples]:
+        """Yield the samples in chunks at another sample rate, without keeping them."""
+        resampler = audio.Resampler(source_rate=self.sample_rate, target_rate=sample_rate, channels=self.channels)
+        for chunk in self._chunks():
+            yield resampler.process(chunk)
+        yield resampler.process(np.zeros((self.channels, 0), np.float32), last=True)
 
 
 @functools.lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fxst.dsp import Array
 from fxst.errors import SettingsError
-from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.metrics import COLUMNS
 from fxst.evaluation.scores import SETTINGS, Scored
 from fxst.untrusted import number
 
@@ -23,11 +23,13 @@ __all__ = [
     "Interval",
     "Requirement",
     "SystemRow",
+    "compared_with",
     "detection_sentence",
     "groups_of",
     "in_digits",
     "summarise",
     "sure_over",
+    "which_is_better",
 ]
 
 INPUT: Final = "input"
@@ -41,7 +43,7 @@ CONFIDENCE: Final = 0.95
 ROUNDING: Final = 1e-9
 """A mean distance below this is a rounding error, and has no ratios."""
 
-_MORE_IS_BETTER: Final = {metric.name for metric in METRICS if metric.higher_is_better}
+_NO_RATIO: Final = {column.name for column in COLUMNS if not column.ratio}
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Figure:
 
     Args:
         mean: The mean over all items that have a value.
-        ratio: The mean over the input's, both over the items where both have a value; NaN if higher is better, or the
+        ratio: The mean over the input's, both over the items where both have a value; NaN if it has no meaning, or the
             input's is 0.
         missing: Number of items without a value.
     """
@@ -141,7 +143,7 @@ def summarise(items: Sequence[Scored], *, seed: int) -> tuple[SystemRow, ...]:
 
 def _metrics_by_system(items: Sequence[Scored]) -> dict[str, list[str]]:
     """List the metrics that each system has on any item, in the order of the tables."""
-    order = [metric.name for metric in METRICS] + [SETTINGS]
+    order = [column.name for column in COLUMNS] + [SETTINGS]
     found: dict[str, set[str]] = {}
     for item in items:
         for score in item.scores:
@@ -201,6 +203,17 @@ def sure_over(groups: int) -> str:
     return f"over voices, then items{few}"
 
 
+def which_is_better(rows: Sequence[SystemRow]) -> str:
+    """Say which way the figures of these systems are better, in a sentence."""
+    scores = [c.heading for c in COLUMNS if c.higher_is_better and any(c.name in row.figures for row in rows)]
+    return f"Lower is better, except for {' and '.join(scores)}." if scores else "Lower is better."
+
+
+def compared_with(*, has_targets: bool) -> str:
+    """Say what the outputs are compared with."""
+    return "target (AF and nearer: reference)" if has_targets else "reference"
+
+
 def groups_of(items: Sequence[Scored]) -> set[str]:
     """Return the voices or songs with at least one value."""
     return {item.group for item in items if _measured(item)}
@@ -229,8 +242,7 @@ def _figures(values: Mapping[str, Array], inputs: Mapping[str, Array], draws: Ar
     for metric, ours in values.items():
         theirs = inputs.get(metric, np.full_like(ours, np.nan))
         measured = ~np.isnan(ours)
-        # If higher is better, a ratio to the input's score is meaningless.
-        both = measured & ~np.isnan(theirs) & (metric not in _MORE_IS_BETTER)
+        both = measured & ~np.isnan(theirs) & (metric not in _NO_RATIO)
         paired, baseline = (np.where(both, x, np.nan) for x in (ours, theirs))
         mean = _interval(_mean(ours), _mean(ours, draws), items=measured.sum())
         ratio = _interval(_share(paired, baseline), _share(paired, baseline, draws), items=both.sum())
@@ -315,10 +327,8 @@ class Requirement:
                 f"{text!r} is not a valid bound: write one like mrstft_ratio<=0.45, with one of "
                 f"{', '.join(_NAMES)}, optionally _ratio or _missing, and a number."
             ) from None
-        if found["figure"] == "ratio" and found["metric"] in _MORE_IS_BETTER:
-            raise SettingsError(
-                f"{text!r} is not a valid bound: a ratio of scores means nothing; bound {found['metric']}."
-            )
+        if found["figure"] == "ratio" and found["metric"] in _NO_RATIO:
+            raise SettingsError(f"{text!r} is not a valid bound: its ratio means nothing; bound {found['metric']}.")
         return Requirement(
             text, found["system"] or "", found["metric"], found["figure"] or "mean", found["relation"], bound
         )
@@ -341,7 +351,7 @@ _RELATIONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_NAMES: Final = (*(metric.name for metric in METRICS), SETTINGS)
+_NAMES: Final = (*(column.name for column in COLUMNS), SETTINGS)
 _REQUIREMENT: Final = re.compile(
     rf"\s*(?:(?P<system>.+)\.)?(?P<metric>{'|'.join(_NAMES)})(?:_(?P<figure>ratio|missing))?"
     r"\s*(?P<relation><=|>=|<|>)\s*(?P<bound>\S+)\s*"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import fxst
-from fxst import extras
+from fxst import audio, extras
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.configs import EvalConfig
@@ -20,6 +20,7 @@ from fxst.evaluation.baselines import BASELINES, CLOSED_FORM_IN_CHAIN, MATCHERIN
 from fxst.evaluation.items import Items, PairedItems
 from fxst.evaluation.journal import FORMAT_VERSION
 from fxst.evaluation.protocol import DrawnItems
+from fxst.evaluation.protocol_q import SAME_STUDIO, ProducedItems
 from fxst.evaluation.scores import Scored
 from fxst.evaluation.summary import INPUT, SystemRow
 from fxst.evaluation.systems import Output, System, applied, given, renders_in, through_proxies
@@ -27,7 +28,7 @@ from fxst.evaluation.voices import Voices
 from fxst.transfer import style_transfer
 from fxst.transfer.style_transfer import StyleTransfer
 
-__all__ = ["Evaluation", "Task", "make_task", "no_targets"]
+__all__ = ["NO_TARGETS", "Evaluation", "Task", "make_task"]
 
 DEFAULT_CHAIN: Final = "eq-comp"
 DEFAULT_ITEMS: Final = 200
@@ -41,6 +42,7 @@ ALL, NONE = "all", "none"
 TRAINING: Final = ("gradient", "steps", "examples", "ms_per_step", "peak_memory_mb")
 """Fields of a model's card that the summary contains."""
 
+NO_TARGETS: Final = "the CSV names none: add the column target"
 NOT_OUTPUTS: Final = frozenset(("reference", "target"))
 """Folders of kept audio that hold no outputs."""
 
@@ -136,31 +138,38 @@ def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, An
         raise SettingsError("Name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
     if config.effects is not None and chain is None:
         raise SettingsError("--effects needs --data with --protocol chain.")
-    if config.other_voice and (config.pairs is not None or config.protocol != "p"):
-        raise SettingsError("--other-voice needs --data with --protocol p.")
+    of_q = {"--kind": config.kind, "--only": config.only, "--responses": config.responses}
+    if any(of_q.values()) and (config.pairs is not None or config.protocol != "q"):
+        raise SettingsError(f"{next(filter(of_q.get, of_q))} needs --data with --protocol q.")
     if config.pairs is not None:
         paired = PairedItems(config.pairs, limit=config.limit)
         return paired, {"pairs": str(config.pairs.resolve()), "lines": paired.lines, "files": _stamps(paired.files)}
     assert config.data is not None
     voices = Voices(config.data, split=config.split, split_seed=config.split_seed, each_file=config.each_file)
-    drawn = DrawnItems(
-        voices,
-        chain=chain,
-        sample_rate=config.sample_rate,
-        count=config.limit or DEFAULT_ITEMS,
-        seed=config.seed,
-        effects=config.effects,
-        other_voice=config.other_voice,
-    )
-    return drawn, {
+    common = {"sample_rate": config.sample_rate, "count": config.limit or DEFAULT_ITEMS, "seed": config.seed}
+    source = {
         "data": str(config.data.resolve()),
         "voices": voices.names,
         "protocol": config.protocol,
-        "effects": config.effects,
-        "other_voice": config.other_voice,
         "sample_rate": config.sample_rate,
         "seed": config.seed,
     }
+    if config.protocol == "q":
+        kind = config.kind or SAME_STUDIO
+        responses = [] if config.responses is None else _responses(config.responses)
+        produced = ProducedItems(
+            voices, kind=kind, only=config.only, responses=[audio.read(path) for path in responses], **common
+        )
+        return produced, source | {"kind": kind, "only": config.only, "responses": _stamps(responses)}
+    return DrawnItems(voices, chain=chain, effects=config.effects, **common), source | {"effects": config.effects}
+
+
+def _responses(folder: Path) -> list[Path]:
+    """List the room responses in a folder."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    if not found:
+        raise SettingsError(f"{str(folder)!r} holds no sound files: name the folder of the room responses.")
+    return found
 
 
 def _stamps(paths: Iterable[Path | None]) -> list[tuple[str, int, int] | None]:
@@ -214,7 +223,7 @@ def _baselines(config: EvalConfig, models: Sequence[StyleTransfer], items: Items
         requested.remove(MATCHERING)
     if not items.has_targets:
         if {ORACLE_EQ, ORACLE_CHAIN} & set(config.baselines):
-            raise SettingsError(f"An oracle is fitted on targets, and {no_targets(config)}.")
+            raise SettingsError(f"An oracle is fitted on targets, and {NO_TARGETS}.")
         requested -= {ORACLE_EQ, ORACLE_CHAIN}
     systems = {name: make() for name, make in BASELINES.items() if name in requested}
     chains = _chains(config, models)
@@ -273,8 +282,3 @@ def _proxied(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[di
         systems[f"{name}{THROUGH_PROXIES}"] = through_proxies(model, renderer)
         fingerprints += [str(proxy.card["sha256"]) for proxy in proxies]
     return systems, fingerprints
-
-
-def no_targets(config: EvalConfig) -> str:
-    """Return why there are no targets."""
-    return "--other-voice has none" if config.other_voice else "the CSV names none: add the column target"

@@ -74,6 +74,19 @@ class Voices:
         readable = {info.path for info in self._infos(voice)}
         return tuple(str(path) for path in self._recordings[voice] if path not in readable)
 
+    def studio(self, voice: str) -> str:
+        """Return the folder of a voice's corpus or album: the one around the voice's folder, or around a song's file.
+
+        Args:
+            voice: Name of the voice.
+        """
+        first = self._recordings[voice][0]
+        folder = first.parent
+        if voice.endswith(first.name):
+            return str(folder)
+        # LibriTTS and LibriSpeech have a folder for each chapter.
+        return str((folder.parent if folder.parent.name == voice else folder).parent)
+
     def passage(self, voice: str, *, at: float, seconds: float) -> tuple[Stretch, ...] | None:
         """Choose a passage of a voice; None if the voice is too short.
 
@@ -105,24 +118,26 @@ class Voices:
         return _infos(self._recordings[voice])
 
 
-def read(stretches: tuple[Stretch, ...], *, samples: int, sample_rate: int) -> Samples | None:
-    """Read a passage as one mono recording; None if the files are shorter than their headers state.
+def read(stretches: tuple[Stretch, ...], *, samples: int, sample_rate: int, stereo: bool = False) -> Samples | None:
+    """Read a passage as one recording; None if the files are shorter than their headers state.
 
     Args:
         stretches: The parts of the passage.
         samples: Its length in samples.
         sample_rate: The target sample rate in Hz.
+        stereo: Whether a passage of stereo files alone stays stereo; everything else becomes mono.
 
     Shape:
-        `(1, samples)`.
+        `(1, samples)` or `(2, samples)`.
 
     Raises:
         AudioError: A file is damaged.
     """
-    pieces = []
-    for stretch in stretches:
-        x, rate = audio.read(Path(stretch.file), start=stretch.start, frames=stretch.frames)
-        pieces.append(audio.resample(audio.mono(x), source_rate=rate, target_rate=sample_rate))
+    found = [audio.read(Path(stretch.file), start=stretch.start, frames=stretch.frames) for stretch in stretches]
+    stereo = stereo and all(len(x) == 2 for x, _ in found)
+    pieces = [
+        audio.resample(x if stereo else audio.mono(x), source_rate=rate, target_rate=sample_rate) for x, rate in found
+    ]
     passage = np.concatenate(pieces, axis=1)
     return passage[:, :samples] if passage.shape[1] >= samples else None
 

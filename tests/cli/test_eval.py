@@ -94,7 +94,7 @@ def test_a_perfect_output_is_at_distance_0(fxst):
     rows = summary()
     assert list(rows) == ["input", "closed-form", "output"]
     for metric in METRICS:
-        if metric.name != "pesq" and not metric.of_input:  # which are not asked for
+        if metric.name != "pesq" and metric.against in ("target", "either"):  # the others are not of the target
             figures = rows["output"][metric.name]
             assert figures["mean"] == {"value": 0, "low": 0, "high": 0}
             assert figures["missing"] == 0
@@ -344,38 +344,16 @@ def test_without_a_number_all_effects_make_the_targets(fxst, studio, recordings)
     assert "in detecting effects" not in out
 
 
-def test_the_reference_of_another_voice(fxst, recordings):
-    arguments = ("eval", "--data", recordings, *PROTOCOL, "--baseline", "closed-form", "-n", 3, "--other-voice")
-    code, out, err = fxst(*arguments, "-o", "out", "--require", "closed-form.noise_floor_db<=60", "--audio", "kept")
-    assert (code, err) == (0, "")
-    assert "against reference" in out
-    assert "noise floor" in out
-    found = json.loads(Path("out/summary.json").read_text())
-    jsonschema.validate(found, json.loads((ROOT / "docs/summary.schema.json").read_text()))
-    assert found["compared_with"] == "reference"
-    rows = summary()
-    assert list(rows) == ["input", "closed-form"]
-    assert {"ltas_db", "cfe_db", "lra_lu", "noise_floor_db"} <= rows["closed-form"].keys()
-    assert not {"mrstft", "msd", "mae"} & rows["closed-form"].keys()
-    assert rows["input"]["noise_floor_db"]["mean"]["value"] == 0
-    assert rows["closed-form"]["ltas_db"]["ratio"]["value"] < 0.5
-    listed = [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
-    assert all(row["reference_voice"] != row["voice"] for row in listed)
-    assert not Path("kept/target").exists()
-    code, _, err = fxst(*arguments, "--require", "closed-form.mrstft<=1")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "--other-voice has none" in err
-    code, _, err = fxst(*arguments, "--baseline", "oracle-eq")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "--other-voice has none" in err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--effects", 2), "--effects needs --data with --protocol chain"),
         (("--protocol", "chain", "--chain", "studio", "--effects", 6), "studio has 5 effect"),
-        (("--protocol", "chain", "--other-voice"), "--other-voice needs --data with --protocol p"),
+        (("--kind", "any-studio"), "--kind needs --data with --protocol q"),
+        (("--protocol", "chain", "--only", "reverb"), "--only needs --data with --protocol q"),
+        (("--protocol", "p", "--responses", "."), "--responses needs --data with --protocol q"),
+        (("--protocol", "q", "--responses", "p0"), "'p0' holds no sound files"),
+        (("--protocol", "q", "--kind", "same-studio"), "No two of the 3 voice(s) in one folder have 5.5 s"),
     ],
 )
 def test_items_that_cannot_be_drawn_are_refused(fxst, recordings, arguments, message):
@@ -384,11 +362,62 @@ def test_items_that_cannot_be_drawn_are_refused(fxst, recordings, arguments, mes
     assert message in err
 
 
-@pytest.mark.parametrize("option", [("--effects", 2), ("--other-voice",)])
+@pytest.mark.parametrize("option", [("--effects", 2), ("--kind", "same-studio"), ("--only", "reverb")])
 def test_listed_pairs_are_not_drawn(fxst, option):
     code, out, err = fxst("eval", *QUICK, *option)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "needs --data with --protocol" in err
+
+
+BY_FOLDER = ("--split", "all", "--baseline", "none", "--no-pesq", "--workers", 1)
+
+
+def test_the_reference_is_another_voice_in_the_style_of_the_target(fxst, recordings):
+    arguments = ("eval", "--data", recordings, *BY_FOLDER[:2], "--no-pesq", "--protocol", "q", "-n", 2, "--workers", 1)
+    written = ("-o", "out", "--audio", "kept", "--report", "page.html", "--report-items", 1)
+    bounds = ("--require", "input.harm<=0", "--require", "closed-form.nearer>=0", "--require", "rule-based.noisy<=1")
+    code, out, err = fxst(*arguments, *written, *bounds)
+    assert (code, err) == (0, "")
+    assert "against target (AF and nearer: reference)" in " ".join(out.split())
+    found = json.loads(Path("out/summary.json").read_text())
+    jsonschema.validate(found, json.loads((ROOT / "docs/summary.schema.json").read_text()))
+    assert found["compared_with"] == "target"
+    rows = summary()
+    assert {"input", "closed-form", "rule-based", "oracle-eq"} <= rows.keys()
+    assert {"mrstft", "noise_db", "af", "af_spectrum", "nearer", "further", "harm"} <= rows["oracle-eq"].keys()
+    assert [rows["input"][rate]["mean"]["value"] for rate in ("nearer", "further", "harm")] == [0, 0, 0]
+    assert rows["oracle-eq"]["mrstft"]["ratio"]["value"] < rows["closed-form"]["mrstft"]["ratio"]["value"]
+    listed = [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
+    assert [row["item"] for row in listed] == [f"q-same-studio-24000-0-{number}" for number in range(2)]
+    assert all(row["reference_voice"] != row["voice"] and row["target"] for row in listed)
+    assert {row["harm"] for row in items()} <= {"0.0", "1.0"}
+    assert "harm" in Path("page.html").read_text()
+    # What is kept is scored alike.
+    kept = ("eval", "--pairs", "kept/pairs.csv", "--baseline", "closed-form", "--no-pesq", "-o", "again")
+    assert fxst(*kept)[0] == 0
+    again, first = ([row for row in items(folder) if row["system"] == "closed-form"] for folder in ("again", "out"))
+    assert [(row["mrstft"], row["af"], row["nearer"]) for row in again] == [
+        (row["mrstft"], row["af"], row["nearer"]) for row in first
+    ]
+
+
+def test_the_styles_of_a_protocol_are_chosen(fxst, recordings):
+    def drawn(*options):
+        arguments = ("eval", "--data", recordings, *BY_FOLDER, "--protocol", "q", "-n", 1, "-o", "out", *options)
+        assert fxst(*arguments)[0] == 0
+        return [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
+
+    Path("room").mkdir()
+    soundfile.write("room/hall.wav", np.eye(1, 3000, 100)[0], RATE)
+    modelled, measured = drawn("--only", "reverb"), drawn("--only", "reverb", "--responses", "room")
+    for row in modelled:
+        assert row["item"].startswith("q-same-studio-reverb-24000-0-")
+        assert row["input"] == []
+        assert [step["step"] for step in row["target"]] == ["room", "loudnesslimiter"]
+    assert measured == modelled
+    code, _, err = fxst("eval", "--data", recordings, *BY_FOLDER, "--protocol", "q", "--kind", "any-studio")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "No two of the 3 voice(s) in two folders have 5.5 s of sound" in err
 
 
 def test_a_stopped_evaluation_goes_on(fxst, recordings, monkeypatch):
@@ -581,6 +610,7 @@ def test_kept_audio_lists_only_items_that_there_are(fxst):
         ("settings<=5", (), "--protocol chain"),
         ("mrstft_ratio<=0.4", ("no targets",), "add the column target"),
         ("noise_floor_db<=6", (), "only where there are no targets"),
+        ("harm<=0.05", ("no targets",), "add the column target"),
     ],
 )
 def test_what_could_never_be_met_is_refused_before_any_work(fxst, requirement, arguments, message):
@@ -612,7 +642,7 @@ def test_the_page_names_an_item_once_and_says_what_is_better(fxst):
     page = Path("report.html").read_text()
     assert "in1: in1" not in page
     assert "1 item of 1 voice or song;" in page
-    assert "Lower is better." in page
+    assert "Lower is better, except for nearer." in page
 
 
 def test_no_word_of_the_help_is_cut(fxst, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from fxst import audio
 from fxst.dsp.stft import mr_stft
 from fxst.evaluation import metrics
-from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.metrics import COLUMNS, METRICS, RATES
 from fxst.evaluation.sound import EvaluatedSound
 
 with suppress(ImportError):  # the extra train
@@ -17,8 +17,9 @@ with suppress(ImportError):  # the extra train
 
 RATE = 24_000
 SIX_DB = 20 * math.log10(2)
-DISTANCES = [metric for metric in METRICS if not metric.higher_is_better and not metric.of_input]
-UNPAIRED = [metric for metric in METRICS if not metric.paired and not metric.of_input]
+SIGNED = ("noise_floor_db", "noise_db")
+DISTANCES = [metric for metric in METRICS if not metric.higher_is_better and metric.name not in SIGNED]
+UNPAIRED = [metric for metric in METRICS if metric.against == "either"]
 
 
 def sine(hz, seconds=4.0, amplitude=0.5):
@@ -56,12 +57,21 @@ def auraloss():
 def test_what_there_is():
     names = [m.name for m in METRICS]
     assert names[:7] == ["pesq", "mrstft", "msd", "sce", "cfe", "rms", "lufs"]
-    assert names[7:] == ["cfe_db", "rms_db", "mae", "ltas_db", "lra_lu", "true_peak_db", "noise_floor_db"]
-    assert [m.published for m in METRICS] == [True] * 7 + [False] * 7
-    assert {m.name for m in METRICS if m.of_input} == {"noise_floor_db"}
-    assert {m.name for m in METRICS if m.paired} == {"pesq", "mrstft", "msd", "mae"}
-    assert {m.name for m in METRICS if m.higher_is_better} == {"pesq"}
-    assert len({(m.heading, m.unit) for m in METRICS}) == len(METRICS)
+    assert names[7:13] == ["cfe_db", "rms_db", "mae", "ltas_db", "lra_lu", "true_peak_db"]
+    assert names[13:] == ["noise_floor_db", "noise_db", "af", "af_spectrum", "af_crest", "af_width"]
+    assert [m.published for m in METRICS] == [True] * 7 + [False] * 12
+    against = {kind: {m.name for m in METRICS if m.against == kind} for kind in ("target", "reference", "input")}
+    assert against == {
+        "target": {"pesq", "mrstft", "msd", "mae", "noise_db"},
+        "reference": {"af", "af_spectrum", "af_crest", "af_width"},
+        "input": {"noise_floor_db"},
+    }
+    assert {rate.name: rate.metric for rate in RATES} == {
+        "nearer": "af", "further": "mrstft", "harm": "mrstft", "noisy": "noise_db"
+    }  # fmt: skip
+    assert {c.name for c in COLUMNS if c.higher_is_better} == {"pesq", "nearer"}
+    assert {m.name for m in METRICS if not m.ratio} == {"pesq", *SIGNED}
+    assert len({(c.heading, c.unit) for c in COLUMNS}) == len(COLUMNS)
 
 
 def test_the_same_signal_is_at_distance_0(pair):
@@ -73,6 +83,8 @@ def test_every_distance_is_symmetric(pair):
     x, y = pair
     assert distances(x, y) == pytest.approx(distances(y, x), rel=1e-5)
     assert min(distances(x, y).values()) > 0
+    noise = [m for m in METRICS if m.name == "noise_db"]
+    assert distances(x, y, chosen=noise)["noise_db"] == -distances(y, x, chosen=noise)["noise_db"]
 
 
 def test_twice_the_amplitude_is_6_db_and_no_other_colour(pair):
@@ -230,7 +242,7 @@ def test_mono_is_as_loud_as_two_equal_channels():
 @pytest.mark.parametrize("shape", [(1, 100), (2, 99)])
 def test_paired_metrics_do_not_compare_different_shapes(shape):
     for metric in METRICS:
-        if metric.paired:
+        if metric.against == "target" and metric.name != "noise_db":  # which compares levels
             with pytest.raises(ValueError, match="one shape"):
                 distance(metric.name, np.zeros((2, 100)), np.zeros(shape))
             with pytest.raises(ValueError, match="one shape"):
@@ -272,7 +284,7 @@ def noisy_speech(noise_db, seconds=4.0, pauses=0.5):
 
 
 def floor_rise(output, source):
-    return distances(output, source, chosen=[m for m in METRICS if m.of_input])["noise_floor_db"]
+    return distances(output, source, chosen=[m for m in METRICS if m.against == "input"])["noise_floor_db"]
 
 
 def test_the_noise_floor_is_the_level_of_pauses():
@@ -300,8 +312,34 @@ def test_digital_silence_is_no_noise_floor():
 
 def test_a_noise_floor_needs_half_a_second_of_sound():
     x = noisy_speech(-60, seconds=0.49)
-    assert math.isnan(floor_rise(x, x))
-    assert math.isnan(floor_rise(0 * x, 0 * x))
+    for sound in (x, 0 * x):
+        assert math.isnan(floor_rise(sound, sound))
+        assert math.isnan(distance("noise_db", sound, sound))
+
+
+def test_noise_is_compared_below_the_level_of_the_sound():
+    clean = noisy_speech(-60)
+    assert distance("noise_db", noisy_speech(-48), clean) == pytest.approx(12, abs=0.1)
+    assert distance("noise_db", noisy_speech(-72), clean) == pytest.approx(-12, abs=0.1)
+    # Neither a gain nor an amount of digital silence is noise.
+    assert distance("noise_db", 4 * clean, clean) == pytest.approx(0, abs=1e-3)
+    assert distance("noise_db", np.pad(clean, [(0, 0), (0, 2 * RATE)]), clean) == pytest.approx(0, abs=0.1)
+
+
+def test_audio_features_need_mono_or_stereo_that_sounds(noise):
+    x = noise(RATE, 3, 2.0)
+    for sound in (x, 0 * x[:2], x[:1, :8000]):
+        assert math.isnan(distance("af", sound, x[:1]))
+        assert math.isnan(distance("af", x[:1], sound))
+    assert distance("af", x[:2], x[:1]) > 10
+
+
+def test_a_clear_rate_starts_beyond_its_margin():
+    passes = {rate.name: rate.passes for rate in RATES}
+    assert [passes["further"](value, 1.0) for value in (1.0, 1.01, 1.06)] == [False, True, True]
+    assert [passes["harm"](value, 1.0) for value in (1.0, 1.04, 1.06)] == [False, False, True]
+    assert [passes["nearer"](value, 1.0) for value in (1.0, 0.99)] == [False, True]
+    assert [passes["noisy"](value, 99.0) for value in (5.9, 6.1)] == [False, True]
 
 
 class TestPesq:

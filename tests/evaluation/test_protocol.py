@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pedalboard
@@ -192,43 +191,6 @@ def test_an_effect_that_cannot_be_out_of_the_way_is_refused(voices):
     with pytest.raises(SettingsError, match="cannot be bypassed"):
         items(voices, chain, effects=1)
     assert items(voices, chain, effects=2).names
-
-
-def test_another_voice_is_the_reference_in_the_style_of_the_target(voices):
-    plain, other = items(voices), items(voices, other_voice=True)
-    assert not other.has_targets
-    for index in range(12):
-        item = other[index]
-        assert item.drawn["reference_voice"] != item.drawn["voice"]
-        if index > 3:
-            continue
-        one = plain[index]
-        assert item.name == f"p-other-voice-24000-0-{index}"
-        assert item.target is None
-        np.testing.assert_array_equal(item.input, one.input)
-        drawn = json.loads(json.dumps(item.drawn))
-        assert {key: drawn[key] for key in one.drawn} == one.drawn
-        # Made again from what is listed: another passage, and the style of the target.
-        stretches = tuple(Stretch(**stretch) for stretch in drawn["reference_passage"])
-        assert {Path(stretch.file).name for stretch in stretches} == {drawn["reference_voice"]}
-        x = read(stretches, samples=2 * PATCH_SAMPLES[RATE], sample_rate=RATE)
-        x = x * np.float32(PEAK / np.abs(x).max())
-        for style in map(from_list, drawn["target"]):
-            x = style.apply(x, sample_rate=RATE)
-        ramp = np.minimum(1, np.arange(x.shape[1]) / (0.05 * RATE - 1))
-        x = x * ramp * ramp[::-1]
-        half = slice(PATCH_SAMPLES[RATE], None) if drawn["input_is"] == "first half" else slice(PATCH_SAMPLES[RATE])
-        np.testing.assert_allclose(item.reference, (x * (PEAK / np.abs(x).max()))[:, half], atol=1e-6)
-
-
-def test_another_voice_takes_two(tmp_path):
-    generator = np.random.default_rng(0)
-    for name, seconds in (("long", 12), ("short", 3)):
-        soundfile.write(tmp_path / f"{name}.wav", 0.1 * generator.standard_normal(seconds * RATE), RATE)
-    voices = Voices(tmp_path, split="all", split_seed=0, each_file=True)
-    assert items(voices)[0].target is not None
-    with pytest.raises(SettingsError, match=r"No two of the 2 voice\(s\) have 10\.9 s"):
-        items(voices, other_voice=True)
 
 
 def test_the_other_rate_is_refused(voices):

@@ -63,7 +63,10 @@ def test_a_system_that_fails_is_missing_and_the_others_go_on(system, error):
     assert all(math.isnan(value) for value in found["broken"].values.values())
     assert error in found["broken"].error
     perfect = found["perfect"].values
-    assert {name for name, value in perfect.items() if value != 0} == {"lra_lu"}  # too short for a range of loudness
+    # Too short for a range of loudness; and the reference is another noise.
+    assert {name for name, value in perfect.items() if value != 0} == {
+        "lra_lu", "af", "af_spectrum", "af_crest", "af_width"
+    }  # fmt: skip
     assert found["perfect"].error == ""
 
 
@@ -85,7 +88,7 @@ def test_an_interrupt_ends_it():
 def test_without_a_target_only_what_needs_none_is_measured():
     values = by_system(items=Items(has_targets=False), one=unchanged)["one"].values
     assert {"ltas_db", "cfe", "rms", "lufs", "sce"} <= values.keys()
-    assert not {"mrstft", "msd", "mae", "pesq"} & values.keys()
+    assert not {"mrstft", "msd", "mae", "pesq", "noise_db", "harm", "further", "noisy"} & values.keys()
     # White noise against white noise of the same power, at another rate and in stereo.
     assert values["rms_db"] < 0.1
     # The noise floor is the input's own business.
@@ -93,6 +96,31 @@ def test_without_a_target_only_what_needs_none_is_measured():
     louder = by_system(items=Items(has_targets=False), one=lambda item: Output(2 * item.input))["one"].values
     assert louder["noise_floor_db"] == pytest.approx(6.0206, abs=1e-3)
     assert "noise_floor_db" not in by_system(one=unchanged)["one"].values
+
+
+def test_rates_are_of_the_input_and_the_reference():
+    """The input is the target, so any change leads away from it; the reference is louder than both."""
+
+    class Louder(Items):
+        def __getitem__(self, index):
+            item = super().__getitem__(index)
+            return replace(item, reference=4 * item.input, reference_sample_rate=RATE)
+
+    systems = {
+        "unchanged": unchanged,
+        "louder": lambda item: Output(2 * item.input),
+        "softer": lambda item: Output(0.5 * item.input),
+        "broken": crash,
+    }
+    found = by_system(items=Louder(), **systems)
+    rates = {name: [found[name].values[rate] for rate in ("nearer", "further", "harm", "noisy")] for name in systems}
+    assert rates["unchanged"] == [0, 0, 0, 0]
+    assert rates["louder"] == [1, 1, 1, 0]
+    assert rates["softer"] == [0, 1, 1, 0]
+    assert all(math.isnan(rate) for rate in rates["broken"])
+    # Against the reference, although there is a target.
+    assert found["louder"].values["af"] < found["unchanged"].values["af"] < found["softer"].values["af"]
+    assert found["unchanged"].values["mrstft"] == 0
 
 
 def test_what_was_drawn_and_what_came_out_is_handed_on():

@@ -5,9 +5,17 @@ import numpy as np
 import pytest
 
 from fxst.errors import SettingsError
-from fxst.evaluation.metrics import METRICS
+from fxst.evaluation.metrics import COLUMNS
 from fxst.evaluation.scores import Score, Scored
-from fxst.evaluation.summary import Interval, Requirement, SystemRow, detection_sentence, summarise, sure_over
+from fxst.evaluation.summary import (
+    Interval,
+    Requirement,
+    SystemRow,
+    detection_sentence,
+    summarise,
+    sure_over,
+    which_is_better,
+)
 
 
 def rows(seed=0, groups=None, **systems):
@@ -18,7 +26,7 @@ def rows(seed=0, groups=None, **systems):
             f"item {index}",
             f"group {index if groups is None else groups[index]}",
             tuple(
-                Score(system, {metric.name: values[index] for metric in METRICS}) for system, values in systems.items()
+                Score(system, {column.name: values[index] for column in COLUMNS}) for system, values in systems.items()
             ),
         )
         for index in range(count)
@@ -82,6 +90,25 @@ def test_more_is_better_has_no_share():
     figure = rows(input=[1.0, 2.0], model=[2.0, 3.0])["model"].figures["pesq"]
     assert figure.mean.value == 2.5
     assert math.isnan(figure.ratio.value)
+
+
+def test_a_rate_is_the_mean_of_its_items_and_no_share():
+    found = rows(input=[0.0] * 4, model=[1.0, 0.0, 0.0, 1.0])
+    assert found["model"].figures["harm"].mean.value == 0.5
+    assert math.isnan(found["model"].figures["harm"].ratio.value)
+    assert Requirement.parse("harm<=0.5").met_by(found["model"])
+    assert not Requirement.parse("nearer>=0.95").met_by(found["model"])
+
+
+def test_which_way_is_better_is_told_of_what_was_measured():
+    mae, harm, nearer = (Score("input", {name: 1.0}) for name in ("mae", "harm", "nearer"))
+
+    def sentence(*scores):
+        values = {name: value for score in scores for name, value in score.values.items()}
+        return which_is_better(summarise([Scored("item", "voice", (Score("input", values),))], seed=0))
+
+    assert sentence(mae, harm) == "Lower is better."
+    assert sentence(mae, nearer) == "Lower is better, except for nearer."
 
 
 def test_a_metric_that_does_not_apply_is_no_missing_one():

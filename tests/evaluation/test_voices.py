@@ -87,6 +87,41 @@ def test_many_channels_are_heard_as_one(tmp_path):
     np.testing.assert_allclose(heard[0], x.mean(axis=1)[: RATE // 2], atol=1e-7)
 
 
+def test_stereo_stays_where_it_is_asked_for_and_all_files_have_it(tmp_path):
+    x = np.stack([ramp(0, 1.0), ramp(1, 1.0)], axis=1)
+    for folder, second in (("both", x), ("one", x[:, 0]), ("many", x[:, [0, 1, 0]])):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "a.wav", x, RATE, subtype="FLOAT")
+        soundfile.write(tmp_path / folder / "b.wav", second, RATE, subtype="FLOAT")
+    everything = voices(tmp_path)
+
+    def heard(voice, **options):
+        stretches = everything.passage(voice, at=0.5, seconds=1.0)
+        assert len(stretches) == 2
+        return read(stretches, samples=RATE, sample_rate=RATE, **options)
+
+    whole = np.concatenate([x, x])[round(0.45 * RATE) :][:RATE].T
+    np.testing.assert_array_equal(heard("both", stereo=True), whole)
+    np.testing.assert_allclose(heard("both"), whole.mean(axis=0)[None], atol=1e-7)
+    assert [len(heard(voice, stereo=True)) for voice in ("one", "many")] == [1, 1]
+
+
+def test_a_studio_is_the_folder_around_a_voice_and_an_album_that_around_a_song(tmp_path):
+    for name in ("vctk/p1/1.wav", "vctk/p2/1.wav", "ljs/lj/a.wav", "libri/clean/84/121123/84_121123_000.wav", "x.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / name, ramp(0, 1.0), RATE)
+    spoken, songs = voices(tmp_path), voices(tmp_path, each_file=True)
+
+    def studios(of):
+        return {name: str(Path(of.studio(name)).relative_to(tmp_path)) for name in of.names}
+
+    assert studios(spoken) == {
+        "84": "libri/clean", "ljs/lj": "ljs", "vctk/p1": "vctk", "vctk/p2": "vctk", "x.wav": "."
+    }  # fmt: skip
+    assert studios(songs)["vctk/p1/1.wav"] == "vctk/p1"
+    assert studios(songs)["x.wav"] == "."
+
+
 def test_a_file_that_holds_less_than_it_claims_gives_nothing(recordings):
     everything = voices(recordings)
     stretches = everything.passage("v00", at=1.0, seconds=1.0)
