@@ -71,7 +71,7 @@ def test_a_summary_has_a_line_for_each_effect_in_use(fxst):
         "parametric_eq: -10 dB at 100 Hz (low shelf), +7 dB at 1.47 kHz "
         "compressor: 1.35:1 above -42.9 dB, attack 19.2 ms, release 1520 ms, make-up 0.563 dB "
         "distortion: drive 12 dB, mix 0.5 "
-        "bypassed: upward_compressor, reverb "
+        "bypassed: upward_compressor, reverb, stereo_width "
         "loudness: "
     )
     assert "to -23.00 LUFS wrote 'out.wav'" in said

@@ -178,7 +178,7 @@ def test_what_is_heard_is_told_where_the_true_settings_are_known():
         "broken": crash,
     }
     true = bypassed("upward_compressor", "reverb", "compressor").with_values(bass)
-    nothing = dict.fromkeys(true.chain.labels, False)
+    nothing = dict.fromkeys(true.chain.predicted.labels, False)
     scored = score_item(Items(settings=true), 0, systems, pesq=False)
     assert scored.audible == nothing | {"parametric_eq": True, "distortion": True}
     found = {score.system: score.audible for score in scored.scores}

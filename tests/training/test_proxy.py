@@ -146,6 +146,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp
     for bad, kind, words in (
         (replace(good, chain="nosuch"), SettingsError, "nosuch"),
         (replace(good, effect="flanger"), SettingsError, "distortion, reverb"),
+        (replace(good, chain="studio", effect="stereo_width"), SettingsError, "has no knobs for a model"),
         (
             replace(good, chain="eq-comp"),
             SettingsError,
