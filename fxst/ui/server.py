@@ -261,9 +261,7 @@ class _Answers:
         async def answer(tab: Tab) -> Any:
             heard = tab.heard(request.path_params["role"])
             headers = {"x-channels": str(len(heard.samples)), "x-sample-rate": str(heard.sample_rate)}
-            return Response(
-                await run_in_threadpool(lambda: heard.pcm), media_type="application/octet-stream", headers=headers
-            )
+            return Response(heard.pcm, media_type="application/octet-stream", headers=headers)
 
         return await self._answered(request, answer)
 

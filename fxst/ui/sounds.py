@@ -54,7 +54,7 @@ class Sound(OnDisk):
         pairs = np.array(self._pairs, np.float32).reshape(-1, 2)
         starts = np.arange(min(len(pairs), _MOST_PAIRS)) * len(pairs) // min(len(pairs), _MOST_PAIRS)
         low, high = np.minimum.reduceat(pairs[:, 0], starts), np.maximum.reduceat(pairs[:, 1], starts)
-        return np.stack([low, high], axis=1).astype(np.float64).round(3).tolist()
+        return [list(pair) for pair in zip(_shortened(low), _shortened(high), strict=True)]
 
     def figures(self) -> dict[str, float | None]:
         """Return what the meters show; None for silence."""
@@ -80,6 +80,10 @@ class Sound(OnDisk):
             "figures": self.figures(),
             "waveform": self.waveform(),
         }
+
+
+def _shortened(values: Samples) -> list[float]:
+    return [round(float(value), 3) for value in values]
 
 
 def heard_rate(sample_rate: int) -> int:

@@ -222,8 +222,8 @@ class Tab:
     def render(self, wanted: Wanted) -> dict[str, Any]:
         """Render an excerpt with some settings.
 
-        It begins a few seconds early, for the state of the effects. The gain that a loudness takes is estimated; `write`
-        finds it.
+        It begins a few seconds early, for the state of the effects. The gain that a loudness takes is estimated;
+        `write` finds it.
 
         Raises:
             SettingsError: A setting is invalid, or the model has not chosen any.
