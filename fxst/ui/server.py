@@ -102,6 +102,7 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
+        listener.listen()  # so that the browser may come before the server is ready
     except OSError as error:
         listener.close()
         reason = (error.strerror or str(error)).lower()

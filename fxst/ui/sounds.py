@@ -12,14 +12,15 @@ from fxst import audio
 from fxst.audio import Samples
 from fxst.report.recordings import OnDisk
 
-__all__ = ["Sound", "heard_rate", "level", "pcm", "repeated"]
+__all__ = ["MOST_HEARD_CHANNELS", "Sound", "heard_rate", "level", "repeated"]
 
 _PAIRS_A_SECOND: Final = 50
 _MOST_PAIRS: Final = 1200
 """More than a waveform has pixels."""
 _HEARD_RATES: Final = (8_000, 96_000)
 """Sample rates that every browser plays."""
-_MOST_HEARD_CHANNELS: Final = 32
+MOST_HEARD_CHANNELS: Final = 32
+"""Channels that every browser plays."""
 
 
 class Sound(OnDisk):
@@ -104,8 +105,3 @@ def level(x: Samples, *, sample_rate: int) -> float | None:
     """Return the loudness of an excerpt in LUFS; None for silence."""
     lufs = audio.loudness(x, sample_rate=sample_rate) if x.size else -math.inf
     return round(lufs, 2) if math.isfinite(lufs) else None
-
-
-def pcm(x: Samples) -> bytes:
-    """Return samples as the page takes them: float32, one channel after the other."""
-    return (audio.mono(x) if len(x) > _MOST_HEARD_CHANNELS else x).astype("<f4").tobytes()

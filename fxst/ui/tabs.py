@@ -27,7 +27,7 @@ from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import StyleTransfer, safety_remarks
 from fxst.ui.folders import FolderRun
 from fxst.ui.settings import Wanted, described
-from fxst.ui.sounds import Sound, heard_rate, level, pcm, repeated
+from fxst.ui.sounds import MOST_HEARD_CHANNELS, Sound, heard_rate, level, repeated
 from fxst.untrusted import quoted, shell_word
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class Heard:
 
     @property
     def pcm(self) -> bytes:
-        """The samples as the page takes them."""
-        return pcm(self.samples)
+        """The samples as the page takes them: one channel after the other."""
+        return self.samples.astype("<f4").tobytes()
 
 
 @dataclass(frozen=True)
@@ -261,9 +261,8 @@ class Tab:
         self._heard = {"input": _heard(x, source.sample_rate)}
         if reference is not None:
             y = reference.read(start=found[1].start, seconds=found[1].seconds)
-            y = audio.resample(y, source_rate=reference.sample_rate, target_rate=heard_rate(source.sample_rate))
-            frames = self._heard["input"].samples.shape[1]
-            self._heard["reference"] = Heard(repeated(y, frames), heard_rate(source.sample_rate))
+            rate, frames = heard_rate(source.sample_rate), self._heard["input"].samples.shape[1]
+            self._heard["reference"] = Heard(repeated(_heard(y, reference.sample_rate, rate).samples, frames), rate)
 
     def _preview(self, source: Sound, table: Table, finish: Finish) -> Samples:
         first = max(0.0, self._excerpt.start - _RUN_UP_SECONDS)
@@ -416,8 +415,8 @@ class Tab:
                     if kind == "wav"
                     else (path.with_name("output.params.json"), self.name("params.json"))
                 )
-            folder = self.folder / "exports"
-            folder.mkdir(exist_ok=True)
+            folder = self.folder / f"export-{secrets.token_hex(4)}"
+            folder.mkdir()
             files = exports.export_files([kind], folder / self.name("")[:-1])
             with exports.staged(
                 files, settings.table, sample_rate=source.sample_rate, channels=source.channels
@@ -494,14 +493,14 @@ class Tabs:
     """
 
     def __init__(self, style: StyleTransfer, folder: Path) -> None:
-        self._style, self._folder = style, folder
+        self._style, self.folder = style, folder
         self._lock = threading.Lock()
         self._tabs: dict[str, Tab] = {}
 
     def open(self) -> str:
         """Open a tab and return its key."""
         key = secrets.token_urlsafe(16)
-        folder = self._folder / secrets.token_hex(8)
+        folder = self.folder / secrets.token_hex(8)
         folder.mkdir(mode=0o700)
         with self._lock:
             self._tabs[key] = Tab(self._style, folder)
@@ -549,8 +548,10 @@ def _blocks(x: Samples) -> "list[Samples]":
     return [x[:, first : first + BLOCK_FRAMES] for first in range(0, x.shape[1], BLOCK_FRAMES)]
 
 
-def _heard(x: Samples, sample_rate: int) -> Heard:
-    rate = heard_rate(sample_rate)
+def _heard(x: Samples, sample_rate: int, rate: int | None = None) -> Heard:
+    """Return audio as a page plays it, at a rate, or at its own where browsers play that."""
+    rate = heard_rate(sample_rate) if rate is None else rate
+    x = audio.mono(x) if len(x) > MOST_HEARD_CHANNELS else x
     return Heard(audio.resample(x, source_rate=sample_rate, target_rate=rate), rate)
 
 
