@@ -206,7 +206,7 @@ class ProxyConfig(TrainingConfig):
     test_examples: int = option(256, "Clips of held-out speakers to measure the finished proxy on.", minimum=1)
 
 
-ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "ir", "all"]
+ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "jsfx", "ir", "all"]
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ class ApplyConfig:
     export: tuple[ExportName, ...] = option(
         (),
         "Also write the settings for another program: ffmpeg, apo (Equalizer APO, AutoEq), pedalboard (Python), "
-        "camilladsp, easyeffects, sox, ir (the reverb's impulse response), or all.",
+        "camilladsp, easyeffects, sox, jsfx (REAPER), ir (the reverb's impulse response), or all.",
         metavar="NAME",
         panel="Output",
     )

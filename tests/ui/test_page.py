@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests/report"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from test_browser import BROWSERS, CONTRAST, sync_api
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = "<img src=x onerror=alert(1)> 'voice'.wav"
 
 PROBE = """
