@@ -13,7 +13,7 @@ from fxst.untrusted import printable
 
 __all__ = ["NULL_DB", "write"]
 
-NULL_DB: Final = {"upward_compressor": -120.0, "parametric_eq": -120.0, "compressor": -90.0, "distortion": -110.0}
+NULL_DB: Final = {"upward_compressor": -140.0, "parametric_eq": -140.0, "compressor": -90.0, "distortion": -130.0}
 """Declared and tested null of the JSFX' arithmetic against fxst's own rendering."""
 
 _MOST_CHANNELS: Final = 64

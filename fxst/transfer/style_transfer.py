@@ -6,7 +6,7 @@ rendered with the values as the parameter table prints them, so the table is all
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,14 +59,33 @@ class Result:
         audio: The rendered recording, of the shape, sample rate and kind (array or tensor) of the input.
         table: The parameter table that it was rendered with.
         warnings: Remarks, a sentence each.
+        recordings: Label, samples and sample rate of what a notebook plays beside the output: input and reference.
+        sample_rate: Sample rate of the output in Hz; None where it is not known.
     """
 
     audio: Any
     table: Table
     warnings: tuple[str, ...] = ()
+    recordings: tuple[tuple[str, Any, int], ...] = field(default=(), repr=False, compare=False)
+    sample_rate: int | None = None
 
     def __repr__(self) -> str:
         return f"Result(audio={tuple(self.audio.shape)}, table={self.table!r}, warnings={self.warnings})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows: players of input, output and reference, the equaliser's curve and the table."""
+        if self.sample_rate is None:
+            return None
+        from fxst.report import InMemory, Track
+        from fxst.report.notebook import notebook_html
+
+        tracks = [
+            Track("output", "output", InMemory(_samples(self.audio, "audio"), sample_rate=self.sample_rate), self.table)
+        ]
+        for label, samples, rate in self.recordings:
+            role: Any = label
+            tracks.append(Track(label, role, InMemory(_samples(samples, label), sample_rate=rate)))
+        return notebook_html(sorted(tracks, key=lambda track: ("input", "output", "reference").index(track.label)))
 
 
 def load(model: str | Path, *, device: str = "cpu") -> "StyleTransfer":
@@ -190,7 +209,11 @@ class StyleTransfer:
             loudness = profile.loudness_lufs
         finish = Finish(loudness=loudness, ceiling_db=ceiling_db)
         y, more = _render_finished(_samples(audio, "audio"), table, finish, sample_rate)
-        return Result(_like(audio, y), table, remarks + safety_remarks(table) + more)
+        recordings = [("input", audio, sample_rate)]
+        if not isinstance(reference, StyleProfile):
+            recordings.append(("reference", reference, reference_sample_rate or sample_rate))
+        warnings = remarks + safety_remarks(table) + more
+        return Result(_like(audio, y), table, warnings, tuple(recordings), sample_rate)
 
     @BEYOND_FULL_SCALE
     def embed(self, audio: Any, *, sample_rate: int) -> NDArray[np.float32]:
