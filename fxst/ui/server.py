@@ -4,6 +4,7 @@ Other pages in the same browser can send requests to it, too, and by DNS rebindi
 every request needs the token in its path, the Host of this server, and, where it changes anything, its Origin.
 """
 
+import contextlib
 import secrets
 import shutil
 import socket
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -25,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fxst import untrusted
 from fxst.configs import UiConfig
 from fxst.errors import FxstError, OutputError, SettingsError
-from fxst.transfer.style_transfer import load
+from fxst.transfer.style_transfer import StyleTransfer, load
 from fxst.ui.page import ASSETS, page
 from fxst.ui.settings import Wanted
 from fxst.ui.tabs import Superseded, Tab, Tabs
@@ -66,6 +68,7 @@ def serve(config: UiConfig, ready: Callable[[str], None]) -> None:
         KeyboardInterrupt: The server was ended.
     """
     style = load(config.model)
+    _warm(style)
     listener = _listen(config.port)
     port = listener.getsockname()[1]
     token = secrets.token_urlsafe(24)
@@ -95,6 +98,14 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._tabs.stop()
         super().handle_exit(sig, frame)
+
+
+def _warm(style: StyleTransfer) -> None:
+    """Load what renders before anybody waits for it."""
+    silence = np.zeros((2, 1024), np.float32)
+    style.chain.exact(style.chain.defaults(), sample_rate=44_100, channels=2)(silence)
+    with contextlib.suppress(ImportError):  # numba is an extra
+        import fxst.dsp.follower_loops  # noqa: F401
 
 
 def _listen(port: int) -> socket.socket:

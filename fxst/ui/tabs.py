@@ -4,6 +4,7 @@ import secrets
 import shutil
 import threading
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,6 +65,11 @@ class Heard:
 
     samples: Samples
     sample_rate: int
+
+    @cached_property
+    def level(self) -> float | None:
+        """The loudness in LUFS; None for silence."""
+        return level(self.samples, sample_rate=self.sample_rate)
 
     @property
     def pcm(self) -> bytes:
@@ -127,6 +133,7 @@ class Tab:
         self._profile: StyleProfile | None = None
         self._settings: _Settings | None = None
         self._excerpt = LoudExcerpt(0.0, 0.0)
+        self._placed: tuple[Sound, Sound | None, LoudExcerpt] | None = None
         self._heard: dict[str, Heard] = {}
         self._written: _Written | None = None
 
@@ -242,7 +249,7 @@ class Tab:
             return {
                 "version": self._version,
                 "excerpt": {"start": self._excerpt.start, "seconds": self._excerpt.seconds},
-                "levels": {role: level(of.samples, sample_rate=of.sample_rate) for role, of in self._heard.items()},
+                "levels": {role: heard.level for role, heard in self._heard.items()},
                 "effects": described(table, chosen.probabilities),
                 "command": self.command(),
             }
@@ -256,7 +263,10 @@ class Tab:
         if start is not None:
             latest = max(0.0, source.survey.seconds - EXCERPT_SECONDS)
             excerpt = replace(excerpt, start=min(max(start, 0.0), latest))
-        self._excerpt = excerpt
+        placed = source, reference, excerpt
+        if placed == self._placed:
+            return
+        self._placed, self._excerpt = placed, excerpt
         x = source.read(start=excerpt.start, seconds=excerpt.seconds)
         self._heard = {"input": _heard(x, source.sample_rate)}
         if reference is not None:
@@ -327,10 +337,10 @@ class Tab:
                     raise Superseded
                 self._written = written
                 x = written.sound.read(start=self._excerpt.start, seconds=self._excerpt.seconds)
-                self._heard["output"] = heard = _heard(x, written.sound.sample_rate)
+                self._heard["output"] = _heard(x, written.sound.sample_rate)
                 return written.sound.described() | {
                     "remarks": written.remarks,
-                    "level": level(heard.samples, sample_rate=heard.sample_rate),
+                    "level": self._heard["output"].level,
                 }
 
     def heard(self, role: str) -> Heard:
