@@ -88,6 +88,8 @@ PACKAGES: Final = (
     _Package("numba", "numba", "a faster upward compressor on recordings of several minutes", "fast"),
     _Package("matplotlib", "matplotlib.figure", "plots as .png or .pdf, and loss curves", "plots"),
     _Package("numba-cuda", "numba.cuda", "compressors in training on a CUDA device", "cuda"),
+    _Package("starlette", "starlette.applications", "the page of fxst ui", "ui"),
+    _Package("uvicorn", "uvicorn", "the server of fxst ui", "ui"),
     _Package("pesq", "pesq", "PESQ in fxst eval", "pesq"),
     _Package("matchering", "matchering", "the baseline matchering in fxst eval", ""),
     _Package("pyloudnorm", "pyloudnorm", "tests: reference for loudness", ""),
@@ -98,6 +100,7 @@ EXTRAS: Final = {
     "oracle-chain, --refined and --through-proxies in fxst eval",
     "fast": "a faster upward compressor on recordings of several minutes",
     "plots": "--plot as .png or .pdf",
+    "ui": "fxst ui",
     "cuda": "compressors in training on a CUDA device",
     "pesq": "PESQ in fxst eval",
 }

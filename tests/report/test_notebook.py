@@ -26,7 +26,8 @@ def shown(x, y, *, louder=1.0):
     chain = CHAINS["studio"]
     table = Table(chain, chain.bypassed(chain.defaults()))
     made = louder * render(x, table, sample_rate=RATE)
-    return Result(made, table, (), (("input", x, RATE), ("reference", y, 24_000)), RATE)._repr_html_()
+    recordings = ("input", x, RATE), ("output", made, RATE), ("reference", y, 24_000)
+    return Result(made, table, (), recordings)._repr_html_()
 
 
 def test_a_result_is_heard_as_loud_as_it_is(speech):
