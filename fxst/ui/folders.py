@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fxst import untrusted
+from fxst.effects.declarations import declared_in
 
 __all__ = ["FolderRun"]
 
@@ -32,7 +33,9 @@ class FolderRun:
         self._total: int | None = None
         self._rows: list[dict[str, Any]] = []
         self._words = ""
-        self._command = [sys.executable, "-m", "fxst", "apply", folder, *options, "--format", "jsonl"]
+        declared = [word for path in declared_in for word in ("--effects", str(path))]
+        program = [sys.executable, "-m", "fxst", *declared]
+        self._command = [*program, "apply", folder, *options, "--format", "jsonl"]
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
         threading.Thread(target=self._run, daemon=True).start()

@@ -64,16 +64,19 @@ def serve(config: UiConfig, ready: Callable[[str], None]) -> None:
 
     Raises:
         ModelError: There is no such model, or it is damaged.
-        SettingsError: The port is in use.
+        SettingsError: The port is in use, or an effect of the model cannot be rendered here.
         KeyboardInterrupt: The server was ended.
     """
     style = load(config.model)
+    for label, effect in zip(style.chain.labels, style.chain.effects, strict=True):
+        if not effect.any_thread:
+            raise SettingsError(f"fxst ui cannot render {label}, which works in a main thread only: use fxst apply.")
     _warm(style)
     listener = _listen(config.port)
     port = listener.getsockname()[1]
     token = secrets.token_urlsafe(24)
     folder = Path(tempfile.mkdtemp(prefix="fxst-ui-"))
-    tabs = Tabs(style, folder)
+    tabs = Tabs(style, config.model, folder)
     try:
         app = application(tabs, token=token, port=port)
         settings = uvicorn.Config(
@@ -192,7 +195,8 @@ class _Guard:
         needed = scope["method"] not in ("GET", "HEAD")
         if (needed and not origins) or not set(origins) <= self._origins:
             return PlainTextResponse("This server answers to its own page only.", 403)
-        if headers.get("sec-fetch-site", ["none"])[0] not in ("none", "same-origin"):
+        opened = scope["method"] == "GET" and headers.get("sec-fetch-dest", [""])[0] == "document"  # by any link
+        if not opened and headers.get("sec-fetch-site", ["none"])[0] not in ("none", "same-origin"):
             return PlainTextResponse("This server answers to its own page only.", 403)
         first = scope["path"].split("/")[1] if "/" in scope["path"] else ""
         if not secrets.compare_digest(first.encode(), self._token.encode()):

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,20 +29,23 @@ class Sound(OnDisk):
     Args:
         path: The file.
         name: What the user calls it.
+        check: Called with each block that is measured; what it raises ends the measuring.
 
     Raises:
         AudioError: The file is not a readable sound file.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, check: Callable[[], None]) -> None:
         super().__init__(path)
         self.name = name
+        self._check = check
         self._pairs = array("f")
 
     def _blocks(self) -> Iterator[Samples]:
         self._pairs = array("f")
         step = max(1, self.sample_rate // _PAIRS_A_SECOND)
         for block in super()._blocks():
+            self._check()
             starts = np.arange(0, block.shape[1], step)
             low = np.minimum.reduceat(block.min(axis=0), starts)
             high = np.maximum.reduceat(block.max(axis=0), starts)

@@ -16,7 +16,9 @@ from fxst.batch.files import analyse_file, analyse_reference, render_file
 from fxst.batch.plan import Job
 from fxst.chains import table_files
 from fxst.chains.table import Table
+from fxst.configs import UiConfig
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
+from fxst.effects.declarations import declared_in
 from fxst.errors import FxstError, SettingsError
 from fxst.report import ReportEntry, Track
 from fxst.report.curves import reduction_charts, spectra_charts
@@ -39,6 +41,7 @@ __all__ = ["Closed", "Heard", "Superseded", "Tab", "Tabs"]
 EXCERPT_SECONDS: Final = 10.0
 _RUN_UP_SECONDS: Final = 5.0
 """Audio before the excerpt that is rendered too, so that compressors and reverbs have their state."""
+_DEFAULT_MODEL: Final = UiConfig().model
 _MOST_TABS: Final = 16
 """More tabs than anybody listens to; the one unused for longest then loses its recordings."""
 
@@ -94,6 +97,7 @@ class _Settings:
     finish: Finish
     loudness: str | None
     ceiling: str
+    amounts: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,13 @@ class Tab:
 
     Args:
         style: The model.
+        model: Its name or folder, as for `--model`.
         folder: An empty folder of its own.
     """
 
-    def __init__(self, style: StyleTransfer, folder: Path) -> None:
+    def __init__(self, style: StyleTransfer, model: str, folder: Path) -> None:
         self.folder = folder
+        self._model = model
         self.run: FolderRun | None = None
         self.progress = 0.0
         """How much of the whole recording is rendered, from 0 to 1."""
@@ -160,9 +166,9 @@ class Tab:
         Raises:
             AudioError: It cannot be read.
         """
-        sound = Sound(path, name)
+        sound = Sound(path, name, self._check)
         found = sound.described()
-        analysis, remarks = analyse_file(self._style, path, "input", self._check, share=1.0)
+        analysis, remarks = analyse_file(self._style, path, "input", self._progress, share=1.0)
         with self._lock:
             self._version += 1
             if self._input is not None:
@@ -186,8 +192,8 @@ class Tab:
             path.unlink()
             found: dict[str, Any] = {"name": name}
         else:
-            profile, remarks = analyse_reference(self._style, path, "reference", self._check)
-            sound = Sound(path, name)
+            profile, remarks = analyse_reference(self._style, path, "reference", self._progress)
+            sound = Sound(path, name, self._check)
             found = sound.described()
         with self._lock:
             reference = _Reference(secrets.token_hex(8), name, profile, sound, remarks)
@@ -241,7 +247,8 @@ class Tab:
                 raise SettingsError("Choose a recording and a reference first.")
             table = wanted.table(chosen)
             finish, loudness = wanted.finish(profile.loudness_lufs)
-            self._settings = _Settings(table, finish, loudness, wanted.ceiling)
+            amounts = tuple(wanted.amounts.items())
+            self._settings = _Settings(table, finish, loudness, wanted.ceiling, amounts)
             self._version += 1
             self._place(source, wanted.start)
             output = self._preview(source, table, finish)
@@ -322,14 +329,17 @@ class Tab:
                 folder = self.folder / "output"
                 job = Job(source.path, folder / "output.wav", folder / "output.params.json")
 
-                def progress(path: Path, done: float) -> None:
-                    self._check(path, done)
+                def check() -> None:
+                    self._check()
                     if version != self._version:
                         raise Superseded
+
+                def progress(path: Path, done: float) -> None:
+                    check()
                     self.progress = done
 
                 table, remarks = render_file(job, settings.table, progress, share=1.0, finish=settings.finish)
-                sound = Sound(job.output, self.name("wav"))
+                sound = Sound(job.output, self.name("wav"), check)
                 assert sound.survey, "measured before it is shown"
                 written = _Written(settings, table, sound, remarks)
             with self._lock:
@@ -389,7 +399,9 @@ class Tab:
         if settings is None or source is None:
             return ""
         table, output = _path(self.name("params.json")), _path(self.name("wav"))
-        return " ".join(["fxst apply", _path(source.name), "--params", table, *self.level_options(), "-o", output])
+        return " ".join(
+            [*_program(), "apply", _path(source.name), "--params", table, *self.level_options(), "-o", output]
+        )
 
     def level_options(self) -> list[str]:
         """Return the options of `fxst apply` for the loudness and the ceiling."""
@@ -454,9 +466,12 @@ class Tab:
             if settings is None or profile is None:
                 raise SettingsError("Choose a recording and a reference first.")
             name = self.name("style.json" if each else "params.json")
-            option, levels = "--style" if each else "--params", self.level_options()
+            option, more = "--style" if each else "--params", self.level_options()
+            if each:
+                more += [word for label, share in settings.amounts for word in ("--amount", f"{label}={100 * share:g}")]
+                more += [] if self._model == _DEFAULT_MODEL else ["--model", shell_word(self._model)]
             paths = [_path(given) for given in (folder or "FOLDER", name, output or "OUT")]
-            shown = " ".join(["fxst apply", paths[0], option, paths[1], *levels, "-o", paths[2]])
+            shown = " ".join([*_program(), "apply", paths[0], option, paths[1], *more, "-o", paths[2]])
             if not start:
                 return shown
             if self.run is not None and self.run.state == "running":
@@ -473,7 +488,7 @@ class Tab:
             else:
                 table_files.write(settings.table, file)
             source, target = (str(Path(given).expanduser().resolve()) for given in (folder, output))
-            self.run = FolderRun(source, [option, str(file), *levels, "-o", target])
+            self.run = FolderRun(source, [option, str(file), *more, "-o", target])
             return shown
 
     def stop(self) -> None:
@@ -489,7 +504,10 @@ class Tab:
         with self._writing:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _check(self, path: Path, done: float) -> None:
+    def _progress(self, path: Path, done: float) -> None:
+        self._check()
+
+    def _check(self) -> None:
         if self._closed:
             raise Closed("The page has been closed.")
 
@@ -499,11 +517,12 @@ class Tabs:
 
     Args:
         style: The model.
+        model: Its name or folder, as for `--model`.
         folder: An empty folder for those of the tabs.
     """
 
-    def __init__(self, style: StyleTransfer, folder: Path) -> None:
-        self._style, self.folder = style, folder
+    def __init__(self, style: StyleTransfer, model: str, folder: Path) -> None:
+        self._style, self._model, self.folder = style, model, folder
         self._lock = threading.Lock()
         self._tabs: dict[str, Tab] = {}
 
@@ -513,7 +532,7 @@ class Tabs:
         folder = self.folder / secrets.token_hex(8)
         folder.mkdir(mode=0o700)
         with self._lock:
-            self._tabs[key] = Tab(self._style, folder)
+            self._tabs[key] = Tab(self._style, self._model, folder)
             oldest = [next(iter(self._tabs))] if len(self._tabs) > _MOST_TABS else []
         for one in oldest:
             self.close(one)
@@ -563,6 +582,11 @@ def _heard(x: Samples, sample_rate: int, rate: int | None = None) -> Heard:
     rate = heard_rate(sample_rate) if rate is None else rate
     x = audio.mono(x) if len(x) > MOST_HEARD_CHANNELS else x
     return Heard(audio.resample(x, source_rate=sample_rate, target_rate=rate), rate)
+
+
+def _program() -> list[str]:
+    """Return the words before a command: the program, and the files that declare the user's own effects."""
+    return ["fxst", *(word for path in declared_in for word in ("--effects", _path(str(path))))]
 
 
 def _path(name: str) -> str:

@@ -676,6 +676,7 @@
       complain(null);
     } catch (problem) {
       complain(problem);
+      return;
     } finally {
       running = false;
     }

@@ -23,7 +23,7 @@ def studio():
 def tabs(studio, tmp_path):
     folder = tmp_path / "spool"
     folder.mkdir()
-    tabs = Tabs(studio, folder)
+    tabs = Tabs(studio, "studio", folder)
     yield tabs
     tabs.close_all()
     assert list(folder.iterdir()) == []

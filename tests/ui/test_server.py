@@ -146,6 +146,8 @@ def test_what_is_not_from_the_page_is_refused(client, tabs, headers, path, code)
     assert TOKEN not in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert client.get(path, headers={"sec-fetch-site": "none"} | headers).status_code in (code, 405)
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert client.get(f"/{TOKEN}/", headers=link).status_code == 200
     del client.headers["origin"]
     assert client.post(f"/{TOKEN}/tabs").status_code == 403
     assert client.get(f"/{TOKEN}/").status_code == 200
@@ -279,11 +281,11 @@ def test_the_same_is_done_to_a_folder(page, recordings, tmp_path, each):
         (folder / name).write_bytes(recordings[0])
     (folder / "c.wav").write_bytes(b"no sound")
     page.open(*recordings)
-    version = page.ask("render", loudness="-20")["version"]
+    version = page.ask("render", loudness="-20", amounts={"compressor": 0.5})["version"]
     command = page.ask("run", folder=str(folder), output=str(out), each=each)["command"]
     option = ["--style", "voice-fxst.style.json"] if each else ["--params", "voice-fxst.params.json"]
-    levels = ["--loudness", "-20", "--ceiling", "-1"]
-    assert shlex.split(command) == ["fxst", "apply", str(folder), *option, *levels, "-o", str(out)]
+    more = ["--loudness", "-20", "--ceiling", "-1", *(["--amount", "compressor=50"] if each else [])]
+    assert shlex.split(command) == ["fxst", "apply", str(folder), *option, *more, "-o", str(out)]
     assert not out.exists()
     page.ask("run", folder=str(folder), output=str(out), each=each, start=True)
     while (now := page.get("run/progress").json())["state"] == "running":
@@ -291,7 +293,10 @@ def test_the_same_is_done_to_a_folder(page, recordings, tmp_path, each):
     assert (now["state"], now["done"], now["total"], now["failed"]) == ("failed", 3, 3, 1)
     assert "c.wav" in now["errors"][0]
     page.ask("write", version=version)
-    assert ((out / "a.wav").read_bytes() == page.get("downloads/wav").content) or each
+    made, kept = (out / "a.wav").read_bytes(), page.get("downloads/wav").content
+    assert made == kept or each
+    # The model's last digits depend on how many threads NumPy has, which are not those of a worker here.
+    np.testing.assert_allclose(samples(made), samples(kept), atol=1e-3)
     missing = page.client.post(f"{page.base}/run", json={"folder": str(folder / "no"), "output": "x", "start": True})
     assert "There is no folder" in missing.json()["error"]
 
