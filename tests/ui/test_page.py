@@ -31,6 +31,12 @@ BaseAudioContext.prototype.createGain = function () {
   window.gains.push(create.call(this));
   return window.gains.at(-1);
 };
+window.sources = [];
+const play = BaseAudioContext.prototype.createBufferSource;
+BaseAudioContext.prototype.createBufferSource = function () {
+  window.sources.push(play.call(this));
+  return window.sources.at(-1);
+};
 // While it plays: where the player is, the audio clock, and the gains of input, output and reference.
 window.now = () => ({
   at: Number(document.querySelector(".seek").value),
@@ -164,6 +170,8 @@ def test_drop_listen_turn_and_keep(opened, examples, tmp_path, monkeypatch, fxst
     start = until(page, f"now.at >= {begin} && now.at <= {end}")
     page.wait_for_function(f"() => now().clock > {start['clock'] + 2 * (end - begin)}")
     assert begin - 0.01 <= page.evaluate("now().at") <= end + 0.01
+    loops = page.evaluate("sources.slice(-3).map((source) => [source.loop, source.loopStart, source.loopEnd])")
+    assert loops == [[True, pytest.approx(begin, abs=0.01), pytest.approx(end, abs=0.01)]] * 3
     page.keyboard.press("l")
     assert page.locator(".loop").get_attribute("aria-pressed") == "false"
 
