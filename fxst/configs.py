@@ -25,6 +25,7 @@ __all__ = [
     "ProxyConfig",
     "StyleConfig",
     "TrainingConfig",
+    "UiConfig",
     "argument",
     "flags",
     "option",
@@ -205,7 +206,7 @@ class ProxyConfig(TrainingConfig):
     test_examples: int = option(256, "Clips of held-out speakers to measure the finished proxy on.", minimum=1)
 
 
-ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "ir", "all"]
+ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects", "sox", "jsfx", "ir", "all"]
 
 
 @dataclass(frozen=True)
@@ -292,7 +293,7 @@ class ApplyConfig:
     export: tuple[ExportName, ...] = option(
         (),
         "Also write the settings for another program: ffmpeg, apo (Equalizer APO, AutoEq), pedalboard (Python), "
-        "camilladsp, easyeffects, sox, ir (the reverb's impulse response), or all.",
+        "camilladsp, easyeffects, sox, jsfx (REAPER), ir (the reverb's impulse response), or all.",
         metavar="NAME",
         panel="Output",
     )
@@ -379,6 +380,20 @@ class ProfileConfig:
         "studio", "Model that the profile is for: a shipped model's name, or a folder.", flags=("--model", "-m")
     )
     device: Literal["cpu", "cuda"] = option("cpu", "Device for the model; cuda needs the extra train.")
+
+
+@dataclass(frozen=True)
+class UiConfig:
+    """Open a page in your browser to hear a transfer, change its settings and keep the result.
+
+    The page is on this machine only, and nothing is sent anywhere. Needs the extra ui. Ctrl-C ends it.
+    """
+
+    model: str = option(
+        "studio", "Name of a shipped model, or a model's folder.", flags=("--model", "-m"), metavar="MODEL"
+    )
+    port: int = option(0, "Port on 127.0.0.1; 0 for any free one.", minimum=0, maximum=65_535)
+    browser: bool = option(True, "Open the page in the browser.", flags=("--browser/--no-browser",))
 
 
 @dataclass(frozen=True)

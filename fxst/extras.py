@@ -26,6 +26,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "train": ("torch", "torchaudio", "array-api-compat", "lightning", "auraloss", "tensorboard", "matplotlib"),
     "fast": ("numba",),
     "plots": ("matplotlib",),
+    "ui": ("starlette", "uvicorn"),
     "cuda": ("numba-cuda",),
     "pesq": ("pesq",),
     "av": ("av",),

@@ -14,5 +14,6 @@ LAYERS: Final = (
     ("gradients", "transfer", "doctor"),
     ("training", "batch"),
     ("evaluation",),
+    ("ui",),
     ("cli",),
 )

@@ -11,11 +11,14 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +200,55 @@ class Rows:
         words = ", ".join(f"{name} {found[name] / 1e6:.0f}" for name in largest)
         told(f"base installation (MB; {words})", f"{sum(found.values()) / 1e6:.0f} MB", "450 MB")
 
+    def ui(self):
+        """The page of `fxst ui`, as its script asks the server, with the server warm."""
+        if importlib.util.find_spec("uvicorn") is None:
+            told("fxst ui", "skipped", "the extra ui is not installed")
+            return
+        path, reference = self.sound("30", 30), self.sound("ref", 30, voice=RADIO)
+        command = fxst("ui", "--no-browser")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+            address = server.stdout.readline().removeprefix("fxst ui: ").strip()
+            origin = {"Origin": address[: address.index("/", 7)]}
+
+            def ask(path, content=None):
+                request = urllib.request.Request(address + path, content, origin)
+                return urllib.request.urlopen(request, timeout=HUNG_SECONDS).read()
+
+            def spent():
+                return sum(map(int, Path(f"/proc/{server.pid}/stat").read_text().split()[13:15])) / os.sysconf(
+                    "SC_CLK_TCK"
+                )
+
+            def drop():
+                tab = f"tabs/{json.loads(ask('tabs', b''))['tab']}"
+                for role, file in (("input", path), ("reference", reference)):
+                    ask(f"{tab}/files/{role}?name={file.name}", file.read_bytes())
+                ask(f"{tab}/choose", b"{}")
+                render(tab)
+                ask(f"{tab}/sounds/input"), ask(f"{tab}/sounds/reference")
+                return tab
+
+            def render(tab, **wanted):
+                ask(f"{tab}/render", json.dumps(wanted).encode())
+                ask(f"{tab}/sounds/output")
+
+            def knob(**wanted):
+                for threshold in np.linspace(-30, -20, 10):
+                    render(tab, values={"compressor": {"threshold_db": threshold}}, **wanted)
+
+            tab = drop()
+            for what, run, count, target in (
+                ("fxst ui, from drop to sound, 30 s stereo", drop, 1, "3 s"),
+                ("fxst ui, from knob to sound, the model's effects", knob, 10, "300 ms"),
+                ("fxst ui, from knob to sound, all effects", lambda: knob(bypassed=[]), 10, "300 ms"),
+            ):
+                start, cpu = time.perf_counter(), spent()
+                tab = run() or tab
+                wall, cpu = ((end - begin) / count for end, begin in ((time.perf_counter(), start), (spent(), cpu)))
+                told(what, f"{1000 * wall:.0f} ms", f"{target}; {1000 * cpu:.0f} ms of it CPU")
+            server.terminate()
+
     def training(self):
         """The parts of a training."""
         if importlib.util.find_spec("torch") is None:
@@ -210,7 +262,7 @@ class Rows:
             told(what, f"{ms:.1f} ms", f"{target:.0f} ms" if target else "")
 
 
-ROWS = ("help", "params", "cold", "minute", "ten_minutes", "batch", "memory", "disk", "training")
+ROWS = ("help", "params", "cold", "minute", "ten_minutes", "batch", "memory", "disk", "ui", "training")
 
 
 def main():

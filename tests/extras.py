@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-OPTIONAL = ("torch", "torchaudio", "array_api_compat", "lightning", "auraloss", "tensorboard", "matplotlib", "numba")
+OPTIONAL = (
+    *("torch", "torchaudio", "array_api_compat", "lightning", "auraloss", "tensorboard", "matplotlib", "numba"),
+    *("starlette", "uvicorn"),
+)
 """The packages of the extras that tests import."""
 
 MISSING = frozenset(name for name in OPTIONAL if importlib.util.find_spec(name) is None)

@@ -32,9 +32,11 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "pyloudnorm": set(),
     "rich": {"cli"},
     "soundfile": {"audio"},
+    "starlette": {"ui.server"},
     "soxr": {"audio"},
     "torchaudio": {"models.mel"},
     "typer": {"cli"},
+    "uvicorn": {"ui.server"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -212,7 +214,7 @@ def test_only_the_command_line_prints():
 
 HEAVY = {
     *("auraloss", "torch", "lightning", "pedalboard", "scipy", "numba", "torchaudio", "matplotlib"),
-    *("numpy.f2py", "pydantic", "rich", "jinja2"),
+    *("numpy.f2py", "pydantic", "rich", "jinja2", "starlette", "uvicorn"),
 }
 LIGHT = {"pedalboard", "scipy"}
 """What `fxst apply` loads of them; of SciPy, only the package itself and two compiled modules."""

@@ -43,6 +43,7 @@ NEEDS_AN_EXTRA = [
     "models.torch_layers",
     "models.trainable",
     "training",
+    "ui",
 ]
 """The modules and packages that cannot be imported in a base installation."""
 
@@ -152,6 +153,7 @@ def here(tmp_path, monkeypatch):
         ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain needs PyTorch: ", "train"),
         ("eval --pairs pairs.csv -m eq --through-proxies", "--through-proxies needs PyTorch: ", "train"),
         ("--effects loss.py chains", "'loss.py', line 1: ModuleNotFoundError: No module named 'torch'; ", "train"),
+        ("ui --no-browser", "fxst ui needs starlette: ", "ui"),
         ("apply a.wav -p eq.json -o out.wav --plot p.png", "--plot as .png needs matplotlib: ", "plots"),
         ("apply a.wav -p eq.json -o out.wav --plot p.PDF", "--plot as .PDF needs matplotlib: ", "plots"),
     ],

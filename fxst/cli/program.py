@@ -61,6 +61,7 @@ def _run() -> None:
     import fxst.cli.eval
     import fxst.cli.models
     import fxst.cli.proxy
-    import fxst.cli.style  # noqa: F401  (each module registers its commands)
+    import fxst.cli.style
+    import fxst.cli.ui  # noqa: F401  (each module registers its commands)
 
     app(prog_name="fxst")

@@ -10,7 +10,7 @@ from fxst import staging
 from fxst.audio import Writer
 from fxst.chains.table import Table
 from fxst.errors import SettingsError, unknown
-from fxst.exports import apo, camilladsp, easyeffects, ffmpeg, impulse_response, pedalboard, sox
+from fxst.exports import apo, camilladsp, easyeffects, ffmpeg, impulse_response, jsfx, pedalboard, sox
 from fxst.exports.base import Export, Format
 
 __all__ = ["ALL", "FORMATS", "ExportFile", "export_files", "staged"]
@@ -27,6 +27,7 @@ FORMATS: Final = {
     "camilladsp": Format(".camilladsp.yml", camilladsp.write, needs_impulse_response=True),
     "easyeffects": Format(".easyeffects.json", easyeffects.write),
     "sox": Format(".sox.txt", sox.write),
+    "jsfx": Format(".jsfx", jsfx.write, needs_impulse_response=True),
     IMPULSE_RESPONSE: Format(".reverb.wav", None),
 }
 """Every format by its name."""

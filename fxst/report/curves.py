@@ -22,7 +22,9 @@ __all__ = [
     "deepest",
     "equaliser_chart",
     "equaliser_line",
+    "reduction_charts",
     "spectra_chart",
+    "spectra_charts",
     "styles",
 ]
 
@@ -61,12 +63,13 @@ def charts_of(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
         entry: The entry.
         excerpt: The excerpt of the input that is played.
     """
-    yield from _spectra(entry)
+    yield from spectra_charts(entry)
     yield from _equalisers(entry)
-    yield from _reductions(entry, excerpt)
+    yield from reduction_charts(entry, excerpt)
 
 
-def _spectra(entry: ReportEntry) -> Iterator[Chart]:
+def spectra_charts(entry: ReportEntry) -> Iterator[Chart]:
+    """Yield the chart of the spectra, if a recording is long enough for one."""
     curves = []
     for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
         survey = track.recording.survey
@@ -143,7 +146,13 @@ def equaliser_chart(curves: Sequence[Line], *, span_hz: tuple[float, float] | No
     )
 
 
-def _reductions(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
+def reduction_charts(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
+    """Yield the chart of the gain reduction of compressors, if there are any.
+
+    Args:
+        entry: The entry.
+        excerpt: The excerpt of the input that is played.
+    """
     inputs = [track for track in entry.tracks if track.role == "input"]
     if not inputs:
         return  # the chain's input is unknown

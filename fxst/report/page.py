@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fxst import staging
 from fxst.chains.table import short
 from fxst.report import charts, media
+from fxst.report.charts import Chart
 from fxst.report.content import Page, ReportEntry
 from fxst.report.curves import charts_of, styles
 from fxst.report.media import QUALITIES, EncodedSound, LoudExcerpt, Quality, encoded_bytes, excerpts, main_track
@@ -24,7 +25,7 @@ from fxst.report.parameters import comparisons
 from fxst.report.recordings import InMemory
 from fxst.version import __version__
 
-__all__ = ["LARGEST_BYTES", "style_sheet", "templates", "write_report"]
+__all__ = ["LARGEST_BYTES", "drawings", "script", "style_sheet", "templates", "write_report"]
 
 LARGEST_BYTES: Final = 5_000_000
 """Largest size of a page: small enough for a mail, and quick to open."""
@@ -77,7 +78,7 @@ class _Part:
 
 
 def _html(page: Page) -> str:
-    files = {name: _file(f"page.{suffix}") for name, suffix in (("style", "css"), ("script", "js"))}
+    files = {"style": style_sheet(), "script": script() + _file("page.js")}
 
     def render(parts: Sequence[_Part], quality: Quality) -> str:
         left_out = len(page.entries) - len(parts)
@@ -136,10 +137,15 @@ def _excerpt_notes(entry: ReportEntry, played: Sequence[LoudExcerpt]) -> Iterato
 
 
 @cache
-def templates() -> Environment:
-    """Return the page's templates, which escape all inserted text."""
+def templates(package: str | None = None) -> Environment:
+    """Return the page's templates, which escape all inserted text.
+
+    Args:
+        package: A package with more templates.
+    """
+    packages = ("fxst.report",) if package is None else ("fxst.report", package)
     environment = Environment(
-        loader=PackageLoader("fxst.report"),
+        loader=ChoiceLoader([PackageLoader(name) for name in packages]),
         autoescape=True,
         keep_trailing_newline=True,
         trim_blocks=True,
@@ -159,9 +165,24 @@ def _printable(value: Any) -> Any:
     return _UNPRINTABLE.sub("\ufffd", value) if type(value) is str else value
 
 
-def style_sheet() -> str:
+def style_sheet() -> Markup:
     """Return the style sheet of pages."""
     return _file("page.css")
+
+
+def script() -> Markup:
+    """Return the script of the player."""
+    return _file("player.js")
+
+
+def drawings(charts: Sequence[Chart], *, key: str) -> str:
+    """Return charts as HTML.
+
+    Args:
+        charts: The charts.
+        key: Begins the identifiers of their elements, so that no two on a page are the same.
+    """
+    return templates().get_template("drawings.html").render(charts=charts, key=key)
 
 
 def _file(name: str) -> Markup:

@@ -16,7 +16,7 @@ from fxst.report.charts import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Chart, Line
 from fxst.report.curves import STYLES, equaliser_chart, equaliser_line, spectra_chart
 from fxst.report.page import style_sheet, templates
 
-__all__ = ["long_term_spectrum", "plot_transfer"]
+__all__ = ["equaliser_svg", "long_term_spectrum", "plot_transfer"]
 
 
 LOWEST_HZ: Final = 20.0
@@ -80,6 +80,19 @@ def plot_transfer(
         picture.add_heading("The recordings are too short for a spectrum.")
     suffix = path.suffix.lower()
     staging.write(path, _svg(picture) if suffix == ".svg" else _with_matplotlib(picture, suffix.removeprefix(".")))
+
+
+def equaliser_svg(settings: Table, *, sample_rate: int) -> bytes:
+    """Draw the response of a table's equaliser as SVG; empty where it has none.
+
+    Args:
+        settings: The table.
+        sample_rate: Sample rate of the recording, in Hz.
+    """
+    picture = _Picture()
+    if equaliser := list(equaliser_line("equaliser", "output1", settings, sample_rate=sample_rate)):
+        picture.add(equaliser_chart(equaliser))
+    return _svg(picture) if equaliser else b""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ rendered with the values as the parameter table prints them, so the table is all
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,10 @@ SAFETY_CHECK: Final = "safety_check"
 _AS_RENDERED: Final = Finish(ceiling_db=None)
 
 
+_Heard = tuple[Literal["input", "output", "reference"], Any, int]
+"""Role, samples and sample rate of a recording."""
+
+
 @dataclass(frozen=True)
 class Result:
     """A rendered recording, and how it was made.
@@ -58,14 +62,29 @@ class Result:
         audio: The rendered recording, of the shape, sample rate and kind (array or tensor) of the input.
         table: The parameter table that it was rendered with.
         warnings: Remarks, a sentence each.
+        recordings: What a notebook plays: role, samples and sample rate of input, output and reference.
     """
 
     audio: Any
     table: Table
     warnings: tuple[str, ...] = ()
+    recordings: "tuple[_Heard, ...]" = field(default=(), repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Result(audio={tuple(self.audio.shape)}, table={self.table!r}, warnings={self.warnings})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows: players, the equaliser's curve and the table."""
+        if not self.recordings:
+            return None
+        from fxst.report import InMemory, Track
+        from fxst.report.notebook import notebook_html
+
+        tracks = []
+        for label, samples, rate in self.recordings:
+            recording = InMemory(_samples(samples, label), sample_rate=rate)
+            tracks.append(Track(label, label, recording, self.table if label == "output" else None))
+        return notebook_html(tracks)
 
 
 def load(model: str | Path, *, device: str = "cpu") -> "StyleTransfer":
@@ -167,7 +186,12 @@ class StyleTransfer:
             loudness = profile.loudness_lufs
         finish = Finish(loudness=loudness, ceiling_db=ceiling_db)
         y, more = _render_finished(_samples(audio, "audio"), table, finish, sample_rate)
-        return Result(_like(audio, y), table, remarks + safety_remarks(table) + more)
+        result = Result(_like(audio, y), table, remarks + safety_remarks(table) + more)
+        rate = reference_sample_rate or sample_rate
+        heard: list[_Heard] = [("input", audio, sample_rate), ("output", result.audio, sample_rate)]
+        if not isinstance(reference, StyleProfile):
+            heard.append(("reference", reference, rate))
+        return replace(result, recordings=tuple(heard))
 
     @BEYOND_FULL_SCALE
     def embed(self, audio: Any, *, sample_rate: int) -> NDArray[np.float32]:

@@ -50,6 +50,7 @@ def test_all_is_every_format(tmp_path):
         "voice.camilladsp.yml",
         "voice.easyeffects.json",
         "voice.sox.txt",
+        "voice.jsfx",
         "voice.reverb.wav",
     ]
     assert exports.export_files(list(exports.FORMATS), tmp_path / "voice") == files
@@ -57,7 +58,7 @@ def test_all_is_every_format(tmp_path):
 
 
 def test_what_plays_an_impulse_response_gets_it(tmp_path):
-    for name, needs in [("ffmpeg", True), ("camilladsp", True), ("apo", False), ("sox", False)]:
+    for name, needs in [("ffmpeg", True), ("camilladsp", True), ("apo", False), ("sox", False), ("jsfx", True)]:
         files = exports.export_files([name, name], tmp_path / "voice")
         assert [(file.format, file.implied) for file in files] == [(name, False)] + [("ir", True)] * needs
 
