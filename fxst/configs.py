@@ -320,7 +320,7 @@ class ApplyConfig:
     )
     list_file: Path | None = option(
         None,
-        "File that lists recordings, one per line, or separated by NUL bytes; - reads standard input.",
+        "File that lists recordings, one per line, or separated by NUL bytes; an M3U playlist; - reads standard input.",
         flags=("--list",),
         metavar="FILE",
         panel="Batch",

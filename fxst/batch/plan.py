@@ -56,11 +56,13 @@ class Plan(Sequence[Job]):
         jobs: The recordings to render.
         folder: The output folder of a batch, which has a manifest; None for a single recording.
         references: The references.
+        remarks: What the user should know of the names, a sentence each.
     """
 
     jobs: tuple[Job, ...]
     folder: Path | None
     references: tuple[Reference, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Job: ...
@@ -95,7 +97,8 @@ def plan(config: ApplyConfig) -> Plan:
     if config.output == Path("-"):
         raise SettingsError("Sound is not written to standard output: name a file or folder with -o.")
     batch = is_batch(config)
-    recordings = select(config)
+    selection = select(config)
+    recordings = selection.recordings
     if not config.by_model and config.params is None:
         raise SettingsError(
             "Name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
@@ -129,7 +132,7 @@ def plan(config: ApplyConfig) -> Plan:
             recordings, outputs, tables, notes, companion_names(outputs), strict=True
         )
     )
-    planned = Plan(jobs, config.output if batch else None, references)
+    planned = Plan(jobs, config.output if batch else None, references, selection.remarks)
     check_names(_written(config, planned))
     check_inside(outputs[0].parent if outputs == [config.output] else config.output, _named_here(config, planned))
     _check_identities(config, planned)

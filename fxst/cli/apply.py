@@ -53,6 +53,8 @@ def _apply(files: Spooled) -> int:
     if checked.damaged:
         lines = "1 line is damaged" if checked.damaged == 1 else f"{checked.damaged:,} lines are damaged"
         warn(f"{lines} in the manifest of {quoted(config.output)}, and skipped.")
+    for remark in checked.plan.remarks:
+        warn(remark)
     # An applied table is the same for all files, so it is shown; those of a batch are written next to their outputs.
     batch = checked.plan.folder is not None
     results = Results(files, show_table=not config.by_model or not batch, many=len(checked.plan) > 1)
