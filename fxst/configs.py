@@ -355,7 +355,10 @@ class ApplyConfig:
         panel="Batch",
     )
     overwrite: bool = option(
-        False, "Replace existing files that fxst did not make.", flags=("--overwrite",), panel="Batch"
+        False,
+        "Replace existing files that fxst did not make, or that were edited since.",
+        flags=("--overwrite",),
+        panel="Output",
     )
     dry_run: bool = option(False, "List what would be done, and change nothing.", flags=("--dry-run",), panel="Batch")
     format: Literal["table", "json", "jsonl", "quiet"] = option(
@@ -386,6 +389,9 @@ class ProfileConfig:
         "studio", "Model that the profile is for: a shipped model's name, or a folder.", flags=("--model", "-m")
     )
     device: Literal["cpu", "cuda"] = option("cpu", "Device for the model; cuda needs the extra train.")
+    overwrite: bool = option(
+        False, "Replace an existing file that fxst did not make, or that was edited since.", flags=("--overwrite",)
+    )
 
 
 @dataclass(frozen=True)
@@ -540,6 +546,12 @@ class EvalConfig:
     report: Path | None = option(None, "Web page with the tables, and items to play.", metavar="HTML", panel="Results")
     report_items: int = option(
         10, "Number of items on the page, from the best to the worst.", minimum=1, panel="Results"
+    )
+    overwrite: bool = option(
+        False,
+        "Replace existing files that fxst did not make, or that were edited since.",
+        flags=("--overwrite",),
+        panel="Results",
     )
     require: tuple[str, ...] = option(
         (),

@@ -17,7 +17,7 @@ from fxst.exports import ExportFile, export_files
 from fxst.places import check_inside, check_names
 from fxst.untrusted import quoted
 
-__all__ = ["MANIFEST", "Job", "Plan", "plan"]
+__all__ = ["MANIFEST", "Job", "Plan", "plan", "written_files"]
 
 MANIFEST: Final = "fxst-manifest.jsonl"
 """The file in a batch's folder that lists what is finished."""
@@ -133,7 +133,7 @@ def plan(config: ApplyConfig) -> Plan:
         )
     )
     planned = Plan(jobs, config.output if batch else None, references, selection.remarks)
-    check_names(_written(config, planned))
+    check_names(written_files(config, planned))
     check_inside(outputs[0].parent if outputs == [config.output] else config.output, _named_here(config, planned))
     _check_identities(config, planned)
     return planned
@@ -237,7 +237,7 @@ def _check_identities(config: ApplyConfig, planned: Plan) -> None:
     by_name = {one_spelling(path): path for path in read}
     by_inode = {inode: path for path in read if (inode := _inode(path))}
     written: dict[str, Path] = {}
-    for path in _written(config, planned):
+    for path in written_files(config, planned):
         key, inode = one_spelling(path), _inode(path)
         same = by_name.get(key) or (by_inode.get(inode) if inode else None)
         if same is not None:
@@ -254,10 +254,11 @@ def _check_identities(config: ApplyConfig, planned: Plan) -> None:
 def _named_here(config: ApplyConfig, planned: Plan) -> Iterator[Path]:
     """Yield the files that fxst names; the user may name a link."""
     named = (config.output, config.params, config.plot, config.report)
-    return (path for path in _written(config, planned) if path not in named)
+    return (path for path in written_files(config, planned) if path not in named)
 
 
-def _written(config: ApplyConfig, planned: Plan) -> list[Path]:
+def written_files(config: ApplyConfig, planned: Plan) -> list[Path]:
+    """Return the files that a command writes."""
     files = [path for job in planned for path in (job.output, job.table) if path is not None]
     files += [file.path for job in planned for file in job.exports]
     if planned.folder is not None:

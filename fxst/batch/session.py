@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from fxst import staging
+from fxst import authorship, staging
 from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file
-from fxst.batch.manifest import Manifest, input_state
+from fxst.batch.manifest import Manifest, input_state, is_in_manifest
 from fxst.batch.plan import Job
 from fxst.batch.preflight import Preflight
 from fxst.batch.references import names_of
@@ -83,7 +83,8 @@ class Session:
         """
         folder, origin = self._checked.plan.folder, self._checked.origin
         if folder is None or origin is None:
-            return self._attempt(job, progress, None)
+            with authorship.noted():  # there is no manifest
+                return self._attempt(job, progress, self._check_again)
         try:
             if self._manifest is None:
                 self._manifest = Manifest(folder, write=True)
@@ -102,6 +103,10 @@ class Session:
                 )
         except FxstError as error:
             return failure(job, str(error), error.exit_code)
+
+    def _check_again(self, hidden: Mapping[Path, Path]) -> None:
+        """Check that no file of the user's has come to be where one will be written."""
+        authorship.check(hidden, overwrite=self._checked.config.overwrite, known=is_in_manifest)
 
     def _attempt(self, job: Job, progress: Progress | None, on_commit: OnCommit | None) -> FileResult:
         """Choose settings and render; an error becomes the result."""

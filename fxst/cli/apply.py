@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fxst import interrupts
+from fxst import authorship, interrupts
 from fxst.cli.app import app
 from fxst.cli.options import command
 from fxst.cli.results import Results
@@ -85,13 +85,14 @@ def _apply(files: Spooled) -> int:
                 if config.plot is not None and result.table is not None:
                     from fxst.report.plot import plot_transfer
 
-                    plot_transfer(
-                        config.plot,
-                        input=result.input,
-                        output=result.output,
-                        references=references,
-                        settings=result.table,
-                    )
+                    with authorship.noted():
+                        plot_transfer(
+                            config.plot,
+                            input=result.input,
+                            output=result.output,
+                            references=references,
+                            settings=result.table,
+                        )
                     results.wrote(quoted(config.plot))
         if page is not None:
             page.write()
