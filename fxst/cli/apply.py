@@ -15,7 +15,7 @@ from fxst.cli.app import app
 from fxst.cli.options import command
 from fxst.cli.results import Results
 from fxst.cli.streams import Spooled, spooled
-from fxst.cli.terminal import warn
+from fxst.cli.terminal import above, is_plain, warn
 from fxst.configs import ApplyConfig
 from fxst.interrupts import exit_code
 from fxst.untrusted import quoted
@@ -184,7 +184,8 @@ class _Bars:
 @contextlib.contextmanager
 def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
     """Show the progress of each file and of all, if standard error is a terminal."""
-    if not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")):  # asked before rich is loaded
+    # Asked before rich is loaded. Bars need a cursor that moves.
+    if not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")) or is_plain():
         yield None
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -194,5 +195,8 @@ def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
     console = Console(err=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     # Otherwise rich would send other output to its own console instead of to a pipe.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
+    with (
+        Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars,
+        above(console),
+    ):
         yield _Bars(bars, jobs)

@@ -1,7 +1,10 @@
 """Typer commands from configuration dataclasses, so that each option is defined once."""
 
+import ast
 import dataclasses
 import inspect
+import sys
+import textwrap
 import types
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -16,7 +19,7 @@ from fxst.configs import flags
 from fxst.interrupts import exit_code
 from fxst.untrusted import brief, number, whole_number
 
-__all__ = ["command", "expose", "parameter"]
+__all__ = ["command", "documentation", "expose", "parameter"]
 
 
 def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Callable[[Any], None]], None]:
@@ -32,9 +35,23 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
 
         hints = get_type_hints(config_type)
         parameters = [parameter(item, hints[item.name]) for item in dataclasses.fields(config_type)]
-        expose(app, name, call, parameters, inspect.getdoc(config_type))
+        expose(app, name, call, parameters, documentation(config_type))
 
     return register
+
+
+def documentation(of: Any) -> str | None:
+    """Return the docstring of a class or function, even where `python -OO` left it out.
+
+    A dataclass would then be documented by its signature.
+    """
+    if sys.flags.optimize < 2:
+        return inspect.getdoc(of)
+    try:
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(of))).body
+    except (OSError, SyntaxError, ValueError):  # without a source there is no help
+        return None
+    return ast.get_docstring(node) if isinstance(node, ast.ClassDef | ast.FunctionDef) else None
 
 
 def expose(

@@ -4,11 +4,9 @@ import errno
 import sys
 from typing import Final
 
-import typer
-
 from fxst import interrupts, shortage
 from fxst.cli.app import app
-from fxst.cli.terminal import complain
+from fxst.cli.terminal import complain, say
 from fxst.errors import FxstError, OutputError
 
 __all__ = ["main"]
@@ -23,7 +21,7 @@ def main() -> None:
         shortage.open_more_files()
         _run()
     except KeyboardInterrupt as interrupt:  # before or after a command, which handles its own
-        typer.secho("fxst: interrupted", err=True)
+        say("fxst: interrupted", err=True)
         sys.exit(interrupts.exit_code(interrupt))
     except FxstError as error:
         message, code = str(error), error.exit_code
