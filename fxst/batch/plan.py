@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, overload
 
@@ -11,7 +11,7 @@ from fxst.batch.naming import check_template, companion_names, one_spelling, out
 from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import InputRecording, is_batch, select
 from fxst.chains import table_files
-from fxst.configs import ApplyConfig, flags
+from fxst.configs import ApplyConfig, check_used
 from fxst.errors import OutputError, SettingsError
 from fxst.exports import ExportFile, export_files
 from fxst.places import check_inside, check_names
@@ -103,8 +103,7 @@ def plan(config: ApplyConfig) -> Plan:
         raise SettingsError(
             "Name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
         )
-    if not config.by_model:
-        _check_model_options(config)
+    _check_options(config)
     if config.plot is not None:
         _check_plot(config.plot, possible=not batch)
     if config.report is not None:
@@ -139,14 +138,17 @@ def plan(config: ApplyConfig) -> Plan:
     return planned
 
 
-def _check_model_options(config: ApplyConfig) -> None:
-    """Refuse options that change nothing where a table is applied."""
-    for item in fields(config):
-        if item.name in ("model", "refine", "refine_steps", "device") and getattr(config, item.name) != item.default:
-            raise SettingsError(
-                f"{flags(item)[0]} is for settings that a model chooses, and --params applies a table: leave one of "
-                "them out."
-            )
+def _check_options(config: ApplyConfig) -> None:
+    """Refuse options that change nothing beside the others."""
+    chosen = config.by_model, "settings that a model chooses, and --params applies a table"
+    check_used(config, dict.fromkeys(("model", "refine", "refine_steps", "device"), chosen))
+    check_used(
+        config,
+        {
+            "refine_steps": (config.refine, "--refine"),
+            "report_items": (config.report is not None, "a page (--report)"),
+        },
+    )
 
 
 def _in_folder(

@@ -89,5 +89,6 @@ def _table(config: ApplyConfig) -> Table:
     assert config.params is not None, "plan() asks for one of the two"
     table = table_files.read(config.params)
     if config.link is not None:
+        table.chain.check_linkable()
         table = table.linked(config.link)
     return table.at_amount(parse_amounts(config.amount)) if config.amount else table

@@ -79,7 +79,7 @@ def select(config: ApplyConfig) -> Selection:
         raise SettingsError("There is no input: name a recording or a folder.")
     for pattern in (*config.include, *config.exclude):
         _compiled(pattern)  # before a folder is searched
-    found = list(_found(config))
+    found, twice = _distinct(_found(config))
     places = [recording.place for recording in found]
     include, exclude = (
         [_compiled(pattern, places) for pattern in patterns] for patterns in (config.include, config.exclude)
@@ -106,7 +106,20 @@ def select(config: ApplyConfig) -> Selection:
         for pattern, expression in zip(patterns, compiled, strict=True)
         if not any(_any([expression], place) for place in places)
     )
-    return Selection(tuple(kept), remarks)
+    repeated = (f"{quoted(path)} is named twice, and rendered once" for path in twice)
+    return Selection(tuple(kept), (*repeated, *remarks))
+
+
+def _distinct(found: Iterable[InputRecording]) -> tuple[list[InputRecording], list[Path]]:
+    """Return the recordings, each place of a file once, and those that were found again."""
+    distinct: dict[tuple[str, PurePosixPath], InputRecording] = {}
+    twice = []
+    for recording in found:
+        key = os.path.realpath(recording.path), recording.place
+        if key in distinct:
+            twice.append(recording.path)
+        distinct.setdefault(key, recording)
+    return list(distinct.values()), twice
 
 
 def _without_match(option: str, pattern: str, places: Sequence[PurePosixPath]) -> str:

@@ -200,6 +200,8 @@ class _StyleChooser:
         self._refine = config.refine_steps if config.refine else 0
         self._style = load(config.model, device=config.device)
         self._style.chain.amounts(self._amount)  # before anything is analysed
+        if self._linked is not None:
+            self._style.chain.check_linkable()
         if self._refine:
             self._style.check_refines()
         for path, profile in self._profiles.items():

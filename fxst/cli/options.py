@@ -13,6 +13,7 @@ import typer
 
 from fxst import staging
 from fxst.cli.commands import Command, reader
+from fxst.cli.completion import completion
 from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
 from fxst.configs import flags
@@ -79,10 +80,17 @@ def expose(
 def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = None) -> inspect.Parameter:
     """Make the argument or option of a configuration's field; `panel` is where the help lists it, else its own."""
     meta = item.metadata
+    completes = completion(meta.get("completes"), hint)
     info: Any
     if meta.get("argument"):
         # An unreadable file is an error of its own, and no reason to leave out others.
-        info = typer.Argument(help=meta["help"], metavar=meta["metavar"], show_default=False, readable=False)
+        info = typer.Argument(
+            help=meta["help"],
+            metavar=meta["metavar"],
+            show_default=False,
+            readable=False,
+            autocompletion=completes,
+        )
     else:
         info = typer.Option(
             *flags(item),
@@ -93,6 +101,7 @@ def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = 
             parser=_number_parser(hint, flags(item)[0], meta["min"], meta["max"]),
             rich_help_panel=panel or meta["panel"],
             readable=False,
+            autocompletion=completes,
             show_default=item.default not in (None, (), ""),
         )
     default: Any = inspect.Parameter.empty
