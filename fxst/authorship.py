@@ -20,6 +20,7 @@ from fxst.untrusted import quoted
 __all__ = ["check", "note", "noted"]
 
 _MOST_BYTES: Final = 4 << 20
+_READ_BYTES: Final = 1 << 20
 _noting: ContextVar[bool] = ContextVar("_noting", default=False)
 
 
@@ -33,25 +34,25 @@ def noted() -> Iterator[None]:
         _noting.reset(token)
 
 
-def note(path: Path) -> None:
+def note(fd: int) -> None:
     """Note a complete file as made by fxst, within a block of `noted`.
 
     Args:
-        path: The file, before it gets its name: a killed process must not leave one that is not noted.
+        fd: The file, before it gets its name: a killed process must not leave one that is not noted.
     """
     record = _record()
     if not _noting.get() or record is None:
         return
     with contextlib.suppress(OSError):  # later runs then ask for --overwrite
-        line = _line(path)
+        line = _line(fd)
         if record.exists() and record.stat().st_size > _MOST_BYTES:
             record.write_bytes(record.read_bytes()[_MOST_BYTES // 2 :])  # of lines, of which a torn one is ignored
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        made = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, line)
+            os.write(made, line)
         finally:
-            os.close(fd)
+            os.close(made)
 
 
 def check(
@@ -87,7 +88,10 @@ def _is_recorded(path: Path) -> bool:
         lines = record.read_bytes().split(b"\n")
         size = b"%d " % path.stat().st_size
         # The file is read only where one of its size was made.
-        return any(line.startswith(size) for line in lines) and _line(path).rstrip() in lines
+        if not any(line.startswith(size) for line in lines):
+            return False
+        with open(path, "rb") as file:
+            return _line(file.fileno()).rstrip() in lines
     except OSError:
         return False
 
@@ -102,7 +106,9 @@ def _record() -> Path | None:
     return folder / "fxst/made"
 
 
-def _line(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return f"{os.fstat(file.fileno()).st_size} {digest}\n".encode()
+def _line(fd: int) -> bytes:
+    digest, size = hashlib.sha256(), 0
+    while data := os.pread(fd, _READ_BYTES, size):
+        digest.update(data)
+        size += len(data)
+    return f"{size} {digest.hexdigest()}\n".encode()

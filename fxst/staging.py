@@ -133,7 +133,7 @@ def finish(hidden: Path, fd: int, target: Path) -> None:
         sync(fd)
         # Network drives report failed writes when a descriptor is closed, and this one has to stay open.
         os.close(os.dup(fd))
-        authorship.note(hidden)
+        authorship.note(fd)
     except BaseException:
         discard(hidden, fd)
         raise

@@ -65,10 +65,11 @@ class Command(_Light, TyperCommand):
         """Read the arguments; refuse a second value for an option that takes one, which would replace the first."""
         if not ctx.resilient_parsing:
             _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-            for option in order:
+            options: list[Any] = list(order)
+            for option in options:
                 single = option.param_type_name == "option" and not option.multiple
                 switch = option.is_flag and not option.secondary_opts if single else True
-                if not switch and order.count(option) > 1:
+                if not switch and options.count(option) > 1:
                     raise typer.BadParameter("it is given twice: leave one of them out.", ctx=ctx, param=option)
         return super().parse_args(ctx, args)
 

@@ -70,7 +70,8 @@ class Grid(Table):
 
     def add_column(self, *heading: RenderableType, **how: Any) -> None:
         """Add a column; with `overflow="fold"` its cells are wrapped in a narrow terminal."""
-        super().add_column(*heading, **{"no_wrap": how.get("overflow") != "fold"} | how)
+        how.setdefault("no_wrap", how.get("overflow") != "fold")
+        super().add_column(*heading, **how)
 
     def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
         """Add a row; a cell of several lines is a `Text`, whose parts the caller escapes."""

@@ -142,9 +142,9 @@ class KeptAudio:
                 that fxst did not make.
         """
         folders = [self._folder / kind for kind in ("input", "reference", "target", *map(_file_name, systems))]
-        check_inside(self._folder, (self._folder / PAIRS, *folders))
         check_names(folders[0] / f"{name}.wav" for name in items.names)
         files = [self._folder / PAIRS, *(folder / f"{name}.wav" for folder in folders for name in items.names)]
+        check_inside(self._folder, (*folders, *files))
         authorship.check(files, overwrite=overwrite)
 
     def keep(self, item: Item, outputs: Mapping[str, Output]) -> None:
