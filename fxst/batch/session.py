@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from fxst import authorship, staging
-from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file
+from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file, unchanged
 from fxst.batch.manifest import Manifest, input_state, is_in_manifest
 from fxst.batch.plan import Job
 from fxst.batch.preflight import Preflight
@@ -117,10 +117,15 @@ class Session:
             return None if on_commit is None else on_commit(hidden)
 
         try:
-            with staging.together(commit):
+            with staging.together(commit), unchanged(job.input):
                 choice = self._chooser.choose(job, progress)
                 table, remarks = render_file(
-                    job, choice.table, progress, share=choice.share_left, finish=self._chooser.finish
+                    job,
+                    choice.table,
+                    progress,
+                    share=choice.share_left,
+                    finish=self._chooser.finish,
+                    gain_db=choice.gain_db,
                 )
         except FxstError as error:
             return failure(job, str(error), error.exit_code)
@@ -151,11 +156,12 @@ def finished(job: Job, table: Table | None) -> FileResult:
 
 
 class _Choice(NamedTuple):
-    """A table for one file, the remarks on it, and the share of the work that is left."""
+    """A table for one file, the remarks on it, the share of the work that is left, and the gain before the chain."""
 
     table: Table
     remarks: tuple[str, ...]
     share_left: float
+    gain_db: float = 0.0
 
 
 class _Chooser(Protocol):
@@ -235,9 +241,10 @@ class _StyleChooser:
             self.finish = replace(self.finish, loudness=profile.loudness_lufs)
 
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
-        analysis, remarks = analyse_file(self._style, job.input, "input", progress, share=_ANALYSIS_SHARE)
+        found, remarks = analyse_file(self._style, job.input, "input", progress, share=_ANALYSIS_SHARE)
         names = {"input": job.input.name, **names_of(self._references)}
         table = self._style.choose(
-            analysis, self._profile, names, amount=self._amount, linked=self._linked, refine=self._refine
+            found.analysis, self._profile, names, amount=self._amount, linked=self._linked, refine=self._refine
         )
-        return _Choice(table, (*remarks, *self._remarks, *safety_remarks(table)), 1 - _ANALYSIS_SHARE)
+        remarks = (*remarks, *self._remarks, *safety_remarks(table))
+        return _Choice(table, remarks, 1 - _ANALYSIS_SHARE, found.gain_db)
