@@ -4,10 +4,12 @@ One frozen dataclass a command. The command line derives arguments and options f
 the dataclass itself, and model cards contain it. Nothing here imports torch.
 """
 
-from collections.abc import Sequence
-from dataclasses import MISSING, Field, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from fxst.errors import SettingsError
 
 __all__ = [
     "CHANGEABLE",
@@ -27,6 +29,7 @@ __all__ = [
     "TrainingConfig",
     "UiConfig",
     "argument",
+    "check_used",
     "flags",
     "option",
 ]
@@ -35,9 +38,19 @@ CHANGEABLE: Final = ("steps", "device", "loaders", "data_note", "test_examples")
 """Settings that a resumed training run may change."""
 
 
-def argument(help: str, *, metavar: str | None = None, default: Any = ..., required: bool = True) -> Any:
-    """Declare a positional argument of a command; it is optional with a `default`, or if not `required`."""
-    metadata = {"help": help, "argument": True, "metavar": metavar, "required": required}
+def argument(
+    help: str,
+    *,
+    metavar: str | None = None,
+    default: Any = ...,
+    required: bool = True,
+    completes: str | None = None,
+) -> Any:
+    """Declare a positional argument of a command; it is optional with a `default`, or if not `required`.
+
+    `completes` says what it names, for `fxst.cli.completion`.
+    """
+    metadata = {"help": help, "argument": True, "metavar": metavar, "required": required, "completes": completes}
     if default is ...:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -52,18 +65,35 @@ def option(
     maximum: float | None = None,
     metavar: str | None = None,
     panel: str | None = None,
+    completes: str | None = None,
 ) -> Any:
     """Declare an option; without `flags` it is named after the field (`n_mels` is `--n-mels`).
 
-    `panel` is its group in the help.
+    `panel` is its group in the help, `completes` what it names, for `fxst.cli.completion`.
     """
-    metadata = {"help": help, "flags": tuple(flags), "min": minimum, "max": maximum, "metavar": metavar, "panel": panel}
-    return field(default=default, metadata=metadata)
+    metadata = {"help": help, "flags": tuple(flags), "min": minimum, "max": maximum, "metavar": metavar}
+    return field(default=default, metadata=metadata | {"panel": panel, "completes": completes})
 
 
 def flags(item: "Field[Any]") -> tuple[str, ...]:
     """Return how an option is written on the command line."""
     return item.metadata["flags"] or ("--" + item.name.replace("_", "-"),)
+
+
+def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
+    """Refuse options that change nothing beside the others.
+
+    Args:
+        config: A command's configuration.
+        needs: For a field, whether it changes anything, and what it is for.
+
+    Raises:
+        SettingsError: One that is not at its default changes nothing.
+    """
+    for item in fields(config):
+        used, purpose = needs.get(item.name, (True, ""))
+        if not used and getattr(config, item.name) != item.default:
+            raise SettingsError(f"{flags(item)[0]} is for {purpose}: leave it out.")
 
 
 @dataclass(frozen=True)
@@ -106,7 +136,9 @@ class TrainingConfig:
 class StyleConfig(TrainingConfig):
     """Train a style-transfer model on a dataset of clips."""
 
-    chain: str = option("eq-comp", "Chain of effects whose knobs the model learns to set; `fxst chains` lists them.")
+    chain: str = option(
+        "eq-comp", "Chain of effects whose knobs the model learns to set; `fxst chains` lists them.", completes="chains"
+    )
     loss: str | None = option(
         None, "Loss that a file of --effects declares, instead of the recipe's own.", metavar="NAME"
     )
@@ -167,6 +199,7 @@ class PassagesConfig(StyleConfig):
     begin_with: str | None = option(
         None,
         "Model to start from, by name or folder, instead of random weights; only the end-to-end stage trains it.",
+        completes="style models",
     )
     fitter_steps: int = option(
         6000, "Steps of the first stage, which learns to fit an equaliser's bands to curves.", minimum=1
@@ -186,8 +219,12 @@ class PassagesConfig(StyleConfig):
 class ProxyConfig(TrainingConfig):
     """Train a network to imitate one effect at every setting, so that gradients can pass where the effect has none."""
 
-    effect: str = option(MISSING, "Effect to imitate, by its name in the chain; a second one of its kind ends in 2.")
-    chain: str = option("fx", "Chain that sets the ranges of the effect's parameters; `fxst chains` lists them.")
+    effect: str = option(
+        MISSING, "Effect to imitate, by its name in the chain; a second one of its kind ends in 2.", completes="effects"
+    )
+    chain: str = option(
+        "fx", "Chain that sets the ranges of the effect's parameters; `fxst chains` lists them.", completes="chains"
+    )
     parts: tuple[str, ...] = option(
         (),
         "Part of the network: tone (a curve over frequency), echoes, dynamics (a gain that follows the level) or "
@@ -252,7 +289,11 @@ class ApplyConfig:
         panel="Output",
     )
     model: str = option(
-        "studio", "Name of a shipped model, or a model's folder.", flags=("--model", "-m"), panel="Reference"
+        "studio",
+        "Name of a shipped model, or a model's folder.",
+        flags=("--model", "-m"),
+        panel="Reference",
+        completes="style models",
     )
     device: Literal["cpu", "cuda"] = option(
         "cpu", "Device for the model; the effects run on the CPU. cuda needs the extra train.", panel="Reference"
@@ -262,6 +303,7 @@ class ApplyConfig:
         "Amount of the style in percent, 0 to 150, or of one effect: eq=50, comp=120, dist=0, reverb=30, up=50.",
         metavar="PERCENT",
         panel="Reference",
+        completes="amounts",
     )
     link: bool | None = option(
         None,
@@ -314,7 +356,7 @@ class ApplyConfig:
     )
     list_file: Path | None = option(
         None,
-        "File that lists recordings, one per line, or separated by NUL bytes; - reads standard input.",
+        "File that lists recordings, one per line, or separated by NUL bytes; an M3U playlist; - reads standard input.",
         flags=("--list",),
         metavar="FILE",
         panel="Batch",
@@ -349,7 +391,10 @@ class ApplyConfig:
         panel="Batch",
     )
     overwrite: bool = option(
-        False, "Replace existing files that fxst did not make.", flags=("--overwrite",), panel="Batch"
+        False,
+        "Replace existing files that fxst did not make, or that were edited since.",
+        flags=("--overwrite",),
+        panel="Output",
     )
     dry_run: bool = option(False, "List what would be done, and change nothing.", flags=("--dry-run",), panel="Batch")
     format: Literal["table", "json", "jsonl", "quiet"] = option(
@@ -377,9 +422,15 @@ class ProfileConfig:
     )
     output: Path = option(MISSING, "Profile to write (.json).", flags=("--output", "-o"), metavar="JSON")
     model: str = option(
-        "studio", "Model that the profile is for: a shipped model's name, or a folder.", flags=("--model", "-m")
+        "studio",
+        "Model that the profile is for: a shipped model's name, or a folder.",
+        flags=("--model", "-m"),
+        completes="style models",
     )
     device: Literal["cpu", "cuda"] = option("cpu", "Device for the model; cuda needs the extra train.")
+    overwrite: bool = option(
+        False, "Replace an existing file that fxst did not make, or that was edited since.", flags=("--overwrite",)
+    )
 
 
 @dataclass(frozen=True)
@@ -414,7 +465,7 @@ class ModelsListConfig:
 class ModelsInfoConfig:
     """Show a model's card: results, limits, chain, training and training data."""
 
-    model: str = argument("Name of a shipped model, or a model's folder.", metavar="MODEL")
+    model: str = argument("Name of a shipped model, or a model's folder.", metavar="MODEL", completes="models")
     format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
 
 
@@ -423,7 +474,10 @@ class ModelsVerifyConfig:
     """Check that models are complete and unchanged; exit with 4 where one is not."""
 
     models: tuple[str, ...] = argument(
-        "Names of shipped models, or folders of models; all shipped models by default.", metavar="MODEL", default=()
+        "Names of shipped models, or folders of models; all shipped models by default.",
+        metavar="MODEL",
+        default=(),
+        completes="models",
     )
     format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
 
@@ -453,7 +507,11 @@ class EvalConfig:
         panel="Items",
     )
     models: tuple[str, ...] = option(
-        (), "Name of a shipped model, or a model's folder.", flags=("--model", "-m"), panel="Systems"
+        (),
+        "Name of a shipped model, or a model's folder.",
+        flags=("--model", "-m"),
+        panel="Systems",
+        completes="style models",
     )
     outputs: tuple[Path, ...] = option(
         (),
@@ -468,6 +526,7 @@ class EvalConfig:
         "installed.",
         flags=("--baseline",),
         metavar="NAME",
+        completes="baselines",
         panel="Systems",
     )
     through_proxies: bool = option(
@@ -517,7 +576,10 @@ class EvalConfig:
         panel="Items",
     )
     chain: str | None = option(
-        None, "Chain of oracle-chain and of --protocol chain; default: the models', or eq-comp.", panel="Items"
+        None,
+        "Chain of oracle-chain and of --protocol chain; default: the models', or eq-comp.",
+        panel="Items",
+        completes="chains",
     )
     sample_rate: int = option(
         24_000,
@@ -556,6 +618,12 @@ class EvalConfig:
     report: Path | None = option(None, "Web page with the tables, and items to play.", metavar="HTML", panel="Results")
     report_items: int = option(
         10, "Number of items on the page, from the best to the worst.", minimum=1, panel="Results"
+    )
+    overwrite: bool = option(
+        False,
+        "Replace existing files that fxst did not make, or that were edited since.",
+        flags=("--overwrite",),
+        panel="Results",
     )
     require: tuple[str, ...] = option(
         (),

@@ -7,7 +7,7 @@ from typing import Any
 
 from fxst import untrusted
 from fxst.errors import SettingsError
-from fxst.untrusted import brief, quoted
+from fxst.untrusted import brief, encoding_of, quoted
 
 __all__ = ["DocumentKind"]
 
@@ -54,7 +54,7 @@ class DocumentKind:
         if len(data) > self.largest_bytes:
             raise SettingsError(f"{name} is larger than any {self.what}: name one that `{self.writer}` wrote.")
         try:
-            text = data.decode("utf-8-sig")
+            text = data.decode(encoding_of(data))
         except UnicodeDecodeError as error:
             raise SettingsError(f"{name} is not UTF-8 text: name a {self.what}, or save it in UTF-8.") from error
         if "\0" in text:

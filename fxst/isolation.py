@@ -21,7 +21,9 @@ __all__ = ["guard", "safe_children"]
 _SAFE_PATH: Final = "PYTHONSAFEPATH"
 """Keeps Python from searching the current folder for modules, as it does with `-c`."""
 
-_ABSOLUTE: Final = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "MATPLOTLIBRC")
+_ABSOLUTE: Final = (
+    "HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "MATPLOTLIBRC",
+)  # fmt: skip
 """Variables with folders of settings and caches; a relative path would lead into the current folder."""
 
 _READS_CURRENT_FOLDER: Final = frozenset({"torch", "numba.core.config", "matplotlib"})

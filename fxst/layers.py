@@ -6,7 +6,18 @@ __all__ = ["LAYERS"]
 
 LAYERS: Final = (
     ("errors", "configs", "records", "version", "untrusted"),
-    ("documents", "extras", "interrupts", "isolation", "memory", "places", "shortage", "staging", "threads"),
+    (
+        "authorship",
+        "documents",
+        "extras",
+        "interrupts",
+        "isolation",
+        "memory",
+        "places",
+        "shortage",
+        "staging",
+        "threads",
+    ),
     ("dsp",),
     ("audio", "effects", "models"),
     ("chains", "workers"),

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
+from fxst import authorship
 from fxst.errors import OutputError
 
 try:
@@ -132,6 +133,7 @@ def finish(hidden: Path, fd: int, target: Path) -> None:
         sync(fd)
         # Network drives report failed writes when a descriptor is closed, and this one has to stay open.
         os.close(os.dup(fd))
+        authorship.note(fd)
     except BaseException:
         discard(hidden, fd)
         raise

@@ -1,5 +1,6 @@
 """Text from others: read strictly, and escaped so that nothing in it acts on a terminal or in a shell."""
 
+import codecs
 import json
 import math
 import os
@@ -7,10 +8,28 @@ import re
 import shlex
 from typing import Any, Final
 
-__all__ = ["brief", "from_json", "number", "printable", "quoted", "shell_word", "to_json", "whole_number"]
+__all__ = [
+    "brief",
+    "encoding_of",
+    "from_json",
+    "number",
+    "printable",
+    "quoted",
+    "shell_word",
+    "to_json",
+    "whole_number",
+]
 
 _NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _WHOLE_NUMBER: Final = re.compile(r"[-+]?[0-9]+")
+_MARKS: Final = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, with which it begins
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Encodings by their byte order marks."""
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -29,6 +48,23 @@ def printable(text: str, *, keep: str = "") -> str:
         letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def encoding_of(data: bytes) -> str:
+    r"""Return the encoding of a text: by its byte order mark, else UTF-16 where every other byte is 0, else UTF-8.
+
+    >>> encoding_of("one.wav\n".encode("utf-16")), encoding_of("one.wav\n".encode("utf-16-be")), encoding_of(b"one.wav")
+    ('utf-16', 'utf-16-be', 'utf-8')
+    """
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            return encoding
+    halves = {"utf-16-le": (data[1::2], data[::2]), "utf-16-be": (data[::2], data[1::2])}
+    for encoding, (high, low) in halves.items():
+        # Names of one letter, separated by NUL bytes, look alike; only a text has ends of lines or of names.
+        if len(high) == len(low) and 2 * high.count(0) > len(high) and 0 not in low and (b"." in low or b"\n" in low):
+            return encoding
+    return "utf-8"
 
 
 def quoted(given: object) -> str:

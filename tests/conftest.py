@@ -32,6 +32,14 @@ def pytest_configure(config):
     config.pluginmanager.register(extras)  # its hooks are for the package's doctests, too
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory):
+    """Keep the record of what fxst has made out of the user's folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_audio():
     """The folder of real recordings; skips where it is not."""

@@ -4,8 +4,8 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,30 +15,56 @@ from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
 from fxst.chains import table_files
 from fxst.chains.table import LOUDNESS, Table
-from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.errors import AudioError
 from fxst.transfer.finishing import BLOCK_FRAMES, Finish, Finisher, rendered
+from fxst.transfer.levels import Levelled, amplified, levelled
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import StyleTransfer, remarks_on
 
-if TYPE_CHECKING:
-    from fxst.transfer.analysis import Analysis
-
-__all__ = ["Progress", "analyse_file", "analyse_reference", "render_file"]
+__all__ = ["Progress", "analyse_file", "analyse_reference", "render_file", "unchanged"]
 
 Progress = Callable[[Path, float], None]
 """Called with a file and how much of the work on it is done, from 0 to 1."""
 
 
+@contextlib.contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Check that a recording does not change during the block, as one does that is still being written.
+
+    Args:
+        path: The recording.
+
+    Raises:
+        AudioError: It changed.
+    """
+    before = _stamp(path)
+    problem: AudioError | None = None
+    try:
+        yield
+    except AudioError as error:  # a decoder may stumble over the change
+        problem = error
+    if _stamp(path) != before:
+        raise AudioError(
+            f"{str(path)!r} changed while it was read: wait until it is complete, and run the command again."
+        ) from problem
+    if problem is not None:
+        raise problem
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def analyse_file(
     style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
-) -> "tuple[Analysis, tuple[str, ...]]":
+) -> tuple[Levelled, tuple[str, ...]]:
     """Analyse a file; return the analysis and the remarks on it."""
-    with Reader(path) as reader:
-        analysis = style.analyse(_blocks(reader, progress, 0.0, share), sample_rate=reader.info.sample_rate)
-        if analysis.statistics is not None and not np.isfinite(analysis.statistics).all():
-            raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
-        return analysis, remarks_on(analysis, what) + _ending(reader, what)
+    found, remarks = _analysed(style, path, what, progress, share=share, measured=False)
+    return found, (*remarks, *found.remarks(what, "rendered"))
 
 
 def analyse_reference(
@@ -55,27 +81,51 @@ def analyse_reference(
     Raises:
         AudioError: It cannot be read, or is silent.
     """
-    with Reader(path) as reader:
-        meter = LoudnessMeter(sample_rate=reader.info.sample_rate, channels=reader.info.channels)
+    found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True)
+    if found.analysis.statistics is None:
+        level = "" if found.lufs is None else f" ({found.lufs:.0f} LUFS)"
+        raise AudioError(
+            f"{str(path)!r} is silent{level}, or too short to analyse: choose a reference with sound in it."
+        )
+    loudness = found.loudness_lufs
+    profile = style.profile(found.analysis, loudness_lufs=loudness, recordings=(path.name,))
+    return profile, (*remarks, *found.remarks(what, "analysed"))
 
-        def metered() -> Iterator[Samples]:
-            for block in _blocks(reader, progress, 0.0, 1.0):
-                meter.process(block)
-                yield block
 
-        analysis = style.analyse(metered(), sample_rate=reader.info.sample_rate)
-        if analysis.statistics is None:
-            raise AudioError(f"{str(path)!r} is silent, or too short to analyse: choose a reference with sound in it.")
-        if not np.isfinite(analysis.statistics).all():
+def _analysed(
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float, measured: bool
+) -> tuple[Levelled, tuple[str, ...]]:
+    with unchanged(path), contextlib.ExitStack() as stack:
+        reader = stack.enter_context(Reader(path))
+        info = reader.info
+        readers = [reader]
+
+        def blocks() -> Iterator[Samples]:
+            one = readers.pop() if readers else stack.enter_context(Reader(path))
+            return _blocks(one, progress, 0.0, share)
+
+        found = levelled(
+            partial(style.analyse, sample_rate=info.sample_rate),
+            blocks,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            floats=info.subtype in FLOAT_SUBTYPES,
+            measured=measured,
+        )
+        statistics = found.analysis.statistics
+        if statistics is not None and not np.isfinite(statistics).all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
-        lufs = meter.integrated()
-        loudness = lufs if lufs >= ABSOLUTE_GATE_LUFS else None
-        profile = style.profile(analysis, loudness_lufs=loudness, recordings=(path.name,))
-        return profile, remarks_on(analysis, what) + _ending(reader, what)
+        return found, remarks_on(found.analysis, what) + _ending(reader, what)
 
 
 def render_file(
-    job: Job, table: Table, progress: Progress | None, *, share: float, finish: Finish | None = None
+    job: Job,
+    table: Table,
+    progress: Progress | None,
+    *,
+    share: float,
+    finish: Finish | None = None,
+    gain_db: float = 0.0,
 ) -> tuple[Table, tuple[str, ...]]:
     """Render one file; the output, its table and their folders appear together, or none of them.
 
@@ -85,6 +135,7 @@ def render_file(
         progress: Called with the progress of the work.
         share: The share of this in the work on the file.
         finish: The processing after the chain; by default only the ceiling.
+        gain_db: The gain before the chain, with which the recording was analysed.
 
     Returns:
         The table, with the gain after the chain in its provenance; and the remarks, a sentence each.
@@ -102,7 +153,7 @@ def render_file(
         if finisher.unmeasured:
             # Rendered again each time rather than stored: hours of audio need no space on a disk.
             share /= 2
-            _measure(finisher, job.input, table, finish, progress, start=1 - 2 * share, share=share)
+            _measure(finisher, job.input, table, finish, progress, start=1 - 2 * share, share=share, gain_db=gain_db)
         stack.enter_context(staging.folder(job.output.parent))
         if job.table is not None:
             stack.enter_context(staging.folder(job.table.parent))
@@ -123,7 +174,7 @@ def render_file(
         while True:
             peak = 0.0
             inspection = Inspection()
-            blocks = inspection.watch(_blocks(reader, progress, 1 - share, share))
+            blocks = amplified(inspection.watch(_blocks(reader, progress, 1 - share, share)), gain_db)
             for block in finisher.finish(rendered(blocks, table, info, finish, gain_db=finisher.gain_db)):
                 peak = max(peak, float(block.max()), -float(block.min()))
                 writer.write(block)
@@ -156,6 +207,7 @@ def _measure(
     *,
     start: float,
     share: float,
+    gain_db: float,
 ) -> None:
     with Reader(path) as reader:
         before = LoudnessMeter(sample_rate=reader.info.sample_rate, channels=reader.info.channels)
@@ -166,7 +218,7 @@ def _measure(
                     before.process(block)
                 yield block
 
-        finisher.measure(rendered(metered(), table, reader.info, finish), before)
+        finisher.measure(rendered(amplified(metered(), gain_db), table, reader.info, finish), before)
 
 
 def _blocks(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:

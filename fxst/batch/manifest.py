@@ -19,12 +19,12 @@ from typing import Annotated, Final, Self
 
 import msgspec
 
-from fxst import staging, untrusted
+from fxst import authorship, staging, untrusted
 from fxst.batch.plan import MANIFEST, Job, Plan
 from fxst.batch.references import Reference
 from fxst.checkpoints import card
 from fxst.configs import ApplyConfig
-from fxst.errors import AudioError, OutputError, SettingsError
+from fxst.errors import AudioError, OutputError
 from fxst.version import __version__
 
 try:
@@ -39,6 +39,7 @@ __all__ = [
     "ManifestRow",
     "Origin",
     "input_state",
+    "is_in_manifest",
     "origin_of",
     "remove_empty",
     "unfinished",
@@ -410,19 +411,18 @@ def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tupl
     assert planned.folder is not None, "only a batch has a manifest"
     with Manifest(planned.folder, write=False) as manifest:
         left = tuple(job for job in planned if not (config.resume and manifest.is_finished(job, origin)))
-        foreign = [
-            path
-            for job in (() if config.overwrite else left)
-            for path in (job.output, job.table, *(file.path for file in job.exports))
-            if path is not None and os.path.lexists(path) and not manifest.is_known(path)
-        ]
-        if foreign:
-            more = f", and so are {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
-            raise SettingsError(
-                f"{str(foreign[0])!r} exists and is not as fxst wrote it{more}: --overwrite replaces what "
-                "is there, or choose another folder."
-            )
+        replaced = (path for job in left for path in (job.output, job.table, *(file.path for file in job.exports)))
+        authorship.check(filter(None, replaced), overwrite=config.overwrite, known=manifest.is_known)
         return left, manifest.damaged
+
+
+def is_in_manifest(path: Path) -> bool:
+    """Return whether a file is as a batch wrote it, by the manifest of a folder above it."""
+    for folder in Path(os.path.realpath(path)).parents:
+        if (folder / MANIFEST).is_file():
+            with contextlib.suppress(OutputError), Manifest(folder, write=False) as manifest:
+                return manifest.is_known(path)
+    return False
 
 
 def input_state(job: Job) -> InputState | None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, overload
 
@@ -11,13 +11,13 @@ from fxst.batch.naming import check_template, companion_names, one_spelling, out
 from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import InputRecording, is_batch, select
 from fxst.chains import table_files
-from fxst.configs import ApplyConfig, flags
+from fxst.configs import ApplyConfig, check_used
 from fxst.errors import OutputError, SettingsError
 from fxst.exports import ExportFile, export_files
 from fxst.places import check_inside, check_names
 from fxst.untrusted import quoted
 
-__all__ = ["MANIFEST", "Job", "Plan", "plan"]
+__all__ = ["MANIFEST", "Job", "Plan", "plan", "written_files"]
 
 MANIFEST: Final = "fxst-manifest.jsonl"
 """The file in a batch's folder that lists what is finished."""
@@ -56,11 +56,13 @@ class Plan(Sequence[Job]):
         jobs: The recordings to render.
         folder: The output folder of a batch, which has a manifest; None for a single recording.
         references: The references.
+        remarks: What the user should know of the names, a sentence each.
     """
 
     jobs: tuple[Job, ...]
     folder: Path | None
     references: tuple[Reference, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Job: ...
@@ -95,13 +97,13 @@ def plan(config: ApplyConfig) -> Plan:
     if config.output == Path("-"):
         raise SettingsError("Sound is not written to standard output: name a file or folder with -o.")
     batch = is_batch(config)
-    recordings = select(config)
+    selection = select(config)
+    recordings = selection.recordings
     if not config.by_model and config.params is None:
         raise SettingsError(
             "Name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
         )
-    if not config.by_model:
-        _check_model_options(config)
+    _check_options(config)
     if config.plot is not None:
         _check_plot(config.plot, possible=not batch)
     if config.report is not None:
@@ -129,21 +131,18 @@ def plan(config: ApplyConfig) -> Plan:
             recordings, outputs, tables, notes, companion_names(outputs), strict=True
         )
     )
-    planned = Plan(jobs, config.output if batch else None, references)
-    check_names(_written(config, planned))
+    planned = Plan(jobs, config.output if batch else None, references, selection.remarks)
+    check_names(written_files(config, planned))
     check_inside(outputs[0].parent if outputs == [config.output] else config.output, _named_here(config, planned))
     _check_identities(config, planned)
     return planned
 
 
-def _check_model_options(config: ApplyConfig) -> None:
-    """Refuse options that change nothing where a table is applied."""
-    for item in fields(config):
-        if item.name in ("model", "device") and getattr(config, item.name) != item.default:
-            raise SettingsError(
-                f"{flags(item)[0]} is for settings that a model chooses, and --params applies a table: leave one of "
-                "them out."
-            )
+def _check_options(config: ApplyConfig) -> None:
+    """Refuse options that change nothing beside the others."""
+    chosen = config.by_model, "settings that a model chooses, and --params applies a table"
+    check_used(config, dict.fromkeys(("model", "device"), chosen))
+    check_used(config, {"report_items": (config.report is not None, "a page (--report)")})
 
 
 def _in_folder(
@@ -235,7 +234,7 @@ def _check_identities(config: ApplyConfig, planned: Plan) -> None:
     by_name = {one_spelling(path): path for path in read}
     by_inode = {inode: path for path in read if (inode := _inode(path))}
     written: dict[str, Path] = {}
-    for path in _written(config, planned):
+    for path in written_files(config, planned):
         key, inode = one_spelling(path), _inode(path)
         same = by_name.get(key) or (by_inode.get(inode) if inode else None)
         if same is not None:
@@ -252,10 +251,11 @@ def _check_identities(config: ApplyConfig, planned: Plan) -> None:
 def _named_here(config: ApplyConfig, planned: Plan) -> Iterator[Path]:
     """Yield the files that fxst names; the user may name a link."""
     named = (config.output, config.params, config.plot, config.report)
-    return (path for path in _written(config, planned) if path not in named)
+    return (path for path in written_files(config, planned) if path not in named)
 
 
-def _written(config: ApplyConfig, planned: Plan) -> list[Path]:
+def written_files(config: ApplyConfig, planned: Plan) -> list[Path]:
+    """Return the files that a command writes."""
     files = [path for job in planned for path in (job.output, job.table) if path is not None]
     files += [file.path for job in planned for file in job.exports]
     if planned.folder is not None:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fxst import authorship
 from fxst.audio import probe
-from fxst.batch.manifest import Origin, origin_of, unfinished
-from fxst.batch.plan import Job, Plan, plan
+from fxst.batch.manifest import Origin, is_in_manifest, origin_of, unfinished
+from fxst.batch.plan import Job, Plan, plan, written_files
 from fxst.chains import table_files
 from fxst.chains.amounts import parse_amounts
 from fxst.chains.table import Table
@@ -59,6 +60,7 @@ def preflight(config: ApplyConfig) -> Preflight:
             written.
     """
     planned = plan(config)
+    _check_authorship(config, planned)
     # Quick checks come before a model is loaded, which takes seconds.
     read = {reference.path: profiles.read(reference.path) for reference in planned.references if reference.is_profile}
     for reference in planned.references:
@@ -72,10 +74,21 @@ def preflight(config: ApplyConfig) -> Preflight:
     return Preflight(config, planned, left, origin, table, read, damaged)
 
 
+def _check_authorship(config: ApplyConfig, planned: Plan) -> None:
+    """Check that no file of the user's would be replaced; `unfinished` checks those of a batch's folder."""
+    pages = [path for path in (config.plot, config.report) if path is not None]
+    table = next((job.table for job in planned if job.table is not None and job.table == config.params), None)
+    hint = "" if table is None else " (with --ref or --style, --params names the table to write)"
+    if planned.folder is None:
+        authorship.check(written_files(config, planned), overwrite=config.overwrite, known=is_in_manifest, hint=hint)
+    authorship.check(pages, overwrite=config.overwrite)
+
+
 def _table(config: ApplyConfig) -> Table:
     """Read the table that a command applies, linked and scaled by its options."""
     assert config.params is not None, "plan() asks for one of the two"
     table = table_files.read(config.params)
     if config.link is not None:
+        table.chain.check_linkable()
         table = table.linked(config.link)
     return table.at_amount(parse_amounts(config.amount)) if config.amount else table

@@ -1,5 +1,6 @@
 """Style profiles of recordings, saved to files."""
 
+from fxst import authorship
 from fxst.audio import probe
 from fxst.batch.files import analyse_reference
 from fxst.batch.references import find_references
@@ -8,6 +9,7 @@ from fxst.errors import SettingsError
 from fxst.transfer import profiles
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import load
+from fxst.untrusted import quoted
 
 __all__ = ["save_profile"]
 
@@ -26,13 +28,20 @@ def save_profile(config: ProfileConfig) -> tuple[StyleProfile, tuple[str, ...]]:
         ModelError: There is no such model, or it is damaged.
         NothingMatchedError: A folder holds no sound files.
         OutputError: The profile cannot be written.
-        SettingsError: Its name has another extension than .json, or all weights are 0.
+        SettingsError: Its name has another extension than .json, it is a reference or a file that fxst has not made, or
+            all weights are 0.
     """
     if config.output.suffix.lower() != profiles.SUFFIX:
         raise SettingsError(f"{str(config.output)!r} has no profile extension: use {profiles.SUFFIX}.")
+    authorship.check([config.output], overwrite=config.overwrite)
     references = find_references(config.references)
     if not sum(reference.weight for reference in references):
         raise SettingsError("All references have the weight 0: give one a weight above 0.")
+    if any(
+        reference.path.exists() and config.output.exists() and reference.path.samefile(config.output)
+        for reference in references
+    ):
+        raise SettingsError(f"{quoted(config.output)} would replace a reference: choose another name.")
     for reference in references:  # before torch is loaded, which takes seconds
         probe(reference.path)
     style = load(config.model, device=config.device)
@@ -43,5 +52,6 @@ def save_profile(config: ProfileConfig) -> tuple[StyleProfile, tuple[str, ...]]:
         found.append(profile)
         remarks += more
     mean = profiles.mean(found, [reference.weight for reference in references])
-    profiles.write(mean, config.output)
+    with authorship.noted():
+        profiles.write(mean, config.output)
     return mean, tuple(dict.fromkeys(remarks))

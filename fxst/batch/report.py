@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fxst import audio
+from fxst import audio, authorship
 from fxst.chains.table import AMOUNT, LOUDNESS, Table
 from fxst.errors import AudioError
 from fxst.report import FigureTable, OnDisk, Page, Recording, ReportEntry, Track, write_report
@@ -110,7 +110,8 @@ class TransferReport:
         title = f"fxst apply: {self._rows[0][0]}" if alone else "fxst apply"
         lead = (*self._lead(len(entries), alone=alone), *lost)
         grids = () if alone and entries else tuple(self._grids(references))
-        write_report(self._path, Page(title, lead, grids, entries))
+        with authorship.noted():
+            write_report(self._path, Page(title, lead, grids, entries))
 
     def _keep(self, rendered: _Rendered) -> None:
         self._kept.append(rendered)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from fxst import staging
-from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file
-from fxst.batch.manifest import Manifest, input_state
+from fxst import authorship, staging
+from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file, unchanged
+from fxst.batch.manifest import Manifest, input_state, is_in_manifest
 from fxst.batch.plan import Job
 from fxst.batch.preflight import Preflight
 from fxst.batch.references import names_of
@@ -83,7 +83,8 @@ class Session:
         """
         folder, origin = self._checked.plan.folder, self._checked.origin
         if folder is None or origin is None:
-            return self._attempt(job, progress, None)
+            with authorship.noted():  # there is no manifest
+                return self._attempt(job, progress, self._check_again)
         try:
             if self._manifest is None:
                 self._manifest = Manifest(folder, write=True)
@@ -103,6 +104,10 @@ class Session:
         except FxstError as error:
             return failure(job, str(error), error.exit_code)
 
+    def _check_again(self, hidden: Mapping[Path, Path]) -> None:
+        """Check that no file of the user's has come to be where one will be written."""
+        authorship.check(hidden, overwrite=self._checked.config.overwrite, known=is_in_manifest)
+
     def _attempt(self, job: Job, progress: Progress | None, on_commit: OnCommit | None) -> FileResult:
         """Choose settings and render; an error becomes the result."""
         written: set[Path] = set()
@@ -112,10 +117,15 @@ class Session:
             return None if on_commit is None else on_commit(hidden)
 
         try:
-            with staging.together(commit):
+            with staging.together(commit), unchanged(job.input):
                 choice = self._chooser.choose(job, progress)
                 table, remarks = render_file(
-                    job, choice.table, progress, share=choice.share_left, finish=self._chooser.finish
+                    job,
+                    choice.table,
+                    progress,
+                    share=choice.share_left,
+                    finish=self._chooser.finish,
+                    gain_db=choice.gain_db,
                 )
         except FxstError as error:
             return failure(job, str(error), error.exit_code)
@@ -146,11 +156,12 @@ def finished(job: Job, table: Table | None) -> FileResult:
 
 
 class _Choice(NamedTuple):
-    """A table for one file, the remarks on it, and the share of the work that is left."""
+    """A table for one file, the remarks on it, the share of the work that is left, and the gain before the chain."""
 
     table: Table
     remarks: tuple[str, ...]
     share_left: float
+    gain_db: float = 0.0
 
 
 class _Chooser(Protocol):
@@ -194,6 +205,8 @@ class _StyleChooser:
         self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
         self._style = load(config.model, device=config.device)
         self._style.chain.amounts(self._amount)  # before anything is analysed
+        if self._linked is not None:
+            self._style.chain.check_linkable()
         for path, profile in self._profiles.items():
             try:
                 profiles.check_model(profile, self._style.name, self._style.sha256)
@@ -225,7 +238,8 @@ class _StyleChooser:
             self.finish = replace(self.finish, loudness=profile.loudness_lufs)
 
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
-        analysis, remarks = analyse_file(self._style, job.input, "input", progress, share=_ANALYSIS_SHARE)
+        found, remarks = analyse_file(self._style, job.input, "input", progress, share=_ANALYSIS_SHARE)
         names = {"input": job.input.name, **names_of(self._references)}
-        table = self._style.choose(analysis, self._profile, names, amount=self._amount, linked=self._linked)
-        return _Choice(table, (*remarks, *self._remarks, *safety_remarks(table)), 1 - _ANALYSIS_SHARE)
+        table = self._style.choose(found.analysis, self._profile, names, amount=self._amount, linked=self._linked)
+        remarks = (*remarks, *self._remarks, *safety_remarks(table))
+        return _Choice(table, remarks, 1 - _ANALYSIS_SHARE, found.gain_db)

@@ -31,15 +31,15 @@ def parse_amounts(given: Sequence[str]) -> dict[str, float]:
     {'': 0.8, 'parametric_eq': 0.5}
 
     Args:
-        given: The values, in percent; of two for the same effect, the last one counts.
+        given: The values, in percent.
 
     Returns:
         Amounts by effect label; the empty label is for all others.
 
     Raises:
-        SettingsError: A value is not a number from 0 to 150 percent.
+        SettingsError: A value is not a number from 0 to 150 percent, it looks like a fraction, or an effect has two.
     """
-    amounts = {}
+    amounts: dict[str, float] = {}
     for word in given:
         name, equals, percents = word.rpartition("=")
         try:
@@ -52,7 +52,18 @@ def parse_amounts(given: Sequence[str]) -> dict[str, float]:
                 "such as "
                 "80, or an effect's, such as eq=50."
             )
-        amounts[_label(name)] = percent / 100
+        if 0 < percent <= HIGHEST_PERCENT / 100 and not percents.endswith("%"):
+            # In Python, 1 is all of the style.
+            of_effect = name + equals
+            raise SettingsError(
+                f"--amount {word!r:.60} is in percent, so it would be {percent:g} % of the style: write "
+                f"{of_effect}{100 * percent:g} for a share of {percent:g}, or {of_effect}{percents}% if you mean it."
+            )
+        if (label := _label(name)) in amounts:
+            raise SettingsError(
+                f"--amount {word!r:.60} gives {label or 'the whole style'} a second amount: leave one out."
+            )
+        amounts[label] = percent / 100
     return amounts
 
 

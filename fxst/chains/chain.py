@@ -19,7 +19,7 @@ from fxst.effects import (
 )
 from fxst.effects.parameters import Parameter, Setting
 from fxst.errors import SettingsError, UndeclaredError
-from fxst.untrusted import shell_word
+from fxst.untrusted import brief, shell_word
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,6 +119,15 @@ class Chain:
     def differentiable(self) -> bool:
         """Whether every effect has an autodiff form."""
         return all(effect.differentiable for effect in self.effects)
+
+    def check_linkable(self) -> None:
+        """Check that the chain has a compressor to link or unlink.
+
+        Raises:
+            SettingsError: It has none.
+        """
+        if not any(isinstance(effect, Dynamics) for effect in self.effects):
+            raise SettingsError(f"The chain {brief(self.name)} has no compressor: leave out --link and --no-link.")
 
     def linked(self, linked: bool) -> "Chain":
         """Return this chain with linked compressors, one gain for all channels, or with unlinked ones."""

@@ -6,7 +6,20 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the program; handle signals and guard against the current folder before loading anything else."""
+    """Run the program; whatever happens, a user gets a sentence and an exit code."""
+    from fxst.cli import last_resort
+
+    last_resort.begin()
+    try:
+        _main()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        last_resort.end(error)
+
+
+def _main() -> None:
+    """Handle signals and guard against the current folder before loading anything else."""
     from fxst.cli import interrupts
 
     interrupts.begin()

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fxst import interrupts
+from fxst import authorship, interrupts
 from fxst.cli.app import app
 from fxst.cli.options import command
 from fxst.cli.results import Results
 from fxst.cli.streams import Spooled, spooled
-from fxst.cli.terminal import warn
+from fxst.cli.terminal import above, is_plain, warn
 from fxst.configs import ApplyConfig
 from fxst.interrupts import exit_code
 from fxst.untrusted import quoted
@@ -53,6 +53,8 @@ def _apply(files: Spooled) -> int:
     if checked.damaged:
         lines = "1 line is damaged" if checked.damaged == 1 else f"{checked.damaged:,} lines are damaged"
         warn(f"{lines} in the manifest of {quoted(config.output)}, and skipped.")
+    for remark in checked.plan.remarks:
+        warn(remark)
     # An applied table is the same for all files, so it is shown; those of a batch are written next to their outputs.
     batch = checked.plan.folder is not None
     results = Results(files, show_table=not config.by_model or not batch, many=len(checked.plan) > 1)
@@ -83,13 +85,14 @@ def _apply(files: Spooled) -> int:
                 if config.plot is not None and result.table is not None:
                     from fxst.report.plot import plot_transfer
 
-                    plot_transfer(
-                        config.plot,
-                        input=result.input,
-                        output=result.output,
-                        references=references,
-                        settings=result.table,
-                    )
+                    with authorship.noted():
+                        plot_transfer(
+                            config.plot,
+                            input=result.input,
+                            output=result.output,
+                            references=references,
+                            settings=result.table,
+                        )
                     results.wrote(quoted(config.plot))
         if page is not None:
             page.write()
@@ -181,7 +184,8 @@ class _Bars:
 @contextlib.contextmanager
 def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
     """Show the progress of each file and of all, if standard error is a terminal."""
-    if not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")):  # asked before rich is loaded
+    # Asked before rich is loaded. Bars need a cursor that moves.
+    if not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")) or is_plain():
         yield None
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -191,5 +195,8 @@ def _progress_bar(jobs: "Sequence[Job]") -> "Iterator[_Bars | None]":
     console = Console(err=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     # Otherwise rich would send other output to its own console instead of to a pipe.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
+    with (
+        Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars,
+        above(console),
+    ):
         yield _Bars(bars, jobs)

@@ -61,6 +61,18 @@ class _Light:
 class Command(_Light, TyperCommand):
     """A command."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; refuse a second value for an option that takes one, which would replace the first."""
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            options: list[Any] = list(order)
+            for option in options:
+                single = option.param_type_name == "option" and not option.multiple
+                switch = option.is_flag and not option.secondary_opts if single else True
+                if not switch and options.count(option) > 1:
+                    raise typer.BadParameter("it is given twice: leave one of them out.", ctx=ctx, param=option)
+        return super().parse_args(ctx, args)
+
 
 class Group(_Light, TyperGroup):
     """A group of commands, which shows its help where none is named."""

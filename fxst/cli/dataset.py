@@ -4,7 +4,7 @@ import typer
 
 from fxst.cli.app import dataset_app
 from fxst.cli.options import command
-from fxst.cli.terminal import complain
+from fxst.cli.terminal import above, complain, is_plain
 from fxst.configs import DatasetConfig
 
 
@@ -19,7 +19,10 @@ def build(config: DatasetConfig) -> None:
 
     console = Console(err=True, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal or is_plain()) as bar,
+        above(console),
+    ):
         task = bar.add_task("clips", total=None)
         summary = build_dataset(config, progress=lambda done, total: bar.update(task, completed=done, total=total))
     table = Grid()

@@ -11,7 +11,7 @@ import typer
 from fxst import extras, interrupts
 from fxst.cli.app import app
 from fxst.cli.options import command
-from fxst.cli.terminal import complain, warn
+from fxst.cli.terminal import above, complain, is_plain, warn
 from fxst.configs import EvalConfig
 from fxst.errors import SettingsError
 from fxst.untrusted import printable
@@ -70,7 +70,10 @@ def _progress_bar() -> "Iterator[Progress | None]":
 
     console = Console(err=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal or is_plain()) as bar,
+        above(console),
+    ):
         task = bar.add_task("items", total=None)
 
         def update(done: int, total: int) -> None:

@@ -92,7 +92,7 @@ def _show_list(entries: "list[CatalogueEntry]") -> None:
     grid = Grid("model", "kind", "chain")
     grid.add_column("knobs", justify="right")
     grid.add_column("size", justify="right", no_wrap=True)
-    grid.add_column("figure")
+    grid.add_column("figure", overflow="fold")
     for entry in entries:
         name = f"{entry.name} (default)" if entry.is_default else entry.name
         figure = entry.figure.text if entry.figure else ""

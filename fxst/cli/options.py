@@ -1,7 +1,10 @@
 """Typer commands from configuration dataclasses, so that each option is defined once."""
 
+import ast
 import dataclasses
 import inspect
+import sys
+import textwrap
 import types
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -10,13 +13,14 @@ import typer
 
 from fxst import staging
 from fxst.cli.commands import Command, reader
+from fxst.cli.completion import completion
 from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
 from fxst.configs import flags
 from fxst.interrupts import exit_code
 from fxst.untrusted import brief, number, whole_number
 
-__all__ = ["command", "expose", "parameter"]
+__all__ = ["command", "documentation", "expose", "parameter"]
 
 
 def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Callable[[Any], None]], None]:
@@ -32,9 +36,23 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
 
         hints = get_type_hints(config_type)
         parameters = [parameter(item, hints[item.name]) for item in dataclasses.fields(config_type)]
-        expose(app, name, call, parameters, inspect.getdoc(config_type))
+        expose(app, name, call, parameters, documentation(config_type))
 
     return register
+
+
+def documentation(of: Any) -> str | None:
+    """Return the docstring of a class or function, even where `python -OO` left it out.
+
+    A dataclass would then be documented by its signature.
+    """
+    if sys.flags.optimize < 2:
+        return inspect.getdoc(of)
+    try:
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(of))).body
+    except (OSError, SyntaxError, ValueError):  # without a source there is no help
+        return None
+    return ast.get_docstring(node) if isinstance(node, ast.ClassDef | ast.FunctionDef) else None
 
 
 def expose(
@@ -62,10 +80,17 @@ def expose(
 def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = None) -> inspect.Parameter:
     """Make the argument or option of a configuration's field; `panel` is where the help lists it, else its own."""
     meta = item.metadata
+    completes = completion(meta.get("completes"), hint)
     info: Any
     if meta.get("argument"):
         # An unreadable file is an error of its own, and no reason to leave out others.
-        info = typer.Argument(help=meta["help"], metavar=meta["metavar"], show_default=False, readable=False)
+        info = typer.Argument(
+            help=meta["help"],
+            metavar=meta["metavar"],
+            show_default=False,
+            readable=False,
+            autocompletion=completes,
+        )
     else:
         info = typer.Option(
             *flags(item),
@@ -76,6 +101,7 @@ def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = 
             parser=_number_parser(hint, flags(item)[0], meta["min"], meta["max"]),
             rich_help_panel=panel or meta["panel"],
             readable=False,
+            autocompletion=completes,
             show_default=item.default not in (None, (), ""),
         )
     default: Any = inspect.Parameter.empty

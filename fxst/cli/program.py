@@ -2,13 +2,12 @@
 
 import errno
 import sys
+from pathlib import Path
 from typing import Final
-
-import typer
 
 from fxst import interrupts, shortage
 from fxst.cli.app import app
-from fxst.cli.terminal import complain
+from fxst.cli.terminal import complain, say
 from fxst.errors import FxstError, OutputError
 
 __all__ = ["main"]
@@ -23,34 +22,38 @@ def main() -> None:
         shortage.open_more_files()
         _run()
     except KeyboardInterrupt as interrupt:  # before or after a command, which handles its own
-        typer.secho("fxst: interrupted", err=True)
+        say("fxst: interrupted", err=True)
         sys.exit(interrupts.exit_code(interrupt))
     except FxstError as error:
         message, code = str(error), error.exit_code
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # a library in Rust has errors that are no Exception
         message, code = _in_words(error)
     complain(message)
     sys.exit(code)
 
 
-def _in_words(error: Exception) -> tuple[str, int]:
+def _in_words(error: BaseException) -> tuple[str, int]:
     """Return a one-line message and an exit code for an unexpected error."""
     if remedy := shortage.remedy(error):
         return remedy, 1
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        return "The working folder no longer exists: change to another one.", 1
     if isinstance(error, OSError):  # a full disk under stdout, say
         code = OutputError.exit_code if error.errno in _NOT_WRITABLE else 1
         return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "") + ".", code
-    import tempfile
-    import traceback
+    from fxst.cli import last_resort
 
-    summary = " ".join(f"{type(error).__name__}: {error}".split())
+    return last_resort.sentence(error), 1
+
+
+def _is_nowhere() -> bool:
     try:
-        fd, path = tempfile.mkstemp(prefix="fxst-", suffix=".txt")
-        with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
-            traceback.print_exception(error, file=file)
+        Path.cwd()
     except OSError:
-        return f"Unexpected error ({summary}): please report it.", 1
-    return f"Unexpected error ({summary}): please report it with the file {path!r}, which has the details.", 1
+        return True
+    return False
 
 
 def _run() -> None:

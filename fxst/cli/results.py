@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fxst.cli.streams import Spooled
-from fxst.cli.terminal import complain, print_json, say, say_rows, warn
+from fxst.cli.terminal import bar_console, complain, print_json, say, say_rows, warn
 from fxst.errors import OutputError
 from fxst.version import __version__
 
@@ -197,7 +197,7 @@ def show_table(table: "Table", *, err: bool) -> None:
         elif row.effect not in bypassed:
             grid.add_row(row.effect if row.effect != shown else "", row.parameter, short(row.value), row.unit, span)
         shown = row.effect
-    console = Console(err=err)
+    console = bar_console(err=err) or Console(err=err)
     console.print(grid)
     if table.probabilities:
         shares = ", ".join(f"{label} {share:.0%}" for label, share in table.probabilities.items())

@@ -60,7 +60,7 @@ def spooled(config: ApplyConfig) -> Iterator[Spooled]:
     if not (reads or writes):
         yield Spooled(config, sound_to_stdout=False, names={})
         return
-    with tempfile.TemporaryDirectory(prefix="fxst-") as folder:
+    with _temporary_folder() as folder:
         names: dict[Path, str] = {}
         if reads:
             source = Path(folder, "stdin")
@@ -81,6 +81,16 @@ def spooled(config: ApplyConfig) -> Iterator[Spooled]:
             with open(output, "rb") as sound:
                 shutil.copyfileobj(sound, sys.stdout.buffer, 1 << 20)
             sys.stdout.buffer.flush()
+
+
+def _temporary_folder() -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory(prefix="fxst-")
+    except OSError as error:
+        raise OutputError(
+            f"There is no folder for temporary files ({(error.strerror or str(error)).lower()}): set TMPDIR to one "
+            "that you may write to."
+        ) from error
 
 
 def _check(config: ApplyConfig, *, reads: bool, writes: bool) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 import typer
 
 from fxst import extras
-from fxst.cli.options import expose, parameter
-from fxst.cli.terminal import say
+from fxst.cli.options import documentation, expose, parameter
+from fxst.cli.terminal import above, is_plain, say
 from fxst.configs import CHANGEABLE, TrainingConfig, flags, option
 from fxst.errors import SettingsError
 from fxst.untrusted import shell_word
@@ -75,7 +75,7 @@ def training_command(
                 run, findings = train(config, resume, report)
             _show(run, findings, context.command_path)
 
-        expose(app, "train", call, list(parameters.values()), train.__doc__)
+        expose(app, "train", call, list(parameters.values()), documentation(train))
 
     return register
 
@@ -124,12 +124,17 @@ def _progress() -> Iterator["Report"]:
     console = Console(err=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
     tasks: dict[str, Any] = {}
-    with Progress(TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal) as bars:
+    with (
+        Progress(
+            TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal or is_plain()
+        ) as bars,
+        above(console),
+    ):
 
         def report(progress: "Stage") -> None:
             name = progress.stage
             if name not in tasks or progress.step == 1:
-                if name not in tasks and name != "validation" and not console.is_terminal:
+                if name not in tasks and name != "validation" and bars.disable:
                     console.print(f"{name}: steps to {progress.steps:,}")
                 if name in tasks:
                     bars.remove_task(tasks[name])

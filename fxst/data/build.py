@@ -196,6 +196,8 @@ class _Build:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise SettingsError(f"{str(self.config.output)!r} is being built by another process: wait.") from error
+            except OSError:  # some network drives have no locks
+                pass
             try:
                 yield
             except AudioError:

@@ -134,6 +134,10 @@ class LoudnessMeter:
         blocks = _gated(steps, steps_a_block=_STEPS_A_BLOCK, relative_gate=RELATIVE_GATE_LU)
         return _lufs(float(blocks.mean())) if len(blocks) else -math.inf
 
+    def ungated(self) -> float:
+        """Return the loudness so far without gates, in LUFS; minus infinity for digital silence."""
+        return _lufs(self._energy / self._frames if self._frames else 0.0)
+
     def loudness_range(self) -> float:
         """Return the loudness range so far, in LU; NaN for silence and for less than 3 s."""
         steps = np.array(self._step_energies)

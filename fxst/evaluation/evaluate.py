@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
+from fxst import authorship
 from fxst.configs import EvalConfig
 from fxst.errors import FxstError, SettingsError, unknown
-from fxst.evaluation.journal import Journal, KeptAudio, make_folder
+from fxst.evaluation.journal import Journal, KeptAudio, is_journal, make_folder
 from fxst.evaluation.metrics import METRICS, RATES
 from fxst.evaluation.results import FILES, write_results
 from fxst.evaluation.scores import SETTINGS, Scored, score_item
@@ -47,10 +48,14 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
     task = make_task(config)
     for requirement in requirements:
         _check(requirement, task, config)
+    replaced = [config.report] if config.report is not None else []
     if config.output is not None:
         check_inside(config.output, (config.output / name for name in FILES))
+        # A killed run leaves its journal, which is then continued or discarded.
+        replaced += [path for name in FILES if not is_journal(path := config.output / name)]
+    authorship.check(replaced, overwrite=config.overwrite)
     if config.audio is not None:
-        KeptAudio(config.audio).check(task.systems, task.items)
+        KeptAudio(config.audio).check(task.systems, task.items, overwrite=config.overwrite)
     for folder in (config.output, config.audio, config.report and config.report.parent):
         if folder is not None:
             make_folder(folder)
@@ -71,14 +76,15 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
     rows = summarise(items, seed=config.seed)
     shortfalls = [sentence for requirement in requirements for sentence in _shortfalls(requirement, rows, task.judged)]
     result = Evaluation(config, task, items, rows, tuple(shortfalls))
-    if config.audio is not None:
-        KeptAudio(config.audio).list(items, has_targets=task.items.has_targets)
-    if config.output is not None:
-        write_results(result, config.output)
-    if config.report is not None:
-        from fxst.evaluation.report import write_evaluation
+    with authorship.noted():
+        if config.audio is not None:
+            KeptAudio(config.audio).list(items, has_targets=task.items.has_targets)
+        if config.output is not None:
+            write_results(result, config.output)
+        if config.report is not None:
+            from fxst.evaluation.report import write_evaluation
 
-        write_evaluation(result, config.report)
+            write_evaluation(result, config.report)
     journal.remove()
     return result
 

@@ -12,6 +12,7 @@ from fxst import audio
 from fxst.audio import Samples
 from fxst.chains.table import Table
 from fxst.errors import AudioError, SettingsError
+from fxst.untrusted import encoding_of
 
 __all__ = ["Item", "Items", "PairedItems", "fitting"]
 
@@ -175,7 +176,8 @@ def fitting(path: Path, x: Samples, sample_rate: int) -> Samples:
 def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the number and the cells of each line."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode(encoding_of(data))
         # Spreadsheets separate with commas, semicolons or tabs, by locale.
         separator = max(",;\t", key=text.partition("\n")[0].count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval="")

@@ -4,13 +4,14 @@ import contextlib
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-from fxst import audio, staging
+from fxst import audio, authorship, staging
 from fxst.audio import Samples
 from fxst.data.shards import write_atomically
 from fxst.errors import OutputError
@@ -20,11 +21,14 @@ from fxst.evaluation.systems import Output
 from fxst.places import check_inside, check_names
 from fxst.untrusted import from_json, to_json
 
-__all__ = ["FORMAT_VERSION", "UNFINISHED", "Journal", "KeptAudio", "csv_text", "make_folder"]
+__all__ = ["FORMAT_VERSION", "UNFINISHED", "Journal", "KeptAudio", "csv_text", "is_journal", "make_folder"]
 
 FORMAT_VERSION: Final = 3
 UNFINISHED: Final = "unfinished.jsonl"
 PAIRS: Final = "pairs.csv"
+
+_IDENTITY: Final = re.compile("[0-9a-f]{64}")
+_LONGEST_IDENTITY: Final = 100
 
 
 class Journal:
@@ -87,6 +91,16 @@ class Journal:
         return [line for line in lines if line.endswith("\n")]
 
 
+def is_journal(path: Path) -> bool:
+    """Return whether a file is a journal, of this evaluation or of another."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            identity = from_json(file.readline(_LONGEST_IDENTITY))
+    except (OSError, ValueError):
+        return False
+    return isinstance(identity, str) and _IDENTITY.fullmatch(identity) is not None
+
+
 def _to_line(index: int, scored: Scored) -> str:
     return to_json({"index": index, **asdict(scored)}) + "\n"
 
@@ -115,19 +129,23 @@ class KeptAudio:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def check(self, systems: Iterable[str], items: Items) -> None:
+    def check(self, systems: Iterable[str], items: Items, *, overwrite: bool) -> None:
         """Check that every file can be written, inside the folder.
 
         Args:
             systems: The systems with outputs.
             items: The items.
+            overwrite: Whether files that fxst did not make may be replaced.
 
         Raises:
-            SettingsError: A link leads out of the folder, or an item's name is too long for a file name.
+            SettingsError: A link leads out of the folder, an item's name is too long for a file name, or a file exists
+                that fxst did not make.
         """
         folders = [self._folder / kind for kind in ("input", "reference", "target", *map(_file_name, systems))]
-        check_inside(self._folder, (self._folder / PAIRS, *folders))
         check_names(folders[0] / f"{name}.wav" for name in items.names)
+        files = [self._folder / PAIRS, *(folder / f"{name}.wav" for folder in folders for name in items.names)]
+        check_inside(self._folder, (*folders, *files))
+        authorship.check(files, overwrite=overwrite)
 
     def keep(self, item: Item, outputs: Mapping[str, Output]) -> None:
         """Write an item's recordings as 32-bit float.
@@ -166,9 +184,12 @@ class KeptAudio:
         path = self._folder / kind / f"{name}.wav"
         check_inside(self._folder, [path])
         make_folder(path.parent)
-        with audio.Writer(
-            path, sample_rate=sample_rate, channels=len(x), subtype="FLOAT", format="WAV", frames=x.shape[1]
-        ) as writer:
+        with (
+            authorship.noted(),
+            audio.Writer(
+                path, sample_rate=sample_rate, channels=len(x), subtype="FLOAT", format="WAV", frames=x.shape[1]
+            ) as writer,
+        ):
             writer.write(x)
 
 

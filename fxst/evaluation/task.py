@@ -13,7 +13,7 @@ import fxst
 from fxst import audio, extras
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
-from fxst.configs import EvalConfig
+from fxst.configs import EvalConfig, check_used
 from fxst.errors import SettingsError, unknown
 from fxst.evaluation import baselines
 from fxst.evaluation.baselines import BASELINES, CLOSED_FORM_IN_CHAIN, MATCHERING, ORACLE_CHAIN, ORACLE_EQ
@@ -136,6 +136,10 @@ def _items(config: EvalConfig, chain: Chain | None) -> tuple[Items, dict[str, An
     """Return the items, and what they depend on."""
     if (config.pairs is None) == (config.data is None):
         raise SettingsError("Name either a folder of recordings (--data) or a CSV of recordings (--pairs).")
+    of_data = config.data is not None, "items that are drawn from --data"
+    check_used(config, dict.fromkeys(("protocol", "sample_rate", "split", "split_seed", "each_file"), of_data))
+    oracle = bool({ORACLE_CHAIN, ALL} & set(config.baselines)), "--baseline oracle-chain"
+    check_used(config, {"oracle_steps": oracle, "report_items": (config.report is not None, "a page (--report)")})
     if config.effects is not None and chain is None:
         raise SettingsError("--effects needs --data with --protocol chain.")
     of_q = {"--kind": config.kind, "--only": config.only, "--responses": config.responses}

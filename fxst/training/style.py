@@ -13,7 +13,7 @@ from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.chains.rendering import render_autodiff, render_exact
 from fxst.checkpoints import checkpoint
-from fxst.configs import ClipsConfig, PassagesConfig
+from fxst.configs import ClipsConfig, PassagesConfig, check_used
 from fxst.data import manifest
 from fxst.data.examples import draw
 from fxst.errors import SettingsError, unknown
@@ -203,6 +203,10 @@ def _draw(config: ClipsConfig, data: manifest.Dataset, n_knobs: int, split: str,
 
 
 def _renderer(config: ClipsConfig, chain: Chain, rate: int) -> Renderer:
+    spsa = config.gradient == "spsa", "--gradient spsa"
+    needs = dict.fromkeys(("spsa_directions", "spsa_epsilon", "spsa_epsilon_decay"), spsa)
+    by_proxy = config.gradient in ("proxy", "half-hybrid", "full-hybrid"), "--gradient proxy and the hybrids"
+    check_used(config, needs | {"proxies": by_proxy})
     options = MethodOptions(
         proxies=config.proxies,
         directions=config.spsa_directions,

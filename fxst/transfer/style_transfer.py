@@ -7,6 +7,7 @@ rendered with the values as the parameter table prints them, so the table is all
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,7 +18,6 @@ from fxst import extras
 from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.chain import Chain
 from fxst.chains.table import Table
-from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.effects import Effect, ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
@@ -25,6 +25,7 @@ from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, from_t
 from fxst.transfer.descriptors import Excerpt
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
+from fxst.transfer.levels import Levelled, levelled
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
 from fxst.transfer.width_matching import match_width
@@ -178,14 +179,16 @@ class StyleTransfer:
         """
         if isinstance(loudness, str) and loudness not in (KEEP, REFERENCE):
             raise SettingsError(f"The loudness {loudness!r} is neither {KEEP}, {REFERENCE} nor a number of LUFS.")
-        analysis, profile, remarks = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
-        table = self.choose(analysis, profile, amount=amount, linked=linked)
+        found, profile, remarks = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
+        table = self.choose(found.analysis, profile, amount=amount, linked=linked)
         if loudness == REFERENCE:
             if profile.loudness_lufs is None:
                 raise AudioError("The reference is too soft to have a loudness: give a number of LUFS.")
             loudness = profile.loudness_lufs
         finish = Finish(loudness=loudness, ceiling_db=ceiling_db)
-        y, more = _render_finished(_samples(audio, "audio"), table, finish, sample_rate)
+        x = _samples(audio, "audio")
+        louder = x * np.float32(10 ** (found.gain_db / 20)) if found.gain_db else x
+        y, more = _render_finished(louder, table, finish, sample_rate)
         result = Result(_like(audio, y), table, remarks + safety_remarks(table) + more)
         rate = reference_sample_rate or sample_rate
         heard: list[_Heard] = [("input", audio, sample_rate), ("output", result.audio, sample_rate)]
@@ -223,8 +226,8 @@ class StyleTransfer:
         linked: bool | None = None,
     ) -> Table:
         """Choose the settings that `apply` would, and render nothing; arguments and errors are those of `apply`."""
-        analysis, profile, _ = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
-        return self.choose(analysis, profile, amount=amount, linked=linked)
+        found, profile, _ = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
+        return self.choose(found.analysis, profile, amount=amount, linked=linked)
 
     def render(self, audio: Any, settings: Sequence[Setting], *, sample_rate: int, gradients: bool = False) -> Any:
         """Render a recording with settings of this model's chain, edited or not.
@@ -297,8 +300,7 @@ class StyleTransfer:
     ) -> Table:
         """Choose the settings that bring a recording to a reference.
 
-        A silent recording gives a model nothing to go by. It is left as it is where the chain's effects can be
-        bypassed, and gets the chain's defaults otherwise.
+        A silent recording gives a model nothing to go by, and is left as it is.
 
         Args:
             analysis: The analysis of the recording to change.
@@ -321,21 +323,28 @@ class StyleTransfer:
 
     def _analyse_both(
         self, audio: Any, reference: Any, sample_rate: int, reference_sample_rate: int | None
-    ) -> tuple[Analysis, StyleProfile, tuple[str, ...]]:
+    ) -> tuple[Levelled, StyleProfile, tuple[str, ...]]:
         """Analyse an input and a reference; return the remarks on both as well."""
         x = _samples(audio, "audio")
         remarks: tuple[str, ...] = ()
         profile = reference
         if not isinstance(reference, StyleProfile):
             y, rate = _samples(reference, "reference"), reference_sample_rate or sample_rate
-            analysed = self.analyse(_blocks(y), sample_rate=rate)
-            meter = LoudnessMeter(sample_rate=rate, channels=len(y))
-            meter.process(y)
-            lufs = meter.integrated()
-            profile = self.profile(analysed, loudness_lufs=lufs if lufs >= ABSOLUTE_GATE_LUFS else None)
-            remarks = remarks_on(analysed, "reference")
-        analysis = self.analyse(_blocks(x), sample_rate=sample_rate)
-        return analysis, profile, remarks_on(analysis, "audio") + remarks
+            of_reference = self._levelled(y, rate, measured=True)
+            profile = self.profile(of_reference.analysis, loudness_lufs=of_reference.loudness_lufs)
+            remarks = remarks_on(of_reference.analysis, "reference") + of_reference.remarks("reference", "analysed")
+        found = self._levelled(x, sample_rate, measured=False)
+        return found, profile, remarks_on(found.analysis, "audio") + found.remarks("audio", "rendered") + remarks
+
+    def _levelled(self, x: Samples, sample_rate: int, *, measured: bool) -> Levelled:
+        return levelled(
+            partial(self.analyse, sample_rate=sample_rate),
+            lambda: _blocks(x),
+            sample_rate=sample_rate,
+            channels=len(x),
+            floats=True,
+            measured=measured,
+        )
 
 
 class _Choice:
@@ -366,9 +375,9 @@ class _Choice:
         self.probabilities: dict[str, float] = {}
 
     def silent(self) -> tuple[Setting, ...]:
-        """Return the settings for a silent recording."""
+        """Return the settings for a silent recording, which leave it as it is."""
         defaults = self._chain.defaults()
-        return self._chain.bypassed(defaults) if self._chain.can_be_bypassed else defaults
+        return self._chain.bypassed(defaults) if self._chain.can_be_bypassed else self._chain.at_amount(defaults, 0.0)
 
     def settings(self) -> tuple[Setting, ...]:
         """Return the settings: decided, fitted, matched in level and width, and checked."""
@@ -489,7 +498,7 @@ def safety_remarks(table: Table) -> tuple[str, ...]:
 def remarks_on(analysis: Analysis, what: str) -> tuple[str, ...]:
     """Return what makes a recording hard to judge, a sentence each."""
     if analysis.statistics is None:
-        return (f"the {what} is silent, or too short to analyse, so the model could not choose settings for it",)
+        return (f"the {what} is silent, or too short to analyse, so it was left as it is",)
     if analysis.short:
         return (f"the {what} lasts {analysis.seconds:.3g} s, too short to judge it well: it was analysed in a loop",)
     if len(analysis.frames) and confidence(analysis.frames, "level") < 1:

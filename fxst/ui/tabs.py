@@ -164,16 +164,21 @@ class Tab:
         """Take a recording to change, and analyse it.
 
         Raises:
-            AudioError: It cannot be read.
+            AudioError: It cannot be read, or is a very soft recording of floating-point numbers.
         """
         sound = Sound(path, name, self._check)
         found = sound.described()
-        analysis, remarks = analyse_file(self._style, path, "input", self._progress, share=1.0)
+        level, remarks = analyse_file(self._style, path, "input", self._progress, share=1.0)
+        if level.gain_db:  # a table does not hold that gain
+            raise AudioError(
+                f"{quoted(path)} is a floating-point recording at {level.lufs:.0f} LUFS: raise it by "
+                f"{level.gain_db:.0f} dB first, or use `fxst apply`, which does so."
+            )
         with self._lock:
             self._version += 1
             if self._input is not None:
                 self._input.path.unlink(missing_ok=True)
-            self._input, self._analysis, self._input_remarks = sound, analysis, remarks
+            self._input, self._analysis, self._input_remarks = sound, level.analysis, remarks
             self._chosen = self._settings = self._written = None
         return found | {"remarks": remarks}
 

@@ -121,7 +121,7 @@ def test_warnings_go_to_stderr_and_name_the_file(fxst, model):
     code, out, err = fxst("apply", "silent.wav", "--ref", "radio.wav", "-o", "out.wav", "--model", model)
     assert code == 0
     assert "silent.wav" not in out
-    reason = "the input is silent, or too short to analyse, so the model could not choose settings for it"
+    reason = "the input is silent, or too short to analyse, so it was left as it is"
     assert err == f"fxst: 'silent.wav': {reason}\n"
 
 
@@ -248,9 +248,9 @@ def test_wrong_usage_exits_2(fxst, arguments):
 def test_an_older_output_is_replaced_only_by_a_whole_one(fxst):
     Path("o.wav").write_text("precious")
     Path("x.wav").write_text("no sound")
-    assert fxst("apply", "x.wav", "-p", "house.json", "-o", "o.wav")[0] == 1
+    assert fxst("apply", "x.wav", "-p", "house.json", "-o", "o.wav", "--overwrite")[0] == 1
     assert Path("o.wav").read_text() == "precious"
-    assert fxst("apply", "voice.wav", "-p", "house.json", "-o", "o.wav")[0] == 0
+    assert fxst("apply", "voice.wav", "-p", "house.json", "-o", "o.wav", "--overwrite")[0] == 0
     assert soundfile.info("o.wav").frames == 48_000
 
 
