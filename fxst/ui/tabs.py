@@ -19,7 +19,7 @@ from fxst.chains.table import Table
 from fxst.configs import UiConfig
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.effects.declarations import declared_in
-from fxst.errors import FxstError, SettingsError
+from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.report import ReportEntry, Track
 from fxst.report.curves import reduction_charts, spectra_charts
 from fxst.report.media import LoudExcerpt, excerpts
