@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from fxst.dsp import Array, Samples
+from fxst.dsp.bandwidth import sound_band
 from fxst.dsp.arrays import AnyArray, array_namespace, at_least, cached_array, constant, mean_and_square, relu, split
 from fxst.dsp.stft import framed, hann, precise_power
 from fxst.models.layers import Part
@@ -119,6 +120,53 @@ class FeatureExtractor(Part):
         """Return 1 for the bands of the long-term spectrum that a sample rate holds, else 0: (bands,)."""
         rate = np.array([[sample_rate]], np.float32)
         return np.asarray(self._shared(rate)[0, self.spectrum_features])
+
+    def sound_band(self, statistics: AnyArray) -> tuple[float, float]:
+        """Return the lowest and the highest frequency at which a recording has sound, in Hz.
+
+        Shape:
+            statistics: (D,).
+        """
+        held = self.shared(24_000 * 2 ** float(statistics[-1])) > 0
+        return sound_band(self.octave_centres[held], self.spectrum_db(statistics)[held], self._deviations(statistics)[held])
+
+    def spectrum_db(self, statistics: AnyArray) -> Array:
+        """Return the long-term spectrum, the power per hertz in dB.
+
+        Shape:
+            statistics: (D,); result: (spectrum_bands,).
+        """
+        powers = np.asarray(split(statistics[None], self.sizes)[5][0], np.float64)
+        return np.asarray(10 * np.log10(np.maximum(powers, 0) + FLOOR))
+
+    def _deviations(self, statistics: AnyArray) -> Array:
+        """Return how far the levels of frames deviate from their mean, in dB, in the bands of the spectrum."""
+        _, _, mean, square, *_ = (np.asarray(part[0], np.float64) for part in split(statistics[None], self.sizes))
+        deviation = 20 * np.sqrt(np.maximum(square - mean * mean, 0))
+        return np.interp(self.octave_centres, mel_centres(self.mel_bands), deviation)
+
+    def up_to(self, statistics: AnyArray, hz: float) -> AnyArray:
+        """Return what a recording's statistics would be if its sample rate held no more than this frequency.
+
+        What is above is only a floor, and no sample rate at all in a recording of the lower rate: here it is made
+        digital silence, which bands have that a sample rate does not hold. What the CNN learned stays as it is.
+
+        Shape:
+            statistics, result: (D,).
+        """
+        lower = np.array(statistics, np.float32)
+        rate = min(float(lower[-1]), math.log2(2 * hz / BANDWIDTH / 24_000))
+        lower[-1] = rate
+        edge = BANDWIDTH * 24_000 * 2**rate / 2
+        starts = np.cumsum([0, *self.sizes])
+        silent_db = 10 * math.log10(FLOOR)
+        mel, octaves = mel_centres(self.mel_bands) > edge, self.octave_centres > edge
+        lower[starts[2] : starts[3]][mel] = silent_db / 20
+        lower[starts[3] : starts[4]][mel] = (silent_db / 20) ** 2
+        pairs = mel.reshape(-1, 2).any(1)
+        lower[starts[4] : starts[5]].reshape(len(pairs), -1)[pairs] = 0
+        lower[starts[5] : starts[6]][octaves] = 0
+        return lower
 
     def _spectrum(self, windows: AnyArray, sample_rate: int) -> AnyArray:
         """Measure the long-term power spectrum: (N, bands)."""

@@ -206,6 +206,30 @@ class StudioNetwork(StyleNetwork, Part):
         octaves = min(float(self.nn.detached(x)[-1]) for x in (input, reference))
         return np.asarray(self.extractor.shared(24_000 * 2**octaves))
 
+    def sound_band(self, statistics: AnyArray) -> tuple[float, float]:
+        """Return the lowest and the highest frequency at which a recording has sound, in Hz; see `fxst.dsp.bandwidth`.
+
+        Shape:
+            statistics: (D,).
+        """
+        return self.extractor.sound_band(statistics)
+
+    def spectrum_db(self, statistics: AnyArray) -> Array:
+        """Return the long-term spectrum of a recording, the power per hertz in dB, at `curve_frequencies`.
+
+        Shape:
+            statistics: (D,); result: (bands,).
+        """
+        return self.extractor.spectrum_db(statistics)
+
+    def up_to(self, statistics: AnyArray, hz: float) -> AnyArray:
+        """Return what a recording's statistics would be if its sample rate held no more than this frequency.
+
+        Shape:
+            statistics, result: (D,).
+        """
+        return self.extractor.up_to(statistics, hz)
+
     def decide(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Decision:  # noqa: A002
         """Decide on the knobs that bring an input to a reference.
 

@@ -22,6 +22,7 @@ from fxst.effects import Effect, ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, from_tenths, in_tenths
+from fxst.transfer.curve_limits import Scope, scope
 from fxst.transfer.descriptors import Excerpt
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
@@ -377,7 +378,7 @@ class _Choice:
     def settings(self, *, refine: int) -> tuple[Setting, ...]:
         """Return the settings: decided, fitted, matched in level, refined where asked for, and checked."""
         decision = self._decide()
-        knobs = _fit_curve(self._style, self._chain, decision, self._analysis.excerpt.sample_rate)
+        knobs = _fit_curve(self._style, self._chain, decision, self._analysis.excerpt.sample_rate, self._scope)
         if decision.activation is None:
             return self._chain.settings(knobs)
         settings = self._chain.settings(knobs, bypassed=self._bypassed(decision))
@@ -390,8 +391,14 @@ class _Choice:
     def _decide(self) -> "Decision":
         statistics = self._analysis.statistics
         assert statistics is not None, "a silent recording is not decided on"
-        matched = self._model.match(statistics, self._analysis.frames, self._statistics, self._frames)
-        decision: Decision = self._model.decide(statistics[None], self._statistics[None], matched[None])
+        model, reference = self._model, self._statistics
+        hz = model.curve_frequencies(self._analysis.excerpt.sample_rate)
+        more_db = model.spectrum_db(reference) - model.spectrum_db(statistics)
+        held = np.isfinite(hz) & (model.shared(statistics, reference) > 0)
+        self._scope = scope(model.sound_band(statistics), model.sound_band(reference), hz[held], more_db[held])
+        statistics, reference = (model.up_to(x, self._scope.compared_to_hz) for x in (statistics, reference))
+        matched = model.match(statistics, self._analysis.frames, reference, self._frames)
+        decision: Decision = model.decide(statistics[None], reference[None], matched[None])
         if not np.isfinite(decision.knobs).all():
             raise AudioError("The recording or the style profile is far beyond full scale: normalise it.")
         return decision
@@ -555,7 +562,9 @@ def _may_be_bypassed(effect: Effect, decision: "Decision") -> bool:
     return effect.needs_bypass
 
 
-def _fit_curve(style: StyleTransfer, chain: Chain, decision: "Decision", sample_rate: int) -> Samples:
+def _fit_curve(
+    style: StyleTransfer, chain: Chain, decision: "Decision", sample_rate: int, where: Scope
+) -> Samples:
     """Return a decision's knobs, with those of the equaliser fitted to its curve.
 
     In bands that the reference does not hold, the curve is 0 and counts: else a shelf could do anything there.
@@ -570,5 +579,6 @@ def _fit_curve(style: StyleTransfer, chain: Chain, decision: "Decision", sample_
         return knobs  # a card may name a chain without such an equaliser
     hz = style._model.curve_frequencies(sample_rate)
     held = np.isfinite(hz)
-    knobs[bands] = fitted(eq, knobs[bands], 20 * decision.curve[0][held], hz[held], sample_rate=sample_rate)
+    curve_db = where.limited(20 * decision.curve[0][held], hz[held])
+    knobs[bands] = fitted(eq, knobs[bands], curve_db, hz[held], sample_rate=sample_rate)
     return knobs
