@@ -253,13 +253,6 @@ class ApplyConfig:
     model: str = option(
         "studio", "Name of a shipped model, or a model's folder.", flags=("--model", "-m"), panel="Reference"
     )
-    refine: bool = option(
-        False,
-        "Refine the settings by gradient descent on an excerpt; takes seconds, and needs the extra train.",
-        flags=("--refine",),
-        panel="Reference",
-    )
-    refine_steps: int = option(25, "With --refine: maximum number of steps.", minimum=1, panel="Reference")
     device: Literal["cpu", "cuda"] = option(
         "cpu", "Device for the model; the effects run on the CPU. cuda needs the extra train.", panel="Reference"
     )
@@ -467,13 +460,6 @@ class EvalConfig:
         "Also render each model's settings with the shipped proxies, as NAME@proxy; at 24000 Hz only. It needs the "
         "extra train.",
         flags=("--through-proxies",),
-        panel="Systems",
-    )
-    refined: bool = option(
-        False,
-        "Also evaluate each model that can refine with `fxst apply --refine`, as NAME@refined. It needs the extra "
-        "train.",
-        flags=("--refined",),
         panel="Systems",
     )
     limit: int | None = option(

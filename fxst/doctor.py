@@ -79,7 +79,7 @@ PACKAGES: Final = (
     _Package("typer", "typer", "the command line"),
     _Package("rich", "rich", "tables and progress"),
     _Package("jinja2", "jinja2", "report pages"),
-    _Package("torch", "torch", "training, oracle-chain, refining, CUDA", "train"),
+    _Package("torch", "torch", "training, oracle-chain, CUDA", "train"),
     _Package("torchaudio", "torchaudio.functional", "mel filters for training with the recipe clips", "train"),
     _Package("array-api-compat", "array_api_compat", "models in torch", "train"),
     _Package("lightning", "lightning", "training", "train"),
@@ -94,8 +94,7 @@ PACKAGES: Final = (
 )
 
 EXTRAS: Final = {
-    "train": "fxst style train, fxst proxy train, --refine, CUDA; "
-    "oracle-chain, --refined and --through-proxies in fxst eval",
+    "train": "fxst style train, fxst proxy train, CUDA; oracle-chain and --through-proxies in fxst eval",
     "fast": "a faster upward compressor on recordings of several minutes",
     "plots": "--plot as .png or .pdf",
     "cuda": "compressors in training on a CUDA device",

@@ -50,7 +50,7 @@ def need(what: str, *modules: str, extra: str = "train") -> None:
     """Import modules that a base installation does not have.
 
     Args:
-        what: What needs them, such as `--refine`.
+        what: What needs them, such as `--device cuda`.
         modules: The modules.
         extra: The extra that installs them.
 

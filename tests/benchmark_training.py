@@ -119,7 +119,7 @@ def drawing(folder):
     def draw_passages(split, number):
         rng = np.random.default_rng(number)
         options = {"styles": "published", "passages": 6, "clips": 4, "augment": True, "rng": rng}
-        return PairBatch.of(draw_pairs([passages], "train", CHAINS["studio"], **options), rng)
+        return PairBatch.of(draw_pairs([passages], "train", CHAINS["studio"].predicted, **options), rng)
 
     model = StudioModel(studio_config(CHAINS["studio"], 1.365))
     cache = CachedExamples(folder, model, draw_passages, "cached", 1)

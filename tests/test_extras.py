@@ -43,7 +43,6 @@ NEEDS_AN_EXTRA = [
     "models.torch_layers",
     "models.trainable",
     "training",
-    "transfer.refinement",
 ]
 """The modules and packages that cannot be imported in a base installation."""
 
@@ -146,15 +145,12 @@ def here(tmp_path, monkeypatch):
         ("style train data -o run", "fxst style train needs PyTorch: ", "train"),
         ("style train run --resume", "fxst style train needs PyTorch: ", "train"),
         ("proxy train data --effect reverb -o run", "fxst proxy train needs PyTorch: ", "train"),
-        ("apply a.wav --ref b.wav -o out.wav --refine", "Refining (--refine) needs PyTorch: ", "train"),
         ("apply a.wav --ref b.wav -o out.wav -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
-        ("apply a.wav --ref b.wav -o out.wav --refine --dry-run", "Refining (--refine) needs PyTorch: ", "train"),
         ("apply a.wav --ref b.wav -o out --device cuda --dry-run", "The device cuda needs PyTorch: ", "train"),
         ("style save b.wav -o s.json -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
         ("eval --pairs pairs.csv -m eq --device cuda", "The device cuda needs PyTorch: ", "train"),
         ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain needs PyTorch: ", "train"),
         ("eval --pairs pairs.csv -m eq --through-proxies", "--through-proxies needs PyTorch: ", "train"),
-        ("eval --pairs pairs.csv -m studio --refined", "--refined needs PyTorch: ", "train"),
         ("--effects loss.py chains", "'loss.py', line 1: ModuleNotFoundError: No module named 'torch'; ", "train"),
         ("apply a.wav -p eq.json -o out.wav --plot p.png", "--plot as .png needs matplotlib: ", "plots"),
         ("apply a.wav -p eq.json -o out.wav --plot p.PDF", "--plot as .PDF needs matplotlib: ", "plots"),
@@ -175,13 +171,11 @@ def test_what_needs_an_extra_says_so_before_it_does_anything(here, monkeypatch, 
     [
         ("style train data -o run", "fxst style train", "array-api-compat"),
         ("style train data -o run --chain eq-comp", "fxst style train", "numba"),
-        ("apply a.wav --ref b.wav -o out.wav --refine", "Refining (--refine)", "array-api-compat"),
-        ("apply a.wav --ref b.wav -o out.wav --refine", "Refining (--refine)", "numba"),
         ("apply a.wav --ref b.wav -o out.wav -m eq --device cuda", "The device cuda", "array-api-compat"),
         ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain", "array-api-compat"),
         ("eval --pairs pairs.csv --baseline oracle-chain", "oracle-chain", "auraloss"),
         ("eval --pairs pairs.csv -m eq --through-proxies", "--through-proxies", "array-api-compat"),
-        ("eval --pairs pairs.csv -m studio --refined", "--refined", "numba"),
+        ("eval --pairs pairs.csv -m eq --through-proxies", "--through-proxies", "numba"),
     ],
 )
 def test_beside_torch_each_other_package_of_the_extra_is_asked_for(here, monkeypatch, capsys, command, what, missing):

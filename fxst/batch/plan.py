@@ -139,7 +139,7 @@ def plan(config: ApplyConfig) -> Plan:
 def _check_model_options(config: ApplyConfig) -> None:
     """Refuse options that change nothing where a table is applied."""
     for item in fields(config):
-        if item.name in ("model", "refine", "refine_steps", "device") and getattr(config, item.name) != item.default:
+        if item.name in ("model", "device") and getattr(config, item.name) != item.default:
             raise SettingsError(
                 f"{flags(item)[0]} is for settings that a model chooses, and --params applies a table: leave one of "
                 "them out."

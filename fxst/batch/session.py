@@ -192,11 +192,8 @@ class _StyleChooser:
         config = checked.config
         self._references, self._profiles = checked.plan.references, checked.profiles
         self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
-        self._refine = config.refine_steps if config.refine else 0
         self._style = load(config.model, device=config.device)
         self._style.chain.amounts(self._amount)  # before anything is analysed
-        if self._refine:
-            self._style.check_refines()
         for path, profile in self._profiles.items():
             try:
                 profiles.check_model(profile, self._style.name, self._style.sha256)
@@ -230,7 +227,5 @@ class _StyleChooser:
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
         analysis, remarks = analyse_file(self._style, job.input, "input", progress, share=_ANALYSIS_SHARE)
         names = {"input": job.input.name, **names_of(self._references)}
-        table = self._style.choose(
-            analysis, self._profile, names, amount=self._amount, linked=self._linked, refine=self._refine
-        )
+        table = self._style.choose(analysis, self._profile, names, amount=self._amount, linked=self._linked)
         return _Choice(table, (*remarks, *self._remarks, *safety_remarks(table)), 1 - _ANALYSIS_SHARE)

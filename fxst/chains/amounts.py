@@ -17,6 +17,7 @@ SHORT_NAMES: Final = {
     "comp": "compressor",
     "dist": "distortion",
     "up": "upward_compressor",
+    "width": "stereo_width",
 }
 """Short names of effects on the command line; a number may follow, as in `comp2`."""
 

@@ -91,6 +91,11 @@ class Chain:
         )
 
     @cached_property
+    def predicted(self) -> "Chain":
+        """The effects whose settings a model predicts, as a chain: those that are not matched by measurement."""
+        return replace(self, effects=tuple(effect for effect in self.effects if not effect.matched))
+
+    @cached_property
     def gain(self) -> tuple[str, str] | None:
         """The knob that sets the chain's level, by label and name: the first make-up gain after the equaliser.
 
@@ -177,6 +182,15 @@ class Chain:
         stages = self.stages(settings)
         knobs = [p.to_knob(stage.values[p.name]) for stage in stages for p in stage.effect.parameters if not p.constant]
         return np.array(knobs, np.float32)
+
+    def completed(self, predicted: Sequence[Setting]) -> tuple[Setting, ...]:
+        """Return the table of this chain with settings of `predicted`; the other effects are bypassed.
+
+        Args:
+            predicted: A table of the predicted effects.
+        """
+        rows = {(row.effect, row.parameter): row for row in predicted}
+        return tuple(rows.get((row.effect, row.parameter), row) for row in self.bypassed(self.defaults()))
 
     def bypassed(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         """Return a table with every effect bypassed."""

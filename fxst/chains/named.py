@@ -1,7 +1,7 @@
 """The chains of fxst, and those that users declare: `CHAINS`, by name."""
 
 from fxst.chains.chain import Chain, rounded
-from fxst.effects import Compressor, Distortion, Effect, ParametricEQ, Reverb, UpwardCompressor
+from fxst.effects import Compressor, Distortion, Effect, ParametricEQ, Reverb, StereoWidth, UpwardCompressor
 from fxst.effects.parametric_eq import Kind
 
 __all__ = ["CHAINS"]
@@ -97,6 +97,7 @@ CHAINS: dict[str, Chain] = {
                 _studio_compressor(),
                 Distortion().restrict(drive_db=(6.0, 36.0), mix=(0.25, 1.0)),
                 _studio_reverb(),
+                StereoWidth().restrict(width=(0.25, 2.0)),
             ),
         ),
     )

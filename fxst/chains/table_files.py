@@ -287,8 +287,9 @@ def _chain_of_rows(name: str, rows: Mapping[tuple[str, str], _CsvRow]) -> Chain:
     named = CHAINS.get(name)
     if named is None:
         shapes = {label: _shape(label, [key[1] for key in rows if key[0] == label]) for label in labels}
-    elif set(labels) == set(named.labels):
-        shapes = dict(zip(named.labels, named.effects, strict=True))
+    elif chain := next((one for one in (named, named.predicted) if set(labels) == set(one.labels)), None):
+        # Without the matched effects, the rows are of an older table, or of a model without them.
+        shapes = dict(_effects(chain))
     else:
         raise SettingsError(
             f"chain {brief(name)} consists of {', '.join(named.labels)}, and the rows are of "

@@ -190,7 +190,7 @@ def describe(folder: Path) -> CatalogueEntry:
     card = read_card(folder, (*STYLE_FORMATS, PROXY_FORMAT))
     try:
         chain = Chain.from_spec(card.get("chain", {}))
-        if not chain.knobs:
+        if not chain.predicted.knobs:
             raise ModelError("it has no knobs; restore its files.")
         size = weights_file(folder).stat().st_size
     except FxstError as error:

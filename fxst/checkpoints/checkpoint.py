@@ -209,13 +209,14 @@ def finite(folder: Path, state: Weights) -> None:
 
 
 def check_knobs(folder: Path, sizes: Sizes, chain: Chain) -> None:
-    """Check that a model has the knobs of its chain.
+    """Check that a model has the knobs that its chain has for one.
 
     Raises:
         ModelError: It has not.
     """
-    if sizes.n_knobs != len(chain.knobs):
-        raise ModelError(f"The model {str(folder)!r} has {sizes.n_knobs} knobs, but its chain has {len(chain.knobs)}.")
+    expected = len(chain.predicted.knobs)
+    if sizes.n_knobs != expected:
+        raise ModelError(f"The model {str(folder)!r} has {sizes.n_knobs} knobs, but its chain has {expected}.")
 
 
 def agreeing(found: Checkpoint) -> Checkpoint:
@@ -226,6 +227,6 @@ def agreeing(found: Checkpoint) -> Checkpoint:
     """
     model, chain, folder = found.model, found.chain, found.folder
     check_knobs(folder, model.config, chain)
-    if not model.agrees(effects=len(chain.effects), sample_rate=found.sample_rate):
+    if not model.agrees(effects=len(chain.predicted.effects), sample_rate=found.sample_rate):
         raise ModelError(f"The model {str(folder)!r} is damaged (its parts do not agree); restore its files.")
     return found

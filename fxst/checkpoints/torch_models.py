@@ -121,7 +121,7 @@ class OnTorch(StyleNetwork):
     def __init__(self, network: Any, device: str) -> None:
         self.network, self._device = network, device
         self.config = network.config
-        self.uses_frames, self.refines = network.uses_frames, network.refines
+        self.uses_frames = network.uses_frames
 
     @classmethod
     def from_plain(cls, sizes: Any, state: Any) -> "OnTorch":

@@ -61,7 +61,7 @@ def _apply(files: Spooled) -> int:
         if left:
             from fxst.batch.session import Session
 
-            Session(checked).close()  # which refuses what the run would: a model, a device, --refine, a profile
+            Session(checked).close()  # which refuses what the run would: a model, a device, a profile
         for job in checked.plan:
             results.plan(job, finished=job not in left)
         return results.end()

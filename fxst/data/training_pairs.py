@@ -14,13 +14,32 @@ from fxst.chains.chain import Chain
 from fxst.data import sox
 from fxst.data.corruption import HIGHEST, DynamicsCorruption, draw_compressor, draw_expander, draw_frequency_corruption
 from fxst.data.manifest import Dataset
+from fxst.data.production import (
+    Filter,
+    LoudnessLimiter,
+    Production,
+    Room,
+    Saturation,
+    SoftKneeCompressor,
+    draw_production,
+)
 from fxst.effects import ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import SettingsError
 from fxst.models.feature_extractor import BANDWIDTH, octave_centres
 from fxst.models.studio import CENTRE_HZ, StudioModelConfig
 
-__all__ = ["CURVE_HZ", "VERSIONS", "TrainingPairs", "draw_pairs", "draw_settings", "drawn_rates", "random_curve"]
+__all__ = [
+    "CURVE_HZ",
+    "STYLES",
+    "VERSIONS",
+    "Styles",
+    "TrainingPairs",
+    "draw_pairs",
+    "draw_settings",
+    "drawn_rates",
+    "random_curve",
+]  # fmt: skip
 
 Array = NDArray[np.float32]
 
@@ -68,6 +87,27 @@ MOST_MIXED: Final = 2
 MIXED_DB: Final = (-14.0, 0.0)
 """How loud they are beside it."""
 
+PRODUCED: Final = 0.5
+"""How often the input of a production is one itself, as in protocol Q."""
+
+OTHERS: Final = 0.8
+"""How often the reference of a production is of another voice or song; else of the same."""
+
+SAME_CORPUS: Final = 0.5
+"""How often that is looked for in the same corpus first, and how often both go through the same microphone."""
+
+STRONG: Final = 0.1
+"""How often a production is one strong distortion or reverberation, and nothing else."""
+
+AUDIBLE_DRIVE_DB: Final = 8.0
+"""From this drive on a saturation counts as a distortion; of a weaker one nobody can say."""
+
+LIMITED_LUFS: Final = -16.0
+"""A limiter to more than this may compress, so of a compressor nobody can say."""
+
+MOST_CUT: Final = 1.5
+"""The lowest label of a curve, as a cut in units of 20 dB: beyond a band limit it says no more."""
+
 CURVE_BANDS: Final = StudioModelConfig.spectrum_bands
 CURVE_HZ: Final = octave_centres(CURVE_BANDS)
 """Where curves are given: at the bands of the long-term spectrum that a studio model analyses."""
@@ -76,13 +116,22 @@ VERSIONS: Final = 2
 """How many pairs of an input and a target are made of each passage."""
 
 
+Styles = Literal["published", "chain", "produced"]
+"""Where inputs and targets come from: `published`: the corruptions of the published evaluation on both sides. `chain`:
+inputs are as recorded, and targets are made by the chain, with some of its effects at random settings. `produced`:
+productions as in protocol Q, most of them with a reference of another voice or song."""
+
+STYLES: Final[tuple[Styles, ...]] = ("published", "chain", "produced")
+
+
 @dataclass(frozen=True)
 class TrainingPairs:
     """Inputs and targets with their labels: of a passage, in all its versions, or of a batch of passages.
 
     Args:
         inputs: Both halves of each passage as inputs.
-        targets: Both halves as they are to become; one half is the reference for the other.
+        targets: Both halves as they are to become.
+        references: What they are to sound like: of the same passage, the target's other half.
         active: Whether each effect of the chain is in a target; NaN where nobody can say.
         knobs: Where the chain's knobs were, or would be for what published dynamics did; NaN where nobody can say.
         curves: What equalisers make of an input to come to its target, in units of 20 dB, at `CURVE_HZ`; 0 above what
@@ -90,12 +139,13 @@ class TrainingPairs:
         sample_rate: Samples a second.
 
     Shape:
-        inputs, targets: (n, VERSIONS, 2, T); active: (n, VERSIONS, E); knobs: (n, VERSIONS, P); curves: (n, VERSIONS,
-        bands); of a passage, without n.
+        inputs, targets, references: (n, VERSIONS, 2, T); active: (n, VERSIONS, E); knobs: (n, VERSIONS, P); curves:
+        (n, VERSIONS, bands); of a passage, without n.
     """
 
     inputs: Array
     targets: Array
+    references: Array
     active: Array
     knobs: Array
     curves: Array
@@ -107,7 +157,7 @@ def draw_pairs(
     split: str,
     chain: Chain,
     *,
-    styles: Literal["published", "chain"],
+    styles: Styles,
     passages: int,
     clips: int,
     augment: bool,
@@ -120,8 +170,7 @@ def draw_pairs(
             sample rates.
         split: `train`, `val` or `test`.
         chain: The chain to be learned.
-        styles: `published`: the corruptions of the published evaluation on both sides. `chain`: inputs are as recorded,
-            and targets are made by the chain, with some of its effects at random settings.
+        styles: Where inputs and targets come from.
         passages: How many.
         clips: Clips of half a passage.
         augment: Whether to make other voices of those there are, by speed, spectrum and level; of all datasets but the
@@ -138,49 +187,95 @@ def draw_pairs(
     rate = dataset.sample_rate
     if augment and rng.random() < LOWERED:
         rate = min(rate, LOWER_RATE)
-    samples = clips * round(dataset.clip_samples * rate / dataset.sample_rate)
     made = []
     for _ in range(passages):
-        base = _base(dataset, split, clips=clips, augment=augment, songs=bool(number), rng=rng)
-        if rate != dataset.sample_rate:
-            base = audio.resample(base, source_rate=dataset.sample_rate, target_rate=rate)[:, : 2 * samples]
-            base = np.pad(base, ((0, 0), (0, 2 * samples - base.shape[1])))  # of rounding, by a sample or two
-        made.append(
-            _published(base, chain, rng, rate, augment) if styles == "published" else _by_chain(base, chain, rng, rate)
-        )
+        source = _Source(dataset, split, clips=clips, augment=augment, songs=bool(number), rate=rate)
+        speaker, base = source.base(rng)
+        if styles == "published":
+            made.append(_published(base, chain, rng, rate, augment))
+        elif styles == "chain":
+            made.append(_by_chain(base, chain, rng, rate))
+        else:
+            other = source.base(rng, unlike=speaker)[1] if rng.random() < OTHERS else None
+            made.append(_produced(base, other, chain, rng, rate, augment, songs=bool(number)))
     arrays = {
         name: np.stack([getattr(of_one, name) for of_one in made])
-        for name in ("inputs", "targets", "active", "knobs", "curves")
+        for name in ("inputs", "targets", "references", "active", "knobs", "curves")
     }
-    for name in ("inputs", "targets"):
-        arrays[name] = arrays[name].reshape(passages, VERSIONS, 2, samples)
+    for name in ("inputs", "targets", "references"):
+        arrays[name] = arrays[name].reshape(passages, VERSIONS, 2, -1)
     return TrainingPairs(**arrays, sample_rate=rate)
 
 
-def _base(dataset: Dataset, split: str, *, clips: int, augment: bool, songs: bool, rng: np.random.Generator) -> Samples:
-    """Draw a passage as it was recorded; of songs, sometimes several at once: (1, 2 * T)."""
-    share = SONG_SHARE if songs else VOICE_SHARE
-    base = _passage(dataset, split, clips=clips, augment=augment, share=share, rng=rng)
-    if augment and songs and rng.random() < MIXED:
-        for _ in range(rng.integers(1, MOST_MIXED + 1)):
-            more = _passage(dataset, split, clips=clips, augment=augment, share=share, rng=rng)
-            base = base + more * np.float32(_rms(base) / _rms(more) * 10 ** (rng.uniform(*MIXED_DB) / 20))
-    return base
+@dataclass(frozen=True)
+class _Source:
+    """Where passages are drawn from.
+
+    Args:
+        dataset: The clips.
+        split: `train`, `val` or `test`.
+        clips: Clips of half a passage.
+        augment: Whether to make other voices and songs of those there are.
+        songs: Whether they are songs.
+        rate: The sample rate of passages.
+    """
+
+    dataset: Dataset
+    split: str
+    clips: int
+    augment: bool
+    songs: bool
+    rate: int
+
+    def base(self, rng: np.random.Generator, *, unlike: str | None = None) -> tuple[str, Samples]:
+        """Draw a passage as it was recorded, and its speaker; of songs, sometimes several at once.
+
+        Args:
+            rng: The source of chance.
+            unlike: A speaker whose passage it must not be, where there is another.
+
+        Shape:
+            (1, 2 * T).
+        """
+        speaker, base = self._passage(rng, unlike)
+        if self.augment and self.songs and rng.random() < MIXED:
+            for _ in range(rng.integers(1, MOST_MIXED + 1)):
+                _, more = self._passage(rng, unlike)
+                base = base + more * np.float32(_rms(base) / _rms(more) * 10 ** (rng.uniform(*MIXED_DB) / 20))
+        own_rate = self.dataset.sample_rate
+        if self.rate != own_rate:
+            samples = 2 * self.clips * round(self.dataset.clip_samples * self.rate / own_rate)
+            base = audio.resample(base, source_rate=own_rate, target_rate=self.rate)[:, :samples]
+            base = np.pad(base, ((0, 0), (0, samples - base.shape[1])))  # of rounding, by a sample or two
+        return speaker, base
+
+    def _passage(self, rng: np.random.Generator, unlike: str | None) -> tuple[str, Samples]:
+        """Draw both halves of a passage, one after the other."""
+        speaker, mine = self._speaker(rng, unlike)
+        return speaker, _cut(self.dataset, mine, clips=self.clips, augment=self.augment, rng=rng)
+
+    def _speaker(self, rng: np.random.Generator, unlike: str | None) -> tuple[str, NDArray[np.int64]]:
+        """Draw a speaker: its name, and its clips."""
+        speakers = {name: mine for name, mine in self.dataset.indices_by_speaker(self.split).items() if len(mine) >= 2}
+        if not speakers:
+            raise SettingsError(
+                f"The dataset {str(self.dataset.folder)!r} has no speaker with two clips in its {self.split} split; "
+                "build it from more speakers, or of shorter clips."
+            )
+        if unlike is not None:
+            others = {name: mine for name, mine in speakers.items() if name != unlike}
+            corpus, _, _ = unlike.rpartition("/")
+            near = {name: mine for name, mine in others.items() if corpus and name.startswith(corpus + "/")}
+            speakers = (near if near and rng.random() < SAME_CORPUS else others) or speakers
+        # Speakers with more clips come more often, but far less than in proportion, so that no voice takes over.
+        weights = np.array([len(mine) for mine in speakers.values()]) ** (SONG_SHARE if self.songs else VOICE_SHARE)
+        names = list(speakers)
+        name = names[rng.choice(len(names), p=weights / weights.sum())]
+        return name, speakers[name]
 
 
-def _passage(
-    dataset: Dataset, split: str, *, clips: int, augment: bool, share: float, rng: np.random.Generator
-) -> Samples:
-    """Draw both halves of a passage, one after the other: (1, 2 * T)."""
-    speakers = [mine for mine in dataset.indices_by_speaker(split).values() if len(mine) >= 2]
-    if not speakers:
-        raise SettingsError(
-            f"The dataset {str(dataset.folder)!r} has no speaker with two clips in its {split} split; build it from "
-            "more speakers, or of shorter clips."
-        )
-    # Speakers with more clips come more often, but far less than in proportion, so that no voice takes over.
-    weights = np.array([len(mine) for mine in speakers]) ** share
-    mine = speakers[rng.choice(len(speakers), p=weights / weights.sum())]
+def _cut(dataset: Dataset, mine: NDArray[np.int64], *, clips: int, augment: bool, rng: np.random.Generator) -> Samples:
+    """Cut both halves of a passage out of a speaker's clips: (1, 2 * T)."""
     speed = round(float(rng.uniform(*SPEED)), 3) if augment and rng.random() < AUGMENTED else 1.0
     needed = int(np.ceil(2 * clips * speed))
     if len(mine) >= needed:
@@ -226,7 +321,7 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
     """Make pairs by the corruptions of the published evaluation, on both sides."""
     base = _at_peak(base, BASE_PEAK_DB)
     if augment and rng.random() < AUGMENTED:
-        base = _at_peak(_recoloured(base, rng, rate), BASE_PEAK_DB)
+        base = _at_peak(sox.filtered(base, _microphone(rng, rate)), BASE_PEAK_DB)
     inputs = [_published_input(base, chain, rng, rate, augment) for _ in range(VERSIONS)]
     targets = [_published_target(base, rng, rate, augment) for _ in range(VERSIONS)]
     # Of an equaliser nobody can say: what the input has is to be undone, too.
@@ -245,7 +340,12 @@ def _published(base: Samples, chain: Chain, rng: np.random.Generator, rate: int,
         compressing = _compressing(y.dynamics, before_db, y.gain_db)
         knobs.append(_knobs(chain, {"upward_compressor": x.undoing, compressing_label: compressing}))
     before, after = (np.stack([side.sound for side in of_all]) for of_all in (inputs, targets))
-    return TrainingPairs(before, after, active, np.stack(knobs), np.stack(curves), rate)
+    return TrainingPairs(before, after, _other_halves(after), active, np.stack(knobs), np.stack(curves), rate)
+
+
+def _other_halves(x: Samples) -> Samples:
+    """Swap the halves of passages: (VERSIONS, 1, 2 * T)."""
+    return np.concatenate(np.split(x, 2, axis=-1)[::-1], axis=-1)
 
 
 def _published_input(base: Samples, chain: Chain, rng: np.random.Generator, rate: int, augment: bool) -> _Corrupted:
@@ -367,7 +467,79 @@ def _by_chain(base: Samples, chain: Chain, rng: np.random.Generator, rate: int) 
         knobs.append(np.where(of_knobs > 0, at, np.nan).astype(np.float32))
         curves.append(curve)
     before, after = np.stack(inputs), np.stack(targets)
-    return TrainingPairs(before, after, np.stack(active), np.stack(knobs), np.stack(curves), rate)
+    return TrainingPairs(before, after, _other_halves(after), np.stack(active), np.stack(knobs), np.stack(curves), rate)
+
+
+def _produced(
+    base: Samples,
+    other: Samples | None,
+    chain: Chain,
+    rng: np.random.Generator,
+    rate: int,
+    augment: bool,
+    *,
+    songs: bool,
+) -> TrainingPairs:
+    """Make pairs by productions, as in protocol Q; the reference is of another passage, or of this one."""
+    base = _at_peak(base, BASE_PEAK_DB)
+    if other is not None:
+        other = _at_peak(other[:, : other.shape[1] // 2], BASE_PEAK_DB)  # one reference serves both halves
+    if augment and rng.random() < AUGMENTED:
+        microphones = [_microphone(rng, rate), _microphone(rng, rate)]
+        base = _at_peak(sox.filtered(base, microphones[0]), BASE_PEAK_DB)
+        if other is not None:
+            same = rng.random() < SAME_CORPUS
+            other = _at_peak(sox.filtered(other, microphones[0 if same else 1]), BASE_PEAK_DB)
+    inputs, targets, references, active, curves = [], [], [], [], []
+    for _ in range(VERSIONS):
+        style = _style(rng, rate, songs)
+        own = _style(rng, rate, songs) if rng.random() < PRODUCED else Production(())
+        x = own.apply(base, sample_rate=rate)
+        if augment or not own.steps:
+            x = _at_peak(x, _peak_db(x) + float(rng.uniform(*GAINS_DB)) if augment else BASE_PEAK_DB)
+        inputs.append(_stored(x, rng, augment))
+        targets.append(_stored(style.apply(base, sample_rate=rate), rng, augment))
+        if other is None:
+            references.append(_other_halves(targets[-1]))
+        else:
+            references.append(np.tile(_stored(style.apply(other, sample_rate=rate), rng, augment), (1, 2)))
+        active.append(_active(chain, own, style))
+        curve = _curve(style.sections(sample_rate=rate), rate) - _curve(own.sections(sample_rate=rate), rate)
+        curves.append(np.clip(curve, -MOST_CUT, MOST_CUT))
+    knobs = np.full((VERSIONS, len(chain.knobs)), np.nan, np.float32)
+    before, after, like = (np.stack(of_all) for of_all in (inputs, targets, references))
+    return TrainingPairs(before, after, like, np.stack(active), knobs, np.stack(curves), rate)
+
+
+def _style(rng: np.random.Generator, rate: int, songs: bool) -> Production:
+    only: Literal["distortion", "reverb"] | None = None
+    if rng.random() < STRONG:
+        only = "distortion" if rng.random() < 0.5 else "reverb"
+    return draw_production(rng, sample_rate=rate, music=songs, only=only)
+
+
+def _active(chain: Chain, own: Production, style: Production) -> Array:
+    """Say which effects of a chain turn one production into another; NaN where nobody can say."""
+
+    def has(production: Production, kind: type) -> bool:
+        return any(isinstance(step, kind) for step in production.steps)
+
+    def wanted(kind: type, *, unsure: bool = False) -> float:
+        if has(own, kind):
+            return np.nan if has(style, kind) else 0.0  # nothing of the chain takes a reverberation away
+        return 1.0 if has(style, kind) and not unsure else (np.nan if unsure else 0.0)
+
+    limits = any(isinstance(step, LoudnessLimiter) and step.lufs > LIMITED_LUFS for step in style.steps)
+    mild = any(isinstance(step, Saturation) and step.drive_db < AUDIBLE_DRIVE_DB for step in style.steps)
+    compressed = wanted(SoftKneeCompressor)
+    certain = {
+        "upward_compressor": np.nan if has(own, SoftKneeCompressor) else 0.0,
+        "parametric_eq": np.nan if has(own, Filter) or has(style, Filter) else 0.0,
+        chain.gain[0] if chain.gain else "compressor": np.nan if not compressed and limits else compressed,
+        "distortion": wanted(Saturation, unsure=mild),
+        "reverb": wanted(Room),
+    }
+    return np.array([certain.get(label, 0.0) for label in chain.labels], np.float32)
 
 
 def _move_gain_behind_equaliser(chain: Chain, at: NDArray[np.float64], gain_db: float) -> None:
@@ -436,8 +608,8 @@ def _curve(sections: NDArray[np.float64], rate: int) -> Array:
     return curve
 
 
-def _recoloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:
-    """Change a voice's spectrum, as another microphone would."""
+def _microphone(rng: np.random.Generator, rate: int) -> NDArray[np.float64]:
+    """Draw what another microphone makes of a voice's spectrum, as second-order sections."""
     highest = HIGHEST * rate / 2
     bands = [
         sox.bass(rng.uniform(80, 600), rng.uniform(-COLOUR_DB, COLOUR_DB), sample_rate=rate),
@@ -446,7 +618,7 @@ def _recoloured(x: Samples, rng: np.random.Generator, rate: int) -> Samples:
     for _ in range(3):
         hz = math.exp(rng.uniform(math.log(120), math.log(highest)))
         bands.append(sox.equalizer(hz, rng.uniform(0.4, 2.5), rng.uniform(-COLOUR_DB, COLOUR_DB), sample_rate=rate))
-    return sox.filtered(x, np.concatenate(bands))
+    return np.concatenate(bands)
 
 
 def _gain_db(rng: np.random.Generator, augment: bool) -> float:

@@ -8,6 +8,7 @@ from fxst.effects.dynamics import Dynamics
 from fxst.effects.parametric_eq import ParametricEQ
 from fxst.effects.plugin import declare_plugin
 from fxst.effects.reverb import Reverb
+from fxst.effects.stereo_width import StereoWidth
 from fxst.effects.upward_compressor import UpwardCompressor
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ParametricEQ",
     "Processor",
     "Reverb",
+    "StereoWidth",
     "UpwardCompressor",
     "declare_plugin",
     "undeclared",

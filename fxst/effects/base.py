@@ -46,6 +46,8 @@ class Effect(ABC):
     """Whether there is an autodiff form; a plugin has none."""
     any_thread: ClassVar[bool] = True
     """Whether any thread may call `exact`; for a plugin only the main one may, though any thread may then render."""
+    matched: ClassVar[bool] = False
+    """Whether its settings are measured on both recordings, and not predicted by a model."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

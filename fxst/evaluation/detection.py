@@ -20,7 +20,7 @@ RANGE_DB: Final = 60.0
 
 
 def audible_effects(table: Table, x: Samples, *, sample_rate: int) -> dict[str, bool]:
-    """Return which effects of a table are audible in a recording.
+    """Return which predicted effects of a table are audible in a recording.
 
     An effect is audible if it changes levels by 1 dB or more (`change_db`). A compressor whose threshold the recording
     never reaches is inaudible, as is a compressor that only adds make-up gain, or a faint reverb.
@@ -39,11 +39,11 @@ def audible_effects(table: Table, x: Samples, *, sample_rate: int) -> dict[str, 
     chain = table.chain
     verdicts = {}
     for stage in chain.stages(table):
-        if not stage.active:
-            verdicts[stage.label] = False
-            continue
-        y = stage.effect.exact(stage.values, sample_rate=sample_rate, channels=len(x))(x)
-        verdicts[stage.label] = change_db(x, y, sample_rate=sample_rate) >= LEAST_DB
+        y = x
+        if stage.active:
+            y = stage.effect.exact(stage.values, sample_rate=sample_rate, channels=len(x))(x)
+        if not stage.effect.matched:
+            verdicts[stage.label] = stage.active and change_db(x, y, sample_rate=sample_rate) >= LEAST_DB
         x = y
     return verdicts
 

@@ -129,7 +129,7 @@ class DrawnItems:
         self.has_targets = not other_voice
         protocol = ("p-other-voice" if other_voice else "p") if chain is None else chain.name
         if chain is not None and effects is not None:
-            protocol += f"-{effects}-of-{len(chain.effects)}"
+            protocol += f"-{effects}-of-{len(chain.predicted.effects)}"
         self.names = tuple(f"{protocol}-{sample_rate}-{seed}-{number}" for number in range(count))
         # Impossible items fail here, before any work.
         long = (voice for voice in voices.names if voices.passage(voice, at=0.0, seconds=self._seconds))
@@ -243,21 +243,23 @@ class DrawnItems:
         return faded
 
     def _settings(self, chain: Chain, rng: np.random.Generator) -> Table:
+        predicted = chain.predicted
         if self._effects is not None:
             # Imported here: the module imports the feature extraction of training.
             from fxst.data.training_pairs import draw_settings
 
-            labels = list(chain.labels)
+            labels = list(predicted.labels)
             active = [labels.pop(int(rng.random() * len(labels))) for _ in range(self._effects)]
-            return Table(chain, draw_settings(chain, active, rng)[1])
-        return Table(chain, chain.settings([rng.random() for _ in chain.knobs]))
+            return Table(chain, chain.completed(draw_settings(predicted, active, rng)[1]))
+        return Table(chain, chain.completed(predicted.settings([rng.random() for _ in predicted.knobs])))
 
     def _rendered(self, x: Samples, settings: Table) -> Samples:
         return settings.chain.exact(settings, sample_rate=self._sample_rate, channels=len(x))(x)
 
 
 def _check_effects(chain: Chain, effects: int) -> None:
-    """Check that a target can be rendered with so many effects of the chain, the others bypassed."""
+    """Check that a target can be rendered with so many predicted effects of the chain, the others bypassed."""
+    chain = chain.predicted
     if not 1 <= effects <= len(chain.effects):
         raise SettingsError(
             f"The chain {chain.name} has {len(chain.effects)} effect(s), so no target can be made with {effects} of "

@@ -34,13 +34,8 @@ System = Callable[[Item], Output]
 """Renders the output of an item."""
 
 
-def applied(model: "StyleTransfer", *, refine: int = 0) -> System:
-    """Return the system that applies a model.
-
-    Args:
-        model: The model.
-        refine: Maximum number of refinement steps; 0 for none.
-    """
+def applied(model: "StyleTransfer") -> System:
+    """Return the system that applies a model."""
 
     def apply(item: Item) -> Output:
         result = model.apply(
@@ -48,7 +43,6 @@ def applied(model: "StyleTransfer", *, refine: int = 0) -> System:
             item.reference,
             sample_rate=item.sample_rate,
             reference_sample_rate=item.reference_sample_rate,
-            refine=refine,
         )
         return Output(result.audio, result.table)
 
@@ -71,10 +65,12 @@ def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System
             sample_rate=item.sample_rate,
             reference_sample_rate=item.reference_sample_rate,
         )
+        chain = renderer.chain
+        knobs = chain.knobs_of([row for row in settings if row.effect in chain.labels])
         with torch.no_grad():
             audio = renderer(
                 torch.from_numpy(item.input)[None],
-                torch.from_numpy(settings.chain.knobs_of(settings))[None],
+                torch.from_numpy(knobs)[None],
                 sample_rate=item.sample_rate,
             )
         return Output(audio[0].numpy(), settings)

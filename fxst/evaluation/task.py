@@ -35,8 +35,7 @@ OUTPUT: Final = "output"
 """The row of the outputs in a CSV."""
 
 THROUGH_PROXIES: Final = "@proxy"
-REFINED: Final = "@refined"
-"""Suffixes of a model's name in the rows that render through proxies, and that refine."""
+"""Suffix of a model's name in the rows that render through proxies."""
 
 ALL, NONE = "all", "none"
 TRAINING: Final = ("gradient", "steps", "examples", "ms_per_step", "peak_memory_mb")
@@ -102,7 +101,7 @@ def make_task(config: EvalConfig) -> Task:
     chain = _chain(config, models) if config.protocol == "chain" and config.data is not None else None
     items, source = _items(config, chain)
     named = _named(config, models)
-    judged = _given(config, items) | {name: applied(model) for name, model in named.items()} | _refined(config, named)
+    judged = _given(config, items) | {name: applied(model) for name, model in named.items()}
     proxied, proxies = _proxied(config, named)
     systems = {INPUT: lambda item: Output(item.input)} | _baselines(config, models, items)
     duplicates = (systems.keys() & judged.keys()) | (proxied.keys() & judged.keys())
@@ -250,19 +249,6 @@ def _named(config: EvalConfig, models: Sequence[StyleTransfer]) -> dict[str, Sty
     return named
 
 
-def _refined(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> dict[str, System]:
-    """Return the systems of models that refine their settings, if requested."""
-    if not config.refined:
-        return {}
-    extras.need("--refined", *extras.GRADIENTS)
-    from fxst.transfer.refinement import STEPS
-
-    refining = {name: model for name, model in named.items() if model.refines}
-    if not refining:
-        raise SettingsError("--refined needs a model that can refine: name one with -m studio.")
-    return {f"{name}{REFINED}": applied(model, refine=STEPS) for name, model in refining.items()}
-
-
 def _proxied(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[dict[str, System], list[str]]:
     """Return the systems that render models' settings through proxies, if requested, and the proxies' hashes."""
     if not config.through_proxies:
@@ -276,9 +262,9 @@ def _proxied(config: EvalConfig, named: Mapping[str, StyleTransfer]) -> tuple[di
     systems, fingerprints = {}, []
     shipped = checkpoint.pretrained_folder() / "proxy"
     for name, model in named.items():
-        effects = [effect for effect in model.chain.effects if not all(p.constant for p in effect.parameters)]
+        effects = [effect for effect in model.chain.predicted.effects if not all(p.constant for p in effect.parameters)]
         proxies = [proxy_file.load(shipped / effect.name) for effect in effects]
-        renderer = ProxyRenderer(model.chain, proxies)
+        renderer = ProxyRenderer(model.chain.predicted, proxies)
         if renderer.sample_rate != config.sample_rate:
             raise SettingsError(
                 f"The shipped proxies are for {renderer.sample_rate} Hz: --through-proxies cannot render at "

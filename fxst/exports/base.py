@@ -9,7 +9,7 @@ import numpy as np
 
 from fxst.chains.chain import Stage
 from fxst.chains.table import Table
-from fxst.effects import ParametricEQ
+from fxst.effects import ParametricEQ, StereoWidth
 from fxst.effects.parametric_eq import HIGHEST_F0, Kind
 from fxst.untrusted import printable
 from fxst.version import __version__
@@ -44,8 +44,9 @@ class Export:
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """The active effects, in order."""
-        return tuple(stage for stage in self.table.chain.stages(self.table) if stage.active)
+        """The active effects, in order; a stereo width is active in stereo only."""
+        stages = (stage for stage in self.table.chain.stages(self.table) if stage.active)
+        return tuple(stage for stage in stages if self.channels == 2 or not isinstance(stage.effect, StereoWidth))
 
 
 @dataclass(frozen=True)

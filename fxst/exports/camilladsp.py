@@ -5,7 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fxst.effects import Compressor, ParametricEQ, Reverb
+from fxst.effects import Compressor, ParametricEQ, Reverb, StereoWidth
+from fxst.effects.stereo_width import across
 from fxst.exports.base import Export, Stage, bands, commented, comments, number
 
 __all__ = ["write"]
@@ -45,6 +46,10 @@ def write(export: Export) -> str:
                     f"{stage.label}: as exact as the impulse response in {export.impulse_response!a}, next to this "
                     "file."
                 )
+            case StereoWidth():
+                sections["mixers"][stage.label] = _stereo_width(stage)
+                pipeline.append({"type": "Mixer", "name": stage.label})
+                lines.append(f"{stage.label}: a mixer with the same factors; not measured.")
             case _:
                 lines.append(f"{stage.label}: CamillaDSP has none: left out, so the result differs.")
     lines.append("Add it to a configuration with your own devices, at the sample rate above.")
@@ -108,6 +113,23 @@ def _reverb(stage: Stage, export: Export, sections: dict[str, dict[str, Any]], p
     pipeline.append({"type": "Mixer", "name": apart})
     pipeline += ({"type": "Filter", "channels": [channel], "names": [name]} for channel, name in enumerate(names))
     pipeline.append({"type": "Mixer", "name": together})
+
+
+def _stereo_width(stage: Stage) -> dict[str, Any]:
+    shares = across(stage.values["width"])
+    return {
+        "channels": {"in": 2, "out": 2},
+        "mapping": [
+            {
+                "dest": dest,
+                "sources": [
+                    {"channel": channel, "gain": 20 * math.log10(abs(share)), "inverted": share < 0}
+                    for channel, share in zip((dest, 1 - dest), shares, strict=True)
+                ],
+            }
+            for dest in (0, 1)
+        ],
+    }
 
 
 def _mixer(inputs: int, sources: Sequence[Sequence[int]]) -> dict[str, Any]:

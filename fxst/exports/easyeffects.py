@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fxst.effects import Compressor, ParametricEQ
+from fxst.effects import Compressor, ParametricEQ, StereoWidth
 from fxst.exports.base import Band, Export, Stage, bands, comments
 
 __all__ = ["LSP_TIME", "NULL_DB", "write"]
 
-NULL_DB: Final = {"parametric_eq": -50.0, "compressor": -100.0}
-"""Declared and tested null of LSP's plugins at these settings against fxst's own rendering."""
+NULL_DB: Final = {"parametric_eq": -50.0, "compressor": -100.0, "stereo_width": -120.0}
+"""Declared and tested null of the plugins at these settings against fxst's own rendering: LSP's, and for the stereo
+width Calf's Stereo Tools, as ffmpeg has them."""
 
 LSP_TIME: Final = -math.log(1 - math.sqrt(0.5)) / (2 * math.pi)
 """LSP's times in units of ours: within LSP's a level covers 71 % of a step; JUCE's are 2 pi time constants."""
@@ -20,6 +21,7 @@ LSP_TIME: Final = -math.log(1 - math.sqrt(0.5)) / (2 * math.pi)
 _TYPES: Final = {"low_shelf": "Lo-shelf", "peak": "Bell", "high_shelf": "Hi-shelf"}
 _MOST_BANDS: Final = 30
 _THRESHOLDS_DB: Final = (-60.0, 0.0)
+_LOWEST_SIDE_DB: Final = -36.0
 
 
 def write(export: Export) -> str:
@@ -50,6 +52,13 @@ def write(export: Export) -> str:
                         f"{stage.label}: approximate, and not measured: its threshold is limited to EasyEffects' "
                         "range, -60 to 0 dB."
                     )
+            case StereoWidth():
+                plugins[_next("stereo_tools", plugins)] = _stereo_tools(stage)
+                null = f"{NULL_DB['stereo_width']:.0f} dB or less"
+                notes.append(
+                    f"{stage.label}: nulls to {null}, as tests/exports measures ffmpeg's form of Calf's Stereo Tools, "
+                    "which EasyEffects plays; the side signal falls by at most 36 dB."
+                )
             case _:
                 notes.append(f"{stage.label}: left out, so the result differs.")
     preset = {"fxst": notes, "output": {"blocklist": [], **plugins, "plugins_order": list(plugins)}}
@@ -93,6 +102,33 @@ def _equalizer(everything: Sequence[Band]) -> dict[str, Any]:
         "pitch-right": 0.0,
         "left": channel,
         "right": channel,
+    }
+
+
+def _stereo_tools(stage: Stage) -> dict[str, Any]:
+    width = max(stage.values["width"], 10 ** (_LOWEST_SIDE_DB / 20))
+    return {
+        "bypass": False,
+        "input-gain": 0.0,
+        "output-gain": 0.0,
+        "dry": -100.0,
+        "wet": 0.0,
+        "mode": "LR > LR (Stereo Default)",
+        "side-level": 20 * math.log10(width),
+        "side-balance": 0.0,
+        "middle-level": 0.0,
+        "middle-panorama": 0.0,
+        "balance-in": 0.0,
+        "balance-out": 0.0,
+        "mutel": False,
+        "muter": False,
+        "phasel": False,
+        "phaser": False,
+        "softclip": False,
+        "sc-level": 1.0,
+        "stereo-base": 0.0,
+        "stereo-phase": 0.0,
+        "delay": 0.0,
     }
 
 

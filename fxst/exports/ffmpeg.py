@@ -5,13 +5,20 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb
+from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb, StereoWidth
+from fxst.effects.stereo_width import across
 from fxst.exports.base import Export, Stage, bands, commented, comments, number
 from fxst.untrusted import shell_word
 
 __all__ = ["NULL_DB", "write"]
 
-NULL_DB: Final = {"parametric_eq": -140.0, "compressor": -80.0, "distortion": -130.0, "reverb": -95.0}
+NULL_DB: Final = {
+    "parametric_eq": -140.0,
+    "compressor": -80.0,
+    "distortion": -130.0,
+    "reverb": -95.0,
+    "stereo_width": -130.0,
+}
 """Declared and tested null of the graph against fxst's own rendering, with ffmpeg in double precision."""
 
 _FILTERS: Final = {"low_shelf": "lowshelf", "peak": "equalizer", "high_shelf": "highshelf"}
@@ -32,6 +39,7 @@ def write(export: Export) -> str:
         Compressor: lambda stage: _compressor(stage, export, next(unique)),
         Distortion: _distortion,
         Reverb: lambda stage: _reverb(export),
+        StereoWidth: _stereo_width,
     }
     filters, written, left_out = ["aformat=sample_fmts=dblp"], [], []
     for stage in export.stages:
@@ -115,6 +123,11 @@ def _reverb(export: Export) -> Iterator[str]:
     yield f"{routes}[dry];\n[1:a]aformat=sample_fmts=dblp,{responses}[ir];\n[dry][ir]afir=irnorm=-1"
     if export.channels == 2:
         yield "pan=stereo|c0=c0+c2|c1=c1+c3"
+
+
+def _stereo_width(stage: Stage) -> Iterator[str]:
+    own, other = map(number, across(stage.values["width"]))
+    yield f"pan=stereo|c0={own}*c0+{other}*c1|c1={other}*c0+{own}*c1".replace("+-", "-")
 
 
 def _layout(channels: int) -> str:

@@ -5,16 +5,23 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb
+from fxst.effects import Compressor, Distortion, ParametricEQ, Reverb, StereoWidth
 from fxst.exports.base import Export, Stage, bands, commented, comments, number
 
 __all__ = ["NULL_DB", "write"]
 
-NULL_DB: Final = {"parametric_eq": -50.0, "compressor": -100.0, "distortion": -100.0, "reverb": -120.0}
+NULL_DB: Final = {
+    "parametric_eq": -50.0,
+    "compressor": -100.0,
+    "distortion": -100.0,
+    "reverb": -120.0,
+    "stereo_width": -130.0,
+}
 """Declared and tested null of the board against fxst's own rendering."""
 
 _LINKED: Final = "linked"
 _ALONE: Final = "each_alone"
+_WIDTH: Final = "stereo_width"
 _HELPERS: Final = {
     _LINKED: '''def linked(compressor, audio, sample_rate):
     """Give all channels the gain that the loudest of them would get."""
@@ -25,6 +32,10 @@ _HELPERS: Final = {
     _ALONE: '''def each_alone(plugin, audio, sample_rate):
     """Play each channel on its own."""
     return np.stack([plugin(channel, sample_rate) for channel in audio])
+''',
+    _WIDTH: '''def stereo_width(width, audio, sample_rate):
+    """Scale the side signal."""
+    return ((1 + width) / 2 * audio + (1 - width) / 2 * audio[::-1]).astype(np.float32)
 ''',
 }
 
@@ -49,6 +60,8 @@ def write(export: Export) -> str:
                 steps.append(_Step(_distortion(stage)))
             case Reverb():
                 steps.append(_Step(_call("Reverb", stage.values), _ALONE if export.channels > 2 else ""))
+            case StereoWidth():
+                steps.append(_Step(number(stage.values["width"]), _WIDTH))
             case _:
                 left_out.append(stage.label)
                 continue
@@ -74,7 +87,10 @@ def write(export: Export) -> str:
 
 
 class _Step(NamedTuple):
-    """A plugin, and the helper function that runs it where it cannot process all channels directly."""
+    """A plugin, and the helper function that runs it where it cannot process all channels directly.
+
+    Where pedalboard has no such plugin, it is the argument of a function that is the effect.
+    """
 
     plugin: str
     function: str = ""

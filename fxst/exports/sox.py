@@ -1,4 +1,4 @@
-"""SoX: a command that renders the equaliser, the compressor and the distortion almost exactly."""
+"""SoX: a command that renders all but reverb and upward compressor almost exactly."""
 
 import math
 from collections.abc import Callable
@@ -7,12 +7,13 @@ from typing import Final
 import numpy as np
 
 from fxst.dsp.kernels import sosfilt
-from fxst.effects import Compressor, Distortion, ParametricEQ
+from fxst.effects import Compressor, Distortion, ParametricEQ, StereoWidth
+from fxst.effects.stereo_width import across
 from fxst.exports.base import Export, Stage, bands, commented, comments, number
 
 __all__ = ["NULL_DB", "write"]
 
-NULL_DB: Final = {"parametric_eq": -80.0, "compressor": -80.0, "distortion": -80.0}
+NULL_DB: Final = {"parametric_eq": -80.0, "compressor": -80.0, "distortion": -80.0, "stereo_width": -130.0}
 """Declared and tested null of the command against fxst's own rendering, with SoX 14.4.2."""
 
 SHORT_ATTACK_DB: Final = -15.0
@@ -57,6 +58,8 @@ def write(export: Export) -> str:
                 _compressor(stage, export, level)
             case Distortion():
                 _distortion(stage, export, level)
+            case StereoWidth():
+                _stereo_width(stage, level)
             case _:
                 lines.append(f"{stage.label}: left out, so the result differs.")
                 continue
@@ -146,6 +149,13 @@ def _distortion(stage: Stage, export: Export, level: _Level) -> None:
     corners = _corners(level_db, -level.softer_db)
     curve = [(x_db + level.softer_db, level_db(x_db) + level.softer_db) for x_db in corners]
     level.effects.append(_compand(",".join(["0,0"] * export.channels), curve, 0.0))
+
+
+def _stereo_width(stage: Stage, level: _Level) -> None:
+    own, other = map(number, across(stage.values["width"]))
+    # Of two channels at full scale, one may reach the width itself.
+    level.rise(level.highest * max(1.0, stage.values["width"]))
+    level.effects.append(f"remix 1v{own},2v{other} 1v{other},2v{own}")
 
 
 def _corners(level_db: Callable[[float], float], highest_db: float) -> list[float]:

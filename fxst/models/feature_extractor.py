@@ -89,24 +89,6 @@ class FeatureExtractor(Part):
         first = 2 * self.learned + 2 * self.mel_bands + self.mel_bands // 2 * len(QUANTILES)
         return slice(first, first + self.spectrum_bands)
 
-    @property
-    def level_features(self) -> slice:
-        """The features of the level distributions, by power and by peaks."""
-        first = self.spectrum_features.stop
-        return slice(first, first + 2 * len(LEVELS_DB))
-
-    def meters(self, windows: AnyArray, *, sample_rate: int) -> tuple[AnyArray, AnyArray]:
-        """Measure the features that gradients pass through: the long-term spectrum, and the level distributions.
-
-        Shape:
-            windows: (N, T), parts of one recording; results: (bands,), (levels,).
-        """
-        xp = array_namespace(windows)
-        spectrum = xp.mean(self._spectrum(windows, sample_rate), axis=0)
-        rms, peak = self._levels(windows, sample_rate)
-        levels = xp.concat((_distribution(rms, LEVELS_DB), _distribution(peak, LEVELS_DB)), axis=1)
-        return xp.log10(spectrum + FLOOR) / 2, 4 * xp.mean(levels, axis=0)
-
     def frames(self, windows: AnyArray, *, sample_rate: int) -> AnyArray:
         """Measure the levels of short-time frames in the bands of the long-term spectrum, in dB.
 

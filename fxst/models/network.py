@@ -40,15 +40,12 @@ class StyleNetwork:
     """A network that `fxst.transfer` can use: it knows arrays and sizes, and nothing of effects, chains or files.
 
     A network of your own is a `torch.nn.Module` as well; its methods take and return torch tensors. It defines what is
-    abstract here. The rest is for networks that compare short-time frames, decide on an equaliser's curve, or have an
-    expectation of the result.
+    abstract here. The rest is for networks that compare short-time frames, or decide on an equaliser's curve.
     """
 
     config: Sizes
     uses_frames: bool = False
     """Whether it compares short-time frames of two recordings."""
-    refines: bool = False
-    """Whether it has an expectation of the result, towards which settings can be refined."""
 
     @classmethod
     @abstractmethod

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from fxst.models.matching import active_frames, match, matched_size
 from fxst.models.network import Decision, StyleNetwork
 from fxst.models.sizes import from_plain
 
-__all__ = ["CENTRE_HZ", "Expected", "Fitter", "StudioModelConfig", "StudioNetwork", "centred"]
+__all__ = ["CENTRE_HZ", "Fitter", "StudioModelConfig", "StudioNetwork", "centred"]
 
 DROPPED: Final = 0.05
 """Dropout of the controller's features in training."""
@@ -98,18 +98,6 @@ class StudioModelConfig:
         return config
 
 
-class Expected(NamedTuple):
-    """The expected features of a target.
-
-    Shape:
-        spectrum: (B, bands), in units of 20 dB; levels: (B, levels); shared: (B, bands), 1 for the bands of both.
-    """
-
-    spectrum: AnyArray
-    levels: AnyArray
-    shared: AnyArray
-
-
 class StudioNetwork(StyleNetwork, Part):
     """A feature extractor for both recordings, and a controller that compares them.
 
@@ -121,14 +109,12 @@ class StudioNetwork(StyleNetwork, Part):
     """
 
     uses_frames = True
-    refines = True
 
     def __init__(self, config: StudioModelConfig) -> None:
         super().__init__()
         self.config: StudioModelConfig = config
         self.extractor: Any = self.part(FeatureExtractor, config.mel_bands, config.spectrum_bands, config.channels)
         self.controller: Any = self.part(_Controller, self.extractor, config)
-        self.expectation: Any = self.part(_Expectation, self.extractor, config.band_channels)
 
     @classmethod
     def from_plain(cls, sizes: Any, state: Mapping[str, AnyArray]) -> "StudioNetwork":
@@ -244,20 +230,6 @@ class StudioNetwork(StyleNetwork, Part):
         result: Decision = self.controller(*self.extractor.compare(input, reference), matched)
         return result
 
-    def expect(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Expected:  # noqa: A002
-        """Estimate the features of an input once it is produced like a reference.
-
-        Args:
-            input: The statistics of the input.
-            reference: The statistics of the reference.
-            matched: The difference of alike frames of both.
-
-        Shape:
-            input, reference: (B, D); matched: (B, M).
-        """
-        result: Expected = self.expectation(*self.extractor.compare(input, reference), matched)
-        return result
-
 
 class Fitter(Part):
     """Sets an equaliser's knobs for a curve.
@@ -283,51 +255,6 @@ class Fitter(Part):
             curve: (B, bands); rate: (B, 1); result: (B, n_knobs).
         """
         return self.layers(array_namespace(curve).concat((curve, rate), axis=1))
-
-
-class _Expectation(Part):
-    """Estimates the features of an input once it is produced like a reference: its own content in that style.
-
-    It uses only features that are not learned, so it stays valid while the CNN is trained further.
-    """
-
-    HIDDEN = 128
-
-    def __init__(self, extractor: FeatureExtractor, channels: int) -> None:
-        super().__init__()
-        nn = self.nn
-        self.spectrum = extractor.spectrum_features
-        self.moves = slice(self.spectrum.stop, extractor.n_features)
-        self.levels = extractor.level_features
-        levels = self.levels.stop - self.levels.start
-        width = 2 * (extractor.n_features - self.spectrum.stop) + matched_size(extractor.spectrum_bands)
-        self.hidden = nn.Sequential(
-            nn.Linear(width, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU()
-        )
-        self.frequency_net: Any = self.part(FrequencyConvNet, extractor, self.HIDDEN, channels)
-        self.shape_weight = nn.Parameter(np.full(extractor.spectrum_bands, 0.6))
-        self.offset_weight = nn.Parameter(np.ones(extractor.spectrum_bands))
-        self.levels_weight = nn.Parameter(np.full(levels, 0.7))
-        self.correction = nn.Linear(self.HIDDEN, levels)
-        nn.init.zeros_(self.correction.weight)
-        nn.init.zeros_(self.correction.bias)
-
-    def forward(
-        self, features: AnyArray, difference: AnyArray, shared: AnyArray, rate: AnyArray, matched: AnyArray
-    ) -> Expected:
-        xp = array_namespace(features)
-        hidden = self.hidden(xp.concat((features[:, self.moves], difference[:, self.moves], matched), axis=1))
-        both = shared[:, self.spectrum]
-        # The level offset is known as a whole: the convolutions along frequency do not see it.
-        shape = centred(difference[:, self.spectrum], both)
-        louder = (difference[:, self.spectrum] - shape) * both
-        change = (
-            self.shape_weight * shape
-            + self.offset_weight * louder
-            + self.frequency_net(features, difference, shared, matched, hidden)
-        )
-        levels = features[:, self.levels] + self.levels_weight * difference[:, self.levels] + self.correction(hidden)
-        return Expected(features[:, self.spectrum] + change * both, levels, both)
 
 
 class _Controller(Part):

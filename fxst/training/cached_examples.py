@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fxst import staging
-from fxst.data.training_pairs import TrainingPairs
+from fxst.data.training_pairs import STYLES, Styles, TrainingPairs
 from fxst.dsp.compiled import Compiled
 from fxst.models.trainable import StudioModel
 from fxst.threads import one_thread
@@ -42,24 +42,29 @@ class PairBatch(NamedTuple):
     """Training pairs as tensors.
 
     Shape:
-        As `TrainingPairs`; section: (n * VERSIONS * 2,), where each example's section begins, on [0, 1]; sample_rate:
-            ().
+        As `TrainingPairs`; section: (n * VERSIONS * 2,), where each example's section begins, on [0, 1]; sample_rate,
+            styles: (), the latter a number of `STYLES`.
     """
 
     inputs: Tensor
     targets: Tensor
+    references: Tensor
     active: Tensor
     knobs: Tensor
     curves: Tensor
     section: Tensor
     sample_rate: Tensor
+    styles: Tensor
 
     @classmethod
-    def of(cls, pairs: TrainingPairs, rng: np.random.Generator) -> "PairBatch":
+    def of(cls, pairs: TrainingPairs, styles: Styles, rng: np.random.Generator) -> "PairBatch":
         """Make tensors of pairs, and draw the sections."""
-        tensors = {name: torch.as_tensor(getattr(pairs, name)) for name in cls._fields if name != "section"}
-        section = rng.random(pairs.inputs[..., 0].size, dtype=np.float32)
-        return cls(**tensors, section=torch.from_numpy(section))
+        drawn = {
+            "section": torch.from_numpy(rng.random(pairs.inputs[..., 0].size, dtype=np.float32)),
+            "styles": torch.tensor(STYLES.index(styles)),
+        }
+        tensors = {name: torch.as_tensor(getattr(pairs, name)) for name in cls._fields if name not in drawn}
+        return cls(**tensors, **drawn)
 
 
 DrawPairs = Callable[[str, int], PairBatch]
@@ -87,8 +92,7 @@ class Examples(NamedTuple):
 
     Shape:
         As `LabelledStatistics`; inputs, targets: (B, lead + T), whose lead is not compared; loudness: (B,), the
-            targets' RMS; lead, sample_rate: (); published: (), whether their styles are those of the published
-            evaluation.
+            targets' RMS; lead, sample_rate, styles: (), the last a number of `STYLES`.
     """
 
     input: Tensor
@@ -102,7 +106,7 @@ class Examples(NamedTuple):
     loudness: Tensor
     lead: Tensor
     sample_rate: Tensor
-    published: Tensor
+    styles: Tensor
 
     @property
     def labelled(self) -> LabelledStatistics:
@@ -111,25 +115,22 @@ class Examples(NamedTuple):
 
 
 def analyse(model: StudioModel, pairs: PairBatch) -> Examples:
-    """Analyse pairs: each half of each version is an example, and the target's other half its reference."""
+    """Analyse pairs: each half of each version is an example."""
     sample_rate = int(pairs.sample_rate)
     window = model.window_at(sample_rate)
-    windows = torch.stack((pairs.inputs, pairs.targets)).unfold(-1, window, window)
+    windows = torch.stack((pairs.inputs, pairs.references)).unfold(-1, window, window)
     windows = windows - windows.mean(-1, keepdim=True)
     statistics = model.analyse(windows.flatten(0, -2), sample_rate=sample_rate)
-    of_inputs, of_targets = statistics.view(*windows.shape[:-1], -1).mean(-2)
-    of_inputs, references = of_inputs.flatten(0, 2), of_targets.flip(2).flatten(0, 2)
+    of_inputs, references = statistics.view(*windows.shape[:-1], -1).mean(-2).flatten(1, 3)
     frames = [model.frames(x, sample_rate=sample_rate) for x in windows.flatten(0, -3)]
-    input_frames, target_frames = frames[: len(of_inputs)], frames[len(of_inputs) :]
-    # An example's reference is its target's other half, the one beside it.
-    reference_frames = (target_frames[i ^ 1] for i in range(len(of_inputs)))
+    input_frames, reference_frames = frames[: len(of_inputs)], frames[len(of_inputs) :]
     matched = [model.match(*pair) for pair in zip(of_inputs, input_frames, references, reference_frames, strict=True)]
     labels = (x.repeat_interleave(2, 1).flatten(0, 1) for x in (pairs.curves, pairs.knobs, pairs.active))
-    published = pairs.active.isnan().any()
-    inputs, targets, lead = _sections(pairs, REVERB_SECONDS if not published else PUBLISHED_SECONDS)
+    published = int(pairs.styles) == STYLES.index("published")
+    inputs, targets, lead = _sections(pairs, PUBLISHED_SECONDS if published else REVERB_SECONDS)
     loudness = pairs.targets.square().mean(-1).sqrt().flatten()
     labelled = LabelledStatistics(of_inputs, references, torch.stack(matched), *labels)
-    return Examples(*labelled, inputs, targets, loudness, torch.tensor(lead), pairs.sample_rate, published)
+    return Examples(*labelled, inputs, targets, loudness, torch.tensor(lead), pairs.sample_rate, pairs.styles)
 
 
 def _sections(pairs: PairBatch, seconds: tuple[float, float]) -> tuple[Tensor, Tensor, int]:

@@ -18,16 +18,13 @@ from fxst.models.trainable import StudioModel
 from fxst.training.cached_examples import AnalysisStage, LabelledStatistics
 from fxst.training.curriculum import GradientStage
 
-__all__ = ["CURVE_WEIGHT", "EQFitterStage", "ExpectationStage", "PretrainingStage", "supervised_loss"]
+__all__ = ["CURVE_WEIGHT", "EQFitterStage", "PretrainingStage", "supervised_loss"]
 
 KNOB_WEIGHT: Final = 1.0
 """Of the error of the knobs that have labels, in parts of their ranges."""
 
 CURVE_WEIGHT: Final = 2.0
 """Of the error of the equaliser's curve, in units of 20 dB, beside that of the sound."""
-
-LEVELS_WEIGHT: Final = 0.25
-"""Of the error of the levels that are expected, beside that of the spectrum."""
 
 BATCH: Final = 256
 FITTER_BATCH: Final = 128
@@ -88,87 +85,55 @@ class EQFitterStage(GradientStage):
         return loss, 20 * loss.item()
 
 
-class _StatisticsStage(GradientStage):
-    """A stage that goes through analysed examples again and again, in random order, and renders none.
+class PretrainingStage(GradientStage):
+    """Trains a controller on labels: curves, knobs, and which effects are active. The feature extractor stays.
+
+    It goes through analysed examples again and again, in random order, and renders none.
 
     Args:
         model: What is trained.
-        analysis: The stage that analysed them.
+        analysis: The stage that analysed the examples.
+        labelled_knobs: Which knobs are trained so, effect by effect.
         epochs: How often it goes through them.
         seed: Seed of the order.
-    """
-
-    learning_rate, weight_decay, memory = 1e-3, 0.01, 20
-
-    def __init__(self, model: StudioModel, analysis: AnalysisStage, *, epochs: int, seed: int) -> None:
-        self._model, self._analysis, self._epochs, self._seed = model, analysis, epochs, seed
-
-    @property
-    def steps(self) -> int:
-        return self._epochs * self.steps_of_an_epoch(len(self._analysis.labelled.input))
-
-    def steps_of_an_epoch(self, count: int) -> int:
-        """Return how many batches so many examples make."""
-        return math.ceil(count / BATCH)
-
-    def batches(self) -> Iterator[Tensor]:
-        """Draw the rows of a batch."""
-        count = len(self._analysis.labelled.input)
-        generator = torch.Generator().manual_seed(self._seed)
-        for _ in range(self._epochs):
-            yield from torch.split(torch.randperm(count, generator=generator), BATCH)[: self.steps_of_an_epoch(count)]
-
-
-class PretrainingStage(_StatisticsStage):
-    """Trains a controller on labels: curves, knobs, and which effects are active. The feature extractor stays.
-
-    Args:
-        labelled_knobs: Which knobs are trained so, effect by effect.
 
     Shape:
         labelled_knobs: (n, P) of 0 and 1, for n effects.
     """
 
     name, figure = "pretraining", "loss"
+    learning_rate, weight_decay, memory = 1e-3, 0.01, 20
 
     def __init__(
         self, model: StudioModel, analysis: AnalysisStage, labelled_knobs: Tensor, *, epochs: int, seed: int
     ) -> None:
-        super().__init__(model, analysis, epochs=epochs, seed=seed)
-        self._labelled_knobs = labelled_knobs
+        self._model, self._analysis, self._labelled_knobs = model, analysis, labelled_knobs
+        self._epochs, self._seed = epochs, seed
 
-    def steps_of_an_epoch(self, count: int) -> int:
-        return max(1, count // BATCH)  # without the rest
+    @property
+    def steps(self) -> int:
+        return self._epochs * self._steps_of_an_epoch
+
+    @property
+    def _steps_of_an_epoch(self) -> int:
+        return max(1, len(self._analysis.labelled.input) // BATCH)  # without the rest
 
     def parameters(self) -> Iterable[nn.Parameter]:
         named = self._model.controller.named_parameters()
         return [parameter for name, parameter in named if not name.startswith("fitter")]
+
+    def batches(self) -> Iterator[Tensor]:
+        """Draw the rows of a batch."""
+        count = len(self._analysis.labelled.input)
+        generator = torch.Generator().manual_seed(self._seed)
+        for _ in range(self._epochs):
+            yield from torch.split(torch.randperm(count, generator=generator), BATCH)[: self._steps_of_an_epoch]
 
     def measure(self, rows: Tensor) -> tuple[Tensor, float]:
         self._model.train()
         examples = LabelledStatistics(*(of_all[rows] for of_all in self._analysis.labelled))
         loss = supervised_loss(self._model, examples, self._labelled_knobs)[0]
         return loss, loss.item()
-
-
-class ExpectationStage(_StatisticsStage):
-    """Trains a model to expect a target's statistics: the target is the reference of the passage's other half."""
-
-    name, figure = "expectation", "error_db"
-
-    def parameters(self) -> Iterable[nn.Parameter]:
-        parameters: Iterable[nn.Parameter] = self._model.expectation.parameters()
-        return parameters
-
-    def measure(self, rows: Tensor) -> tuple[Tensor, float]:
-        extractor, of_all = self._model.extractor, self._analysis.labelled
-        expected = self._model.expect(of_all.input[rows], of_all.reference[rows], of_all.matched[rows])
-        with torch.no_grad():
-            target = extractor.features(of_all.reference[rows ^ 1])
-        off = ((expected.spectrum - target[:, extractor.spectrum_features]).abs() * expected.shared).sum()
-        spectrum = off / expected.shared.sum().clamp_min(1)
-        loss = spectrum + LEVELS_WEIGHT * F.l1_loss(expected.levels, target[:, extractor.level_features])
-        return loss, 20 * spectrum.item()
 
 
 def supervised_loss(

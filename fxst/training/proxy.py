@@ -91,8 +91,10 @@ def train(
         raise SettingsError(f"{unknown('effect', config.effect, whole.labels)} in the chain {whole.name}.")
     effect = whole.effects[whole.labels.index(config.effect)]
     chain = Chain(effect.name, (effect,))
-    if not chain.knobs:
-        raise SettingsError(f"The {config.effect} of chain {whole.name} has no knobs; there is nothing to learn.")
+    if not chain.predicted.knobs:
+        raise SettingsError(
+            f"The {config.effect} of chain {whole.name} has no knobs for a model; there is nothing to learn."
+        )
     others = set(config.parts) - set(PARTS)
     if others:
         named = ", ".join(map(repr, sorted(others)))

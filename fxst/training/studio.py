@@ -1,7 +1,7 @@
 """Train a studio model: of each passage there are versions, and it is asked to turn one into another.
 
-Its curriculum has four stages: the EQ fitter learns from curves alone; pretraining, from the labels of analysed
-examples; the expectation, from the same; and end to end, the model learns through the sound.
+Its curriculum has three stages: the EQ fitter learns from curves alone; pretraining, from the labels of analysed
+examples; and end to end, the model learns through the sound.
 """
 
 import copy
@@ -19,7 +19,7 @@ from fxst.chains.chain import Chain
 from fxst.checkpoints import checkpoint, torch_models
 from fxst.configs import PassagesConfig
 from fxst.data import manifest
-from fxst.data.training_pairs import VERSIONS, draw_pairs, drawn_rates
+from fxst.data.training_pairs import STYLES, VERSIONS, Styles, draw_pairs, drawn_rates
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models.studio import StudioModelConfig
@@ -28,13 +28,16 @@ from fxst.training import declarations, runs
 from fxst.training.cached_examples import REVERB_SECONDS, AnalysisStage, CachedExamples, Examples, PairBatch, analyse
 from fxst.training.curriculum import TrainingStage, run_stages
 from fxst.training.losses import SpectralDistance
-from fxst.training.pretraining import CURVE_WEIGHT, EQFitterStage, ExpectationStage, PretrainingStage, supervised_loss
+from fxst.training.pretraining import CURVE_WEIGHT, EQFitterStage, PretrainingStage, supervised_loss
 from fxst.training.progress import Report
 
 __all__ = ["StudioLoss", "StudioModule", "render_active", "studio_config", "train"]
 
-PUBLISHED_SHARE: Final = 0.8
-"""How often a batch's styles are those of the published evaluation; else the chain's own."""
+STYLE_SHARES: Final[dict[Styles, float]] = {"published": 0.45, "chain": 0.15, "produced": 0.4}
+"""How often a batch's styles are of each kind."""
+
+VALIDATED: Final[tuple[Styles, ...]] = ("published", "produced", "published", "produced", "chain")
+"""The styles of validation batches, in turn."""
 
 EXAMPLES_OF_A_PASSAGE: Final = 2 * VERSIONS
 
@@ -46,14 +49,16 @@ SHORT_SHARE: Final = 0.3
 
 TYPICAL_RMS: Final = 0.04
 
+FRAME_SECONDS: Final = 0.05
+LEVELS_RANGE_DB: Final = 40.0
+"""The frames whose levels are compared as a distribution, and how far below the loudest one they count."""
+
 STEP_SHARES: Final = {"controller.hidden.0": 0.6, "controller.out": 0.65}
 """Layers whose weights take smaller steps: many inputs that move together would move every band by a decibel a step."""
 
 LABEL_WEIGHTS: Final = {"curve_db": CURVE_WEIGHT / 20, "activation": 0.3, "knobs": 0.1}
 """Weights of the labels' losses beside that of the sound. Knobs count little: many are of SoX's compressors, which are
 not ours. Curves count fully: left to the sound alone, the rest of the chain comes to rely on curves that are none."""
-
-EXPECTATION_EPOCHS: Final = 5
 
 FIRST_VALUES: Final = {
     ("upward_compressor", "ratio"): 2.5,
@@ -69,6 +74,8 @@ AVERAGE_STEPS: Final = 500
 
 class StudioLoss(nn.Module):
     """What the evaluation asks for, as a loss: spectra at several resolutions, waveform, level, crest and brightness.
+
+    Spectra alone hardly ask for dynamics, so the levels of short frames are compared as distributions, too.
 
     Source:
         The spectral distance of the published evaluation (C. J. Steinmetz et al., 2022), at four of its resolutions.
@@ -92,14 +99,16 @@ class StudioLoss(nn.Module):
         brightness = brightness * (sample_rate / 2000)
         (our_level, our_crest), (their_level, their_crest) = _dynamics(output), _dynamics(target)
         level, crest = F.l1_loss(our_level, their_level), F.l1_loss(our_crest, their_crest)
+        levels = F.l1_loss(_sorted_levels(output, sample_rate), _sorted_levels(target, sample_rate))
         mae = F.l1_loss(output, target)
-        loss = stft + 10 * mae + 0.03 * level + 0.02 * crest + 0.15 * brightness
+        loss = stft + 10 * mae + 0.03 * level + 0.04 * crest + 0.02 * levels + 0.15 * brightness
         return {
             "loss": loss,
             "stft": stft,
             "mae": mae,
             "level_db": level,
             "crest_db": crest,
+            "levels_db": levels,
             "brightness_khz": brightness,
         }
 
@@ -108,6 +117,14 @@ def _dynamics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Measure level and crest factor, in dB: (B,) each."""
     level = 10 * (x.square().mean(-1) + 1e-10).log10()
     return level, 20 * (x.abs().amax(-1) + 1e-5).log10() - level
+
+
+def _sorted_levels(x: Tensor, sample_rate: int) -> Tensor:
+    """Sort the levels of short frames, in dB: (B, T) to (B, frames). Their differences are those of distributions."""
+    samples = round(FRAME_SECONDS * sample_rate)
+    frames = x.unfold(-1, samples, samples).square().mean(-1)
+    floor = frames.amax(-1, keepdim=True) * 10 ** (-LEVELS_RANGE_DB / 10) + 1e-10
+    return 10 * (frames + floor).log10().sort(-1).values
 
 
 def render_active(chain: Chain, x: Tensor, knobs: Tensor, active: Tensor, *, sample_rate: int) -> Tensor:
@@ -157,6 +174,10 @@ class StudioModule(runs.TrainingModule):
         "val_chain_input_stft",
         "val_chain_ratio",
         "val_chain_right",
+        "val_produced_stft",
+        "val_produced_input_stft",
+        "val_produced_ratio",
+        "val_produced_crest_ratio",
     )
 
     def __init__(
@@ -206,12 +227,14 @@ class StudioModule(runs.TrainingModule):
         losses["loss"] = losses["loss"] + sum(weight * of_labels[part] for part, weight in LABEL_WEIGHTS.items())
         if self.training:
             return {**losses, **of_labels}
-        kind = "published" if examples.published else "chain"
+        kind = STYLES[int(examples.styles)]
+        undone = self.loss(x, target, sample_rate=sample_rate)
         return {
             **own,
             "loss": losses["loss"],
             f"{kind}_stft": losses["stft"],
-            f"{kind}_input_stft": self.loss(x, target, sample_rate=sample_rate)["stft"],
+            f"{kind}_input_stft": undone["stft"],
+            f"{kind}_crest_ratio": losses["crest_db"] / undone["crest_db"],
             f"{kind}_right": (predicted == (label > 0))[label.isfinite()].float().mean(),
         }
 
@@ -220,8 +243,8 @@ class StudioModule(runs.TrainingModule):
         rate = self.config.learning_rate
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
-            if name.startswith(("expectation", "controller.fitter")):
-                continue  # their stages are over
+            if name.startswith("controller.fitter"):
+                continue  # its stage is over
             if self.config.cached_batches and name.startswith("extractor"):
                 continue  # what it has analysed is cached
             share = next((share for layer, share in STEP_SHARES.items() if name.startswith(layer)), 1.0)
@@ -237,13 +260,14 @@ class StudioModule(runs.TrainingModule):
 
     def on_validation_epoch_end(self) -> None:
         metrics = self.trainer.callback_metrics
-        for kind in ("published", "chain"):
-            if f"val_{kind}_stft" in metrics:  # a validation of one or two batches has none of the chain's
+        for kind in STYLES:
+            if f"val_{kind}_stft" in metrics:  # a validation of few batches has none of the last
                 self.log(f"val_{kind}_ratio", metrics[f"val_{kind}_stft"] / metrics[f"val_{kind}_input_stft"])
 
 
 CURVES = (
     runs.LossCurve("val_published_ratio", "validation, published styles, of the input's"),
+    runs.LossCurve("val_produced_ratio", "validation, productions, of the input's"),
     runs.LossCurve("val_chain_ratio", "validation, the chain's styles, of the input's"),
     runs.LossCurve("train_loss", "training loss", "--"),
 )
@@ -260,6 +284,7 @@ def studio_config(chain: Chain, window_seconds: float, **sizes: Any) -> StudioMo
     Raises:
         SettingsError: It is no such chain.
     """
+    chain = chain.predicted
     free = [
         label
         for label, effect in zip(chain.labels, chain.effects, strict=True)
@@ -297,6 +322,7 @@ def train(
         FxstError: A dataset, the chain or the folder will not do.
     """
     datasets = _datasets(config)
+    whole, chain = chain, chain.predicted
     sizes = studio_config(chain, datasets[0].clip_samples / datasets[0].sample_rate)
     if not chain.differentiable:
         raise SettingsError(f"Chain {chain.name} has an effect without a torch form: use --recipe clips.")
@@ -315,7 +341,7 @@ def train(
             model.controller.out.bias[: len(first)] = first
         if config.begin_with:
             begun = torch_models.load_trainable(config.begin_with)
-            if not isinstance(begun.model, StudioModel) or begun.chain.to_spec() != chain.to_spec():
+            if not isinstance(begun.model, StudioModel) or begun.chain.predicted.to_spec() != chain.to_spec():
                 raise ModelError(
                     f"The model {config.begin_with} sets another chain: choose one of the chain {chain.name}."
                 )
@@ -330,7 +356,7 @@ def train(
 
     run = runs.run(config, folder, make, resume=resume, report=report)
     card = run.card(runs.describe(*datasets), gradient="autodiff")
-    checkpoint.save(folder, run.module.average, chain, sample_rate=datasets[0].sample_rate, card=card)
+    checkpoint.save(folder, run.module.average, whole, sample_rate=datasets[0].sample_rate, card=card)
     run.write_losses(chain.name, CURVES, unit="MR-STFT, of the input's; loss")
     return run
 
@@ -362,19 +388,22 @@ def _draw(
     """Draw a batch; it depends on the arguments alone, so that training can resume at any step."""
     rng = np.random.default_rng((config.seed, ("train", "val", CACHED).index(split), number))
     training = split != "val"
-    published = rng.random() < PUBLISHED_SHARE if training else number % 3 < 2
+    if training:
+        styles = STYLES[int(rng.choice(len(STYLES), p=[STYLE_SHARES[kind] for kind in STYLES]))]
+    else:
+        styles = VALIDATED[number // len(datasets) % len(VALIDATED)]
     short = training and rng.random() < SHORT_SHARE
     pairs = draw_pairs(
         datasets if training else [datasets[number % len(datasets)]],
         "train" if training else split,
         chain,
-        styles="published" if published else "chain",
+        styles=styles,
         passages=config.batch // EXAMPLES_OF_A_PASSAGE,
         clips=max(1, config.listen_clips // 2) if short else config.listen_clips,
         augment=training,
         rng=rng,
     )
-    return PairBatch.of(pairs, rng)
+    return PairBatch.of(pairs, styles, rng)
 
 
 def _cached(cache: CachedExamples, seed: int, split: str, step: int) -> Examples:
@@ -406,7 +435,6 @@ def _curriculum(
         _eq_fitter(config, chain, model, datasets),
         analysis,
         PretrainingStage(model, analysis, knobs, epochs=epochs, seed=config.seed),
-        ExpectationStage(model, analysis, epochs=EXPECTATION_EPOCHS, seed=config.seed),
     ]
 
 

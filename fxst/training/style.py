@@ -115,8 +115,8 @@ def train(
         raise SettingsError(f"{unknown('chain', config.chain, CHAINS)}.")
     runs.device_is_there(config.device)
     chain = CHAINS[config.chain]
-    if not chain.knobs:
-        raise SettingsError(f"Chain {chain.name} has no knobs: there is nothing to learn.")
+    if not chain.predicted.knobs:
+        raise SettingsError(f"Chain {chain.name} has no knobs for a model: there is nothing to learn.")
     folder = config.output if config.output is not None else Path("runs") / config.chain
     if isinstance(config, PassagesConfig):
         return studio.train(config, chain, folder, resume=resume, report=report)
@@ -129,7 +129,8 @@ def _train_on_clips(
     extras.need("The recipe clips", "torchaudio.functional")  # before there is a folder
     if min(config.stft_windows) < 2:
         raise SettingsError("An STFT window must have at least 2 samples.")
-    data = _pairs(config) if config.dataset_type is not None else _clips(config, len(chain.knobs))
+    predicted = chain.predicted
+    data = _pairs(config) if config.dataset_type is not None else _clips(config, len(predicted.knobs))
     for split in ("train", "val"):  # what is missing must not be found out after hundreds of steps
         data.draw(split, 0)
     shortest = max(Encoder.spectrum_fft, *(window // 2 + 1 for window in config.stft_windows))
@@ -142,12 +143,12 @@ def _train_on_clips(
         if config.mae_weight != ClipsConfig.mae_weight:
             raise SettingsError("--mae-weight is for the recipe's own loss: leave out --mae-weight, or --loss.")
         declarations.try_loss(config.loss, samples=data.window_samples, sample_rate=data.sample_rate)
-    _renderer(config, chain, data.sample_rate)
+    _renderer(config, predicted, data.sample_rate)
 
     def make() -> tuple[StyleModule, runs.Draw]:
         encoder = EncoderConfig(sample_rate=data.sample_rate, window_samples=data.window_samples)
-        model = StyleModel(StyleModelConfig(len(chain.knobs), encoder))
-        return StyleModule(model, _renderer(config, chain, data.sample_rate), config), data.draw
+        model = StyleModel(StyleModelConfig(len(predicted.knobs), encoder))
+        return StyleModule(model, _renderer(config, predicted, data.sample_rate), config), data.draw
 
     run = runs.run(config, folder, make, resume=resume, report=report)
     card = run.card(data.description, gradient=config.gradient)

@@ -138,7 +138,8 @@ class Analyser:
         powers = [float(np.square(window, dtype=np.float64).mean(axis=1).max()) for window in self._kept]
         least = max(powers, default=0.0) * 10 ** (-RANGE_DB / 10)
         windows = [window for window, power in zip(self._kept, powers, strict=True) if power >= least]
-        return Excerpt(np.concatenate([self._rest[:_MOST_CHANNELS, :0], *windows], axis=1), self._model_rate)
+        samples = np.concatenate([self._rest[:_MOST_CHANNELS, :0], *windows], axis=1)
+        return Excerpt(samples, self._model_rate, surround=len(self._rest) > _MOST_CHANNELS)
 
     def _take(self, x: Samples) -> None:
         x = np.concatenate([self._rest, x], axis=1)

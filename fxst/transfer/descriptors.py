@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "distance_db",
     "mean_descriptors",
     "noise_floor_db",
+    "side_db",
     "soft_rise_db",
 ]
 
@@ -43,6 +44,10 @@ RANGE_GATE_DB: Final = 20.0
 FRAME_FLOOR: Final = 1e-7
 """Frames further than this below the mean, or softer than -70 dB, are pauses: they do not count for the level."""
 
+FAR_DB: Final = 40.0
+"""Where the side signal is this far from the mid signal in level, or one channel from the other, a recording is mono: a
+voice in two equal channels, in one of them, or with one of them inverted."""
+
 CREST_WEIGHT: Final = 0.25
 RANGE_WEIGHT: Final = 0.5
 """Weights of a decibel of crest factor and of range beside one of the spectrum. A crest factor rests on one peak."""
@@ -55,6 +60,7 @@ class Excerpt:
     Args:
         samples: The audio.
         sample_rate: Samples a second.
+        surround: Whether the recording has more than two channels, of which these are the first.
 
     Shape:
         samples: (channels, time).
@@ -62,6 +68,7 @@ class Excerpt:
 
     samples: Samples
     sample_rate: int
+    surround: bool = False
     renderings: "list[tuple[Stage, Samples, Excerpt]]" = field(default_factory=list, init=False, repr=False)
     """What `fxst.transfer.level_matching.rendered` keeps: each active effect of the last table and what it made."""
 
@@ -98,10 +105,7 @@ class Excerpt:
         active = squares.mean(axis=1) > SILENCE
         if active.any() and not active.all():
             samples, squares = samples[active], squares[active]
-        length = min(round(FRAME_SECONDS * self.sample_rate), samples.shape[1])
-        count = samples.shape[1] // length
-        frames = squares[:, : count * length].reshape(len(samples), count, length)
-        return samples, float(squares.mean()), np.asarray(frames.mean(axis=(0, 2)))
+        return samples, float(squares.mean()), np.asarray(_frames(squares, self.sample_rate).mean(axis=(0, 2)))
 
 
 Level = Annotated[float, msgspec.Meta(ge=-600, le=600, description="In dB.")]
@@ -117,6 +121,8 @@ class Descriptors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         crest_db: The crest factor: the highest peak above that level.
         range_db: The level of the loud frames above that of the soft ones.
         floor_db: The noise floor: the level that a tenth of all frames stay under.
+        side_db: The stereo width: the level of the side signal above that of the mid signal, both of the active signal;
+            None for mono, in one channel or in two, and for more than two channels.
     """
 
     spectrum_db: Annotated[dict[float, Level], msgspec.Meta(min_length=1)]
@@ -124,6 +130,7 @@ class Descriptors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crest_db: Level
     range_db: Level
     floor_db: Level
+    side_db: Level | None
 
     @property
     def noise_db(self) -> float:
@@ -141,11 +148,14 @@ def describe(x: Excerpt) -> Descriptors:
         crest_db=_crest_db(x),
         range_db=_range_db(x),
         floor_db=noise_floor_db(x),
+        side_db=side_db(x),
     )
 
 
 def mean_descriptors(several: Sequence[Descriptors], weights: Sequence[float]) -> Descriptors:
     """Return the weighted mean of the descriptors of several recordings, in the bands that all of them have.
+
+    The mean width is that of the recordings that have one: a voice in mono says nothing of how wide music is to be.
 
     Args:
         several: One or more.
@@ -156,6 +166,8 @@ def mean_descriptors(several: Sequence[Descriptors], weights: Sequence[float]) -
     def mean(values: Sequence[float]) -> float:
         return float(shares @ np.array(values))
 
+    widths = [(one.side_db, share) for one, share in zip(several, shares, strict=True) if one.side_db is not None]
+    total = sum(share for _, share in widths)
     shared = sorted(set(several[0].spectrum_db).intersection(*(one.spectrum_db for one in several)))
     return Descriptors(
         spectrum_db={hz: mean([one.spectrum_db[hz] for one in several]) for hz in shared},
@@ -163,6 +175,7 @@ def mean_descriptors(several: Sequence[Descriptors], weights: Sequence[float]) -
         crest_db=mean([one.crest_db for one in several]),
         range_db=mean([one.range_db for one in several]),
         floor_db=mean([one.floor_db for one in several]),
+        side_db=float(sum(width * share for width, share in widths) / total) if total > 0 else None,
     )
 
 
@@ -205,11 +218,44 @@ def soft_rise_db(before: Excerpt, after: Excerpt) -> float:
 def active_level_db(x: Excerpt) -> float:
     """Measure the level of the active signal, gated as loudness meters gate."""
     power = x.frame_powers
-    active = power[power > FRAME_FLOOR]
-    if not len(active):
-        return 10 * math.log10(float(power.mean()) + SILENCE)
-    loud = active[active > active.mean() * 10 ** (-GATE_DB / 10)]
-    return 10 * math.log10(float(loud.mean()))
+    active = _active(power)
+    return 10 * math.log10(float(power[active].mean()) if active.any() else float(power.mean()) + SILENCE)
+
+
+def side_db(x: Excerpt) -> float | None:
+    """Measure the stereo width: the level of the side signal above that of the mid signal, in the active signal.
+
+    At 0 dB the channels are uncorrelated, and above it their correlation is negative. The gate is the mid signal's,
+    which a gain of the side signal leaves alone: so the measurement follows that gain exactly.
+
+    Returns:
+        Decibels; None for mono, in one channel or in two, for more than two channels, and for silence.
+    """
+    if len(x.samples) != 2 or len(x.active) != 2 or x.surround:
+        return None
+    frames = _frames(x.samples, x.sample_rate)
+    middle = np.square(frames[0] + frames[1], dtype=np.float64).mean(axis=1) / 4
+    active = frames[:, _active(middle)].reshape(2, -1).astype(np.float64)
+    if not active.size:
+        return None
+    (left, both), (_, right) = active @ active.T
+    side, mid = left + right - 2 * both, left + right + 2 * both
+    if any(min(pair) <= max(pair) * 10 ** (-FAR_DB / 10) for pair in ((left, right), (side, mid))):
+        return None
+    return 10 * math.log10(side / mid)
+
+
+def _frames(x: npt.NDArray[Any], sample_rate: int) -> npt.NDArray[Any]:
+    """Cut channels into frames: (channels, time) to (channels, frames, length)."""
+    length = min(round(FRAME_SECONDS * sample_rate), x.shape[1])
+    count = x.shape[1] // length
+    return x[:, : count * length].reshape(len(x), count, length)
+
+
+def _active(power: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Mark the frames of the active signal, by their power."""
+    loud = power > FRAME_FLOOR
+    return loud & (power > power[loud].mean() * 10 ** (-GATE_DB / 10)) if loud.any() else loud
 
 
 def _range_db(x: Excerpt) -> float:

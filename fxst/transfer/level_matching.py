@@ -18,6 +18,7 @@ __all__ = [
     "level_offset_db",
     "loudness_key",
     "match_level",
+    "move_gain",
     "rendered",
 ]
 
@@ -102,11 +103,6 @@ def match_level(
     table = tuple(settings)
     if chain.gain is None or not excerpt.samples.any() or reference.level_db <= NO_LEVEL_DB:
         return table
-    label, parameter = chain.gain
-    index = next(i for i, row in enumerate(table) if (row.effect, row.parameter) == (label, parameter))
-    row = table[index]
-    effect = chain.effects[chain.labels.index(row.effect)]
-    widest = next(p for p in effect.widest() if p.name == row.parameter)
     output = rendered(chain, table, excerpt)
     level_db = active_level_db(output)
     missing_db = reference.level_db - level_db
@@ -116,7 +112,25 @@ def match_level(
         unchanged_db = active_level_db(excerpt) - level_db
         missing_db = unchanged_db + frames.confidence("level") * (missing_db - unchanged_db)
         share = 1 - (1 - share) * frames.confidence("chosen")
-    gain_db = min(max(row.value + share * missing_db, widest.minimum), widest.maximum)
+    return move_gain(chain, table, share * missing_db)
+
+
+def move_gain(chain: Chain, settings: Sequence[Setting], change_db: float) -> tuple[Setting, ...]:
+    """Raise the gain that sets a chain's level, as far as its effect can; a chain without one stays as it is.
+
+    Args:
+        chain: The effects.
+        settings: The settings.
+        change_db: By how much to raise it; below 0 it is lowered.
+    """
+    table = tuple(settings)
+    if chain.gain is None:
+        return table
+    index = next(i for i, row in enumerate(table) if (row.effect, row.parameter) == chain.gain)
+    row = table[index]
+    effect = chain.effects[chain.labels.index(row.effect)]
+    widest = next(p for p in effect.widest() if p.name == row.parameter)
+    gain_db = min(max(row.value + change_db, widest.minimum), widest.maximum)
     return (*table[:index], replace(row, value=round(gain_db, 3)), *table[index + 1 :])
 
 
@@ -136,7 +150,7 @@ def rendered(chain: Chain, settings: Sequence[Setting], x: Excerpt) -> Excerpt:
     lead, whole = x.renderings[-1][1:] if same else (x.samples[:, : round(LEAD_SECONDS * x.sample_rate)], x)
     for stage in stages[same:]:
         process = stage.effect.exact(stage.values, sample_rate=x.sample_rate, channels=len(x.samples))
-        lead, whole = process(lead), Excerpt(process(whole.samples), x.sample_rate)
+        lead, whole = process(lead), replace(whole, samples=process(whole.samples))
         x.renderings.append((stage, lead, whole))
     return whole
 

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "fxst-style-profile"
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 SUFFIX: Final = ".json"
 
 _KIND: Final = DocumentKind(

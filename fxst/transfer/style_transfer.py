@@ -28,6 +28,7 @@ from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, F
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
+from fxst.transfer.width_matching import match_width
 from fxst.version import __version__
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ SAFETY_CHECK: Final = "safety_check"
 """The key of a table's provenance under which the safety check says why less was applied than the model chose."""
 
 _AS_RENDERED: Final = Finish(ceiling_db=None)
-REFINED: Final = "refined"
-"""The key under which a table says what refining gained."""
 
 
 @dataclass(frozen=True)
@@ -122,29 +121,9 @@ class StyleTransfer:
         return training if isinstance(training, dict) else {}
 
     @property
-    def folder(self) -> Path:
-        """The model's folder."""
-        return self._checkpoint.folder
-
-    @property
     def chain(self) -> Chain:
         """The effects that the model sets."""
         return self._checkpoint.chain
-
-    @property
-    def refines(self) -> bool:
-        """Whether the model can refine the settings that it chose."""
-        return self._model.refines and self.chain.differentiable
-
-    def check_refines(self) -> None:
-        """Check that the model can refine the settings that it chose.
-
-        Raises:
-            SettingsError: It cannot, or a package of the extra `train` is missing.
-        """
-        if not self.refines:
-            raise SettingsError(f"The model {self.name} cannot refine its settings: use studio.")
-        extras.need("Refining (--refine)", *extras.GRADIENTS)
 
     def apply(
         self,
@@ -155,7 +134,6 @@ class StyleTransfer:
         reference_sample_rate: int | None = None,
         amount: float | Mapping[str, float] = 1.0,
         linked: bool | None = None,
-        refine: int = 0,
         loudness: float | str | None = None,
         ceiling_db: float | None = None,
     ) -> Result:
@@ -169,7 +147,6 @@ class StyleTransfer:
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
             linked: Whether a compressor applies one gain to all channels, or compresses each by itself; None for what
                 the model's chain does, which is one gain unless you made it otherwise.
-            refine: The largest number of steps in which the settings are refined; 0 for none. Takes seconds.
             loudness: The integrated loudness of the result in LUFS, `keep` for the recording's own, `reference` for the
                 reference's, or None to leave it as the chain renders it.
             ceiling_db: The highest true peak of the result in dBTP; None for any.
@@ -184,7 +161,7 @@ class StyleTransfer:
         if isinstance(loudness, str) and loudness not in (KEEP, REFERENCE):
             raise SettingsError(f"The loudness {loudness!r} is neither {KEEP}, {REFERENCE} nor a number of LUFS.")
         analysis, profile, remarks = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
-        table = self.choose(analysis, profile, amount=amount, linked=linked, refine=refine)
+        table = self.choose(analysis, profile, amount=amount, linked=linked)
         if loudness == REFERENCE:
             if profile.loudness_lufs is None:
                 raise AudioError("The reference is too soft to have a loudness: give a number of LUFS.")
@@ -221,11 +198,10 @@ class StyleTransfer:
         reference_sample_rate: int | None = None,
         amount: float | Mapping[str, float] = 1.0,
         linked: bool | None = None,
-        refine: int = 0,
     ) -> Table:
         """Choose the settings that `apply` would, and render nothing; arguments and errors are those of `apply`."""
         analysis, profile, _ = self._analyse_both(audio, reference, sample_rate, reference_sample_rate)
-        return self.choose(analysis, profile, amount=amount, linked=linked, refine=refine)
+        return self.choose(analysis, profile, amount=amount, linked=linked)
 
     def render(self, audio: Any, settings: Sequence[Setting], *, sample_rate: int, gradients: bool = False) -> Any:
         """Render a recording with settings of this model's chain, edited or not.
@@ -295,7 +271,6 @@ class StyleTransfer:
         *,
         amount: float | Mapping[str, float] = 1.0,
         linked: bool | None = None,
-        refine: int = 0,
     ) -> Table:
         """Choose the settings that bring a recording to a reference.
 
@@ -309,18 +284,15 @@ class StyleTransfer:
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
             linked: Whether a compressor applies one gain to all channels, or compresses each by itself; None for what
                 the model's chain does.
-            refine: The largest number of steps in which the settings are refined; 0 for none. Takes seconds.
 
         Raises:
             AudioError: The recording is far beyond full scale.
-            SettingsError: An amount is out of range, its effect is not in the chain, the model cannot refine, or the
-                profile is another model's or damaged.
+            SettingsError: An amount is out of range, its effect is not in the chain, or the profile is another model's
+                or damaged.
         """
-        if refine:
-            self.check_refines()
         chain = self.chain if linked is None else self.chain.linked(linked)
         choice = _Choice(self, chain, analysis, profile)
-        settings = choice.silent() if analysis.statistics is None else choice.settings(refine=refine)
+        settings = choice.silent() if analysis.statistics is None else choice.settings()
         table = Table(chain, settings, choice.provenance | dict(names or {}), choice.probabilities)
         return table if amount in (1, {}) else table.at_amount(amount)  # the whole amount needs no note
 
@@ -375,17 +347,15 @@ class _Choice:
         defaults = self._chain.defaults()
         return self._chain.bypassed(defaults) if self._chain.can_be_bypassed else defaults
 
-    def settings(self, *, refine: int) -> tuple[Setting, ...]:
-        """Return the settings: decided, fitted, matched in level, refined where asked for, and checked."""
+    def settings(self) -> tuple[Setting, ...]:
+        """Return the settings: decided, fitted, matched in level and width, and checked."""
         decision = self._decide()
-        knobs = _fit_curve(self._style, self._chain, decision, self._analysis.excerpt.sample_rate, self._scope)
+        predicted = self._chain.predicted
+        knobs = _fit_curve(self._style, predicted, decision, self._analysis.excerpt.sample_rate, self._scope)
         if decision.activation is None:
-            return self._chain.settings(knobs)
-        settings = self._chain.settings(knobs, bypassed=self._bypassed(decision))
-        settings = self._match_level(settings)
-        if refine:
-            settings = self._match_level(self._refine(settings, steps=refine))
-        return self._check(settings)
+            return self._match_width(self._chain.completed(predicted.settings(knobs)))
+        settings = self._chain.completed(predicted.settings(knobs, bypassed=self._bypassed(decision)))
+        return self._check(self._match_width(self._match_level(settings)))
 
     @BEYOND_FULL_SCALE
     def _decide(self) -> "Decision":
@@ -410,27 +380,20 @@ class _Choice:
         of it is more often in what was said than in how it was produced.
         """
         assert decision.activation is not None
+        predicted = self._chain.predicted
         probabilities = (1 / (1 + np.exp(-decision.activation[0].astype(np.float64)))).tolist()
         self.probabilities = {
-            label: round(share, 3) for label, share in zip(self._chain.labels, probabilities, strict=True)
+            label: round(share, 3) for label, share in zip(predicted.labels, probabilities, strict=True)
         }
-        stages = zip(self._chain.labels, self._chain.effects, probabilities, strict=True)
+        stages = zip(predicted.labels, predicted.effects, probabilities, strict=True)
         return [label for label, effect, share in stages if share < 0.5 and _may_be_bypassed(effect, decision)]
 
     def _match_level(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         excerpt, reference = self._analysis.excerpt, self._profile.descriptors
         return match_level(self._chain, settings, excerpt, reference, self._levels, share=GAIN_SHARE)
 
-    def _refine(self, settings: tuple[Setting, ...], *, steps: int) -> tuple[Setting, ...]:
-        from fxst.checkpoints.torch_models import load_trainable
-        from fxst.transfer.refinement import refined
-
-        model = load_trainable(self._style.folder).model
-        better = refined(
-            model, self._chain, settings, self._analysis.excerpt, self._statistics, self._frames, steps=steps
-        )
-        self.provenance[REFINED] = better.remark
-        return better.settings
+    def _match_width(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+        return match_width(self._chain, settings, self._analysis.excerpt, self._profile.descriptors)
 
     def _check(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         checked = limit_amount(self._chain, settings, self._analysis.excerpt, self._profile.descriptors, self._levels)

@@ -174,21 +174,13 @@ REFUSED = {
         lambda: config(touched("a.svg"), output="x.wav", plot="A.SVG"),
         "would replace an input, 'a.svg'",
     ),
-    "a table to refine": (
-        lambda: config("a.wav", reference=None, params=touched("t.json"), refine=True),
-        "--refine is for settings that a model chooses, and --params applies a table: leave one of them out",
-    ),
     "a table on a device": (
         lambda: config("a.wav", reference=None, params=touched("t.json"), device="cuda"),
-        "--device is for settings that a model chooses",
+        "--device is for settings that a model chooses, and --params applies a table: leave one of them out",
     ),
     "a table and a model": (
         lambda: config("a.wav", reference=None, params=touched("t.json"), model="eq"),
         "--model is for settings that a model chooses",
-    ),
-    "a table to refine in some steps": (
-        lambda: config("a.wav", reference=None, params=touched("t.json"), refine_steps=3),
-        "--refine-steps is for settings that a model chooses",
     ),
     "table of another ending": (lambda: config("a.wav", output="x.wav", params="x.txt"), r"use \.json or \.csv"),
 }

@@ -16,6 +16,7 @@ def changed(**effects):
         "compressor": {"ratio": 4.0, "makeup_db": 6.0},
         "distortion": {"mix": 0.5},
         "reverb": {"wet_level": 0.2, "dry_level": 0.4},
+        "stereo_width": {"width": 1.8},
     }
     return Table(STUDIO, STUDIO.defaults()).with_values(values | effects)
 
@@ -26,7 +27,7 @@ def changed(**effects):
         (["80"], {"": 0.8}),
         (["80%"], {"": 0.8}),
         (["eq=50", "comp=120", "dist=0", "reverb=33.3"], [("parametric_eq", 0.5), ("compressor", 1.2)]),
-        (["EQ=50"], {"parametric_eq": 0.5}),
+        (["EQ=50", "width=30"], {"parametric_eq": 0.5, "stereo_width": 0.3}),
         (["compressor=10", "comp2=20"], {"compressor": 0.1, "compressor2": 0.2}),
         (["50", "60"], {"": 0.6}),
         ([], {}),
@@ -73,9 +74,16 @@ def test_what_goes_beyond_an_effect_stops_at_its_end():
     assert values["compressor"]["makeup_db"] == 9.0
 
 
+def test_a_width_moves_between_none_and_its_own():
+    wide = changed()
+    widths = [wide.at_amount({"width": share}).to_dict()["stereo_width"]["width"] for share in (0, 0.5, 1, 1.5)]
+    assert widths == [1.0, 1.4, 1.8, 2.0]  # 2.2 is more than the effect can
+    assert "stereo_width" in wide.at_amount({"width": 0.0}).bypassed
+
+
 def test_a_table_tells_how_much_is_in_it():
     assert changed().at_amount(0.8).provenance["amount"] == "80 %"
     told = changed().at_amount(0.8).at_amount({"eq": 0.5}).provenance["amount"]
-    others = "compressor 100 %, distortion 100 %, reverb 100 %"
+    others = "compressor 100 %, distortion 100 %, reverb 100 %, stereo_width 100 %"
     assert told == f"80 %, and of that upward_compressor 100 %, parametric_eq 50 %, {others}"
     assert written(ALL) == "100 %"

@@ -331,7 +331,8 @@ def test_a_bypassed_effect_lets_sound_pass_and_keeps_its_values(noise):
 def test_an_effect_that_is_bypassed_in_some_rows_only_is_refused():
     chain = CHAINS["studio"]
     rows = list(chain.settings(random_knobs(chain)[0], bypassed=["reverb"]))
-    rows[-1] = replace(rows[-1], bypass=False)
+    last = max(index for index, row in enumerate(rows) if row.effect == "reverb")
+    rows[last] = replace(rows[last], bypass=False)
     with pytest.raises(SettingsError, match="reverb is bypassed in some of its rows only"):
         chain.stages(rows)
 
@@ -348,6 +349,29 @@ def test_the_knobs_of_a_table_are_those_that_made_it():
     for chain in CHAINS.values():
         knobs = random_knobs(chain)[0]
         np.testing.assert_allclose(chain.knobs_of(chain.settings(knobs)), knobs, rtol=0, atol=1e-5)
+
+
+def test_a_model_predicts_all_but_what_is_matched():
+    studio = CHAINS["studio"]
+    assert studio.predicted.labels == studio.labels[:-1]
+    assert studio.predicted.effects == studio.effects[:-1]
+    assert (len(studio.knobs), len(studio.predicted.knobs)) == (46, 45)
+    for name in ("eq", "eq-comp", "fx"):
+        assert CHAINS[name].predicted == CHAINS[name]
+
+
+def test_a_table_of_what_a_model_predicts_is_completed_with_the_rest_bypassed(noise):
+    studio, x = CHAINS["studio"], noise(48_000, 2)
+    wide_first = Chain("wide first", (studio.effects[-1], *studio.effects[:-1]))
+    for chain in (studio, wide_first):
+        predicted = chain.predicted.settings(random_knobs(chain.predicted)[0], bypassed=["reverb"])
+        table = chain.completed(predicted)
+        assert [row for row in table if row.effect != "stereo_width"] == list(predicted)
+        assert [stage.label for stage in chain.stages(table) if stage.bypass] == [
+            label for label in chain.labels if label in ("reverb", "stereo_width")
+        ]
+        np.testing.assert_array_equal(render_rows(chain, table, x), render_rows(chain.predicted, predicted, x))
+    assert CHAINS["fx"].completed(CHAINS["fx"].defaults()) == CHAINS["fx"].defaults()
 
 
 def test_a_chain_has_one_gain_for_its_level_behind_its_equaliser():

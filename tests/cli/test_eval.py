@@ -301,18 +301,6 @@ def test_proxies_render_at_their_own_rate_and_for_a_model_only(fxst, loud, recor
     assert "in, loud@proxy: These proxies are for 24000 Hz, not 44100 Hz." in err
 
 
-def test_models_that_can_refine_have_a_row_more(fxst, studio, loud, recordings):
-    arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 1, "--refined")
-    code, _, err = fxst(*arguments, "-m", studio, "-m", loud, "-o", "out")
-    assert (code, err) == (0, "")
-    rows = summary()
-    assert list(rows) == ["input", "studio", "loud", "studio@refined"]
-    assert rows["studio@refined"] != rows["studio"]
-    code, _, err = fxst(*arguments, "-m", loud)
-    assert code == 2
-    assert "name one with -m studio" in err
-
-
 def test_some_effects_make_the_targets_and_models_tell_which(fxst, studio, recordings):
     arguments = ("eval", "--data", recordings, *PROTOCOL, "-n", 6, "--protocol", "chain", "--effects", 2)
     code, out, err = fxst(*arguments, "-m", studio, "-o", "out", "--report", "page.html", "--report-items", 1)
@@ -321,7 +309,7 @@ def test_some_effects_make_the_targets_and_models_tell_which(fxst, studio, recor
     jsonschema.validate(found, json.loads((ROOT / "docs/summary.schema.json").read_text()))
     inputs, row = found["rows"]
     assert inputs["detection"] == {}
-    labels = list(CHAINS["studio"].labels)
+    labels = list(CHAINS["studio"].predicted.labels)
     assert list(row["detection"]) == labels
     listed = [json.loads(line) for line in Path("out/items.jsonl").read_text().splitlines()]
     assert [one["item"] for one in listed] == [f"studio-2-of-5-24000-0-{number}" for number in range(6)]

@@ -362,3 +362,26 @@ def test_a_recording_without_tags_stays_without(fxst, voices):
     assert fxst("apply", "voices.wav", "-p", save({}), "-o", "out.wav")[0] == 0
     with soundfile.SoundFile("out.wav") as file:
         assert file.copy_metadata() == {}
+
+
+def test_a_stereo_recording_gets_the_width_of_a_style(fxst, speech):
+    middle, sides = speech(RATE, 2, 3)
+    for name, share in {"narrow.wav": 0.1, "master.wav": 0.2}.items():
+        x = np.stack([middle + share * sides, middle - share * sides])
+        soundfile.write(name, x.T, RATE, subtype="FLOAT")
+    assert fxst("style", "save", "master.wav", "-o", "master.json")[0] == 0
+    assert fxst("apply", "narrow.wav", "--style", "master.json", "-o", "out.wav")[0] == 0
+    table = table_files.read(Path("out.params.json"))
+    assert table.to_dict()["stereo_width"]["width"] == pytest.approx(2.0, rel=0.15)  # other effects change it, too
+    assert "stereo_width" not in table.bypassed
+
+    table_files.write(table.with_values({"stereo_width": {"width": 0.5}}), Path("edited.json"))
+    common = ("apply", "narrow.wav", "-p", "edited.json", "--ceiling", "none", "--verbose", "-o")
+    assert fxst(*common, "edited.wav")[0] == 0
+    assert fxst(*common, "off.wav", "--amount", "width=0")[0] == 0
+    (left, right), (left_off, right_off) = written("edited.wav"), written("off.wav")
+    np.testing.assert_allclose(left - right, 0.5 * (left_off - right_off), atol=1e-6)
+    np.testing.assert_allclose(left + right, left_off + right_off, atol=1e-6)
+    code, told, _ = fxst(*common, "half.wav", "--amount", "width=50")
+    assert code == 0
+    assert re.search(r"width +0\.75 ", told)

@@ -84,7 +84,7 @@ def test_cells_that_are_numbers(fxst):
 
 
 @pytest.mark.parametrize("number", NO_NUMBERS)
-@pytest.mark.parametrize("option", ["--amount", "--loudness", "--ceiling", "--tail", "--jobs", "--refine-steps"])
+@pytest.mark.parametrize("option", ["--amount", "--loudness", "--ceiling", "--tail", "--jobs"])
 def test_a_number_of_an_option(fxst, option, number):
     code, out, err = fxst("apply", "a.wav", "-p", "table.json", "-o", "o.wav", f"{option}={number}")
     assert (code, out) == (2, "")

@@ -4,20 +4,28 @@ import pytest
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
+from fxst.data.production import Filter, LoudnessLimiter, Production, Room, Saturation, SoftKneeCompressor
 from fxst.data.training_pairs import (
     CURVE_HZ,
+    STYLES,
     VERSIONS,
+    _active,
     _move_gain_behind_equaliser,
+    _Source,
     draw_pairs,
     draw_settings,
     drawn_rates,
 )
 from fxst.errors import SettingsError
 
-STUDIO = CHAINS["studio"]
+STUDIO = CHAINS["studio"].predicted
 SAMPLES = 12_000
 MAKEUP = [p.name for _, p in STUDIO.knobs].index("makeup_db")
 STUDIO_MAKEUP = next(i for i, row in enumerate(STUDIO.defaults()) if row.parameter == "makeup_db")
+
+
+SQUEEZE = SoftKneeCompressor(-30.0, 4.0, 5.0, 100.0, 6.0)
+ROOM = Room("room", 0.5, -12.0, 1)
 
 
 class Voices:
@@ -50,7 +58,7 @@ def draw(styles, *, seed=0, augment=False, **changes):
     return draw_pairs([VOICES], "train", STUDIO, styles=styles, **given)
 
 
-@pytest.mark.parametrize("styles", ["published", "chain"])
+@pytest.mark.parametrize("styles", STYLES)
 def test_a_batch_depends_on_its_generator_alone(styles):
     one, same, other = draw(styles, augment=True), draw(styles, augment=True), draw(styles, augment=True, seed=1)
     assert one.inputs.shape == one.targets.shape == (3, VERSIONS, 2, 2 * SAMPLES)
@@ -270,7 +278,7 @@ class Songs(Voices):
         return np.stack([np.random.default_rng(i).standard_normal(22_051, np.float32) for i in indices])
 
 
-@pytest.mark.parametrize("styles", ["published", "chain"])
+@pytest.mark.parametrize("styles", STYLES)
 def test_songs_are_learned_from_at_the_rate_of_voices_too(styles):
     songs = Songs(a=20, b=20)
 
@@ -290,6 +298,68 @@ def test_songs_are_learned_from_at_the_rate_of_voices_too(styles):
     assert rates(augment=True) == {24_000, 44_100} == set(drawn_rates([songs]))
     assert drawn_rates([VOICES, songs]) == (24_000, 44_100)
     assert drawn_rates([VOICES]) == (24_000,)
+
+
+@pytest.mark.parametrize("styles", ["published", "chain"])
+def test_the_reference_of_a_half_is_the_targets_other_half(styles):
+    made = draw(styles)
+    np.testing.assert_array_equal(made.references, made.targets[:, :, ::-1])
+
+
+def test_the_reference_of_a_production_is_another_voice_or_the_same():
+    tones = Tones(anna=40, ben=40, carl=40)
+    others = 0
+    for seed in range(40):
+        made = draw_pairs(
+            [tones], "train", STUDIO, styles="produced", passages=1, clips=2, augment=False,
+            rng=np.random.default_rng(seed),
+        )  # fmt: skip
+        ours, theirs = (np.abs(np.fft.rfft(x[0, 0, 0])).argmax() for x in (made.targets, made.references))
+        others += ours != theirs
+        if ours != theirs:  # one passage, in the style of each version, is the reference of both halves
+            np.testing.assert_array_equal(made.references[0, :, 0], made.references[0, :, 1])
+            assert not np.array_equal(made.references[0, 0], made.references[0, 1])
+    assert 24 <= others <= 38
+
+
+def test_a_voice_of_the_same_corpus_is_the_reference_oftener_than_by_chance():
+    here = {f"near/{name}": 4 for name in "ab"} | {f"far/{name}": 4 for name in "abcdefgh"}
+    tones = Voices(**here)
+    source = _Source(tones, "train", clips=1, augment=False, songs=False, rate=tones.sample_rate)
+    rng = np.random.default_rng(0)
+    found = [source.base(rng, unlike="near/a")[0] for _ in range(200)]
+    assert "near/a" not in found
+    assert 0.4 < found.count("near/b") / len(found) < 0.7
+
+
+def test_a_productions_curve_is_what_its_filters_do_and_cuts_no_further_than_a_band_limit_tells(monkeypatch):
+    telephone = Production((Filter("low_pass", 3000.0, steep=True), LoudnessLimiter(-20.0)))
+    monkeypatch.setattr("fxst.data.training_pairs.draw_production", lambda rng, **_: telephone)
+    monkeypatch.setattr("fxst.data.training_pairs.PRODUCED", 0.0)
+    curve = 20 * draw("produced").curves[0, 0]
+    assert curve[CURVE_HZ < 1500] == pytest.approx(0, abs=0.1)
+    # A fourth-order Butterworth filter; the bilinear transform bends its frequencies.
+    bent = np.tan(np.pi * 5000 / 24_000) / np.tan(np.pi * 3000 / 24_000)
+    assert np.interp(5000, CURVE_HZ, curve) == pytest.approx(-10 * np.log10(1 + bent**8), abs=0.5)
+    assert curve.min() == -30
+    np.testing.assert_array_equal(draw("produced").knobs, np.nan)
+
+
+@pytest.mark.parametrize(
+    ("own", "style", "active"),
+    [
+        ((), (LoudnessLimiter(-20.0),), [0, 0, 0, 0, 0]),
+        ((), (LoudnessLimiter(-12.0),), [0, 0, np.nan, 0, 0]),
+        ((), (Filter("bell", 900.0, 1.0, 3.0), LoudnessLimiter(-20.0)), [0, np.nan, 0, 0, 0]),
+        ((), (SQUEEZE, ROOM, LoudnessLimiter(-12.0)), [0, 0, 1, 0, 1]),
+        ((SQUEEZE, ROOM), (LoudnessLimiter(-20.0),), [np.nan, 0, 0, 0, 0]),
+        ((SQUEEZE, ROOM), (SQUEEZE, ROOM), [np.nan, 0, np.nan, 0, np.nan]),
+        ((), (Saturation(20.0, 0.0, 0.0, 1000.0),), [0, 0, 0, 1, 0]),
+        ((), (Saturation(2.0, 0.0, 0.0, 1000.0),), [0, 0, 0, np.nan, 0]),
+    ],
+)
+def test_effects_are_labelled_where_a_production_tells(own, style, active):
+    np.testing.assert_array_equal(_active(STUDIO, Production(own), Production(style)), active)
 
 
 def test_a_split_without_two_clips_of_anybody_is_refused():

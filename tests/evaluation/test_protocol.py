@@ -159,7 +159,7 @@ def test_every_effect_has_the_same_chance(voices):
     rng = np.random.default_rng(0)
     tables = [drawn._settings(STUDIO, rng) for _ in range(400)]
     values = [[stage.values for stage in STUDIO.stages(table)] for table in tables]
-    for place, effect in enumerate(STUDIO.effects):
+    for place, effect in enumerate(STUDIO.predicted.effects):
         share = np.mean([not effect.is_transparent(one[place]) for one in values])
         assert share == pytest.approx(0.4, abs=4 * (0.4 * 0.6 / 400) ** 0.5)
 

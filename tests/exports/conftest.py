@@ -24,8 +24,10 @@ def draw():
         chain = CHAINS[chain].linked(linked)
         rows = list(chain.defaults())
         parameters = [p for effect in chain.effects for p in effect.parameters]
-        # Other programs have no upward compressor: what is drawn of the others does not depend on it.
-        for index in sorted(range(len(rows)), key=lambda index: rows[index].effect == "upward_compressor"):
+        # Other programs have no upward compressor, and not all a stereo width: what is drawn of the others does not
+        # depend on them.
+        last = ["upward_compressor", "stereo_width"]
+        for index in sorted(range(len(rows)), key=lambda index: rows[index].effect in last):
             value = float(f"{parameters[index].to_value(generator.uniform()):.7g}")
             rows[index] = dataclasses.replace(rows[index], value=value)
         settings = Table(chain, tuple(rows))

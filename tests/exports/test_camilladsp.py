@@ -68,6 +68,20 @@ def test_its_filters_are_our_bands(written, draw, seed):
     np.testing.assert_array_equal(sections, ours)
 
 
+@pytest.mark.parametrize("width", [0.0, 0.3, 2.0])
+def test_a_width_is_a_mixer(written, draw, exact, noise, null_db, width):
+    table = draw(0, "stereo_width").with_values({"stereo_width": {"width": width}})
+    document, _ = written(table)
+    (step,) = document["pipeline"]
+    x = noise(48_000, 2)
+    y = [
+        sum((-1) ** s["inverted"] * 10 ** (s["gain"] / 20) * x[s["channel"]].astype(np.float64) for s in to["sources"])
+        for to in document["mixers"][step["name"]]["mapping"]
+    ]
+    assert null_db(y, exact(table, x, 48_000)) <= -120
+    assert "mixers" not in written(table, channels=1)[0]
+
+
 def test_its_mixers_and_responses_are_true_stereo(written, draw, exact, noise, null_db):
     table = draw(2, "reverb").with_values({"reverb": {"width": 0.5}})
     document, folder = written(table)

@@ -75,11 +75,32 @@ def test_each_effect_nulls_as_declared(by_lsp, exact, draw, passages, null_db, e
         assert null_db(by_lsp(table, x, 48_000), exact(table, x, 48_000)) <= NULL_DB[effect]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_width_nulls_as_declared(exported, played, ffmpeg_version, exact, draw, passages, null_db, seed):
+    """EasyEffects plays Calf's Stereo Tools, of which ffmpeg has a form."""
+    table = draw(seed, "stereo_width")
+    file = exported("easyeffects", table, sample_rate=48_000, channels=2)
+    preset = json.loads(file.read_text(encoding="utf-8"))["output"]["stereo_tools#0"]
+    modes = {"LR > LR (Stereo Default)": "lr>lr"}
+    options = {
+        "mode": modes[preset["mode"]], "slev": amplitude(preset["side-level"]), "sbal": preset["side-balance"],
+        "mlev": amplitude(preset["middle-level"]), "mpan": preset["middle-panorama"], "base": preset["stereo-base"],
+        "balance_in": preset["balance-in"], "balance_out": preset["balance-out"], "delay": preset["delay"],
+        "phase": preset["stereo-phase"], "sclevel": preset["sc-level"], "softclip": int(preset["softclip"]),
+    }  # fmt: skip
+    graph = file.with_suffix(".txt")
+    graph.write_text("stereotools=" + ":".join(f"{k}={v}" for k, v in options.items()), encoding="utf-8")
+    play = 'ffmpeg -v error -y -i INPUT -af "$(cat FILE)" -c:a pcm_f64le made.wav'
+    for x in passages(48_000, 2):
+        y = played(play, x, 48_000, graph)
+        assert null_db(y, exact(table, x, 48_000)) <= NULL_DB["stereo_width"]
+
+
 def test_the_preset_is_as_easyeffects_saves_it(exported, draw):
     preset = json.loads(exported("easyeffects", draw(0), sample_rate=48_000, channels=2).read_text(encoding="utf-8"))
     output = preset["output"]
     assert output["blocklist"] == []
-    assert output["plugins_order"] == ["equalizer#0", "compressor#0"]
+    assert output["plugins_order"] == ["equalizer#0", "compressor#0", "stereo_tools#0"]
     assert set(output) == {"blocklist", "plugins_order", *output["plugins_order"]}
     equalizer = output["equalizer#0"]
     assert equalizer["num-bands"] == len(equalizer["left"]) == 10

@@ -20,7 +20,7 @@ def test_what_was_asked_for_is_declared():
 @pytest.mark.parametrize("chain", ["eq-comp", "fx", "studio"])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_whole_chain_nulls(by_ffmpeg, exact, draw, passages, null_db, chain, channels):
-    table = draw(7, "parametric_eq", "compressor", "distortion", "reverb", chain=chain)
+    table = draw(7, "parametric_eq", "compressor", "distortion", "reverb", "stereo_width", chain=chain)
     for x in passages(48_000, channels):
         assert null_db(by_ffmpeg(table, x, 48_000), exact(table, x, 48_000)) <= -80
 

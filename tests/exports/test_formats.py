@@ -106,7 +106,9 @@ def test_names_cannot_leave_their_line_nor_run(draw, name):
     begin = [*shlex.split(names), "sox", "--no-glob", "$input", "$output"]
     assert words[: len(begin)] == begin
     assert not [
-        word for word in words[len(begin) :] if not re.fullmatch(r"gain|bass|treble|equalizer|compand|[-\d.,]+q?", word)
+        word
+        for word in words[len(begin) :]
+        if not re.fullmatch(r"gain|bass|treble|equalizer|compand|remix|[-\d.,v]+q?", word)
     ]
 
 
@@ -132,4 +134,6 @@ def test_the_file_lists_the_bypassed_effects(draw):
     lines = comments(Export(draw(0, "reverb"), 48_000, 1, "ir.wav"), "a program")
     assert lines[0].endswith("chain 'studio' for a program, for recordings of 48000 Hz and 1 channel.")
     assert "do after it" in lines[1]
-    assert lines[2:] == ["Bypassed, so left out: upward_compressor, parametric_eq, compressor, distortion."]
+    assert lines[2:] == [
+        "Bypassed, so left out: upward_compressor, parametric_eq, compressor, distortion, stereo_width."
+    ]

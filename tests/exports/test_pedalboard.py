@@ -28,7 +28,7 @@ def test_each_effect_nulls_as_declared(by_pedalboard, exact, draw, passages, nul
 
 
 def test_all_but_the_equaliser_is_exact(by_pedalboard, exact, draw, speech, null_db):
-    table = draw(4, "compressor", "distortion", "reverb")
+    table = draw(4, "compressor", "distortion", "reverb", "stereo_width")
     x = speech(48_000, 2, 1.0)
     assert null_db(by_pedalboard(table, x, 48_000), exact(table, x, 48_000)) <= -100
 

@@ -30,6 +30,14 @@ def test_what_was_asked_for_is_declared():
     assert NULL_DB["parametric_eq"] <= -80
 
 
+@pytest.mark.parametrize("width", [0.0, 0.5, 2.0])
+def test_no_width_clips(by_sox, exact, draw, null_db, width):
+    table = draw(0, "parametric_eq").with_values({"stereo_width": {"width": width}})
+    table = table.at_amount({"eq": 0.0})
+    x = np.array([[0.5, -0.5, 0.6, 0.1], [0.4, 0.45, -0.05, -0.4]], np.float32).repeat(500, axis=1)
+    assert null_db(by_sox(table, x, 48_000), exact(table, x, 48_000)) <= NULL_DB["stereo_width"]
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_three_effects_in_a_row_null(by_sox, exact, draw, speech, softened, null_db, channels):
     table = draw(7, "parametric_eq", "compressor", "distortion")

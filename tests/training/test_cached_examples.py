@@ -17,7 +17,7 @@ from fxst.training.cached_examples import (
 from fxst.training.progress import Monitor
 from fxst.training.studio import studio_config
 
-STUDIO = CHAINS["studio"]
+STUDIO = CHAINS["studio"].predicted
 
 
 def test_soft_treble_is_kept_under_loud_bass():
@@ -43,7 +43,7 @@ def test_examples_are_cached_as_they_were_analysed(passage_datasets, tmp_path):
     def draw(split, number):
         rng = np.random.default_rng(number)
         pairs = draw_pairs([data], "train", STUDIO, styles="published", passages=1, clips=2, augment=True, rng=rng)
-        return PairBatch.of(pairs, rng)
+        return PairBatch.of(pairs, "published", rng)
 
     cache = CachedExamples(tmp_path / "cache", model, draw, "cached", 2)
     fresh, kept = analyse(model, draw("cached", 1)), cache.get("cached", 1)

@@ -28,6 +28,7 @@ PROFILES = st.builds(
         crest_db=NUMBERS,
         range_db=NUMBERS,
         floor_db=NUMBERS,
+        side_db=st.none() | NUMBERS,
     ),
     loudness_lufs=st.none() | NUMBERS,
     recordings=st.lists(st.text(), max_size=3).map(tuple),
@@ -45,7 +46,7 @@ def frames_of(rng, count, bands=96):
 def profile():
     rng = np.random.default_rng(0)
     statistics = tuple(rng.standard_normal(2000).astype(np.float32).tolist())
-    descriptors = Descriptors({250.0: -30.5, 1000.0: -20.25}, -24.0, 15.0, 22.0, -60.0)
+    descriptors = Descriptors({250.0: -30.5, 1000.0: -20.25}, -24.0, 15.0, 22.0, -60.0, -12.5)
     return StyleProfile("studio", "ab" * 32, statistics, descriptors, -18.5, ("radio.wav",), frames_of(rng, 256))
 
 
@@ -146,8 +147,8 @@ def put(key, value):
 
 DAMAGE = {
     "another format": (put("format", "fxst-settings"), "not a style profile.* or a parameter table with --params"),
-    "a later version": (put("version", 4), "version 4 .* update fxst"),
-    "an earlier version": (put("version", 1), "version 1 .* save the style again"),
+    "a later version": (put("version", 5), "version 5 .* update fxst"),
+    "an earlier version": (put("version", 3), "version 3 .* save the style again"),
     "no version": (lambda document: document.pop("version"), "version None .* update fxst"),
     "no statistics": (lambda document: document.pop("statistics"), r"missing required field `statistics`"),
     "empty statistics": (put("statistics", []), "damaged style profile"),

@@ -179,42 +179,38 @@ def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
         style.predict(x, msgspec.structs.replace(profile, statistics=profile.statistics[1:]), sample_rate=44_100)
 
 
-@pytest.mark.parametrize("refine", [0, 1])
-def test_a_profile_holds_the_moments_that_a_studio_model_pairs(studio, speech, noise, refine):
+def test_a_profile_holds_the_moments_that_a_studio_model_pairs(studio, speech, noise):
     x, reference = speech(44_100, 2, 2), noise(48_000, 1, 2)
     heard = studio.analyse([reference], sample_rate=48_000)
     profile = profiles.from_json(profiles.to_json(studio.profile(heard)))
     assert len(profile.frames) == len(heard.frames) > 0
-    by_recording = studio.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000, refine=refine)
-    assert studio.predict(x, profile, sample_rate=44_100, refine=refine) == by_recording
-    without = studio.predict(x, msgspec.structs.replace(profile, frames=()), sample_rate=44_100, refine=refine)
+    by_recording = studio.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
+    assert studio.predict(x, profile, sample_rate=44_100) == by_recording
+    without = studio.predict(x, msgspec.structs.replace(profile, frames=()), sample_rate=44_100)
     assert without != by_recording
     narrow = msgspec.structs.replace(profile, frames=tuple(frame[1:] for frame in profile.frames))
     with pytest.raises(SettingsError, match=r"holds frames of 95 bands, .* has 96: it is damaged, so save the style"):
         studio.predict(x, narrow, sample_rate=44_100)
 
 
-def test_choosing_and_refining_pair_with_the_references_own_moments(monkeypatch, studio, speech, noise):
+def test_choosing_pairs_with_the_references_own_moments(monkeypatch, studio, speech, noise):
     paired, match = [], StudioNetwork.match
 
     def watched(self, *given):
-        paired.append([np.asarray(array) for array in given])
+        paired.append(given)
         return match(self, *given)
 
     monkeypatch.setattr(StudioNetwork, "match", watched)
     heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 1, 2), noise(48_000, 1, 2)))
-    studio.choose(heard, studio.profile(reference), refine=1)
-    assert len(paired) == 2
-    for ours, frames, theirs, reference_frames in paired:
-        np.testing.assert_array_equal(theirs, reference.statistics)
-        np.testing.assert_array_equal(reference_frames, reference.frames)
-        assert len(ours) == len(theirs)
-        assert len(frames) > 0
-    np.testing.assert_array_equal(paired[0][1], heard.frames)
+    studio.choose(heard, studio.profile(reference))
+    [given] = paired
+    of_both = heard.statistics, heard.frames, reference.statistics, reference.frames
+    assert len(heard.frames) > 0
+    for found, analysed in zip(given, of_both, strict=True):
+        np.testing.assert_array_equal(found, analysed)
 
 
-@pytest.mark.parametrize("refine", [0, 1])
-def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, studio, speech, noise, refine):
+def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, studio, speech, noise):
     given, match_level = [], style_transfer.match_level
 
     def watched(*arguments, share):
@@ -224,13 +220,12 @@ def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, 
 
     monkeypatch.setattr(style_transfer, "match_level", watched)
     heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 2, 3), noise(48_000, 1, 2)))
-    studio.choose(heard, studio.profile(reference), refine=refine)
-    assert len(given) == 1 + refine
-    for moments in given:
-        np.testing.assert_array_equal(moments.reference, reference.frames)
-        # As of the recording itself, but not rounded.
-        ours = moments.measure(heard.excerpt)
-        np.testing.assert_allclose(ours.mean(0), heard.frames.mean(0), atol=0.1)
+    studio.choose(heard, studio.profile(reference))
+    [moments] = given
+    np.testing.assert_array_equal(moments.reference, reference.frames)
+    # As of the recording itself, but not rounded.
+    ours = moments.measure(heard.excerpt)
+    np.testing.assert_allclose(ours.mean(0), heard.frames.mean(0), atol=0.1)
 
 
 def test_a_recording_of_pauses_but_for_a_moment_is_said_to_be_hard_to_judge(studio, speech):
