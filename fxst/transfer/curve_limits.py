@@ -1,7 +1,6 @@
-"""What of an equaliser's curve there is evidence for: the band in which both recordings have sound, and by how much."""
+"""What of an equaliser's curve there is evidence for: where both recordings have sound, and how alike they are."""
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,11 +8,11 @@ import numpy as np
 
 from fxst.dsp import Array
 
-__all__ = ["Scope", "scope"]
+__all__ = ["Scope", "believed", "content_db", "scope"]
 
 TELEPHONE_HZ: Final = (250.0, 6000.0)
-"""A reference whose sound begins above the first or ends below the second is meant to sound like that. Above, it just
-has no more: a sample rate, an encoder or a voice ends there."""
+"""A reference whose sound begins above the first or ends below the second is meant to sound like that. Otherwise it
+just has no more: a sample rate, an encoder or a voice ends there."""
 
 SAME_OCTAVES: Final = 0.35
 JUMP_DB: Final = 25.0
@@ -22,7 +21,20 @@ a jump, the floors are of one kind, as in two takes of one session, and tell of 
 
 NEAR_OCTAVES: Final = 0.6
 NOT_AT_OCTAVES: Final = 0.15
-"""That is judged within the first distance of the edges, but the second, in which they end."""
+"""That is judged within the first distance of the edges, and beyond the second."""
+
+JUDGED_HZ: Final = (80.0, 10_000.0)
+PAIRS_WEIGHT: Final = 1.5
+"""How alike two recordings are is judged between these frequencies. A decibel of difference between the curve and
+alike frames weighs as much as this many between the curve and the spectra."""
+
+CONTENT_DB: Final = (9.0, 10.0, 13.0, 17.0)
+SHARES: Final = (1.0, 0.6, 0.6, 0.0)
+"""By how much the content differs, and how much of the curve is then believed; straight lines in between. Fitted to
+other voices and other songs as references. In protocol P, nine of ten pairs of voices are below the first."""
+
+MOST_BOOST_DB: Final = 12.0
+"""The largest boost where less than all of a curve is believed."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Scope:
         band_hz: Where both recordings have sound; the curve is free there.
         cut_hz: Where the recording has sound; a curve may cut down to these ends where the reference is produced to
             its own band.
-        compared_to_hz: The highest frequency up to which the two are compared.
+        compared_to_hz: The highest frequency up to which the two are compared; infinite for all that both hold.
     """
 
     band_hz: tuple[float, float]
@@ -46,11 +58,8 @@ class Scope:
         Shape:
             curve_db, hz, result: (F,).
         """
-        low, high = self.band_hz
-        free = (hz >= low) & (hz <= high)
-        cut = ~free & (hz >= self.cut_hz[0]) & (hz <= self.cut_hz[1])
-        C=float(os.environ.get("CLAMP","99"))
-        curve_db=np.clip(curve_db,-C,C)*float(os.environ.get("ALPHA","1"))
+        free = (hz >= self.band_hz[0]) & (hz <= self.band_hz[1])
+        cut = (hz >= self.cut_hz[0]) & (hz <= self.cut_hz[1])
         return np.where(free, curve_db, np.where(cut, np.minimum(curve_db, 0), 0.0))
 
 
@@ -60,30 +69,63 @@ def scope(ours: tuple[float, float], theirs: tuple[float, float], hz: Array, mor
     Args:
         ours: The recording's band, in Hz.
         theirs: The reference's.
-        hz: Frequencies that both sample rates hold.
+        hz: Frequencies that both sample rates hold, rising.
         more_db: By how much the reference's long-term spectrum is above the recording's there.
 
     Shape:
         hz, more_db: (F,).
     """
-    every = float(hz[0]), float(hz[-1])
+    octaves = np.log2(hz)
     low, high = max(ours[0], theirs[0]), min(ours[1], theirs[1])
-    if _alike(ours[0], theirs[0], -np.log2(hz), more_db):
-        low = every[0]
-    if _alike(ours[1], theirs[1], np.log2(hz), more_db):
-        high = every[1]
+    if _alike(-math.log2(ours[0]), -math.log2(theirs[0]), -octaves, more_db):
+        low = float(hz[0])
+    if _alike(math.log2(ours[1]), math.log2(theirs[1]), octaves, more_db):
+        high = float(hz[-1])
     cut = (
         min(low, ours[0]) if theirs[0] > TELEPHONE_HZ[0] else low,
         max(high, ours[1]) if theirs[1] < TELEPHONE_HZ[1] else high,
     )
-    return Scope((low, high), cut, math.inf if cut[1] == every[1] else cut[1])
+    return Scope((low, high), cut, math.inf if cut[1] >= hz[-1] else cut[1])
 
 
 def _alike(ours: float, theirs: float, octaves: Array, more_db: Array) -> bool:
-    """Return whether the edges of two recordings are no difference of theirs; octaves rise towards that end."""
-    if abs(math.log2(ours / theirs)) > SAME_OCTAVES:
+    """Return whether two recordings end alike; edges and frequencies in octaves, towards that end."""
+    if abs(ours - theirs) > SAME_OCTAVES:
         return False
-    first, last = sorted(math.copysign(1.0, octaves[0]) * math.log2(x) for x in (ours, theirs))
+    first, last = min(ours, theirs), max(ours, theirs)
     inside = more_db[(octaves <= first) & (octaves > first - NEAR_OCTAVES)]
     beyond = more_db[octaves > last + NOT_AT_OCTAVES]
     return not len(beyond) or not len(inside) or abs(float(np.median(beyond) - np.median(inside))) < JUMP_DB
+
+
+def content_db(curve_db: Array, more_db: Array, pairs_db: Array, hz: Array, within: Scope) -> float:
+    """Measure by how much the content of two recordings differs: what a curve leaves of all differences between them.
+
+    Args:
+        curve_db: The curve.
+        more_db: By how much the reference's long-term spectrum is above the recording's.
+        pairs_db: By how much alike frames of the reference are above the recording's.
+        hz: The frequencies.
+        within: Where both have sound.
+
+    Shape:
+        curve_db, more_db, pairs_db, hz: (F,).
+    """
+    low, high = max(JUDGED_HZ[0], within.band_hz[0]), min(JUDGED_HZ[1], within.band_hz[1])
+    judged = (hz >= low) & (hz <= high)
+    if not judged.any():
+        return math.inf
+    left, of_pairs = (x[judged] - curve_db[judged] for x in (more_db, pairs_db))
+    return float(
+        np.abs(left - np.median(left)).mean() + PAIRS_WEIGHT * np.abs(of_pairs - of_pairs.mean()).mean()
+    )
+
+
+def believed(curve_db: Array, content: float) -> Array:
+    """Return what of a curve to believe, by how much the content of the two recordings differs in dB.
+
+    Shape:
+        curve_db, result: (F,).
+    """
+    share = float(np.interp(content, CONTENT_DB, SHARES))
+    return curve_db if share == 1 else np.minimum(share * curve_db, MOST_BOOST_DB)

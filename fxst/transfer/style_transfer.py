@@ -22,7 +22,7 @@ from fxst.effects import Effect, ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, from_tenths, in_tenths
-from fxst.transfer.curve_limits import Scope, scope
+from fxst.transfer.curve_limits import believed, content_db, scope
 from fxst.transfer.descriptors import Excerpt
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
@@ -351,7 +351,7 @@ class _Choice:
         """Return the settings: decided, fitted, matched in level and width, and checked."""
         decision = self._decide()
         predicted = self._chain.predicted
-        knobs = _fit_curve(self._style, predicted, decision, self._analysis.excerpt.sample_rate, self._scope)
+        knobs = _fit_curve(self._style, predicted, decision, self._analysis.excerpt.sample_rate)
         if decision.activation is None:
             return self._match_width(self._chain.completed(predicted.settings(knobs)))
         settings = self._chain.completed(predicted.settings(knobs, bypassed=self._bypassed(decision)))
@@ -363,12 +363,23 @@ class _Choice:
         assert statistics is not None, "a silent recording is not decided on"
         model, reference = self._model, self._statistics
         hz = model.curve_frequencies(self._analysis.excerpt.sample_rate)
+        if not len(hz):
+            return self._checked(model.decide(statistics[None], reference[None], model.match(statistics, self._analysis.frames, reference, self._frames)[None]))
         more_db = model.spectrum_db(reference) - model.spectrum_db(statistics)
         held = np.isfinite(hz) & (model.shared(statistics, reference) > 0)
-        self._scope = scope(model.sound_band(statistics), model.sound_band(reference), hz[held], more_db[held])
-        statistics, reference = (model.up_to(x, self._scope.compared_to_hz) for x in (statistics, reference))
+        within = scope(model.sound_band(statistics), model.sound_band(reference), hz[held], more_db[held])
+        statistics, reference = (model.up_to(x, within.compared_to_hz) for x in (statistics, reference))
         matched = model.match(statistics, self._analysis.frames, reference, self._frames)
         decision: Decision = model.decide(statistics[None], reference[None], matched[None])
+        bands = len(hz)
+        pairs_db = 20 * matched[bands : 2 * bands].astype(np.float64)
+        curve_db = 20 * decision.curve[0].astype(np.float64)
+        content = content_db(curve_db[held], more_db[held], pairs_db[held], hz[held], within)
+        import os
+        if "NOSHRINK" in os.environ: content=0.
+        curve_db = np.where(held, within.limited(believed(curve_db, content), hz), 0.0)
+        self._content = content
+        decision = decision._replace(curve=(curve_db[None] / 20).astype(np.float32))
         if not np.isfinite(decision.knobs).all():
             raise AudioError("The recording or the style profile is far beyond full scale: normalise it.")
         return decision
@@ -525,9 +536,7 @@ def _may_be_bypassed(effect: Effect, decision: "Decision") -> bool:
     return effect.needs_bypass
 
 
-def _fit_curve(
-    style: StyleTransfer, chain: Chain, decision: "Decision", sample_rate: int, where: Scope
-) -> Samples:
+def _fit_curve(style: StyleTransfer, chain: Chain, decision: "Decision", sample_rate: int) -> Samples:
     """Return a decision's knobs, with those of the equaliser fitted to its curve.
 
     In bands that the reference does not hold, the curve is 0 and counts: else a shelf could do anything there.
@@ -542,6 +551,5 @@ def _fit_curve(
         return knobs  # a card may name a chain without such an equaliser
     hz = style._model.curve_frequencies(sample_rate)
     held = np.isfinite(hz)
-    curve_db = where.limited(20 * decision.curve[0][held], hz[held])
-    knobs[bands] = fitted(eq, knobs[bands], curve_db, hz[held], sample_rate=sample_rate)
+    knobs[bands] = fitted(eq, knobs[bands], 20 * decision.curve[0][held], hz[held], sample_rate=sample_rate)
     return knobs
