@@ -6,7 +6,7 @@ rendered with the values as the parameter table prints them, so the table is all
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,14 +18,15 @@ from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.chain import Chain
 from fxst.chains.table import Table
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
-from fxst.effects import Effect, ParametricEQ
+from fxst.effects import Distortion, Effect, ParametricEQ, UpwardCompressor
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, from_tenths, in_tenths
 from fxst.transfer.curve_limits import believed, content_db, scope
-from fxst.transfer.descriptors import Excerpt
+from fxst.transfer.descriptors import Excerpt, describe, distance_db
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level
+from fxst.transfer.level_matching import rendered as rendered_excerpt
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
 from fxst.transfer.width_matching import match_width
@@ -43,6 +44,15 @@ GAIN_SHARE: Final = 0.6
 
 FLAT_DB: Final = 1.5
 """An equaliser whose curve is no further than this from 0 dB on average may be bypassed."""
+
+CERTAIN: Final[Mapping[type[Effect], float]] = {UpwardCompressor: 0.8, Distortion: 0.8}
+"""Effects that do harm where they are not needed, since they add noise and overtones, and the probability from which
+they are tried. All others that can be bypassed are applied from one half on."""
+
+SURE: Final = 0.95
+CHANCE_DB: Final = 1.0
+"""From this probability on, a trial overrules the model only if the recording is so much further away with the effect:
+by less, two recordings differ by what is said in them."""
 
 _MOST_CHANNELS: Final = 1024
 SAFETY_CHECK: Final = "safety_check"
@@ -355,7 +365,7 @@ class _Choice:
         if decision.activation is None:
             return self._match_width(self._chain.completed(predicted.settings(knobs)))
         settings = self._chain.completed(predicted.settings(knobs, bypassed=self._bypassed(decision)))
-        return self._check(self._match_width(self._match_level(settings)))
+        return self._check(self._match_width(self._tried(self._match_level(settings))))
 
     @BEYOND_FULL_SCALE
     def _decide(self) -> "Decision":
@@ -397,7 +407,26 @@ class _Choice:
             label: round(share, 3) for label, share in zip(predicted.labels, probabilities, strict=True)
         }
         stages = zip(predicted.labels, predicted.effects, probabilities, strict=True)
-        return [label for label, effect, share in stages if share < 0.5 and _may_be_bypassed(effect, decision)]
+        return [
+            label
+            for label, effect, share in stages
+            if share < CERTAIN.get(type(effect), 0.5) and _may_be_bypassed(effect, decision)
+        ]
+
+    def _tried(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+        """Bypass the effects of `CERTAIN` where a recording is no further from the reference without them."""
+        excerpt, reference = self._analysis.excerpt, self._profile.descriptors
+        for stage in self._chain.stages(settings):
+            if type(stage.effect) in CERTAIN and stage.active:
+                without = self._match_level([replace(row, bypass=row.bypass or row.effect == stage.label) for row in settings])
+                less_db, with_db = (
+                    distance_db(describe(rendered_excerpt(self._chain, table, excerpt)), reference)
+                    for table in (without, settings)
+                )
+                sure = self.probabilities[stage.label] >= SURE
+                if with_db >= less_db + (CHANCE_DB if sure else 0):
+                    settings = without
+        return settings
 
     def _match_level(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         excerpt, reference = self._analysis.excerpt, self._profile.descriptors
@@ -407,7 +436,8 @@ class _Choice:
         return match_width(self._chain, settings, self._analysis.excerpt, self._profile.descriptors)
 
     def _check(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
-        checked = limit_amount(self._chain, settings, self._analysis.excerpt, self._profile.descriptors, self._levels)
+        excerpt, pauses, reference = self._analysis.excerpt, self._analysis.pauses, self._profile.descriptors
+        checked = limit_amount(self._chain, settings, excerpt, reference, self._levels, pauses)
         if checked.remark:
             self.provenance[SAFETY_CHECK] = checked.remark
         return checked.settings
