@@ -16,8 +16,9 @@ just has no more: a sample rate, an encoder or a voice ends there."""
 
 SAME_OCTAVES: Final = 0.35
 JUMP_DB: Final = 25.0
-"""Where both recordings end at the same frequency, and the difference of their spectra goes on beyond it without such
-a jump, the floors are of one kind, as in two takes of one session, and tell of the style as the sound does."""
+"""Where the difference of two spectra goes on beyond an edge without such a jump, both recordings end there, or neither
+does, as in two takes of one session: then the floors tell of the style as the sound does. Edges within the first
+distance are one."""
 
 NEAR_OCTAVES: Final = 0.6
 NOT_AT_OCTAVES: Final = 0.15
@@ -46,11 +47,13 @@ class Scope:
         cut_hz: Where the recording has sound; a curve may cut down to these ends where the reference is produced to
             its own band.
         compared_to_hz: The highest frequency up to which the two are compared; infinite for all that both hold.
+        alike: Whether both begin and end alike.
     """
 
     band_hz: tuple[float, float]
     cut_hz: tuple[float, float]
     compared_to_hz: float
+    alike: bool
 
     def limited(self, curve_db: Array, hz: Array) -> Array:
         """Return a curve that is 0 where there is no evidence for it.
@@ -85,16 +88,18 @@ def scope(ours: tuple[float, float], theirs: tuple[float, float], hz: Array, mor
         min(low, ours[0]) if theirs[0] > TELEPHONE_HZ[0] else low,
         max(high, ours[1]) if theirs[1] < TELEPHONE_HZ[1] else high,
     )
-    return Scope((low, high), cut, math.inf if cut[1] >= hz[-1] else cut[1])
+    alike = low == hz[0] and high == hz[-1]
+    return Scope((low, high), cut, math.inf if cut[1] >= hz[-1] else cut[1], alike)
 
 
 def _alike(ours: float, theirs: float, octaves: Array, more_db: Array) -> bool:
     """Return whether two recordings end alike; edges and frequencies in octaves, towards that end."""
-    if abs(ours - theirs) > SAME_OCTAVES:
-        return False
     first, last = min(ours, theirs), max(ours, theirs)
     inside = more_db[(octaves <= first) & (octaves > first - NEAR_OCTAVES)]
-    beyond = more_db[octaves > last + NOT_AT_OCTAVES]
+    if last - first > SAME_OCTAVES:
+        beyond = more_db[(octaves > first + NOT_AT_OCTAVES) & (octaves <= last)]
+    else:
+        beyond = more_db[octaves > last + NOT_AT_OCTAVES]
     return not len(beyond) or not len(inside) or abs(float(np.median(beyond) - np.median(inside))) < JUMP_DB
 
 

@@ -22,10 +22,10 @@ from fxst.effects import Distortion, Effect, ParametricEQ, UpwardCompressor
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, from_tenths, in_tenths
-from fxst.transfer.curve_limits import believed, content_db, scope
+from fxst.transfer.curve_limits import CONTENT_DB, believed, content_db, scope
 from fxst.transfer.descriptors import Excerpt, describe, distance_db
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
-from fxst.transfer.level_matching import FrameLevels, confidence, match_level
+from fxst.transfer.level_matching import FrameLevels, confidence, match_level, move_gain
 from fxst.transfer.level_matching import rendered as rendered_excerpt
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
@@ -371,6 +371,7 @@ class _Choice:
     def _decide(self) -> "Decision":
         statistics = self._analysis.statistics
         assert statistics is not None, "a silent recording is not decided on"
+        import os
         model, reference = self._model, self._statistics
         hz = model.curve_frequencies(self._analysis.excerpt.sample_rate)
         if not len(hz):
@@ -385,10 +386,10 @@ class _Choice:
         pairs_db = 20 * matched[bands : 2 * bands].astype(np.float64)
         curve_db = 20 * decision.curve[0].astype(np.float64)
         content = content_db(curve_db[held], more_db[held], pairs_db[held], hz[held], within)
-        import os
-        if "NOSHRINK" in os.environ: content=0.
+        if not within.alike:
+            content = max(content, CONTENT_DB[1])
         curve_db = np.where(held, within.limited(believed(curve_db, content), hz), 0.0)
-        self._content = content
+        self._unlike = not within.alike
         decision = decision._replace(curve=(curve_db[None] / 20).astype(np.float32))
         if not np.isfinite(decision.knobs).all():
             raise AudioError("The recording or the style profile is far beyond full scale: normalise it.")
@@ -430,7 +431,19 @@ class _Choice:
 
     def _match_level(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         excerpt, reference = self._analysis.excerpt, self._profile.descriptors
-        return match_level(self._chain, settings, excerpt, reference, self._levels, share=GAIN_SHARE)
+        matched = match_level(self._chain, settings, excerpt, reference, self._levels, share=GAIN_SHARE)
+        return matched
+
+    def _match_loudness(self, settings):
+        lufs = self._profile.loudness_lufs
+        import os
+        if not self._unlike or lufs is None or "NOLU" in os.environ:
+            return settings
+        output = rendered_excerpt(self._chain, settings, self._analysis.excerpt)
+        meter = LoudnessMeter(sample_rate=output.sample_rate, channels=len(output.samples))
+        meter.process(output.samples)
+        now = meter.integrated()
+        return settings if now < ABSOLUTE_GATE_LUFS else move_gain(self._chain, settings, lufs - now)
 
     def _match_width(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         return match_width(self._chain, settings, self._analysis.excerpt, self._profile.descriptors)
@@ -440,7 +453,7 @@ class _Choice:
         checked = limit_amount(self._chain, settings, excerpt, reference, self._levels, pauses)
         if checked.remark:
             self.provenance[SAFETY_CHECK] = checked.remark
-        return checked.settings
+        return self._match_loudness(checked.settings)
 
 
 def render(audio: Any, table: Table, *, sample_rate: int, gradients: bool = False) -> Any:
