@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from fxst.dsp import Array
 
@@ -48,7 +49,7 @@ def sound_band(hz: Array, levels_db: Array, deviations_db: Array) -> tuple[float
     return float(hz[::-1][low]), float(hz[high])
 
 
-def _edge(levels_db: Array, steady: "np.typing.NDArray[np.bool_]", spacing: float, floor_db: float) -> int:
+def _edge(levels_db: Array, steady: npt.NDArray[np.bool_], spacing: float, floor_db: float) -> int:
     """Return the index of the last band before a steep fall to a floor; the last of all where there is none."""
     last, half = len(levels_db) - 1, max(1, round(WITHIN_OCTAVES / spacing))
     loudest_from = np.maximum.accumulate(levels_db[::-1])[::-1]

@@ -6,10 +6,11 @@ from typing import Final
 import numpy as np
 
 from fxst.dsp import Array, Samples
-from fxst.dsp.bandwidth import sound_band
 from fxst.dsp.arrays import AnyArray, array_namespace, at_least, cached_array, constant, mean_and_square, relu, split
+from fxst.dsp.bandwidth import sound_band
 from fxst.dsp.stft import framed, hann, precise_power
 from fxst.models.layers import Part
+from fxst.models.network import LongTerm
 
 __all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "FeatureExtractor", "mel_centres", "octave_centres"]
 
@@ -103,51 +104,39 @@ class FeatureExtractor(Part):
         rate = np.array([[sample_rate]], np.float32)
         return np.asarray(self._shared(rate)[0, self.spectrum_features])
 
-    def sound_band(self, statistics: AnyArray) -> tuple[float, float]:
-        """Return the lowest and the highest frequency at which a recording has sound, in Hz.
+    def long_term(self, statistics: Samples) -> LongTerm:
+        """Return the long-term spectrum of a recording, and where its sound begins and ends.
 
         Shape:
             statistics: (D,).
         """
-        held = self.shared(24_000 * 2 ** float(statistics[-1])) > 0
-        return sound_band(self.octave_centres[held], self.spectrum_db(statistics)[held], self._deviations(statistics)[held])
+        parts = [np.asarray(part[0], np.float64) for part in split(statistics[None], self.sizes)]
+        mean, square, power, rate = parts[2], parts[3], parts[5], parts[8]
+        levels_db = 10 * np.log10(np.maximum(power, 0) + FLOOR)
+        # How far the levels of frames deviate from their mean, in the same bands.
+        deviations_db = 20 * np.sqrt(np.maximum(square - mean * mean, 0))
+        deviations_db = np.interp(self.octave_centres, mel_centres(self.mel_bands), deviations_db)
+        held = self.shared(24_000 * 2 ** float(rate[0])) > 0
+        return LongTerm(levels_db, held, sound_band(self.octave_centres[held], levels_db[held], deviations_db[held]))
 
-    def spectrum_db(self, statistics: AnyArray) -> Array:
-        """Return the long-term spectrum, the power per hertz in dB.
-
-        Shape:
-            statistics: (D,); result: (spectrum_bands,).
-        """
-        powers = np.asarray(split(statistics[None], self.sizes)[5][0], np.float64)
-        return np.asarray(10 * np.log10(np.maximum(powers, 0) + FLOOR))
-
-    def _deviations(self, statistics: AnyArray) -> Array:
-        """Return how far the levels of frames deviate from their mean, in dB, in the bands of the spectrum."""
-        _, _, mean, square, *_ = (np.asarray(part[0], np.float64) for part in split(statistics[None], self.sizes))
-        deviation = 20 * np.sqrt(np.maximum(square - mean * mean, 0))
-        return np.interp(self.octave_centres, mel_centres(self.mel_bands), deviation)
-
-    def up_to(self, statistics: AnyArray, hz: float) -> AnyArray:
+    def up_to(self, statistics: Samples, hz: float) -> Samples:
         """Return what a recording's statistics would be if its sample rate held no more than this frequency.
 
-        What is above is only a floor, and no sample rate at all in a recording of the lower rate: here it is made
-        digital silence, which bands have that a sample rate does not hold. What the CNN learned stays as it is.
+        Bands above it become digital silence, as they are in a recording of such a rate. What the CNN found stays.
 
         Shape:
             statistics, result: (D,).
         """
         lower = np.array(statistics, np.float32)
-        rate = min(float(lower[-1]), math.log2(2 * hz / BANDWIDTH / 24_000))
-        lower[-1] = rate
-        edge = BANDWIDTH * 24_000 * 2**rate / 2
-        starts = np.cumsum([0, *self.sizes])
-        silent_db = 10 * math.log10(FLOOR)
-        mel, octaves = mel_centres(self.mel_bands) > edge, self.octave_centres > edge
-        lower[starts[2] : starts[3]][mel] = silent_db / 20
-        lower[starts[3] : starts[4]][mel] = (silent_db / 20) ** 2
-        pairs = mel.reshape(-1, 2).any(1)
-        lower[starts[4] : starts[5]].reshape(len(pairs), -1)[pairs] = 0
-        lower[starts[5] : starts[6]][octaves] = 0
+        held = math.log2(2 * hz / BANDWIDTH / 24_000) if math.isfinite(hz) else math.inf
+        if held >= lower[-1]:
+            return lower
+        _, _, mean, square, distribution, spectrum, _, _, rate = split(lower[None], self.sizes)
+        rate[:] = held
+        mel, silent = mel_centres(self.mel_bands) > hz, 10 * math.log10(FLOOR) / 20
+        mean[:, mel], square[:, mel] = silent, silent**2
+        distribution.reshape(len(mel) // 2, -1)[mel.reshape(-1, 2).any(axis=1)] = 0
+        spectrum[:, self.octave_centres > hz] = 0
         return lower
 
     def _spectrum(self, windows: AnyArray, sample_rate: int) -> AnyArray:

@@ -13,7 +13,7 @@ from fxst.models.feature_extractor import FLOOR, FeatureExtractor, octave_centre
 from fxst.models.frequency_conv_net import FrequencyConvNet
 from fxst.models.layers import Part
 from fxst.models.matching import active_frames, match, matched_size
-from fxst.models.network import Decision, StyleNetwork
+from fxst.models.network import Decision, LongTerm, StyleNetwork
 from fxst.models.sizes import from_plain
 
 __all__ = ["CENTRE_HZ", "Fitter", "StudioModelConfig", "StudioNetwork", "centred"]
@@ -192,27 +192,20 @@ class StudioNetwork(StyleNetwork, Part):
         octaves = min(float(self.nn.detached(x)[-1]) for x in (input, reference))
         return np.asarray(self.extractor.shared(24_000 * 2**octaves))
 
-    def sound_band(self, statistics: AnyArray) -> tuple[float, float]:
-        """Return the lowest and the highest frequency at which a recording has sound, in Hz; see `fxst.dsp.bandwidth`.
+    def long_term(self, statistics: AnyArray) -> LongTerm:
+        """Return the long-term spectrum of a recording.
 
         Shape:
-            statistics: (D,).
+            statistics: (D,), an array of NumPy's.
         """
-        return self.extractor.sound_band(statistics)
-
-    def spectrum_db(self, statistics: AnyArray) -> Array:
-        """Return the long-term spectrum of a recording, the power per hertz in dB, at `curve_frequencies`.
-
-        Shape:
-            statistics: (D,); result: (bands,).
-        """
-        return self.extractor.spectrum_db(statistics)
+        result: LongTerm = self.extractor.long_term(statistics)
+        return result
 
     def up_to(self, statistics: AnyArray, hz: float) -> AnyArray:
         """Return what a recording's statistics would be if its sample rate held no more than this frequency.
 
         Shape:
-            statistics, result: (D,).
+            statistics, result: (D,), arrays of NumPy's.
         """
         return self.extractor.up_to(statistics, hz)
 

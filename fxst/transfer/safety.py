@@ -85,11 +85,11 @@ def limit_amount(
 ) -> SafetyResult:
     """Try settings on an excerpt, and reduce them where they do harm.
 
-    All of them are applied unless the excerpt is then clearly further from the reference than it was, or its noise
-    floor rises too far relative to its active signal; by the rise of the softest moments of the whole
-    recording. In an excerpt alone, the percentile of all its frames must say so too. Where it is too noisy, the largest amount that is not is taken, and of an upward compressor alone if
-    that is enough. Where it is further away, the amount that comes nearest is taken. The level is matched again then,
-    unless that raised the noise.
+    All of them are applied unless the excerpt is then clearly further from the reference than it was, or the noise
+    floor rises too far relative to the active signal. The floor rises as the softest moments of the whole recording do.
+    Where they are not known, the percentile of all frames of the excerpt must rise too. Where it is too noisy, the
+    largest amount that is not is taken, and of an upward compressor alone if that is enough. Where it is further away,
+    the amount that comes nearest is taken. The level is matched again then, unless that raised the noise.
 
     Args:
         chain: The effects.

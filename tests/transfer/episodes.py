@@ -53,10 +53,13 @@ def _second_order(b, a):
 def _bell(x, rate, hz, gain_db, q):
     """A bell in the form of Zölzer (DAFX, 2nd edition, table 2.4), boost and cut apart."""
     k, v = np.tan(np.pi * hz / rate), 10 ** (abs(gain_db) / 20)
-    wide, narrow = (1 + v * k / q + k * k, 2 * (k * k - 1), 1 - v * k / q + k * k), (
-        1 + k / q + k * k,
-        2 * (k * k - 1),
-        1 - k / q + k * k,
+    wide, narrow = (
+        (1 + v * k / q + k * k, 2 * (k * k - 1), 1 - v * k / q + k * k),
+        (
+            1 + k / q + k * k,
+            2 * (k * k - 1),
+            1 - k / q + k * k,
+        ),
     )
     return sosfilt(_second_order(wide, narrow) if gain_db > 0 else _second_order(narrow, wide), x)
 
