@@ -25,7 +25,7 @@ from fxst.checkpoints.checkpoint import (
 from fxst.dsp import Array, Samples
 from fxst.models import layers
 from fxst.models.layers import made_of
-from fxst.models.network import Decision, StyleNetwork
+from fxst.models.network import Decision, LongTerm, StyleNetwork
 from fxst.models.studio import StudioNetwork
 from fxst.models.style import ClipsNetwork
 from fxst.models.trainable import StudioModel, StyleModel, trainable
@@ -149,6 +149,15 @@ class OnTorch(StyleNetwork):
     def curve_frequencies(self, sample_rate: int) -> Array:
         """Return the frequency of each band of a curve, in Hz."""
         return np.asarray(self.network.curve_frequencies(sample_rate))
+
+    def long_term(self, statistics: Samples) -> LongTerm | None:
+        """Return the long-term spectrum of a recording."""
+        found: LongTerm | None = self.network.long_term(statistics)
+        return found
+
+    def up_to(self, statistics: Samples, hz: float) -> Samples:
+        """Return the statistics of a recording as if its sample rate held no more than a frequency."""
+        return np.asarray(self.network.up_to(statistics, hz))
 
     def analyse(self, windows: Samples, *, sample_rate: int) -> Samples:
         """Measure windows: (N, window) to (N, D)."""

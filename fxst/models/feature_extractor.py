@@ -7,8 +7,10 @@ import numpy as np
 
 from fxst.dsp import Array, Samples
 from fxst.dsp.arrays import AnyArray, array_namespace, at_least, cached_array, constant, mean_and_square, relu, split
+from fxst.dsp.bandwidth import sound_band
 from fxst.dsp.stft import framed, hann, precise_power
 from fxst.models.layers import Part
+from fxst.models.network import LongTerm
 
 __all__ = ["BANDWIDTH", "FLOOR", "LEVELS_DB", "QUANTILES", "FeatureExtractor", "mel_centres", "octave_centres"]
 
@@ -101,6 +103,41 @@ class FeatureExtractor(Part):
         """Return 1 for the bands of the long-term spectrum that a sample rate holds, else 0: (bands,)."""
         rate = np.array([[sample_rate]], np.float32)
         return np.asarray(self._shared(rate)[0, self.spectrum_features])
+
+    def long_term(self, statistics: Samples) -> LongTerm:
+        """Return the long-term spectrum of a recording, and where its sound begins and ends.
+
+        Shape:
+            statistics: (D,).
+        """
+        parts = [np.asarray(part[0], np.float64) for part in split(statistics[None], self.sizes)]
+        mean, square, power, rate = parts[2], parts[3], parts[5], parts[8]
+        levels_db = 10 * np.log10(np.maximum(power, 0) + FLOOR)
+        # How far the levels of frames deviate from their mean, in the same bands.
+        deviations_db = 20 * np.sqrt(np.maximum(square - mean * mean, 0))
+        deviations_db = np.interp(self.octave_centres, mel_centres(self.mel_bands), deviations_db)
+        held = self.shared(24_000 * 2 ** float(rate[0])) > 0
+        return LongTerm(levels_db, held, sound_band(self.octave_centres[held], levels_db[held], deviations_db[held]))
+
+    def up_to(self, statistics: Samples, hz: float) -> Samples:
+        """Return what a recording's statistics would be if its sample rate held no more than this frequency.
+
+        Bands above it become digital silence, as they are in a recording of such a rate. What the CNN found stays.
+
+        Shape:
+            statistics, result: (D,).
+        """
+        lower = np.array(statistics, np.float32)
+        held = math.log2(2 * hz / BANDWIDTH / 24_000) if math.isfinite(hz) else math.inf
+        if held >= lower[-1]:
+            return lower
+        _, _, mean, square, distribution, spectrum, _, _, rate = split(lower[None], self.sizes)
+        rate[:] = held
+        mel, silent = mel_centres(self.mel_bands) > hz, 10 * math.log10(FLOOR) / 20
+        mean[:, mel], square[:, mel] = silent, silent**2
+        distribution.reshape(len(mel) // 2, -1)[mel.reshape(-1, 2).any(axis=1)] = 0
+        spectrum[:, self.octave_centres > hz] = 0
+        return lower
 
     def _spectrum(self, windows: AnyArray, sample_rate: int) -> AnyArray:
         """Measure the long-term power spectrum: (N, bands)."""

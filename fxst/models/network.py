@@ -4,10 +4,13 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from fxst.dsp import Array
 from fxst.dsp.arrays import AnyArray, array_namespace
 
-__all__ = ["Decision", "Sizes", "StyleNetwork"]
+__all__ = ["Decision", "LongTerm", "Sizes", "StyleNetwork"]
 
 
 class Decision(NamedTuple):
@@ -26,6 +29,23 @@ class Decision(NamedTuple):
     knobs: AnyArray
     activation: AnyArray | None = None
     curve: AnyArray | None = None
+
+
+class LongTerm(NamedTuple):
+    """The long-term spectrum of a recording, in the bands of a curve.
+
+    Args:
+        levels_db: The power per hertz.
+        held: Whether the sample rate holds the band.
+        sound_hz: The lowest and the highest frequency at which there is sound, and not only a floor.
+
+    Shape:
+        levels_db, held: (bands,).
+    """
+
+    levels_db: Array
+    held: npt.NDArray[np.bool_]
+    sound_hz: tuple[float, float]
 
 
 class Sizes(Protocol):
@@ -126,3 +146,19 @@ class StyleNetwork:
             result: (bands,).
         """
         raise NotImplementedError
+
+    def long_term(self, statistics: AnyArray) -> LongTerm | None:
+        """Return the long-term spectrum of a recording; None for a network that does not decide on a curve.
+
+        Shape:
+            statistics: (D,), an array of NumPy's.
+        """
+        return None
+
+    def up_to(self, statistics: AnyArray, hz: float) -> AnyArray:
+        """Return what a recording's statistics would be if its sample rate held no more than this frequency.
+
+        Shape:
+            statistics, result: (D,), arrays of NumPy's.
+        """
+        return statistics

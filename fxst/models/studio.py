@@ -13,7 +13,7 @@ from fxst.models.feature_extractor import FLOOR, FeatureExtractor, octave_centre
 from fxst.models.frequency_conv_net import FrequencyConvNet
 from fxst.models.layers import Part
 from fxst.models.matching import active_frames, match, matched_size
-from fxst.models.network import Decision, StyleNetwork
+from fxst.models.network import Decision, LongTerm, StyleNetwork
 from fxst.models.sizes import from_plain
 
 __all__ = ["CENTRE_HZ", "Fitter", "StudioModelConfig", "StudioNetwork", "centred"]
@@ -191,6 +191,23 @@ class StudioNetwork(StyleNetwork, Part):
         """
         octaves = min(float(self.nn.detached(x)[-1]) for x in (input, reference))
         return np.asarray(self.extractor.shared(24_000 * 2**octaves))
+
+    def long_term(self, statistics: AnyArray) -> LongTerm:
+        """Return the long-term spectrum of a recording.
+
+        Shape:
+            statistics: (D,), an array of NumPy's.
+        """
+        result: LongTerm = self.extractor.long_term(statistics)
+        return result
+
+    def up_to(self, statistics: AnyArray, hz: float) -> AnyArray:
+        """Return what a recording's statistics would be if its sample rate held no more than this frequency.
+
+        Shape:
+            statistics, result: (D,), arrays of NumPy's.
+        """
+        return self.extractor.up_to(statistics, hz)
 
     def decide(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Decision:  # noqa: A002
         """Decide on the knobs that bring an input to a reference.

@@ -6,11 +6,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from fxst.audio import Resampler, Samples
 from fxst.models.network import StyleNetwork
-from fxst.transfer.descriptors import Descriptors, Excerpt, describe
+from fxst.transfer.descriptors import (
+    FLOOR_PERCENTILE,
+    FRAME_SECONDS,
+    SILENCE,
+    Descriptors,
+    Excerpt,
+    describe,
+    noise_floor_db,
+)
 from fxst.transfer.level_matching import loudness_key
 
 __all__ = ["BEYOND_FULL_SCALE", "Analyser", "Analysis", "from_tenths", "in_tenths"]
@@ -29,6 +38,7 @@ TURNS_AFTER: Final = 64
 _BUCKET_DB: Final = 3
 _BUCKETS: Final = 50
 _MOST_KEPT: Final = 16
+_MOST_PAUSES: Final = 4
 _MOST_CHANNELS: Final = 2
 # So many windows stay in a processor's cache; more at once are slower.
 _BATCH: Final = 16
@@ -41,6 +51,8 @@ class Analysis:
     Args:
         statistics: The model's statistics, the mean over all windows that count; None for silence.
         excerpt: Some of the windows that count, evenly spread, of the first two channels, without a constant offset.
+        pauses: The windows with the softest moments of all, likewise: noise shows there. Digital silence does not
+            count. Empty where there is nothing else.
         seconds: The length of the recording.
         short: Whether it is shorter than one window, so that it was repeated to fill one.
         frames: The levels of short-time frames of the excerpt, in dB to a tenth, the softest first: their order in time
@@ -52,6 +64,7 @@ class Analysis:
 
     statistics: Samples | None
     excerpt: Excerpt
+    pauses: Excerpt
     seconds: float
     short: bool
     frames: Samples
@@ -59,7 +72,10 @@ class Analysis:
     @cached_property
     def descriptors(self) -> Descriptors:
         """The descriptors of the recording, which level matching and the safety check compare."""
-        return describe(self.excerpt)
+        described = describe(self.excerpt)
+        if not self.pauses.samples.size:
+            return described
+        return msgspec.structs.replace(described, floor_db=min(described.floor_db, noise_floor_db(self.pauses)))
 
 
 class Analyser:
@@ -85,6 +101,7 @@ class Analyser:
         self._rest = np.zeros((0, 0), np.float32)
         self._times = 0
         self._kept: list[Samples] = []
+        self._softest: list[tuple[float, int, Samples]] = []  # the level of its soft frames, its number, the window
         self._every = 1  # so many windows are passed over for each that is kept
         self._waiting: list[tuple[bool, Samples]] = []
         # By level, and by whether it was a channel's turn: the others do not count once the recording proves long.
@@ -120,8 +137,10 @@ class Analyser:
             self._wait(np.concatenate([before, self._rest], axis=1)[:, -self._window :])
         self._analyse()
         mean, excerpt = self._mean(), self._excerpt()
+        softest = [window for _, _, window in sorted(self._softest, key=lambda one: one[1])]
+        pauses = Excerpt(np.concatenate([self._rest[:_MOST_CHANNELS, :0], *softest], axis=1), self._model_rate)
         frames = np.zeros((0, 0), np.float32) if mean is None else self._measure_frames(excerpt)
-        return Analysis(mean, excerpt, self._samples / self._sample_rate, short, frames)
+        return Analysis(mean, excerpt, pauses, self._samples / self._sample_rate, short, frames)
 
     @BEYOND_FULL_SCALE
     def _measure_frames(self, excerpt: Excerpt) -> Samples:
@@ -151,6 +170,7 @@ class Analyser:
 
     def _wait(self, channels: Samples) -> None:
         # Batches are filled by count and not by block, so that the sums are the same for any block size.
+        self._keep_soft(channels[:_MOST_CHANNELS])
         if self._times % self._every == 0:
             window = channels[:_MOST_CHANNELS]
             self._kept.append(window - window.mean(axis=1, keepdims=True))
@@ -164,6 +184,22 @@ class Analyser:
             if len(self._waiting) == _BATCH:
                 self._analyse()
         self._times += 1
+
+    def _keep_soft(self, window: Samples) -> None:
+        """Keep a window if its softest moments are among the softest of all so far."""
+        frame = round(FRAME_SECONDS * self._model_rate)
+        whole = window[:, : window.shape[1] // frame * frame]
+        powers = np.square(whole - whole.mean(axis=1, keepdims=True)).reshape(len(window), -1, frame).mean(axis=(0, 2))
+        heard = powers[powers > SILENCE]
+        if not len(heard):
+            return
+        level = float(np.percentile(heard, FLOOR_PERCENTILE))
+        if len(self._softest) == _MOST_PAUSES:
+            loudest = max(one[:2] for one in self._softest)
+            if level >= loudest[0]:
+                return
+            self._softest = [one for one in self._softest if one[:2] != loudest]
+        self._softest.append((level, self._times, window - window.mean(axis=1, keepdims=True)))
 
     @BEYOND_FULL_SCALE
     def _analyse(self) -> None:

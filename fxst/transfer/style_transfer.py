@@ -18,13 +18,16 @@ from fxst import extras
 from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.chain import Chain
 from fxst.chains.table import Table
-from fxst.effects import Effect, ParametricEQ
+from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
+from fxst.effects import Distortion, Effect, ParametricEQ, UpwardCompressor
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, from_tenths, in_tenths
-from fxst.transfer.descriptors import Excerpt
+from fxst.transfer.descriptors import Excerpt, describe, distance_db
+from fxst.transfer.evidence import Evidence
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
-from fxst.transfer.level_matching import FrameLevels, confidence, match_level
+from fxst.transfer.level_matching import FrameLevels, confidence, match_level, move_gain
+from fxst.transfer.level_matching import rendered as rendered_excerpt
 from fxst.transfer.levels import Levelled, levelled
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
@@ -44,9 +47,21 @@ GAIN_SHARE: Final = 0.6
 FLAT_DB: Final = 1.5
 """An equaliser whose curve is no further than this from 0 dB on average may be bypassed."""
 
+CERTAIN: Final[Mapping[type[Effect], float]] = {UpwardCompressor: 0.8, Distortion: 0.8}
+"""Effects that do harm where they are not needed, since they add noise and overtones, and the probability from which
+they are tried. All others that can be bypassed are applied from one half on."""
+
+SURE: Final = 0.95
+CHANCE_DB: Final = 1.0
+"""From this probability on, a trial overrules the model only if the recording is so much further away with the effect:
+by less, two recordings differ by what is said in them."""
+
 _MOST_CHANNELS: Final = 1024
 SAFETY_CHECK: Final = "safety_check"
 """The key of a table's provenance under which the safety check says why less was applied than the model chose."""
+
+OTHER_KIND: Final = "other_kind"
+"""The key under which a table says that the reference is of another kind than the recording."""
 
 _AS_RENDERED: Final = Finish(ceiling_db=None)
 
@@ -371,6 +386,7 @@ class _Choice:
         self._statistics = np.array(profile.statistics, np.float32)
         self._frames = from_tenths(profile.frames)
         self._levels = _frame_levels(style, self._frames)
+        self._evidence: Evidence | None = None
         self.provenance = {"fxst": __version__, "model": style.name, "model_sha256": style.sha256}
         self.probabilities: dict[str, float] = {}
 
@@ -387,14 +403,26 @@ class _Choice:
         if decision.activation is None:
             return self._match_width(self._chain.completed(predicted.settings(knobs)))
         settings = self._chain.completed(predicted.settings(knobs, bypassed=self._bypassed(decision)))
-        return self._check(self._match_width(self._match_level(settings)))
+        settings = self._reduced(settings)
+        return self._check(self._match_width(self._tried(self._match_level(settings))))
 
     @BEYOND_FULL_SCALE
     def _decide(self) -> "Decision":
         statistics = self._analysis.statistics
         assert statistics is not None, "a silent recording is not decided on"
-        matched = self._model.match(statistics, self._analysis.frames, self._statistics, self._frames)
-        decision: Decision = self._model.decide(statistics[None], self._statistics[None], matched[None])
+        model, reference = self._model, self._statistics
+        ours, theirs = model.long_term(statistics), model.long_term(reference)
+        if ours is not None and theirs is not None:
+            hz = model.curve_frequencies(self._analysis.excerpt.sample_rate)
+            self._evidence = Evidence(ours, theirs, hz)
+            highest_hz = self._evidence.scope.compared_to_hz
+            statistics, reference = (model.up_to(x, highest_hz) for x in (statistics, reference))
+        matched = model.match(statistics, self._analysis.frames, reference, self._frames)
+        decision: Decision = model.decide(statistics[None], reference[None], matched[None])
+        if self._evidence is not None and decision.curve is not None:
+            bands = decision.curve.shape[1]
+            curve_db = self._evidence.judge(20 * decision.curve[0], 20 * matched[bands : 2 * bands])
+            decision = decision._replace(curve=(curve_db[None] / 20).astype(np.float32))
         if not np.isfinite(decision.knobs).all():
             raise AudioError("The recording or the style profile is far beyond full scale: normalise it.")
         return decision
@@ -412,20 +440,67 @@ class _Choice:
             label: round(share, 3) for label, share in zip(predicted.labels, probabilities, strict=True)
         }
         stages = zip(predicted.labels, predicted.effects, probabilities, strict=True)
-        return [label for label, effect, share in stages if share < 0.5 and _may_be_bypassed(effect, decision)]
+        return [
+            label
+            for label, effect, share in stages
+            if share < CERTAIN.get(type(effect), 0.5) and _may_be_bypassed(effect, decision)
+        ]
+
+    def _reduced(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+        """Apply less where the reference is of another kind; what is tried by itself stays as it is."""
+        if self._evidence is None or self._evidence.amount == 1:
+            return settings
+        self.provenance[OTHER_KIND] = self._evidence.remark
+        predicted = self._chain.predicted
+        effects = zip(predicted.labels, predicted.effects, strict=True)
+        amounts = {label: self._evidence.amount for label, effect in effects if type(effect) not in CERTAIN}
+        return self._chain.at_amount(settings, amounts)
+
+    def _tried(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+        """Bypass the effects of `CERTAIN` where a recording is no further from the reference without them."""
+        excerpt, reference = self._analysis.excerpt, self._profile.descriptors
+        for stage in self._chain.stages(settings):
+            if type(stage.effect) in CERTAIN and stage.active:
+                without = self._match_level(
+                    [replace(row, bypass=row.bypass or row.effect == stage.label) for row in settings]
+                )
+                less_db, with_db = (
+                    distance_db(describe(rendered_excerpt(self._chain, table, excerpt)), reference)
+                    for table in (without, settings)
+                )
+                sure = self.probabilities[stage.label] >= SURE
+                if with_db >= less_db + (CHANCE_DB if sure else 0):
+                    settings = without
+        return settings
 
     def _match_level(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         excerpt, reference = self._analysis.excerpt, self._profile.descriptors
         return match_level(self._chain, settings, excerpt, reference, self._levels, share=GAIN_SHARE)
 
+    def _match_loudness(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+        """Bring the excerpt to the reference's loudness where the two are not of one session.
+
+        Frames of other microphones and voices are alike in less, and a level depends on the bass of a voice. Loudness
+        is what programmes are delivered by.
+        """
+        lufs = self._profile.loudness_lufs
+        if lufs is None or self._evidence is None or self._evidence.scope.alike:
+            return settings
+        output = rendered_excerpt(self._chain, settings, self._analysis.excerpt)
+        meter = LoudnessMeter(sample_rate=output.sample_rate, channels=len(output.samples))
+        meter.process(output.samples)
+        reached = meter.integrated()
+        return settings if reached < ABSOLUTE_GATE_LUFS else move_gain(self._chain, settings, lufs - reached)
+
     def _match_width(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         return match_width(self._chain, settings, self._analysis.excerpt, self._profile.descriptors)
 
     def _check(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
-        checked = limit_amount(self._chain, settings, self._analysis.excerpt, self._profile.descriptors, self._levels)
+        excerpt, pauses, reference = self._analysis.excerpt, self._analysis.pauses, self._profile.descriptors
+        checked = limit_amount(self._chain, settings, excerpt, reference, self._levels, pauses)
         if checked.remark:
             self.provenance[SAFETY_CHECK] = checked.remark
-        return checked.settings
+        return self._match_loudness(checked.settings)
 
 
 def render(audio: Any, table: Table, *, sample_rate: int, gradients: bool = False) -> Any:
@@ -492,7 +567,7 @@ def _like(given: Any, y: Samples) -> Any:
 
 def safety_remarks(table: Table) -> tuple[str, ...]:
     """Return why less was applied than the model chose; empty where all of it was."""
-    return (table.provenance[SAFETY_CHECK],) if SAFETY_CHECK in table.provenance else ()
+    return tuple(table.provenance[key] for key in (OTHER_KIND, SAFETY_CHECK) if key in table.provenance)
 
 
 def remarks_on(analysis: Analysis, what: str) -> tuple[str, ...]:
