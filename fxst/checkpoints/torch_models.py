@@ -155,10 +155,6 @@ class OnTorch(StyleNetwork):
         found: LongTerm | None = self.network.long_term(statistics)
         return found
 
-    def up_to(self, statistics: Samples, hz: float) -> Samples:
-        """Return the statistics of a recording as if its sample rate held no more than a frequency."""
-        return np.asarray(self.network.up_to(statistics, hz))
-
     def analyse(self, windows: Samples, *, sample_rate: int) -> Samples:
         """Measure windows: (N, window) to (N, D)."""
         return np.asarray(self._run(self.network.analyse, windows, sample_rate=sample_rate))

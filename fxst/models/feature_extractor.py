@@ -119,26 +119,6 @@ class FeatureExtractor(Part):
         held = self.shared(24_000 * 2 ** float(rate[0])) > 0
         return LongTerm(levels_db, held, sound_band(self.octave_centres[held], levels_db[held], deviations_db[held]))
 
-    def up_to(self, statistics: Samples, hz: float) -> Samples:
-        """Return what a recording's statistics would be if its sample rate held no more than this frequency.
-
-        Bands above it become digital silence, as they are in a recording of such a rate. What the CNN found stays.
-
-        Shape:
-            statistics, result: (D,).
-        """
-        lower = np.array(statistics, np.float32)
-        held = math.log2(2 * hz / BANDWIDTH / 24_000) if math.isfinite(hz) else math.inf
-        if held >= lower[-1]:
-            return lower
-        _, _, mean, square, distribution, spectrum, _, _, rate = split(lower[None], self.sizes)
-        rate[:] = held
-        mel, silent = mel_centres(self.mel_bands) > hz, 10 * math.log10(FLOOR) / 20
-        mean[:, mel], square[:, mel] = silent, silent**2
-        distribution.reshape(len(mel) // 2, -1)[mel.reshape(-1, 2).any(axis=1)] = 0
-        spectrum[:, self.octave_centres > hz] = 0
-        return lower
-
     def _spectrum(self, windows: AnyArray, sample_rate: int) -> AnyArray:
         """Measure the long-term power spectrum: (N, bands)."""
         xp = array_namespace(windows)

@@ -154,11 +154,3 @@ class StyleNetwork:
             statistics: (D,), an array of NumPy's.
         """
         return None
-
-    def up_to(self, statistics: AnyArray, hz: float) -> AnyArray:
-        """Return what a recording's statistics would be if its sample rate held no more than this frequency.
-
-        Shape:
-            statistics, result: (D,), arrays of NumPy's.
-        """
-        return statistics

@@ -201,14 +201,6 @@ class StudioNetwork(StyleNetwork, Part):
         result: LongTerm = self.extractor.long_term(statistics)
         return result
 
-    def up_to(self, statistics: AnyArray, hz: float) -> AnyArray:
-        """Return what a recording's statistics would be if its sample rate held no more than this frequency.
-
-        Shape:
-            statistics, result: (D,), arrays of NumPy's.
-        """
-        return self.extractor.up_to(statistics, hz)
-
     def decide(self, input: AnyArray, reference: AnyArray, matched: AnyArray) -> Decision:  # noqa: A002
         """Decide on the knobs that bring an input to a reference.
 

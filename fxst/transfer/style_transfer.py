@@ -24,13 +24,13 @@ from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, from_tenths, in_tenths
 from fxst.transfer.descriptors import Excerpt, describe, distance_db
-from fxst.transfer.evidence import Evidence
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import FrameLevels, confidence, match_level, move_gain
 from fxst.transfer.level_matching import rendered as rendered_excerpt
 from fxst.transfer.levels import Levelled, levelled
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
+from fxst.transfer.scope import Scope, scope
 from fxst.transfer.width_matching import match_width
 from fxst.version import __version__
 
@@ -60,8 +60,6 @@ _MOST_CHANNELS: Final = 1024
 SAFETY_CHECK: Final = "safety_check"
 """The key of a table's provenance under which the safety check says why less was applied than the model chose."""
 
-OTHER_KIND: Final = "other_kind"
-"""The key under which a table says that the reference is of another kind than the recording."""
 
 _AS_RENDERED: Final = Finish(ceiling_db=None)
 
@@ -386,7 +384,7 @@ class _Choice:
         self._statistics = np.array(profile.statistics, np.float32)
         self._frames = from_tenths(profile.frames)
         self._levels = _frame_levels(style, self._frames)
-        self._evidence: Evidence | None = None
+        self._scope: Scope | None = None
         self.provenance = {"fxst": __version__, "model": style.name, "model_sha256": style.sha256}
         self.probabilities: dict[str, float] = {}
 
@@ -403,7 +401,6 @@ class _Choice:
         if decision.activation is None:
             return self._match_width(self._chain.completed(predicted.settings(knobs)))
         settings = self._chain.completed(predicted.settings(knobs, bypassed=self._bypassed(decision)))
-        settings = self._reduced(settings)
         return self._check(self._match_width(self._tried(self._match_level(settings))))
 
     @BEYOND_FULL_SCALE
@@ -411,18 +408,13 @@ class _Choice:
         statistics = self._analysis.statistics
         assert statistics is not None, "a silent recording is not decided on"
         model, reference = self._model, self._statistics
-        ours, theirs = model.long_term(statistics), model.long_term(reference)
-        if ours is not None and theirs is not None:
-            hz = model.curve_frequencies(self._analysis.excerpt.sample_rate)
-            self._evidence = Evidence(ours, theirs, hz)
-            highest_hz = self._evidence.scope.compared_to_hz
-            statistics, reference = (model.up_to(x, highest_hz) for x in (statistics, reference))
         matched = model.match(statistics, self._analysis.frames, reference, self._frames)
         decision: Decision = model.decide(statistics[None], reference[None], matched[None])
-        if self._evidence is not None and decision.curve is not None:
-            bands = decision.curve.shape[1]
-            curve_db = self._evidence.judge(20 * decision.curve[0], 20 * matched[bands : 2 * bands])
-            decision = decision._replace(curve=(curve_db[None] / 20).astype(np.float32))
+        ours, theirs = model.long_term(statistics), model.long_term(reference)
+        if ours is not None and theirs is not None and decision.curve is not None:
+            hz = model.curve_frequencies(self._analysis.excerpt.sample_rate)
+            self._scope = scope(ours, theirs, hz)
+            decision = decision._replace(curve=self._scope.limited(decision.curve, hz))
         if not np.isfinite(decision.knobs).all():
             raise AudioError("The recording or the style profile is far beyond full scale: normalise it.")
         return decision
@@ -445,16 +437,6 @@ class _Choice:
             for label, effect, share in stages
             if share < CERTAIN.get(type(effect), 0.5) and _may_be_bypassed(effect, decision)
         ]
-
-    def _reduced(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
-        """Apply less where the reference is of another kind; what is tried by itself stays as it is."""
-        if self._evidence is None or self._evidence.amount == 1:
-            return settings
-        self.provenance[OTHER_KIND] = self._evidence.remark
-        predicted = self._chain.predicted
-        effects = zip(predicted.labels, predicted.effects, strict=True)
-        amounts = {label: self._evidence.amount for label, effect in effects if type(effect) not in CERTAIN}
-        return self._chain.at_amount(settings, amounts)
 
     def _tried(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         """Bypass the effects of `CERTAIN` where a recording is no further from the reference without them."""
@@ -484,7 +466,7 @@ class _Choice:
         is what programmes are delivered by.
         """
         lufs = self._profile.loudness_lufs
-        if lufs is None or self._evidence is None or self._evidence.scope.alike:
+        if lufs is None or self._scope is None or self._scope.alike:
             return settings
         output = rendered_excerpt(self._chain, settings, self._analysis.excerpt)
         meter = LoudnessMeter(sample_rate=output.sample_rate, channels=len(output.samples))
@@ -567,7 +549,7 @@ def _like(given: Any, y: Samples) -> Any:
 
 def safety_remarks(table: Table) -> tuple[str, ...]:
     """Return why less was applied than the model chose; empty where all of it was."""
-    return tuple(table.provenance[key] for key in (OTHER_KIND, SAFETY_CHECK) if key in table.provenance)
+    return (table.provenance[SAFETY_CHECK],) if SAFETY_CHECK in table.provenance else ()
 
 
 def remarks_on(analysis: Analysis, what: str) -> tuple[str, ...]:

@@ -1,0 +1,91 @@
+"""The frequencies at which two recordings tell of a style: where both have sound."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from fxst.dsp import Array, Samples
+from fxst.models.network import LongTerm
+
+__all__ = ["Scope", "scope"]
+
+TELEPHONE_HZ: Final = (250.0, 6000.0)
+"""A reference whose sound begins above the first or ends below the second is meant to sound like that. Otherwise it
+just has no more: a sample rate, an encoder or a voice ends there."""
+
+SAME_OCTAVES: Final = 0.35
+JUMP_DB: Final = 23.0
+"""Where the difference of two spectra goes on beyond an edge without such a jump, both recordings end there, or neither
+does, as in two takes of one session: then the floors tell of the style as the sound does. Edges within the first
+distance are one."""
+
+NEAR_OCTAVES: Final = 0.6
+NOT_AT_OCTAVES: Final = 0.15
+"""A jump is from the median within the first distance inside an edge to the median beyond the second outside."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The frequencies at which a curve may do something.
+
+    Args:
+        band_hz: Where both recordings have sound; the curve is free there.
+        cut_hz: Where the recording has sound; a curve may cut down to these ends where the reference is produced to
+            its own band.
+        alike: Whether both begin and end alike.
+    """
+
+    band_hz: tuple[float, float]
+    cut_hz: tuple[float, float]
+    alike: bool
+
+    def limited(self, curve: Samples, hz: Array) -> Samples:
+        """Return a curve that is 0 where there is no evidence for it.
+
+        Shape:
+            curve, result: (B, bands); hz: (bands,), NaN for bands that a sample rate does not hold.
+        """
+        free = (hz >= self.band_hz[0]) & (hz <= self.band_hz[1])
+        cut = (hz >= self.cut_hz[0]) & (hz <= self.cut_hz[1])
+        return np.where(free, curve, np.where(cut, np.minimum(curve, 0), 0)).astype(curve.dtype)
+
+
+def scope(recording: LongTerm, reference: LongTerm, hz: Array) -> Scope:
+    """Return where a curve may do something, by the bands in which a recording and a reference have sound.
+
+    Args:
+        recording: The long-term spectrum of the recording.
+        reference: That of the reference.
+        hz: The frequencies of their bands; NaN for those that the recording's sample rate does not hold.
+
+    Shape:
+        hz: (bands,).
+    """
+    held = np.isfinite(hz) & recording.held & reference.held
+    ours, theirs = recording.sound_hz, reference.sound_hz
+    hz, more_db = hz[held], (reference.levels_db - recording.levels_db)[held]
+    octaves = np.log2(hz)
+    low, high = max(ours[0], theirs[0]), min(ours[1], theirs[1])
+    if _end_alike(-math.log2(ours[0]), -math.log2(theirs[0]), -octaves, more_db):
+        low = float(hz[0])
+    if _end_alike(math.log2(ours[1]), math.log2(theirs[1]), octaves, more_db):
+        high = float(hz[-1])
+    cut = (
+        min(low, ours[0]) if theirs[0] > TELEPHONE_HZ[0] else low,
+        max(high, ours[1]) if theirs[1] < TELEPHONE_HZ[1] else high,
+    )
+    alike = low <= hz[0] and high >= hz[-1]
+    return Scope((low, high), cut, bool(alike))
+
+
+def _end_alike(ours: float, theirs: float, octaves: Array, more_db: Array) -> bool:
+    """Return whether two recordings end alike; edges and frequencies in octaves, towards that end."""
+    first, last = min(ours, theirs), max(ours, theirs)
+    inside = more_db[(octaves <= first) & (octaves > first - NEAR_OCTAVES)]
+    if last - first > SAME_OCTAVES:
+        beyond = more_db[(octaves > first + NOT_AT_OCTAVES) & (octaves <= last)]
+    else:
+        beyond = more_db[octaves > last + NOT_AT_OCTAVES]
+    return not len(beyond) or not len(inside) or abs(float(np.median(beyond) - np.median(inside))) < JUMP_DB
