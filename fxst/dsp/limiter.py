@@ -61,11 +61,17 @@ class Limiter:
         self._latency = self._early = sum(one.latency for one in self._passes)
         self._waiting: list[Samples] = [np.zeros((channels, 0), np.float32)]
         self._pending = 0  # samples taken in and not yet returned
+        self._frames = 0
 
     @property
     def reduction_db(self) -> float:
         """The largest gain reduction so far; 0 where everything passed unchanged."""
         return sum(one.reduction_db for one in self._passes)
+
+    @property
+    def mean_reduction_db(self) -> float:
+        """The gain reduction so far, in dB on average over time; 0 where everything passed unchanged."""
+        return sum(one.total_db for one in self._passes) / max(1, self._frames)
 
     def process(self, block: Samples) -> Samples:
         """Process the next block; return the samples that are ready.
@@ -74,6 +80,7 @@ class Limiter:
             block: `(channels, time)`; result: `(channels, any)`.
         """
         self._pending += block.shape[1]
+        self._frames += block.shape[1]
         self._waiting.append(block)
         if sum(part.shape[1] for part in self._waiting) < CHUNK_FRAMES:
             return block[:, :0]
@@ -122,7 +129,7 @@ class _Pass:
         self._half = max(2, round(LOOK_AHEAD_SECONDS * sample_rate / 2))
         ramp = 2 * self._half - 2
         self.latency = _TAPS + ramp
-        self.reduction_db = 0.0
+        self.reduction_db = self.total_db = 0.0  # the largest, and the sum over all samples
         self._x = np.zeros((channels, self.latency), np.float32)
         self._suspect = self._active = False
         self._gaps_db = np.zeros(1)
@@ -164,6 +171,7 @@ class _Pass:
         if deepest_db < NOTHING_DB:
             return delayed, False
         self.reduction_db = max(self.reduction_db, deepest_db)
+        self.total_db += float(reduction_db.sum())
         gain = np.ones(CHUNK_FRAMES, np.float32)
         reduced = np.flatnonzero(reduction_db > LEAST_DB)
         gain[reduced] = 10 ** (-reduction_db[reduced] / 20)

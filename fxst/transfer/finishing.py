@@ -50,6 +50,9 @@ _MOST_PASSES: Final = 4
 """What a limiter takes of the loudness is made up for by so much gain at most, for beyond it the recording would be
 flattened; and it is found in so many passes at most, the last of which are written."""
 
+HEAVY_DB: Final = 6.0
+"""A limiter that reduces peaks by so much is heard."""
+
 _MOST_ENCODINGS: Final = 4
 _SPARE_DB: Final = 0.1
 """What an encoder adds to the peaks is taken off the ceiling, and a little more, for it adds something else each time.
@@ -300,12 +303,17 @@ class Finisher:
             remarks += (f"the encoded output peaks {over}: lower --ceiling, or choose a lossless format",)
         if self._limiter is None or not self._limiter.reduction_db:
             return remarks
-        held = f"the limiter reduced its peaks by up to {max(0.1, self._limiter.reduction_db):.1f} dB"
+        heavy = self._limiter.reduction_db >= HEAVY_DB
+        held = "heavily limited: " if heavy else ""
+        held += f"the limiter reduced its peaks by up to {max(0.1, self._limiter.reduction_db):.1f} dB"
         if self._peak > 1:
             held += f" from {20 * math.log10(self._peak):.1f} dB above full scale"
         held += f", to stay under the ceiling of {self._finish.ceiling_db:g} dBTP"
         if self._goal_lufs is not None and abs((reached := self._meter.integrated()) - self._goal_lufs) > _NOTICED_LU:
             held += f", so its loudness is {reached:.1f} LUFS instead of {self._goal_lufs:.1f}"
+        if heavy:
+            held += f"; that is {self._limiter.mean_reduction_db:.1f} dB on average, and audible: "
+            held += "set a lower --loudness, or less make-up gain in the table"
         return (*remarks, held)
 
 
