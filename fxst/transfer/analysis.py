@@ -75,7 +75,7 @@ class Analysis:
         described = describe(self.excerpt)
         if not self.pauses.samples.size:
             return described
-        return msgspec.structs.replace(described, floor_db=min(described.floor_db, noise_floor_db(self.pauses)))
+        return msgspec.structs.replace(described, floor_db=noise_floor_db(self.pauses))
 
 
 class Analyser:
@@ -185,6 +185,7 @@ class Analyser:
                 self._analyse()
         self._times += 1
 
+    @BEYOND_FULL_SCALE
     def _keep_soft(self, window: Samples) -> None:
         """Keep a window if its softest moments are among the softest of all so far."""
         frame = round(FRAME_SECONDS * self._model_rate)

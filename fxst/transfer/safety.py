@@ -1,6 +1,5 @@
 """The safety check: settings are tried on an excerpt, and reduced where they would make a recording worse."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -86,10 +85,10 @@ def limit_amount(
     """Try settings on an excerpt, and reduce them where they do harm.
 
     All of them are applied unless the excerpt is then clearly further from the reference than it was, or the noise
-    floor rises too far relative to the active signal. The floor rises as the softest moments of the whole recording do.
-    Where they are not known, the percentile of all frames of the excerpt must rise too. Where it is too noisy, the
-    largest amount that is not is taken, and of an upward compressor alone if that is enough. Where it is further away,
-    the amount that comes nearest is taken. The level is matched again then, unless that raised the noise.
+    floor of its softest moments rises too far relative to its active signal; both their percentile and the rise of the
+    soft frames must say so. Where it is too noisy, the largest amount that is not is taken, and of an upward compressor
+    alone if that is enough. Where it is further away, the amount that comes nearest is taken. The level is matched
+    again then, unless that raised the noise.
 
     Args:
         chain: The effects.
@@ -99,25 +98,22 @@ def limit_amount(
         frames: Frames of both; None for a model that uses none.
         pauses: The softest stretches of the whole recording; None for those of the excerpt.
     """
-    before = describe(excerpt)
-    pause_db = math.inf if pauses is None or not pauses.samples.size else noise_floor_db(pauses)
-    if pause_db < before.floor_db:
-        before = msgspec.structs.replace(before, floor_db=pause_db)
+    soft = excerpt if pauses is None or not pauses.samples.size else pauses
+    before = msgspec.structs.replace(describe(excerpt), floor_db=noise_floor_db(soft))
     before_db = distance_db(before, reference)
     most_noise_db = max(before.noise_db, reference.noise_db) + MOST_NOISE_DB
     most_floor_db = max(before.floor_db, reference.floor_db) + MOST_RISE_DB
 
-    def floor_db(table: Sequence[Setting], output: Excerpt) -> float:
-        if pauses is not None and pause_db == before.floor_db:
-            return pause_db + soft_rise_db(pauses, rendered(chain, table, pauses))
-        return min(noise_floor_db(output), before.floor_db + soft_rise_db(excerpt, output))
+    def floor_db(table: Sequence[Setting]) -> float:
+        output = rendered(chain, table, soft)
+        return min(noise_floor_db(output), before.floor_db + soft_rise_db(soft, output))
 
     def is_noisy(output: Excerpt, its_floor_db: float) -> bool:
         return its_floor_db - active_level_db(output) > most_noise_db
 
     def makes_noisy(table: Sequence[Setting]) -> bool:
         output = rendered(chain, table, excerpt)
-        return is_noisy(output, floor_db(table, output))
+        return is_noisy(output, floor_db(table))
 
     settings, upward_share = _limit_upward(chain, settings, makes_noisy)
     best = SafetyResult(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
@@ -128,7 +124,7 @@ def limit_amount(
         if (amount < 1 or upward_share < 1) and not raised:
             table = match_level(chain, table, excerpt, reference, frames)
         output = rendered(chain, table, excerpt)
-        its_floor_db = floor_db(table, output)
+        its_floor_db = floor_db(table)
         too_high = its_floor_db > most_floor_db
         if too_high or is_noisy(output, its_floor_db):
             noisy, raised = True, raised or too_high

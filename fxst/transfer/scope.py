@@ -21,6 +21,12 @@ JUMP_DB: Final = 23.0
 does, as in two takes of one session: then the floors tell of the style as the sound does. Edges within the first
 distance are one."""
 
+FLOOR_JUMP_DB: Final = 10.0
+"""The same where both end together, far below the end of the sample rate: much of both is floor."""
+
+SESSION_OCTAVES: Final = 0.5
+"""An end so near to that of the sample rate is an encoder's choice, and says nothing of the rest."""
+
 NEAR_OCTAVES: Final = 0.6
 NOT_AT_OCTAVES: Final = 0.15
 """A jump is from the median within the first distance inside an edge to the median beyond the second outside."""
@@ -34,11 +40,13 @@ class Scope:
         band_hz: Where both recordings have sound; the curve is free there.
         cut_hz: Where the recording has sound; a curve may cut down to these ends where the reference is produced to
             its own band.
-        alike: Whether both begin and end alike.
+        sound_hz: The highest frequency at which the recording has sound; a curve does not boost beyond it.
+        alike: Whether both begin and end alike, as takes of one session do.
     """
 
     band_hz: tuple[float, float]
     cut_hz: tuple[float, float]
+    sound_hz: float
     alike: bool
 
     def limited(self, curve: Samples, hz: Array) -> Samples:
@@ -49,7 +57,8 @@ class Scope:
         """
         free = (hz >= self.band_hz[0]) & (hz <= self.band_hz[1])
         cut = (hz >= self.cut_hz[0]) & (hz <= self.cut_hz[1])
-        return np.where(free, curve, np.where(cut, np.minimum(curve, 0), 0)).astype(curve.dtype)
+        boosted = np.where(hz > self.sound_hz, np.minimum(curve, 0), curve)
+        return np.where(free, boosted, np.where(cut, np.minimum(curve, 0), 0)).astype(curve.dtype)
 
 
 def scope(recording: LongTerm, reference: LongTerm, hz: Array) -> Scope:
@@ -76,8 +85,9 @@ def scope(recording: LongTerm, reference: LongTerm, hz: Array) -> Scope:
         min(low, ours[0]) if theirs[0] > TELEPHONE_HZ[0] else low,
         max(high, ours[1]) if theirs[1] < TELEPHONE_HZ[1] else high,
     )
-    alike = low <= hz[0] and high >= hz[-1]
-    return Scope((low, high), cut, bool(alike))
+    alike = low <= hz[0] and math.log2(hz[-1] / high) <= SESSION_OCTAVES
+    sound = ours[1] if math.log2(hz[-1] / ours[1]) > SESSION_OCTAVES else math.inf
+    return Scope((low, high), cut, sound, bool(alike))
 
 
 def _end_alike(ours: float, theirs: float, octaves: Array, more_db: Array) -> bool:
@@ -88,4 +98,7 @@ def _end_alike(ours: float, theirs: float, octaves: Array, more_db: Array) -> bo
         beyond = more_db[(octaves > first + NOT_AT_OCTAVES) & (octaves <= last)]
     else:
         beyond = more_db[octaves > last + NOT_AT_OCTAVES]
-    return not len(beyond) or not len(inside) or abs(float(np.median(beyond) - np.median(inside))) < JUMP_DB
+    if not len(beyond) or not len(inside):
+        return True
+    far = last - first <= SAME_OCTAVES and octaves.max() - last > SESSION_OCTAVES
+    return abs(float(np.median(beyond) - np.median(inside))) < (FLOOR_JUMP_DB if far else JUMP_DB)

@@ -21,6 +21,7 @@ from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.checkpoints import checkpoint
 from fxst.configs import ApplyConfig
+from fxst.dsp.loudness import loudness
 from fxst.effects import EFFECTS, declare_plugin
 from fxst.effects.parameters import Parameter
 from fxst.errors import AudioError, ModelError, SettingsError
@@ -182,7 +183,8 @@ def test_a_profile_is_as_good_as_its_recording(style, speech, noise):
 def test_a_profile_holds_the_moments_that_a_studio_model_pairs(studio, speech, noise):
     x, reference = speech(44_100, 2, 2), noise(48_000, 1, 2)
     heard = studio.analyse([reference], sample_rate=48_000)
-    profile = profiles.from_json(profiles.to_json(studio.profile(heard)))
+    lufs = loudness(reference, sample_rate=48_000)
+    profile = profiles.from_json(profiles.to_json(studio.profile(heard, loudness_lufs=lufs)))
     assert len(profile.frames) == len(heard.frames) > 0
     by_recording = studio.predict(x, reference, sample_rate=44_100, reference_sample_rate=48_000)
     assert studio.predict(x, profile, sample_rate=44_100) == by_recording
@@ -620,6 +622,7 @@ def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studi
     knobs, activation = np.full((1, len(studio.chain.predicted.knobs)), 0.6), np.full((1, 5), 2.0 if wanted else -2.0)
     decision = Decision(knobs.astype(np.float32), activation.astype(np.float32), curve[None])
     monkeypatch.setattr(model, "decide", lambda *_: decision)
+    monkeypatch.setattr(style_transfer._Choice, "_tried", lambda self, settings: settings)  # its test is below
     monkeypatch.setattr(
         style_transfer, "limit_amount", lambda _, rows, *__: SafetyResult(tuple(rows), 1.0, 0.0, 0.0, noisy=False)
     )
@@ -627,6 +630,27 @@ def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studi
     table = studio.predict(hiss[0], hiss[1], sample_rate=24_000)
     unwanted = {"upward_compressor", "distortion", "reverb"} | ({"parametric_eq"} if flat else set())
     assert set(table.bypassed) == {"stereo_width"} | (set() if wanted else unwanted)  # these are mono
+
+
+@pytest.mark.parametrize("label", ["upward_compressor", "distortion"])
+@pytest.mark.parametrize(("logit", "helps", "kept"), [(2.0, True, True), (2.0, False, False), (0.5, True, False)])
+def test_what_adds_noise_or_overtones_is_applied_only_if_it_is_likely_and_a_trial_is_nearer(
+    studio, monkeypatch, label, logit, helps, kept
+):
+    model, chain = studio._checkpoint.model, studio.chain.predicted
+    curve = np.zeros((1, model.config.spectrum_bands), np.float32)
+    activation = np.where(np.array(chain.labels) == label, logit, -9.0)[None].astype(np.float32)
+    knobs = np.full((1, len(chain.knobs)), 0.6, np.float32)
+    monkeypatch.setattr(model, "decide", lambda *_: Decision(knobs, activation, curve))
+    # A decibel nearer, or further, with the effect than without it.
+    distances = iter([1.0, 0.0] if helps else [0.0, 1.0])
+    monkeypatch.setattr(style_transfer, "distance_db", lambda *_: next(distances))
+    monkeypatch.setattr(
+        style_transfer, "limit_amount", lambda _, rows, *__: SafetyResult(tuple(rows), 1.0, 0.0, 0.0, noisy=False)
+    )
+    hiss = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 48_000)).astype(np.float32)
+    table = studio.predict(hiss[0], hiss[1], sample_rate=24_000)
+    assert (label not in table.bypassed) == kept
 
 
 LOADED_BESIDE = """
