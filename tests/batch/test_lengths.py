@@ -84,7 +84,9 @@ def mpegs():
     yield "stereo without a count", ffmpeg(noise(50_000, 2), *vbr), None
     yield "layer 2", ffmpeg(A, "-f", "mp2"), None
     yield "ordinary", mp3, len(A)
-    both = len(A) + len(B)
+    both, with_stereo = len(A) + len(B), len(A) + 30_000
+    # What is joined is converted to the highest rate.
+    at_48_khz = len(A) * 48_000 // RATE + len(B)
     yield "two joined", mp3 + other, (both, both + 3 * FRAME)
     yield (
         "three joined with tags between",
@@ -102,10 +104,10 @@ def mpegs():
     yield "a count of nothing", patched(mp3, xing + 8, bytes(4)), len(A)
     yield "a count too large", patched(mp3, xing + 8, (2 * count).to_bytes(4, "big")), "ends early"
     yield "cut", bare[:5000], "ends early"
-    yield "another rate joined", bare + ffmpeg(B, *plain, rate=48_000), "sample rate"
-    yield "stereo joined to mono", mp3 + file(noise(30_000, 2), "MP3"), "mono to stereo"
-    yield "mono joined to stereo", file(noise(30_000, 2), "MP3") + mp3, "stereo to mono"
-    yield "layer 2 joined to layer 3", bare + ffmpeg(B, "-f", "mp2"), "layer"
+    yield "another rate joined", bare + ffmpeg(B, *plain, rate=48_000), (at_48_khz, at_48_khz + 6 * FRAME)
+    yield "stereo joined to mono", mp3 + file(noise(30_000, 2), "MP3"), (with_stereo, with_stereo + 3 * FRAME)
+    yield "mono joined to stereo", file(noise(30_000, 2), "MP3") + mp3, (with_stereo, with_stereo + 3 * FRAME)
+    yield "layer 2 joined to layer 3", bare + ffmpeg(B, "-f", "mp2"), (both, both + 6 * FRAME)
     yield "zeros before", bytes(700) + mp3, len(A)
     yield "many zeros before", bytes(100_000) + mp3, len(A)
     yield "half a frame before", bare[300:], None
@@ -121,15 +123,15 @@ def mpegs():
 
 def flacs():
     flac, other = file(A, "FLAC"), file(B, "FLAC")
-    both = len(A) + len(B)
+    both, at_48_khz = len(A) + len(B), len(A) * 48_000 // RATE + len(B)
     yield "two flacs joined", flac + other, both
     yield "a long flac behind a short one", other + flac, both
     yield "one flac twice", flac + flac, 2 * len(A)
     yield "two flacs joined with a tag between", flac + id3v2(900) + other, both
-    yield "another rate of flac joined", flac + file(B, "FLAC", rate=48_000), "sample rate from 44100 to 48000"
-    yield "stereo flac joined", flac + file(noise(30_000, 2), "FLAC"), "channels from 1 to 2"
+    yield "another rate of flac joined", flac + file(B, "FLAC", rate=48_000), (at_48_khz, at_48_khz + 1)
+    yield "stereo flac joined", flac + file(noise(30_000, 2), "FLAC"), len(A) + 30_000
     yield "flac of unknown length", patched(flac, 21, bytes([flac[21] & 0xF0, 0, 0, 0, 0])), len(A)
-    yield "flac that counts too little", patched(flac, 22, (1000).to_bytes(4, "big")), "more audio"
+    yield "flac that counts too little", patched(flac, 22, (1000).to_bytes(4, "big")), len(A)
     yield "flac that counts too much", patched(flac, 22, (90_000).to_bytes(4, "big")), "ends early"
     yield "flac with id3v1", flac + ID3V1, len(A)
     yield "flac with ape and id3v1", flac + ape(5000) + ID3V1, len(A)
@@ -147,8 +149,9 @@ def oggs():
     yield "two vorbis joined", vorbis + file(B, "OGG", "VORBIS"), len(A) + len(B)
     yield "one vorbis thrice", 3 * vorbis, 3 * len(A)
     yield "two opus joined", opus + file(B, "OGG", "OPUS", 48_000), len(A) + len(B)
-    yield "another rate of vorbis joined", vorbis + file(B, "OGG", "VORBIS", 48_000), "sample rate from 44100 to 48000"
-    yield "stereo opus joined", opus + file(noise(30_000, 2), "OGG", "OPUS", 48_000), "channels from 1 to 2"
+    at_48_khz = len(A) * 48_000 // RATE + len(B)
+    yield "another rate of vorbis joined", vorbis + file(B, "OGG", "VORBIS", 48_000), (at_48_khz, at_48_khz + 1)
+    yield "stereo opus joined", opus + file(noise(30_000, 2), "OGG", "OPUS", 48_000), len(A) + 30_000
     yield "vorbis without its beginning", vorbis[vorbis.index(b"OggS", 1) :], "lacks the beginning"
     yield "vorbis with id3v1", vorbis + ID3V1, len(A)
     yield "vorbis with id3v2", id3v2(700) + vorbis, len(A)
@@ -228,11 +231,15 @@ def encodings():
 
 
 def others():
-    for name, codec, container in (
-        ("Speex", "libspeex", "ogg"), ("AC-3", "ac3", "wav"), ("Windows Media", "wmav2", "wav"), ("AAC", "aac", "adts"),
-        ("Matroska", "libmp3lame", "matroska"), ("WavPack", "wavpack", "wv"), ("AVI", "libmp3lame", "avi"),
+    """What FFmpeg decodes: whole, or refused where it says that a packet is broken, as the last one in a pipe is."""
+    for codec, container in (
+        ("libspeex", "ogg"), ("aac", "adts"), ("libmp3lame", "matroska"), ("wavpack", "wv"), ("libmp3lame", "avi"),
     ):  # fmt: skip
-        yield f"{codec} in {container}", ffmpeg(noise(32_000), "-c:a", codec, "-f", container, rate=16_000), name
+        data = ffmpeg(noise(32_000), "-c:a", codec, "-f", container, rate=16_000)
+        yield f"{codec} in {container}", data, (32_000, 32_000 + 3 * FRAME)
+    for codec in ("ac3", "wmav2"):
+        data = ffmpeg(noise(32_000), "-c:a", codec, "-f", "wav", rate=16_000)
+        yield f"{codec} in wav", data, "corrupt input packet"
 
 
 CASES = (mpegs, flacs, oggs, chunks, encodings, others)

@@ -175,7 +175,7 @@ REFUSED = {
     ),
     "a table on a device": (
         lambda: config("a.wav", reference=None, params=touched("t.json"), device="cuda"),
-        "--device is for settings that a model chooses, and --params applies a table: leave one of them out",
+        "--device is for settings that a model chooses, and --params applies a table: leave it out",
     ),
     "a table and a model": (
         lambda: config("a.wav", reference=None, params=touched("t.json"), model="eq"),
