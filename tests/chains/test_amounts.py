@@ -29,7 +29,6 @@ def changed(**effects):
         (["eq=50", "comp=120", "dist=0", "reverb=33.3"], [("parametric_eq", 0.5), ("compressor", 1.2)]),
         (["EQ=50", "width=30"], {"parametric_eq": 0.5, "stereo_width": 0.3}),
         (["compressor=10", "comp2=20"], {"compressor": 0.1, "compressor2": 0.2}),
-        (["50", "60"], {"": 0.6}),
         ([], {}),
     ],
 )

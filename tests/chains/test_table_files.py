@@ -235,7 +235,8 @@ def test_units_and_ranges_may_be_left_out_of_json(saved_json):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xff\xfe\x00\x01" * 50, "not UTF-8 text"),
+        (b"\x80\x01\xfe\x9c" * 50, "not UTF-8 text"),
+        (b"\xff\xfe\x00\x01" * 50, "not a parameter table"),
         (b"RIFF\0\0\0\0WAVE", "not a text file"),
         (b" " * (1 << 21), "larger than any parameter table"),
         (b'{"format": "fxst-settings", "version": 1', "not valid JSON"),
@@ -243,7 +244,7 @@ def test_units_and_ranges_may_be_left_out_of_json(saved_json):
         (b'{"a": ' + b"9" * 5000 + b"}", "not valid JSON"),
         (b"{}", "its format is None"),
     ],
-    ids=["binary", "sound", "huge", "cut", "deep", "digits", "bare"],
+    ids=["binary", "a byte order mark", "sound", "huge", "cut", "deep", "digits", "bare"],
 )
 def test_what_is_no_table_is_refused(tmp_path, content, message):
     path = tmp_path / "x.json"
