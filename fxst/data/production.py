@@ -68,7 +68,7 @@ class Filter:
     Args:
         kind: The filter's kind.
         f0_hz: Its frequency.
-        q: Its quality factor; for shelves not used: their slope is 0.5.
+        q: Its quality factor; ignored for shelves, whose slope is 0.5.
         gain_db: Its gain; 0 for high- and low-passes.
         steep: Whether a high- or low-pass is of fourth order.
     """

@@ -56,6 +56,9 @@ CHANCE_DB: Final = 1.0
 """From this probability on, a trial overrules the model only if the recording is so much further away with the effect:
 by less, two recordings differ by what is said in them."""
 
+LOUDNESS_ROUNDS: Final = 2
+"""How often the loudness is matched: a distortion behind the gain makes less of it than was asked for."""
+
 _MOST_CHANNELS: Final = 1024
 SAFETY_CHECK: Final = "safety_check"
 """The key of a table's provenance under which the safety check says why less was applied than the model chose."""
@@ -401,7 +404,8 @@ class _Choice:
         if decision.activation is None:
             return self._match_width(self._chain.completed(predicted.settings(knobs)))
         settings = self._chain.completed(predicted.settings(knobs, bypassed=self._bypassed(decision)))
-        return self._check(self._match_width(self._tried(self._match_level(settings))))
+        settings = self._match_width(self._tried(self._match_level(settings)))
+        return self._check(self._match_loudness(settings))
 
     @BEYOND_FULL_SCALE
     def _decide(self) -> "Decision":
@@ -468,11 +472,15 @@ class _Choice:
         lufs = self._profile.loudness_lufs
         if lufs is None or self._scope is None or self._scope.alike:
             return settings
-        output = rendered_excerpt(self._chain, settings, self._analysis.excerpt)
-        meter = LoudnessMeter(sample_rate=output.sample_rate, channels=len(output.samples))
-        meter.process(output.samples)
-        reached = meter.integrated()
-        return settings if reached < ABSOLUTE_GATE_LUFS else move_gain(self._chain, settings, lufs - reached)
+        for _ in range(LOUDNESS_ROUNDS):
+            output = rendered_excerpt(self._chain, settings, self._analysis.excerpt)
+            meter = LoudnessMeter(sample_rate=output.sample_rate, channels=len(output.samples))
+            meter.process(output.samples)
+            reached = meter.integrated()
+            if reached < ABSOLUTE_GATE_LUFS:
+                break
+            settings = move_gain(self._chain, settings, lufs - reached)
+        return settings
 
     def _match_width(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         return match_width(self._chain, settings, self._analysis.excerpt, self._profile.descriptors)
@@ -482,7 +490,7 @@ class _Choice:
         checked = limit_amount(self._chain, settings, excerpt, reference, self._levels, pauses)
         if checked.remark:
             self.provenance[SAFETY_CHECK] = checked.remark
-        return self._match_loudness(checked.settings)
+        return checked.settings
 
 
 def render(audio: Any, table: Table, *, sample_rate: int, gradients: bool = False) -> Any:
