@@ -96,7 +96,9 @@ def test_every_message_of_a_batch_stays_on_the_screen(tmp_path):
     text = "".join(on_screen(output, 80))
     for number in range(2):
         assert f"wrote 'out/{number}.wav'" in text
-        assert re.search(rf"fxst: 'in/{number}.wav': heavily limited: the limiter reduced its peaks .* instead of -8\.0", text)
+        assert re.search(
+            rf"fxst: 'in/{number}.wav': heavily limited: the limiter reduced its peaks .* instead of -8\.0", text
+        )
     assert "fxst: 'in/broken.wav'" in text
     assert "fxst: 2 written, 1 failed." in text
     assert "━" not in text  # and it is gone
