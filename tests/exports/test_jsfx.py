@@ -128,7 +128,7 @@ def test_its_arithmetic_nulls_against_fxst(exported, draw, exact, null_db, passa
 
 
 def test_a_whole_chain_nulls_as_its_least_exact_effect(exported, draw, exact, null_db, passages):
-    table = draw(3).with_values({"reverb": {"wet_level": 0.0, "dry_level": 0.5}})
+    table = draw(3).with_values({"reverb": {"wet_level": 0.0, "dry_level": 0.5}, "stereo_width": {"width": 1.0}})
     file = exported("jsfx", table, sample_rate=16_000, channels=2)
     for x in passages(16_000, 2):
         x = x[:, :8000]
