@@ -8,12 +8,12 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fxst import audio
 from fxst.audio import Samples
 from fxst.chains.chain import Chain
 from fxst.data import sox
 from fxst.data.corruption import HIGHEST, DynamicsCorruption, draw_compressor, draw_expander, draw_frequency_corruption
 from fxst.data.manifest import Dataset
+from fxst.data.passages import AUGMENTED, VOICE_SHARE, Passages
 from fxst.data.production import (
     Filter,
     LoudnessLimiter,
@@ -25,7 +25,6 @@ from fxst.data.production import (
 )
 from fxst.effects import ParametricEQ
 from fxst.effects.parameters import Setting
-from fxst.errors import SettingsError
 from fxst.models.feature_extractor import BANDWIDTH, octave_centres
 from fxst.models.studio import CENTRE_HZ, StudioModelConfig
 
@@ -52,24 +51,14 @@ COMPRESSED: Final = 0.75
 EXPANDED_MORE: Final = 0.2
 """How often an input is expanded in training: oftener than in the evaluation, for much is missed of such inputs."""
 
-SPEED: Final = (0.72, 1.35)
-"""How fast a passage is played in training: other voices, and other instruments, for there are few."""
-
 GAINS_DB: Final = (-14.0, 8.0)
 """By how much levels differ from the published evaluation's, which are all the same."""
 
 COLOUR_DB: Final = 8.0
 """By how much each band of a voice's spectrum is changed at most."""
 
-VOICE_SHARE: Final = 0.35
-"""The power with which the number of a voice's clips tells how often it comes."""
-
-SONG_SHARE: Final = 0.7
-"""The same of songs, the recordings of all datasets but the first: most of them are short sounds."""
-
-AUGMENTED: Final = 0.85
 REGAINED: Final = 0.3
-"""How often speed and spectrum are changed, and how often the level."""
+"""How often the level is changed."""
 
 KEPT_IN_16_BITS: Final = 0.2
 """How often what becomes of a passage has the noise of 16 bits, as files have."""
@@ -78,23 +67,14 @@ LOWER_RATE: Final = 24_000
 LOWERED: Final = 0.3
 """At which sample rate passages of a higher one are produced, too, and how often."""
 
-MIXED: Final = 0.5
-"""How often songs are played together: two at once are another one, as two voices are not."""
-
-MOST_MIXED: Final = 2
-"""How many are added to one at most."""
-
-MIXED_DB: Final = (-14.0, 0.0)
-"""How loud they are beside it."""
-
 PRODUCED: Final = 0.5
 """How often the input of a production is one itself, as in protocol Q."""
 
 OTHERS: Final = 0.8
 """How often the reference of a production is of another voice or song; else of the same."""
 
-SAME_CORPUS: Final = 0.5
-"""How often that is looked for in the same corpus first, and how often both go through the same microphone."""
+SAME_MICROPHONE: Final = 0.5
+"""How often both go through the same microphone."""
 
 STRONG: Final = 0.1
 """How often a production is one strong distortion or reverberation, and nothing else."""
@@ -105,8 +85,8 @@ AUDIBLE_DRIVE_DB: Final = 8.0
 LIMITED_LUFS: Final = -16.0
 """A limiter to more than this may compress, so of a compressor nobody can say."""
 
-MOST_CUT: Final = 1.5
-"""The lowest label of a curve, as a cut in units of 20 dB: beyond a band limit it says no more."""
+STEEPEST: Final = 1.5
+"""The largest label of a curve, up or down, in units of 20 dB: beyond a band limit it says no more."""
 
 CURVE_BANDS: Final = StudioModelConfig.spectrum_bands
 CURVE_HZ: Final = octave_centres(CURVE_BANDS)
@@ -189,14 +169,14 @@ def draw_pairs(
         rate = min(rate, LOWER_RATE)
     made = []
     for _ in range(passages):
-        source = _Source(dataset, split, clips=clips, augment=augment, songs=bool(number), rate=rate)
-        speaker, base = source.base(rng)
+        source = Passages(dataset, split, clips=clips, augment=augment, songs=bool(number), rate=rate)
+        speaker, base = source.draw(rng)
         if styles == "published":
             made.append(_published(base, chain, rng, rate, augment))
         elif styles == "chain":
             made.append(_by_chain(base, chain, rng, rate))
         else:
-            other = source.base(rng, unlike=speaker)[1] if rng.random() < OTHERS else None
+            other = source.draw(rng, unlike=speaker)[1] if rng.random() < OTHERS else None
             made.append(_produced(base, other, chain, rng, rate, augment, songs=bool(number)))
     arrays = {
         name: np.stack([getattr(of_one, name) for of_one in made])
@@ -205,91 +185,6 @@ def draw_pairs(
     for name in ("inputs", "targets", "references"):
         arrays[name] = arrays[name].reshape(passages, VERSIONS, 2, -1)
     return TrainingPairs(**arrays, sample_rate=rate)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where passages are drawn from.
-
-    Args:
-        dataset: The clips.
-        split: `train`, `val` or `test`.
-        clips: Clips of half a passage.
-        augment: Whether to make other voices and songs of those there are.
-        songs: Whether they are songs.
-        rate: The sample rate of passages.
-    """
-
-    dataset: Dataset
-    split: str
-    clips: int
-    augment: bool
-    songs: bool
-    rate: int
-
-    def base(self, rng: np.random.Generator, *, unlike: str | None = None) -> tuple[str, Samples]:
-        """Draw a passage as it was recorded, and its speaker; of songs, sometimes several at once.
-
-        Args:
-            rng: The source of chance.
-            unlike: A speaker whose passage it must not be, where there is another.
-
-        Shape:
-            (1, 2 * T).
-        """
-        speaker, base = self._passage(rng, unlike)
-        if self.augment and self.songs and rng.random() < MIXED:
-            for _ in range(rng.integers(1, MOST_MIXED + 1)):
-                _, more = self._passage(rng, unlike)
-                base = base + more * np.float32(_rms(base) / _rms(more) * 10 ** (rng.uniform(*MIXED_DB) / 20))
-        own_rate = self.dataset.sample_rate
-        if self.rate != own_rate:
-            samples = 2 * self.clips * round(self.dataset.clip_samples * self.rate / own_rate)
-            base = audio.resample(base, source_rate=own_rate, target_rate=self.rate)[:, :samples]
-            base = np.pad(base, ((0, 0), (0, samples - base.shape[1])))  # of rounding, by a sample or two
-        return speaker, base
-
-    def _passage(self, rng: np.random.Generator, unlike: str | None) -> tuple[str, Samples]:
-        """Draw both halves of a passage, one after the other."""
-        speaker, mine = self._speaker(rng, unlike)
-        return speaker, _cut(self.dataset, mine, clips=self.clips, augment=self.augment, rng=rng)
-
-    def _speaker(self, rng: np.random.Generator, unlike: str | None) -> tuple[str, NDArray[np.int64]]:
-        """Draw a speaker: its name, and its clips."""
-        speakers = {name: mine for name, mine in self.dataset.indices_by_speaker(self.split).items() if len(mine) >= 2}
-        if not speakers:
-            raise SettingsError(
-                f"The dataset {str(self.dataset.folder)!r} has no speaker with two clips in its {self.split} split; "
-                "build it from more speakers, or of shorter clips."
-            )
-        if unlike is not None:
-            others = {name: mine for name, mine in speakers.items() if name != unlike}
-            corpus, _, _ = unlike.rpartition("/")
-            near = {name: mine for name, mine in others.items() if corpus and name.startswith(corpus + "/")}
-            speakers = (near if near and rng.random() < SAME_CORPUS else others) or speakers
-        # Speakers with more clips come more often, but far less than in proportion, so that no voice takes over.
-        weights = np.array([len(mine) for mine in speakers.values()]) ** (SONG_SHARE if self.songs else VOICE_SHARE)
-        names = list(speakers)
-        name = names[rng.choice(len(names), p=weights / weights.sum())]
-        return name, speakers[name]
-
-
-def _cut(dataset: Dataset, mine: NDArray[np.int64], *, clips: int, augment: bool, rng: np.random.Generator) -> Samples:
-    """Cut both halves of a passage out of a speaker's clips: (1, 2 * T)."""
-    speed = round(float(rng.uniform(*SPEED)), 3) if augment and rng.random() < AUGMENTED else 1.0
-    needed = int(np.ceil(2 * clips * speed))
-    if len(mine) >= needed:
-        first = int(rng.integers(len(mine) - needed + 1))
-        picked = mine[first : first + needed]  # in their order: as they were spoken, for the most part
-    else:
-        # A speaker with too few clips repeats them, within its own half.
-        speed, half = 1.0, len(mine) // 2
-        picked = np.concatenate([np.resize(part, clips) for part in (mine[:half], mine[half:])])
-    x = dataset.clips(picked).reshape(1, -1)
-    samples = 2 * clips * dataset.clip_samples
-    if speed != 1:
-        x = audio.resample(x, source_rate=round(1000 * speed), target_rate=1000)
-    return x[:, :samples]
 
 
 def drawn_rates(datasets: Sequence[Dataset]) -> tuple[int, ...]:
@@ -488,7 +383,7 @@ def _produced(
         microphones = [_microphone(rng, rate), _microphone(rng, rate)]
         base = _at_peak(sox.filtered(base, microphones[0]), BASE_PEAK_DB)
         if other is not None:
-            same = rng.random() < SAME_CORPUS
+            same = rng.random() < SAME_MICROPHONE
             other = _at_peak(sox.filtered(other, microphones[0 if same else 1]), BASE_PEAK_DB)
     inputs, targets, references, active, curves = [], [], [], [], []
     for _ in range(VERSIONS):
@@ -505,7 +400,7 @@ def _produced(
             references.append(np.tile(_stored(style.apply(other, sample_rate=rate), rng, augment), (1, 2)))
         active.append(_active(chain, own, style))
         curve = _curve(style.sections(sample_rate=rate), rate) - _curve(own.sections(sample_rate=rate), rate)
-        curves.append(np.clip(curve, -MOST_CUT, MOST_CUT))
+        curves.append(np.clip(curve, -STEEPEST, STEEPEST))
     knobs = np.full((VERSIONS, len(chain.knobs)), np.nan, np.float32)
     before, after, like = (np.stack(of_all) for of_all in (inputs, targets, references))
     return TrainingPairs(before, after, like, np.stack(active), knobs, np.stack(curves), rate)
@@ -630,10 +525,6 @@ def _stored(x: Samples, rng: np.random.Generator, augment: bool) -> Samples:
     if not augment or rng.random() >= KEPT_IN_16_BITS:
         return x
     return (np.round(x * np.float32(1 << 15)) / np.float32(1 << 15)).astype(np.float32)
-
-
-def _rms(x: Samples) -> float:
-    return max(math.sqrt(float(np.square(x, dtype=np.float64).mean())), 1e-6)
 
 
 def _peak_db(x: Samples) -> float:

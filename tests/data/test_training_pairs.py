@@ -4,6 +4,7 @@ import pytest
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
+from fxst.data.passages import Passages
 from fxst.data.production import Filter, LoudnessLimiter, Production, Room, Saturation, SoftKneeCompressor
 from fxst.data.training_pairs import (
     CURVE_HZ,
@@ -11,7 +12,6 @@ from fxst.data.training_pairs import (
     VERSIONS,
     _active,
     _move_gain_behind_equaliser,
-    _Source,
     draw_pairs,
     draw_settings,
     drawn_rates,
@@ -325,9 +325,9 @@ def test_the_reference_of_a_production_is_another_voice_or_the_same():
 def test_a_voice_of_the_same_corpus_is_the_reference_oftener_than_by_chance():
     here = {f"near/{name}": 4 for name in "ab"} | {f"far/{name}": 4 for name in "abcdefgh"}
     tones = Voices(**here)
-    source = _Source(tones, "train", clips=1, augment=False, songs=False, rate=tones.sample_rate)
+    source = Passages(tones, "train", clips=1, augment=False, songs=False, rate=tones.sample_rate)
     rng = np.random.default_rng(0)
-    found = [source.base(rng, unlike="near/a")[0] for _ in range(200)]
+    found = [source.draw(rng, unlike="near/a")[0] for _ in range(200)]
     assert "near/a" not in found
     assert 0.4 < found.count("near/b") / len(found) < 0.7
 
