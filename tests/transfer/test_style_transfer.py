@@ -26,18 +26,14 @@ from fxst.effects import EFFECTS, declare_plugin
 from fxst.effects.parameters import Parameter
 from fxst.errors import AudioError, ModelError, SettingsError
 from fxst.models.encoder import EncoderConfig
-from fxst.models.network import Decision
-from fxst.models.studio import StudioNetwork
 from fxst.models.style import StyleModelConfig
-from fxst.transfer import eq_fitting, profiles, style_transfer
-from fxst.transfer.safety import SafetyResult
+from fxst.transfer import profiles, style_transfer
 from fxst.transfer.style_transfer import load, render
 
 with suppress(ImportError):  # the extra train
     import torch
 
-    from fxst.models.trainable import StudioModel, StyleModel
-    from fxst.training.studio import studio_config
+    from fxst.models.trainable import StyleModel
 
 
 def make_model(folder, chain):
@@ -58,17 +54,6 @@ def model_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def style(model_folder):
     return load(model_folder)
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    """An untrained studio model, which pairs moments and sets an equaliser by them."""
-    torch.manual_seed(0)
-    chain = CHAINS["studio"]
-    config = studio_config(chain, 0.5, channels=(4, 8), hidden=(16,), rest_hidden=(16,), fitter_width=16)
-    folder = tmp_path_factory.mktemp("models") / "pairs"
-    checkpoint.save(folder, StudioModel(config), chain, sample_rate=24_000, card={})
-    return load(folder)
 
 
 def neutral(chain):
@@ -195,41 +180,6 @@ def test_a_profile_holds_the_moments_that_a_studio_model_pairs(studio, speech, n
         studio.predict(x, narrow, sample_rate=44_100)
 
 
-def test_choosing_pairs_with_the_references_own_moments(monkeypatch, studio, speech, noise):
-    paired, match = [], StudioNetwork.match
-
-    def watched(self, *given):
-        paired.append(given)
-        return match(self, *given)
-
-    monkeypatch.setattr(StudioNetwork, "match", watched)
-    heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 1, 2), noise(48_000, 1, 2)))
-    studio.choose(heard, studio.profile(reference))
-    [given] = paired
-    of_both = heard.statistics, heard.frames, reference.statistics, reference.frames
-    assert len(heard.frames) > 0
-    for found, analysed in zip(given, of_both, strict=True):
-        np.testing.assert_array_equal(found, analysed)
-
-
-def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, studio, speech, noise):
-    given, match_level = [], style_transfer.match_level
-
-    def watched(*arguments, share):
-        given.append(arguments[4])
-        assert share == style_transfer.GAIN_SHARE
-        return match_level(*arguments, share=share)
-
-    monkeypatch.setattr(style_transfer, "match_level", watched)
-    heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 2, 3), noise(48_000, 1, 2)))
-    studio.choose(heard, studio.profile(reference))
-    [moments] = given
-    np.testing.assert_array_equal(moments.reference, reference.frames)
-    # As of the recording itself, but not rounded.
-    ours = moments.measure(heard.excerpt)
-    np.testing.assert_allclose(ours.mean(0), heard.frames.mean(0), atol=0.1)
-
-
 def test_a_recording_of_pauses_but_for_a_moment_is_said_to_be_hard_to_judge(studio, speech):
     x, rate = speech(44_100, 1, 3), 44_100
     pauses = x * np.where(np.arange(x.shape[1]) // 3000 == np.abs(x[0]).argmax() // 3000, 1, 0.003).astype(np.float32)
@@ -252,21 +202,6 @@ def test_a_profile_that_no_recording_could_have_is_refused_in_a_sentence(studio,
     absurd = msgspec.structs.replace(profile, frames=((6000,) * 96,) * 4)
     with pytest.raises(AudioError, match=r"the style profile is far beyond full scale"):
         studio.predict(speech(44_100, 1, 1), absurd, sample_rate=44_100)
-
-
-def test_an_equaliser_is_fitted_to_nothing_where_the_reference_has_nothing(monkeypatch, studio, speech):
-    given, fit = [], eq_fitting.fitted
-
-    def watched(eq, knobs, curve_db, hz, *, sample_rate):
-        given.append((curve_db, hz))
-        return fit(eq, knobs, curve_db, hz, sample_rate=sample_rate)
-
-    monkeypatch.setattr(eq_fitting, "fitted", watched)
-    studio.predict(speech(48_000, 1, 1), speech(8000, 1, 1), sample_rate=48_000, reference_sample_rate=8000)
-    ((curve_db, hz),) = given
-    assert hz.max() > 19_000
-    assert not curve_db[hz > 3800].any()
-    assert curve_db[hz < 3800].any()
 
 
 def test_what_is_far_beyond_full_scale_makes_no_profile(studio, noise):
@@ -610,47 +545,6 @@ def test_a_table_is_applied_without_torch(tmp_path, noise):
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.stdout == "False\n", done.stderr
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-@pytest.mark.parametrize(("bend_db", "flat"), [(1.0, True), (6.0, False)])
-def test_what_is_not_wanted_is_left_out_but_a_clear_curve_and_a_compressor(studio, monkeypatch, wanted, bend_db, flat):
-    model = studio._checkpoint.model
-    curve = (
-        bend_db / 20 * np.linspace(-2, 2, model.config.spectrum_bands, dtype=np.float32)
-    )  # on average bend_db from 0
-    knobs, activation = np.full((1, len(studio.chain.predicted.knobs)), 0.6), np.full((1, 5), 2.0 if wanted else -2.0)
-    decision = Decision(knobs.astype(np.float32), activation.astype(np.float32), curve[None])
-    monkeypatch.setattr(model, "decide", lambda *_: decision)
-    monkeypatch.setattr(style_transfer._Choice, "_tried", lambda self, settings: settings)  # its test is below
-    monkeypatch.setattr(
-        style_transfer, "limit_amount", lambda _, rows, *__: SafetyResult(tuple(rows), 1.0, 0.0, 0.0, noisy=False)
-    )
-    hiss = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 48_000)).astype(np.float32)
-    table = studio.predict(hiss[0], hiss[1], sample_rate=24_000)
-    unwanted = {"upward_compressor", "distortion", "reverb"} | ({"parametric_eq"} if flat else set())
-    assert set(table.bypassed) == {"stereo_width"} | (set() if wanted else unwanted)  # these are mono
-
-
-@pytest.mark.parametrize("label", ["upward_compressor", "distortion"])
-@pytest.mark.parametrize(("logit", "helps", "kept"), [(2.0, True, True), (2.0, False, False), (0.5, True, False)])
-def test_what_adds_noise_or_overtones_is_applied_only_if_it_is_likely_and_a_trial_is_nearer(
-    studio, monkeypatch, label, logit, helps, kept
-):
-    model, chain = studio._checkpoint.model, studio.chain.predicted
-    curve = np.zeros((1, model.config.spectrum_bands), np.float32)
-    activation = np.where(np.array(chain.labels) == label, logit, -9.0)[None].astype(np.float32)
-    knobs = np.full((1, len(chain.knobs)), 0.6, np.float32)
-    monkeypatch.setattr(model, "decide", lambda *_: Decision(knobs, activation, curve))
-    # A decibel nearer, or further, with the effect than without it.
-    distances = iter([1.0, 0.0] if helps else [0.0, 1.0])
-    monkeypatch.setattr(style_transfer, "distance_db", lambda *_: next(distances))
-    monkeypatch.setattr(
-        style_transfer, "limit_amount", lambda _, rows, *__: SafetyResult(tuple(rows), 1.0, 0.0, 0.0, noisy=False)
-    )
-    hiss = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 48_000)).astype(np.float32)
-    table = studio.predict(hiss[0], hiss[1], sample_rate=24_000)
-    assert (label not in table.bypassed) == kept
 
 
 LOADED_BESIDE = """
