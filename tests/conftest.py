@@ -22,6 +22,7 @@ import extras
 
 SHARED_AUDIO = Path(__file__).parents[1] / "../shared/audio"
 EXAMPLES = Path(__file__).parent / "examples"
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 
 # The same examples on every run: a failure is then a change in the code, and never luck.
 hypothesis.settings.register_profile("fxst", deadline=None, derandomize=True)
@@ -114,6 +115,20 @@ def in_numpy():
         return made
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """An installed Chromium, driven by playwright; skips where one of the two is not."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip("there is no Chromium here")
+    with sync_api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        chromium = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The page in a real browser, with no network: heard through a tap on what goes to the loudspeakers."""
 
 import re
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +15,6 @@ from fxst.report import InMemory, Page, ReportEntry, Track, write_report
 from fxst.transfer.style_transfer import render
 
 sync_api = pytest.importorskip("playwright.sync_api")
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 
 # Times in the page are in seconds of the browser's own audio clock, taken when the page draws where it is: a machine
 # under load draws and delivers commands late.
@@ -102,18 +100,6 @@ CONTRAST = """
   return { words, lines, paper: getComputedStyle(document.body).backgroundColor };
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip("there is no Chromium here")
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        chromium = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
