@@ -30,6 +30,7 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "pedalboard": {"effects"},
     "pesq": {"evaluation"},
     "pyloudnorm": set(),
+    "ray": {"coordination.cluster"},
     "rich": {"cli"},
     "soundfile": {"audio"},
     "starlette": {"ui.server"},

@@ -7,7 +7,7 @@ are in the folder's manifest: a file is finished when a row of any part says so.
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -31,7 +31,7 @@ from fxst.errors import FxstError, NothingMatchedError, SettingsError
 from fxst.threads import processors
 from fxst.untrusted import from_json, quoted, to_json
 
-__all__ = ["ChunkRunner", "apply_chunks", "chunk_of", "listed", "worker_count"]
+__all__ = ["ChunkRunner", "apply_chunks", "as_listed", "chunk_of", "listed", "worker_count"]
 
 COMMAND: Final = "apply"
 
@@ -133,6 +133,13 @@ def _origin(checked: Preflight) -> str:
     return hashlib.sha256(to_json(msgspec.to_builtins(checked.origin)).encode()).hexdigest()[:16]
 
 
+def as_listed(checked: Preflight, line: str) -> FileResult:
+    """Return the result of a file of a chunk whose part is there, which is not looked at again."""
+    assert checked.plan.folder is not None, "only a batch has chunks"
+    output, *_, path, _, _ = from_json(line)
+    return FileResult(Path(path), checked.plan.folder / output, None, checked.table, was_finished=True)
+
+
 @dataclass
 class _Progress:
     """A chunk that is being rendered: its results so far."""
@@ -164,6 +171,8 @@ class ChunkRunner:
         self._before = rows_before(self._folder)
         self._begun: dict[tuple[Path, Path], _Progress] = {}
         self._swept: set[Path] = set()
+        self._only: str | None = None
+        self._crashed: Mapping[str, str] = {}
 
     def close(self) -> None:
         """Stop the workers."""
@@ -172,12 +181,17 @@ class ChunkRunner:
             self._workers = None
         self._before.close()
 
-    def run(self, chunks: Iterable[Chunk]) -> Iterator[FileResult]:
+    def run(
+        self, chunks: Iterable[Chunk], *, only: str | None = None, crashed: Mapping[str, str] | None = None
+    ) -> Iterator[FileResult]:
         """Render chunks; yield the result of each file.
 
         Args:
             chunks: The chunks, taken as workers are free.
+            only: The one line of them to render, without a part; None for all.
+            crashed: The lines to give up, with the reason of each.
         """
+        self._only, self._crashed = only, crashed or {}
         items = self._items(chunks)
         for item in items:
             if isinstance(item, FileResult):
@@ -196,13 +210,9 @@ class ChunkRunner:
             interrupts.check()
             resume = self._checked.config.resume
             if resume and (self._batch.is_listed(chunk) or self._batch.is_finished(chunk)):
-                yield from map(self._as_listed, chunk.lines)
+                yield from (as_listed(self._checked, line) for line in chunk.lines)
                 continue
             yield from self._prepared(chunk)
-
-    def _as_listed(self, line: str) -> FileResult:
-        output, *_, path, _, _ = from_json(line)
-        return FileResult(Path(path), self._folder / output, None, self._checked.table, was_finished=True)
 
     def _prepared(self, chunk: Chunk) -> Iterator[Job | FileResult]:
         origin, resume = self._checked.origin, self._checked.config.resume
@@ -229,6 +239,9 @@ class ChunkRunner:
                     results.append(failure(job, str(error), error.exit_code))
                     continue
                 left.append(job)
+        if self._only is not None:
+            yield from left
+            return
         progress = _Progress(chunk, len(left) + len(results))
         self._begun |= {(one.input, one.output): progress for one in (*left, *results)}
         if not progress.left:
@@ -244,16 +257,25 @@ class ChunkRunner:
 
     def _planned(self, chunk: Chunk) -> tuple[list[Job], list[FileResult]]:
         """Return the jobs of a chunk, and the failures of files that have none."""
+        lines = chunk.lines if self._only is None else (self._only,)
         recordings = []
-        for line in chunk.lines:
+        for line in lines:
             _, *_, path, place, given = from_json(line)
             recordings.append(InputRecording(Path(path), PurePosixPath(place), PurePosixPath(given)))
         try:
-            return self._jobs(chunk, recordings), []
+            jobs = self._jobs(chunk, recordings)
         except FxstError as error:
             whole = error
+        else:
+            given_up = {self._folder / from_json(line)[0]: reason for line, reason in self._crashed.items()}
+            results = [
+                failure(job, f"{str(job.input)!r}: {given_up[job.output]}", crashed=True)
+                for job in jobs
+                if job.output in given_up
+            ]
+            return [job for job in jobs if job.output not in given_up], results
         jobs, results = [], []
-        for recording, line in zip(recordings, chunk.lines, strict=True):
+        for recording, line in zip(recordings, lines, strict=True):
             try:
                 jobs += self._jobs(chunk, [recording])
             except FxstError as error:

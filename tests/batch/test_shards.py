@@ -1,21 +1,13 @@
 """A batch that several processes share: any order, at once, killed and repeated, it ends as one process would end it."""
 
-import itertools
-import json
-import os
 import random
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from fxst.batch.run import apply_files
 from fxst.configs import ApplyConfig
-from fxst.coordination.parts import Batch
-from fxst.coordination.store import LocalStore
-from fxst.errors import SettingsError
 
 FILES = 40
 SHARDS = 7
