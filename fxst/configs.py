@@ -693,6 +693,9 @@ class EvalConfig:
         metavar="BOUND",
         panel="Results",
     )
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
     workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Computing")
     device: Literal["cpu", "cuda"] = option(
         "cpu", "Device for the models; the effects run on the CPU. cuda needs the extra train.", panel="Computing"

@@ -7,6 +7,7 @@ are in the folder's manifest: a file is finished when a row of any part says so.
 import contextlib
 import hashlib
 import itertools
+import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -29,9 +30,9 @@ from fxst.coordination.chunks import Chunk, Sorted
 from fxst.coordination.parts import Batch, FailureRow
 from fxst.errors import FxstError, NothingMatchedError, SettingsError
 from fxst.threads import processors
-from fxst.untrusted import from_json, quoted, to_json
+from fxst.untrusted import quoted, to_json
 
-__all__ = ["ChunkRunner", "apply_chunks", "as_listed", "chunk_of", "listed", "worker_count"]
+__all__ = ["ChunkRunner", "apply_chunks", "as_listed", "chunk_of", "line_of", "listed", "worker_count"]
 
 COMMAND: Final = "apply"
 
@@ -107,10 +108,29 @@ def listed(checked: Preflight) -> Sorted:
                 state = [found.st_size, found.st_mtime_ns]
             except (OSError, ValueError):
                 state = []
-            names = [str(recording.path), str(recording.place), str(recording.given)]
-            yield key_of(output), to_json([str(output), *state, *names])
+            yield key_of(output), line_of(output, state, recording)
 
     return Sorted(rows())
+
+
+def line_of(output: PurePosixPath, state: list[int], recording: InputRecording) -> str:
+    """Return the line of a recording in the list of a batch: what identifies it, and where it is.
+
+    Args:
+        output: Its output, below the output folder.
+        state: Its size and its time of modification; empty where it does not exist.
+        recording: The recording.
+    """
+    identity = json.dumps([str(output), str(recording.given), *state])
+    return f"{identity}\t{json.dumps([str(recording.path), str(recording.place)])}"
+
+
+def _of_line(line: str) -> tuple[str, InputRecording]:
+    """Return the output and the recording of a line."""
+    identity, _, where = line.partition("\t")
+    output, given, *_ = json.loads(identity)
+    path, place = json.loads(where)
+    return output, InputRecording(Path(path), PurePosixPath(place), PurePosixPath(given))
 
 
 def chunk_of(number: int, files: Sorted, batch: Batch) -> Chunk:
@@ -124,8 +144,7 @@ def chunk_of(number: int, files: Sorted, batch: Batch) -> Chunk:
     lines = files.lines(number, batch.chunks)
     digest = hashlib.sha256(batch.origin.encode())
     for line in lines:
-        output, *state, _, _, given = from_json(line)  # where the recording lies is no matter
-        digest.update(to_json([output, state, given]).encode() + b"\n")
+        digest.update(line.partition("\t")[0].encode() + b"\n")
     return Chunk(number, lines, digest.hexdigest()[:16])
 
 
@@ -136,8 +155,8 @@ def _origin(checked: Preflight) -> str:
 def as_listed(checked: Preflight, line: str) -> FileResult:
     """Return the result of a file of a chunk whose part is there, which is not looked at again."""
     assert checked.plan.folder is not None, "only a batch has chunks"
-    output, *_, path, _, _ = from_json(line)
-    return FileResult(Path(path), checked.plan.folder / output, None, checked.table, was_finished=True)
+    output, recording = _of_line(line)
+    return FileResult(recording.path, checked.plan.folder / output, None, checked.table, was_finished=True)
 
 
 @dataclass
@@ -258,16 +277,13 @@ class ChunkRunner:
     def _planned(self, chunk: Chunk) -> tuple[list[Job], list[FileResult]]:
         """Return the jobs of a chunk, and the failures of files that have none."""
         lines = chunk.lines if self._only is None else (self._only,)
-        recordings = []
-        for line in lines:
-            _, *_, path, place, given = from_json(line)
-            recordings.append(InputRecording(Path(path), PurePosixPath(place), PurePosixPath(given)))
+        recordings = [_of_line(line)[1] for line in lines]
         try:
             jobs = self._jobs(chunk, recordings)
         except FxstError as error:
             whole = error
         else:
-            given_up = {self._folder / from_json(line)[0]: reason for line, reason in self._crashed.items()}
+            given_up = {self._folder / _of_line(line)[0]: reason for line, reason in self._crashed.items()}
             results = [
                 failure(job, f"{str(job.input)!r}: {given_up[job.output]}", crashed=True)
                 for job in jobs
@@ -279,7 +295,7 @@ class ChunkRunner:
             try:
                 jobs += self._jobs(chunk, [recording])
             except FxstError as error:
-                job = Job(recording.path, self._folder / from_json(line)[0], None, place=str(recording.given))
+                job = Job(recording.path, self._folder / _of_line(line)[0], None, place=str(recording.given))
                 results.append(failure(job, str(error), error.exit_code))
         if not results:  # each can be done, but not all of them
             return [], [failure(job, str(whole), whole.exit_code) for job in jobs]

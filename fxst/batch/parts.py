@@ -21,6 +21,7 @@ from fxst.errors import FxstError, OutputError, SettingsError
 from fxst.untrusted import quoted
 
 __all__ = [
+    "check_complete",
     "is_begun",
     "key_of",
     "merge",
@@ -110,12 +111,8 @@ def merge(folder: Path, batch: Batch) -> None:
         if len(rows):
             _write(folder / MANIFEST, rows.in_order())
     batch.remove()
-    with contextlib.suppress(OSError):
-        for path in (folder / _OPEN).glob("*.jsonl"):
-            path.unlink()
-        for name in ("open", "parts", ""):
-            if (folder / FOLDER / name).exists():
-                (folder / FOLDER / name).rmdir()
+    for name in list(batch.store.names("open/")):
+        batch.store.delete(name)
 
 
 def status_of(folder: Path) -> tuple[Status, list[FailureRow]]:
@@ -150,12 +147,7 @@ def merge_finished(config: BatchMergeConfig) -> tuple[Status, list[FailureRow]]:
     """
     status, failures = status_of(config.folder)
     batch = Batch.of(store_of(config.folder))
-    if status.missing_chunks:
-        shards = array_expression(list(status.missing_shards))
-        remedy = f"run the shards {shards}" if shards else "run the command again"
-        raise FxstError(
-            f"{status.missing_chunks:,} of {status.chunks:,} chunks of {quoted(config.folder)} lack a result: {remedy}."
-        )
+    check_complete(config.folder, status)
     if batch is None:
         if config.report is not None:
             raise SettingsError(f"{quoted(config.folder)} is merged: write the page with fxst apply --report.")
@@ -165,6 +157,24 @@ def merge_finished(config: BatchMergeConfig) -> tuple[Status, list[FailureRow]]:
         _write_report(config, batch, failures)
     merge(config.folder, batch)
     return status, failures
+
+
+def check_complete(folder: Path, status: Status) -> None:
+    """Check that no chunk of a batch is missing.
+
+    Args:
+        folder: Its output folder.
+        status: How far it is.
+
+    Raises:
+        FxstError: One is.
+    """
+    if status.missing_chunks:
+        shards = array_expression(list(status.missing_shards))
+        remedy = f"run the shards {shards}" if shards else "run the command again"
+        raise FxstError(
+            f"{status.missing_chunks:,} of {status.chunks:,} chunks of {quoted(folder)} lack a result: {remedy}."
+        )
 
 
 def _write_report(config: BatchMergeConfig, batch: Batch, failures: Iterable[FailureRow]) -> None:

@@ -1,8 +1,12 @@
 """`fxst batch merge`: the results of all shards of a batch, of whichever command, as one."""
 
+from dataclasses import replace
+
 from fxst.batch import parts
 from fxst.configs import BatchMergeConfig
-from fxst.coordination.parts import FailureRow, Status
+from fxst.coordination.parts import Batch, FailureRow, Status
+from fxst.evaluation.evaluate import evaluate
+from fxst.evaluation.sharing import COMMAND, config_of
 
 __all__ = ["merge"]
 
@@ -16,4 +20,11 @@ def merge(config: BatchMergeConfig) -> tuple[Status, list[FailureRow]]:
     Raises:
         FxstError: Results are missing, or the folder cannot be read or written.
     """
-    return parts.merge_finished(config)
+    batch = Batch.of(parts.store_of(config.folder)) if config.folder.is_dir() else None
+    if batch is None or batch.command != COMMAND:
+        return parts.merge_finished(config)
+    status = batch.status()
+    parts.check_complete(config.folder, status)
+    found = replace(config_of(batch), overwrite=config.overwrite, report=config.report)
+    evaluate(replace(found, report_items=config.report_items) if config.report is not None else found)
+    return status, []
