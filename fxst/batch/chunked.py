@@ -262,7 +262,8 @@ class ChunkRunner:
             yield from left
             return
         progress = _Progress(chunk, len(left) + len(results))
-        self._begun |= {(one.input, one.output): progress for one in (*left, *results)}
+        places = [(job.input, job.output) for job in left] + [(result.input, result.output) for result in results]
+        self._begun |= dict.fromkeys(places, progress)
         if not progress.left:
             self._seal(progress)
         for job in left:

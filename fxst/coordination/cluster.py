@@ -5,6 +5,7 @@ Ray places the actors and tells when one has died. What is finished is in the ma
 
 import collections
 import contextlib
+import logging
 import os
 import pickle
 import platform
@@ -203,7 +204,7 @@ def _connected(address: str) -> Any:
     try:
         # Elsewhere, since Ray adds the current folder to where its workers look for modules.
         with isolation.elsewhere():
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=True)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise FxstError(
