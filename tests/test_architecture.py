@@ -215,7 +215,7 @@ def test_only_the_command_line_prints():
 
 HEAVY = {
     *("auraloss", "torch", "lightning", "pedalboard", "scipy", "numba", "torchaudio", "matplotlib"),
-    *("numpy.f2py", "pydantic", "rich", "jinja2", "starlette", "uvicorn"),
+    *("numpy.f2py", "pydantic", "ray", "rich", "jinja2", "starlette", "uvicorn"),
 }
 LIGHT = {"pedalboard", "scipy"}
 """What `fxst apply` loads of them; of SciPy, only the package itself and two compiled modules."""

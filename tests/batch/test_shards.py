@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -193,6 +194,13 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(batch, options, mess
     with pytest.raises(SettingsError, match=message):
         run("out", **options)
     assert batch.tree() == before
+
+
+def test_a_missing_extra_is_one_sentence(batch, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SettingsError, match=r'^--engine ray needs Ray: install it with: pip install "fxst\[ray\]"$'):
+        run("out", None, engine="ray")
+    assert not Path("out").exists()
 
 
 def test_a_shard_of_nothing_is_told(batch):
