@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from fxst.batch import cluster
 from fxst.batch.run import apply_files
 from fxst.configs import ApplyConfig
 from fxst.coordination.chunks import Sorted, hashed
+from fxst.coordination.cluster import Lost
 from fxst.coordination.parts import Batch, Part
 from fxst.coordination.store import LocalStore
 from fxst.errors import NothingMatchedError, SettingsError
@@ -194,6 +196,35 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(batch, options, mess
     with pytest.raises(SettingsError, match=message):
         run("out", **options)
     assert batch.tree() == before
+
+
+def test_a_file_that_costs_every_worker_is_found_and_given_up(many, monkeypatch):
+    """As on a cluster whose workers die with one file, of whatever it may be."""
+
+    class Dying:
+        workers = 2
+
+        def __init__(self, address, workers, make, content):
+            self._make, self._content = make, content
+
+        def __exit__(self, *_):
+            pass
+
+        def run(self, tasks):
+            do = self._make(self._content())
+            for task in tasks:
+                lines = task.chunk.lines if task.only is None else (task.only,)
+                deadly = [line for line in lines if '"7.wav"' in line and line not in dict(task.crashed)]
+                yield Lost(task, "it died") if deadly else do(task)
+
+    monkeypatch.setattr(cluster, "Pool", Dying)
+    results = run("out", None, engine="ray")
+    assert len(results) == FILES
+    assert {name: result.error for name, result in results.items() if result.error} == {"7.wav": "'in/7.wav': it died"}
+    assert results["7.wav"].crashed
+    assert len(list(Path("out").rglob("*.wav"))) == FILES - 1
+    run("out", None)
+    assert same("out", "whole")
 
 
 def test_a_missing_extra_is_one_sentence(batch, monkeypatch):
