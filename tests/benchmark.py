@@ -185,6 +185,7 @@ class Rows:
         if importlib.util.find_spec("ray") is None:
             told("fxst apply --engine ray", "skipped", "the extra ray is not installed")
             return
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # as worker processes have it
         from ray.cluster_utils import Cluster
 
         voice, rate = soundfile.read(VOICE)

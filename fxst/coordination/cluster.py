@@ -199,7 +199,10 @@ def _connected(address: str) -> Any:
     """Connect to a cluster; return the module `ray`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     import ray
+    from ray._private import worker
 
+    # Ray would print on standard output, where results go, that a node has died.
+    worker._worker_logs_enabled = False
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         # Elsewhere, since Ray adds the current folder to where its workers look for modules.

@@ -23,6 +23,7 @@ def cluster(tmp_path_factory, monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # at Ray's 15, a busy machine gives its workers no time
     monkeypatch.setenv(MARK, str(tmp_path_factory.getbasetemp()))
     made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     try:
