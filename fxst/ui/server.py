@@ -149,6 +149,7 @@ def application(tabs: Tabs, *, token: str, port: int) -> ASGIApp:
             Route(f"{tab}/write", answers.write, methods=["POST"]),
             Route(f"{tab}/progress", answers.progress),
             Route(f"{tab}/sounds/{{role}}", answers.sound),
+            Route(f"{tab}/figures", answers.figures),
             Route(f"{tab}/charts/{{kind}}", answers.charts),
             Route(f"{tab}/downloads/{{kind}}", answers.download),
             Route(f"{tab}/run", answers.run, methods=["POST"]),
@@ -230,11 +231,14 @@ class _Answers:
             if role not in ("input", "reference"):
                 raise SettingsError("A file is an input or a reference.")
             name = _file_name(request.query_params.get("name", ""))
-            path = tab.new_path(name)
+            path = tab.new_path(name, role=role)
             try:
                 await _store(request, path)
                 add = tab.set_input if role == "input" else tab.add_reference
                 return await run_in_threadpool(add, path, name)
+            except Superseded:
+                path.unlink(missing_ok=True)
+                return {"superseded": True}
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
@@ -269,7 +273,7 @@ class _Answers:
 
     async def progress(self, request: Request) -> Response:
         async def answer(tab: Tab) -> Any:
-            return {"done": tab.progress}
+            return tab.progress()
 
         return await self._answered(request, answer)
 
@@ -280,6 +284,9 @@ class _Answers:
             return Response(heard.pcm, media_type="application/octet-stream", headers=headers)
 
         return await self._answered(request, answer)
+
+    async def figures(self, request: Request) -> Response:
+        return await self._answered(request, lambda tab: run_in_threadpool(tab.figures))
 
     async def charts(self, request: Request) -> Response:
         async def answer(tab: Tab) -> Any:

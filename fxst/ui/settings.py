@@ -27,6 +27,7 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         loudness: As `--loudness` takes it; None to leave it.
         ceiling: As `--ceiling` takes it.
         start: Where the excerpt begins, in seconds; None for the loudest.
+        reference: The key of the reference that is played; None for the first.
     """
 
     values: dict[str, dict[str, float]] = {}
@@ -35,6 +36,7 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loudness: str | None = None
     ceiling: str = "-1"
     start: float | None = None
+    reference: str | None = None
 
     def table(self, chosen: Table) -> Table:
         """Return the parameter table of these settings.
