@@ -212,7 +212,7 @@ class _Answers:
         self._tabs = tabs
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(page(self._tabs.model))
+        return HTMLResponse(page(self._tabs.model, largest=LARGEST_UPLOAD_BYTES))
 
     async def asset(self, request: Request) -> Response:
         content, kind = ASSETS[request.url.path.rpartition("/")[2]]
@@ -231,7 +231,7 @@ class _Answers:
             if role not in ("input", "reference"):
                 raise SettingsError("A file is an input or a reference.")
             name = _file_name(request.query_params.get("name", ""))
-            path = tab.new_path(name, role=role)
+            path = tab.new_path(name)
             try:
                 await _store(request, path)
                 add = tab.set_input if role == "input" else tab.add_reference
@@ -279,7 +279,7 @@ class _Answers:
 
     async def sound(self, request: Request) -> Response:
         async def answer(tab: Tab) -> Any:
-            heard = tab.heard(request.path_params["role"])
+            heard = await run_in_threadpool(tab.heard, request.path_params["role"])  # it may wait for a rendering
             headers = {"x-channels": str(len(heard.samples)), "x-sample-rate": str(heard.sample_rate)}
             return Response(heard.pcm, media_type="application/octet-stream", headers=headers)
 

@@ -134,7 +134,8 @@ class Tab:
         self._closed = False
         self._version = 0
         self._names: dict[str, str] = {}
-        self._newest: Path | None = None
+        self._order: dict[Path, int] = {}
+        self._newest = 0
         self._input: Sound | None = None
         self._analysis: Analysis | None = None
         self._input_remarks: tuple[str, ...] = ()
@@ -148,18 +149,16 @@ class Tab:
         self._heard: dict[str, Heard] = {}
         self._written: _Written | None = None
 
-    def new_path(self, name: str, *, role: str) -> Path:
+    def new_path(self, name: str) -> Path:
         """Return a path for an upload, which says nothing of its name but the extension.
 
         Args:
             name: The name, for messages.
-            role: `input` or `reference`.
         """
         suffix = Path(name).suffix.lower()
         path = self.folder / f"{secrets.token_hex(8)}{suffix if suffix in audio.SUFFIXES else ''}"
         self._names[str(path)] = name
-        if role == "input":
-            self._newest = path
+        self._order[path] = len(self._order) + 1
         return path
 
     def progress(self) -> dict[str, float]:
@@ -177,7 +176,7 @@ class Tab:
 
         Raises:
             AudioError: It cannot be read, or is a very soft recording of floating-point numbers.
-            Superseded: Another recording to change was sent meanwhile.
+            Superseded: Another recording, chosen later, was taken first.
         """
         sound = Sound(path, name, self._check)
         with self._reading(path) as progress:
@@ -188,8 +187,9 @@ class Tab:
                 f"{level.gain_db:.0f} dB first, or use `fxst apply`, which does so."
             )
         with self._lock:
-            if path != self._newest:
+            if self._order[path] < self._newest:
                 raise Superseded
+            self._newest = self._order[path]
             self._version += 1
             if self._input is not None:
                 self._input.path.unlink(missing_ok=True)
@@ -244,11 +244,12 @@ class Tab:
             self._profile = profiles.mean(found, [1.0] * len(found))
             names = ", ".join(reference.name for reference in self._references)
             table = self._style.choose(self._analysis, self._profile, {"input": self._input.name, "reference": names})
+            self._play(None)
             self._chosen, self._written = table, None
             self._version += 1
             remarks = (*self._input_remarks, *(r for one in self._references for r in one.remarks))
             return {
-                "effects": described(table, table.probabilities),
+                "effects": described(table, table.probabilities, channels=self._input.channels),
                 "remarks": (*remarks, *safety_remarks(table)),
                 "reference_loudness": self._profile.loudness_lufs,
             }
@@ -266,8 +267,7 @@ class Tab:
             source, chosen, profile = self._input, self._chosen, self._profile
             if source is None or chosen is None or profile is None:
                 raise SettingsError("Choose a recording and a reference first.")
-            with_sound = [one for one in self._references if one.sound is not None]
-            self._played = next((one for one in with_sound if one.key == wanted.reference), (*with_sound, None)[0])
+            self._play(wanted.reference)
             table = wanted.table(chosen)
             finish, loudness = wanted.finish(profile.loudness_lufs)
             amounts = tuple(wanted.amounts.items())
@@ -280,9 +280,14 @@ class Tab:
                 "version": self._version,
                 "excerpt": {"start": self._excerpt.start, "seconds": self._excerpt.seconds},
                 "levels": {role: heard.level for role, heard in self._heard.items()},
-                "effects": described(table, chosen.probabilities),
+                "effects": described(table, chosen.probabilities, channels=source.channels),
                 "command": self.command(),
             }
+
+    def _play(self, key: str | None) -> None:
+        """Choose the reference that is played: that of a key, or else the first; a style profile has no sound."""
+        with_sound = [one for one in self._references if one.sound is not None]
+        self._played = next((one for one in with_sound if one.key == key), with_sound[0] if with_sound else None)
 
     def _place(self, source: Sound, start: float | None) -> None:
         """Choose the excerpt, and read it from the input and the reference that is played."""
