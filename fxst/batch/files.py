@@ -99,7 +99,7 @@ def analyse_reference(
     """
     found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True, watch=watch)
     if found.analysis.statistics is None:
-        level = "" if found.lufs is None else f" ({found.lufs:.0f} LUFS)"
+        level = "" if found.lufs in (None, -math.inf) else f" ({found.lufs:.0f} LUFS)"
         raise AudioError(
             f"{str(path)!r} is silent{level}, or too short to analyse: choose a reference with sound in it."
         )

@@ -263,7 +263,7 @@ def test_a_damaged_file_is_told_in_a_sentence(page, tabs, role, name):
 
 def test_silence_is_an_input_and_no_reference(page, recordings):
     silence = wav(np.zeros((1, 24_000), np.float32), 24_000)
-    assert "silent" in page.upload("reference", silence).json()["error"]
+    assert "'sound.wav' is silent, or" in page.upload("reference", silence).json()["error"]
     effects = page.open(silence, recordings[1])
     assert all(effect["bypass"] for effect in effects)
     rendered = page.ask("render", loudness="-16")
