@@ -119,7 +119,9 @@ class DatasetConfig:
 class TrainingConfig:
     """What every training has."""
 
-    dataset: Path = argument("Folder of a dataset that `fxst dataset build` made; with --resume, the run's folder.")
+    dataset: Path = argument(
+        "Folder of a dataset that `fxst dataset build` made; with --resume, the run's folder, or beside -o the dataset."
+    )
     output: Path | None = option(None, "Folder of the run; without it, a new one in runs/.", flags=("--output", "-o"))
     steps: int = option(12_000, "Optimiser steps.", minimum=1)
     batch: int = option(16, "Examples in a step.", minimum=2)

@@ -10,10 +10,10 @@ import typer
 
 from fxst import extras
 from fxst.cli.options import documentation, expose, parameter
-from fxst.cli.terminal import above, is_plain, say
+from fxst.cli.terminal import above, complain, is_plain, say, warn
 from fxst.configs import CHANGEABLE, TrainingConfig, flags, option
 from fxst.errors import SettingsError
-from fxst.untrusted import shell_word
+from fxst.untrusted import quoted, shell_word
 
 if TYPE_CHECKING:
     from fxst.training.progress import Progress as Stage
@@ -66,11 +66,17 @@ def training_command(
             if resume:
                 from fxst.training.run_folder import read_config
 
-                folder: Any = given.pop("dataset")
+                named = given.pop("recipe", None)
+                # With -o it is the run's folder that -o names, and the argument is the dataset, where it is now.
+                folder: Any = given.pop("output") if "output" in given else given.pop("dataset")
                 config = read_config(folder, list(recipes.values()), given)
+                if named is not None and type(config) is not recipes[named]:
+                    raise SettingsError("A run is resumed with its own settings: leave out --recipe.")
             else:
                 given.pop("recipe", None)
                 config = _config(recipes, recipe, given)
+            for note in _notes(config):
+                warn(note)
             with _progress() as report:
                 run, findings = train(config, resume, report)
             _show(run, findings, context.command_path)
@@ -84,8 +90,8 @@ def _help_of_resume(recipes: Mapping[str, type[TrainingConfig]]) -> str:
     fields = {item.name: item for kind in recipes.values() for item in dataclasses.fields(kind)}
     *others, last = (flags(fields[name])[0] for name in CHANGEABLE if name != "steps" and name in fields)
     return (
-        "Resume the run in the given folder with its own settings. You may raise --steps and change "
-        f"{', '.join(others)} and {last}."
+        "Resume the run in the given folder with its own settings; with -o, the one in that folder, whose dataset is "
+        f"now in DATASET. You may raise --steps and change {', '.join(others)} and {last}."
     )
 
 
@@ -112,6 +118,16 @@ def _config(recipes: Mapping[str, type[TrainingConfig]], recipe: str, given: Map
         if item.default is dataclasses.MISSING and name not in given:
             raise SettingsError(f"Missing option {flags(item)[0]}: {item.metadata['help']}")
     return recipes[recipe](**given)
+
+
+def _notes(config: TrainingConfig) -> Iterator[str]:
+    """Yield what the build of the datasets has found; a dataset of the user's own type has no such notes."""
+    from fxst.data.manifest import CARD, read_card
+
+    for path in (config.dataset, *getattr(config, "also", ())):
+        if (path / CARD).is_file():
+            for note in read_card(path)["notes"]:
+                yield f"of the dataset {quoted(path)}: {note}"
 
 
 @contextlib.contextmanager
@@ -152,7 +168,8 @@ def _show(run: "Run[Any]", findings: str, command: str) -> None:
     from fxst.cli.grids import Console
 
     console = Console(err=True, soft_wrap=True)
-    state = "finished" if run.signal is None else "interrupted"
+    problem = run.problem
+    state = "interrupted" if run.signal is not None else "ended" if problem else "finished"
     if run.best:
         best = f"Best at step {run.best['step']}: validation loss {run.best['val_loss']:.4f}{findings}"
     else:
@@ -162,6 +179,10 @@ def _show(run: "Run[Any]", findings: str, command: str) -> None:
     console.print(f"Training {state} after {steps}. {best}")
     if run.signal is not None:
         console.print(f"Continue it with `{command} {shell_word(run.folder)} --resume`.")
+    if problem:
+        complain(problem)
     say(str(run.folder))
     if run.signal is not None:
         raise typer.Exit(128 + run.signal)
+    if problem:
+        raise typer.Exit(1)
