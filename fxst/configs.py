@@ -4,7 +4,9 @@ One frozen dataclass a command. The command line derives arguments and options f
 the dataclass itself, and model cards contain it. Nothing here imports torch.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,9 +15,11 @@ from fxst.errors import SettingsError
 
 __all__ = [
     "CHANGEABLE",
+    "PRESETS",
     "ApplyConfig",
     "ChainsConfig",
     "ClipsConfig",
+    "ConfigShowConfig",
     "DatasetConfig",
     "DoctorConfig",
     "EvalConfig",
@@ -28,6 +32,7 @@ __all__ = [
     "StyleConfig",
     "TrainingConfig",
     "UiConfig",
+    "adopting",
     "argument",
     "check_used",
     "flags",
@@ -36,6 +41,20 @@ __all__ = [
 
 CHANGEABLE: Final = ("steps", "device", "loaders", "data_note", "test_examples")
 """Settings that a resumed training run may change."""
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "podcast": {"loudness": "-16", "ceiling": "-1"},
+    "broadcast": {"loudness": "-23", "ceiling": "-1"},
+    "music": {"loudness": "-14", "ceiling": "-1"},
+}
+"""Options of `fxst apply` by the name of a preset.
+
+Source:
+    Apple's requirements for podcasts; EBU R 128; what most music services play at.
+"""
+
+_adopted: ContextVar[frozenset[str]] = ContextVar("adopted", default=frozenset())
+"""Fields whose values come from a settings file or a preset."""
 
 
 def argument(
@@ -80,8 +99,22 @@ def flags(item: "Field[Any]") -> tuple[str, ...]:
     return item.metadata["flags"] or ("--" + item.name.replace("_", "-"),)
 
 
+@contextlib.contextmanager
+def adopting(names: Iterable[str]) -> Iterator[None]:
+    """Let fields have values from a settings file or a preset during the block: no user need leave those out.
+
+    Args:
+        names: The fields.
+    """
+    token = _adopted.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _adopted.reset(token)
+
+
 def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
-    """Refuse options that change nothing beside the others.
+    """Refuse options that change nothing beside the others; those of a settings file are for other commands, too.
 
     Args:
         config: A command's configuration.
@@ -92,7 +125,7 @@ def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
     """
     for item in fields(config):
         used, purpose = needs.get(item.name, (True, ""))
-        if not used and getattr(config, item.name) != item.default:
+        if not used and item.name not in _adopted.get() and getattr(config, item.name) != item.default:
             raise SettingsError(f"{flags(item)[0]} is for {purpose}: leave it out.")
 
 
@@ -313,6 +346,12 @@ class ApplyConfig:
         flags=("--link/--no-link",),
         panel="Level",
     )
+    preset: Literal["none", "podcast", "broadcast", "music"] = option(
+        "none",
+        "Loudness and ceiling for a purpose: podcast (-16 LUFS), broadcast (-23, EBU R 128) or music (-14), all at -1 "
+        "dBTP. Options that you give beside it take precedence.",
+        panel="Level",
+    )
     loudness: str | None = option(
         None,
         "Integrated loudness of the output (BS.1770) in LUFS; or that of the reference (reference) or input (keep).",
@@ -406,6 +445,11 @@ class ApplyConfig:
         False, "Print every parameter instead of a summary.", flags=("--verbose", "-v"), panel="Reports"
     )
 
+    def __post_init__(self) -> None:
+        for name, value in PRESETS.get(self.preset, {}).items():
+            if getattr(self, name) == self.__dataclass_fields__[name].default:
+                object.__setattr__(self, name, value)
+
     @property
     def by_model(self) -> bool:
         """Whether a model chooses the settings; else a table is applied."""
@@ -447,6 +491,16 @@ class UiConfig:
     )
     port: int = option(0, "Port on 127.0.0.1; 0 for any free one.", minimum=0, maximum=65_535)
     browser: bool = option(True, "Open the page in the browser.", flags=("--browser/--no-browser",))
+
+
+@dataclass(frozen=True)
+class ConfigShowConfig:
+    """Show the value of every option, and where it comes from: a settings file, a preset, or the default."""
+
+    command: tuple[str, ...] = argument(
+        "Command, such as apply or style train; all commands by default.", metavar="COMMAND", default=()
+    )
+    json: bool = option(False, "Print JSON.", flags=("--json",))
 
 
 @dataclass(frozen=True)

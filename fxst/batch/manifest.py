@@ -47,7 +47,7 @@ __all__ = [
 
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
-    "model", "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format", "verbose",
+    "model", "device", "preset", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format", "verbose",
 })  # fmt: skip
 """Options that change no output, and those that name what is applied, which is identified by its content."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 import typer
 
 from fxst import extras
+from fxst.cli.commands import Declared
 from fxst.cli.options import documentation, expose, parameter
 from fxst.cli.terminal import above, complain, is_plain, say, warn
 from fxst.configs import CHANGEABLE, TrainingConfig, flags, option
@@ -44,7 +45,9 @@ def training_command(
         _field("resume", False, _help_of_resume(recipes), flags=("--resume",)),
         *([_field("recipe", default, help_of_recipes)] if len(recipes) > 1 else []),
     ]
-    parameters = {item.name: parameter(item, Literal[tuple(recipes)] if item.default else bool) for item in shared}
+    declared = {item.name: Declared(item, Literal[tuple(recipes)] if item.default else bool) for item in shared}
+    parameters = {name: parameter(*each) for name, each in declared.items()}
+    del declared["resume"]
     for recipe, kind in recipes.items():
         hints = get_type_hints(kind)
         for item in dataclasses.fields(kind):
@@ -53,6 +56,7 @@ def training_command(
             if item.default is dataclasses.MISSING and item.name != "dataset":
                 made = made.replace(default=None)  # a run that is resumed has it
             parameters.setdefault(item.name, made)
+            declared.setdefault(item.name, Declared(item, hints[item.name]))
     parameters["context"] = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
     def register(train: Train) -> None:
@@ -62,6 +66,7 @@ def training_command(
                 for name, value in {"recipe": recipe, **values}.items()
                 if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
             }
+            adopted = context.default_map or {}
             extras.need(context.command_path, *extras.TRAINING)
             if resume:
                 from fxst.training.run_folder import read_config
@@ -74,6 +79,12 @@ def training_command(
                     raise SettingsError("A run is resumed with its own settings: leave out --recipe.")
             else:
                 given.pop("recipe", None)
+                mine = {item.name for item in dataclasses.fields(recipes[recipe])}
+                given |= {
+                    name: tuple(value) if isinstance(value, list) else value
+                    for name, value in adopted.items()
+                    if name in mine
+                }
                 config = _config(recipes, recipe, given)
             for note in _notes(config):
                 warn(note)
@@ -81,7 +92,7 @@ def training_command(
                 run, findings = train(config, resume, report)
             _show(run, findings, context.command_path)
 
-        expose(app, "train", call, list(parameters.values()), documentation(train))
+        expose(app, "train", call, list(parameters.values()), documentation(train), declared)
 
     return register
 
