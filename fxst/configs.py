@@ -16,6 +16,7 @@ from fxst.errors import SettingsError
 __all__ = [
     "CHANGEABLE",
     "PRESETS",
+    "REFERENCE",
     "ApplyConfig",
     "ChainsConfig",
     "ClipsConfig",
@@ -36,11 +37,15 @@ __all__ = [
     "argument",
     "check_used",
     "flags",
+    "is_adopted",
     "option",
 ]
 
 CHANGEABLE: Final = ("steps", "device", "loaders", "data_note", "test_examples")
 """Settings that a resumed training run may change."""
+
+REFERENCE: Final = "reference"
+"""The loudness of the reference, as a loudness target."""
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "podcast": {"loudness": "-16", "ceiling": "-1"},
@@ -99,6 +104,11 @@ def flags(item: "Field[Any]") -> tuple[str, ...]:
     return item.metadata["flags"] or ("--" + item.name.replace("_", "-"),)
 
 
+def is_adopted(name: str) -> bool:
+    """Return whether a field has its value from a settings file or a preset."""
+    return name in _adopted.get()
+
+
 @contextlib.contextmanager
 def adopting(names: Iterable[str]) -> Iterator[None]:
     """Let fields have values from a settings file or a preset during the block: no user need leave those out.
@@ -125,7 +135,7 @@ def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
     """
     for item in fields(config):
         used, purpose = needs.get(item.name, (True, ""))
-        if not used and item.name not in _adopted.get() and getattr(config, item.name) != item.default:
+        if not used and not is_adopted(item.name) and getattr(config, item.name) != item.default:
             raise SettingsError(f"{flags(item)[0]} is for {purpose}: leave it out.")
 
 
@@ -322,6 +332,13 @@ class ApplyConfig:
         flags=("--params", "-p"),
         metavar="FILE",
         panel="Output",
+    )
+    params_dir: Path | None = option(
+        None,
+        "Folder of parameter tables: each recording gets its own, called as a batch calls them, such as "
+        "season1/one.params.json for season1/one.wav.",
+        metavar="FOLDER",
+        panel="Reference",
     )
     model: str = option(
         "studio",

@@ -108,8 +108,8 @@ class Command(_Light, TyperCommand):
         root = ctx.find_root()
         files = () if root.meta.get(NO_CONFIG) else read_files(root.command)
         name = ctx.command_path.removeprefix(f"{root.info_name} ")
-        found = settings_of(name, files, given.get("preset"))
-        found = {field: setting for field, setting in found.items() if given.get(field) is None}
+        found = settings_of(name, files, {field: value for field, value in given.items() if value is not None})
+        found = {field: setting for field, setting in found.items() if setting.origin or setting.preset}
         ctx.meta[_OF_PROJECT] = [
             flags(self.declared[field].item)[0].split("/")[0] for field, one in found.items() if one.origin == PROJECT
         ]

@@ -68,7 +68,7 @@ def _of_file(file: SettingsFile) -> dict[str, Any]:
 
 def _of_command(name: str, found: Command, files: tuple[SettingsFile, ...]) -> dict[str, dict[str, Any]]:
     """Return value and source of every option, by its name."""
-    settings = settings_of(name, files, None)
+    settings = settings_of(name, files, {})
     entries = {}
     for field, declared in found.declared.items():
         if _is_option(declared):

@@ -35,6 +35,7 @@ _WRITTEN: Final = ("output", "params", "plot", "report", "audio")
 _RECORDINGS: Final = ("references", "styles")
 _MODELS: Final = ("model", "models", "begin_with")
 """Options whose texts name files: a recording with its weight, and a shipped model or a folder."""
+_SOURCES: Final = ("references", "styles", "params", "params_dir")
 _BARE: Final = ("-", "json", "csv")
 """What stands for no file where a path is expected."""
 _NUMBERS: Final = ("LUFS", "DBTP", "SECONDS", "PERCENT")
@@ -100,28 +101,35 @@ def read_files(root: Any) -> tuple[SettingsFile, ...]:
     return tuple(SettingsFile(origin, path, _read(path, origin, root) if path else None) for origin, path in places)
 
 
-def settings_of(command: str, files: tuple[SettingsFile, ...], preset: str | None) -> dict[str, Setting]:
-    """Return what the command line, if it names a preset, and the settings files set, by field.
+def settings_of(command: str, files: tuple[SettingsFile, ...], given: Mapping[str, Any]) -> dict[str, Setting]:
+    """Return what the command line, the settings files and a preset set, by field.
 
     What is nearer to the command takes precedence: the command line, the current folder's file, the user's. A preset
-    counts where it is named, after what is named there itself; only the first one counts.
+    counts where it is named, after what is named there itself; only the first one counts. So do the options that name
+    what is applied: with `--params` on the command line, a reference of a file would turn that table into an output.
 
     Args:
         command: The command's name.
         files: The settings files.
-        preset: The preset that the command line names.
+        given: What the command line gives, by field.
     """
     found: dict[str, Setting] = {}
-    levels: list[tuple[str | None, Mapping[str, Any]]] = [(None, {} if preset is None else {"preset": preset})]
+    levels: list[tuple[str | None, Mapping[str, Any]]] = [(None, given)]
     levels += [(file.origin, (file.values or {}).get(command, {})) for file in files]
     for origin, values in levels:
-        first = "preset" not in found
+        first, source = "preset" not in found, any(_names_source(field, one.value) for field, one in found.items())
         for field, value in values.items():
-            found.setdefault(field, Setting(value, origin))
+            if not (source and _names_source(field, value)):
+                found.setdefault(field, Setting(value, origin))
         if first and (named := values.get("preset")) in PRESETS:
             for field, value in PRESETS[named].items():
                 found.setdefault(field, Setting(value, origin, named))
     return found
+
+
+def _names_source(field: str, value: Any) -> bool:
+    """Return whether an option of `fxst apply` names what is applied."""
+    return field in _SOURCES and not (field == "params" and str(value) in _BARE)
 
 
 def _user_file() -> Path | None:
@@ -130,7 +138,8 @@ def _user_file() -> Path | None:
         base = Path(folder) if Path(folder).is_absolute() else Path.home() / ".config"
     except RuntimeError:  # a user without a home
         return None
-    return base / "fxst" / FILE
+    # A home that this user may not enter, as with some ways to change the user, has no settings of theirs.
+    return base / "fxst" / FILE if not base.exists() or os.access(base, os.X_OK) else None
 
 
 def _read(path: Path, origin: str, root: Any) -> Mapping[str, Mapping[str, Any]] | None:
@@ -197,8 +206,8 @@ def _collect(
             whole = ".".join(inner)
             known = [".".join((*names, other)) for other in group.commands]
             raise place.error(
-                f"there is no {what} {whole!r}{_meant(whole, known)}; options stand in the table of their command, such as "
-                "[apply]"
+                f"there is no {what} {whole!r}{_meant(whole, known)}; options stand in the table of their command, "
+                "such as [apply]"
             )
         if not isinstance(table, dict):
             raise place.error(f"{'.'.join(inner)} is a command: write [{'.'.join(inner)}], and its options below it")
@@ -258,8 +267,8 @@ def _check_project(field: str, value: Any, written: str, place: _Place) -> None:
     here = Path.cwd().resolve()
     if field in _WRITTEN and not Path(value).resolve().is_relative_to(here):
         raise place.error(
-            f"{written} leads out of this folder, to {quoted(str(value))}: give it on the command line, or set it in your "
-            "own settings file"
+            f"{written} leads out of this folder, to {quoted(str(value))}: give it on the command line, or set it in "
+            "your own settings file"
         )
 
 
@@ -292,10 +301,11 @@ def _one(declared: Declared, hint: Any, value: Any, place: _Place) -> Any:
             limits = "" if low is None else f" from {low:g}" + ("" if high is None else f" to {high:g}")
             raise ValueError(f"a {'whole ' if hint is int else ''}number{limits}")
         return hint(value)
-    if is_number and meta["metavar"] in _NUMBERS:
-        return f"{value:g}"
+    as_number = meta["metavar"] in _NUMBERS
+    if is_number and as_number:
+        return f"{value:.9g}"
     if not isinstance(value, str):
-        raise ValueError("a text in quotes")
+        raise ValueError(f"{'a number or ' if as_number else ''}a text in quotes")
     if hint is Path or field in _RECORDINGS or (field in _MODELS and os.sep in value):
         value = _located(value, place)
     return Path(value) if hint is Path else value

@@ -45,6 +45,9 @@ BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 LOSS_RATIO = "val_ratio"
 """Column of the loss table: how far the output is from the target, relative to the unprocessed input."""
 
+INAUDIBLE = 0.05
+"""An input whose loss is less is the target for what anyone hears: to be worse than that is no failure."""
+
 WORSE = 1.01
 """A model at a higher ratio is worse than doing nothing. One that has hardly begun to learn is within this of 1."""
 
@@ -110,7 +113,8 @@ class TrainingModule(lightning.LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         metrics = self.trainer.callback_metrics
-        self.log(LOSS_RATIO, metrics["val_output_loss"] / metrics["val_input_loss"].clamp_min(1e-12))
+        least = INAUDIBLE if getattr(self.config, "loss", None) is None else 1e-12
+        self.log(LOSS_RATIO, metrics["val_output_loss"] / metrics["val_input_loss"].clamp_min(least))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["schedules"] = [list(schedule) for schedule in self.schedules]
