@@ -149,7 +149,7 @@ def _read(path: Path, origin: str, root: Any) -> Mapping[str, Mapping[str, Any]]
     import tomllib
 
     try:
-        tables = tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+        tables = tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n") + "\n")
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is one
         raise SettingsError(
             f"{quoted(path)} is not valid TOML ({error}): correct it, or leave it out with --no-config."
@@ -170,9 +170,10 @@ def _content(path: Path) -> bytes | None:
         raise SettingsError(
             f"{quoted(path)} cannot be read ({reason}): check it, or leave it out with --no-config."
         ) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise SettingsError(f"{quoted(path)} is not a file: move it away, or leave it out with --no-config.")
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise SettingsError(f"{quoted(path)} is not a file: move it away, or leave it out with --no-config.")
         data = file.read(_LARGEST_BYTES + 1)
     if len(data) > _LARGEST_BYTES:
         raise SettingsError(f"{quoted(path)} is too large for settings: it may have 1 MiB.")
