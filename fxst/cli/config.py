@@ -9,7 +9,7 @@ import typer
 from fxst.cli.app import app
 from fxst.cli.commands import Command, Declared, command_group
 from fxst.cli.options import command
-from fxst.cli.settings import Setting, SettingsFile, commands, key_of, read_files, settings_of
+from fxst.cli.settings import OptionValue, SettingsFile, commands, key_of, read_files, settings_of
 from fxst.cli.terminal import print_json, say
 from fxst.configs import ConfigShowConfig
 from fxst.errors import unknown
@@ -44,8 +44,8 @@ def _show(config: ConfigShowConfig) -> None:
     from fxst.cli.grids import Console, Grid
 
     for file, what in zip(files, ("this folder", "the user"), strict=True):
-        found = "no configuration folder" if file.path is None else quoted(file.path)
-        say(f"File of {what}: {found}{', not there' if file.path and file.values is None else ''}")
+        path = "no configuration folder" if file.path is None else quoted(file.path)
+        say(f"File of {what}: {path}{', not there' if file.path and file.values is None else ''}")
     console = Console()
     for name, found in shown.items():
         console.print()
@@ -53,8 +53,8 @@ def _show(config: ConfigShowConfig) -> None:
         grid = Grid("option", "value", "from")
         for key, entry in _of_command(name, found, files).items():
             preset = f"preset {entry['preset']}, in " if entry["preset"] else ""
-            path = next((file.path for file in files if file.origin == entry["source"]), None)
-            grid.add_row(f"--{key}", _text(entry["value"]), f"{preset}{path or 'default'}")
+            source = next((file.path for file in files if file.origin == entry["source"]), None)
+            grid.add_row(f"--{key}", _text(entry["value"]), f"{preset}{source or 'default'}")
         console.print(grid)
 
 
@@ -72,7 +72,7 @@ def _of_command(name: str, found: Command, files: tuple[SettingsFile, ...]) -> d
     entries = {}
     for field, declared in found.declared.items():
         if _is_option(declared):
-            setting = settings.get(field, Setting(_default(declared), "default"))
+            setting = settings.get(field, OptionValue(_default(declared), "default"))
             entries[key_of(declared)] = {
                 "value": _plain(setting.value), "source": setting.origin, "preset": setting.preset,
             }  # fmt: skip

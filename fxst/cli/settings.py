@@ -19,7 +19,7 @@ from fxst.configs import PRESETS, flags
 from fxst.errors import SettingsError
 from fxst.untrusted import brief, quoted
 
-__all__ = ["FILE", "PROJECT", "Setting", "SettingsFile", "commands", "key_of", "read_files", "settings_of"]
+__all__ = ["FILE", "PROJECT", "OptionValue", "SettingsFile", "commands", "key_of", "read_files", "settings_of"]
 
 FILE: Final = "fxst.toml"
 
@@ -56,7 +56,7 @@ class SettingsFile(NamedTuple):
     values: Mapping[str, Mapping[str, Any]] | None
 
 
-class Setting(NamedTuple):
+class OptionValue(NamedTuple):
     """The value of an option that the command line does not give.
 
     Args:
@@ -101,7 +101,7 @@ def read_files(root: Any) -> tuple[SettingsFile, ...]:
     return tuple(SettingsFile(origin, path, _read(path, origin, root) if path else None) for origin, path in places)
 
 
-def settings_of(command: str, files: tuple[SettingsFile, ...], given: Mapping[str, Any]) -> dict[str, Setting]:
+def settings_of(command: str, files: tuple[SettingsFile, ...], given: Mapping[str, Any]) -> dict[str, OptionValue]:
     """Return what the command line, the settings files and a preset set, by field.
 
     What is nearer to the command takes precedence: the command line, the current folder's file, the user's. A preset
@@ -113,17 +113,18 @@ def settings_of(command: str, files: tuple[SettingsFile, ...], given: Mapping[st
         files: The settings files.
         given: What the command line gives, by field.
     """
-    found: dict[str, Setting] = {}
+    found: dict[str, OptionValue] = {}
     levels: list[tuple[str | None, Mapping[str, Any]]] = [(None, given)]
     levels += [(file.origin, (file.values or {}).get(command, {})) for file in files]
     for origin, values in levels:
         first, source = "preset" not in found, any(_names_source(field, one.value) for field, one in found.items())
         for field, value in values.items():
             if not (source and _names_source(field, value)):
-                found.setdefault(field, Setting(value, origin))
-        if first and (named := values.get("preset")) in PRESETS:
-            for field, value in PRESETS[named].items():
-                found.setdefault(field, Setting(value, origin, named))
+                found.setdefault(field, OptionValue(value, origin))
+        named = values.get("preset")
+        if first and named is not None:
+            for field, value in PRESETS.get(named, {}).items():
+                found.setdefault(field, OptionValue(value, origin, named))
     return found
 
 

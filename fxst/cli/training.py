@@ -71,7 +71,7 @@ def training_command(
             if resume:
                 from fxst.training.run_folder import read_config
 
-                named = given.pop("recipe", None)
+                named: Any = given.pop("recipe", None)
                 # With -o it is the run's folder that -o names, and the argument is the dataset, where it is now.
                 folder: Any = given.pop("output") if "output" in given else given.pop("dataset")
                 config = read_config(folder, list(recipes.values()), given)

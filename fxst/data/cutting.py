@@ -43,7 +43,7 @@ class Length:
 
     seconds: float
     problem: str | None
-    sample_rate: int = 0
+    sample_rate: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def _length(path: Path) -> Length:
                 frames = sum(block.shape[1] for block in reader.blocks())
             return Length(frames / reader.info.sample_rate, None, reader.info.sample_rate)
     except AudioError as error:
-        return Length(0.0, str(error))
+        return Length(0.0, str(error), 0)
 
 
 def _runs(job: CuttingJob) -> Iterator[npt.NDArray[np.int64]]:

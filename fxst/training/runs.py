@@ -160,15 +160,15 @@ def learning_rate_factor(step: int, schedules: Sequence[tuple[int, int]], *, war
         schedules: From which step on the run was to have how many steps, the first from step 0.
         warmup_steps: Over how many steps it rises.
     """
-    first, steps = schedules[-1]
+    *earlier, (first, steps) = [schedule for schedule in schedules if schedule[0] <= step]
     if step < warmup_steps:
         factor = (step + 1) / warmup_steps
     else:
         progress = (step - warmup_steps) / max(1, steps - warmup_steps)
         factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    if len(schedules) == 1:
+    if not earlier:
         return factor
-    before = learning_rate_factor(first, schedules[:-1], warmup_steps=warmup_steps)
+    before = learning_rate_factor(first, earlier, warmup_steps=warmup_steps)
     return before + min(1.0, (step - first) / warmup_steps) * (factor - before)
 
 

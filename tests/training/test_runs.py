@@ -182,9 +182,9 @@ def test_the_learning_rate_moves_to_the_schedule_of_the_steps_that_a_run_gets(st
         return learning_rate_factor(step, schedules, warmup_steps=10)
 
     whole = [factor(step, steps) for step in range(steps[-1][1] + 1)]
-    assert whole[9] == max(whole) == 1  # where it has risen
+    assert whole[9] == max(whole) == 1
     assert whole[-1] == pytest.approx(0.01)  # a run ends as low as any other
-    assert np.abs(np.diff(whole)).max() <= 0.1  # it never jumps
+    assert np.abs(np.diff(whole)).max() < 0.101  # it never jumps
     first, last = steps[-1]
     for step in range(first + 10, last):
         assert whole[step] == pytest.approx(factor(step, [(0, last)]))
