@@ -6,12 +6,13 @@ Source: Multimedia Programming Interface 1.0 (RIFF); EBU Tech 3306 (RF64); Apple
 Core Audio Format specifications; RFC 2361 (codecs of WAV).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from fxst.audio.id3 import Read
 
-__all__ = ["Layout", "layout"]
+__all__ = ["Chunk", "Layout", "chunks", "layout"]
 
 _AUDIO: Final = frozenset({b"data", b"SSND"})
 _FORMAT: Final = frozenset({b"fmt ", b"COMM", b"desc"})
@@ -117,6 +118,52 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
     filled = [span for span in spans if span[1] != 0]
     offset, counted = (filled or spans)[0] if spans else (None, None)
     return Layout(head[:4], codec, offset, counted, max(0, len(filled) - 1) + others, uncounted, described)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk of a file.
+
+    Args:
+        name: Its name.
+        start: Offset of its content.
+        size: Length of the content in bytes.
+    """
+
+    name: bytes
+    start: int
+    size: int
+
+
+def chunks(read: Read, start: int, end: int) -> Iterator[Chunk]:
+    """Yield the complete chunks of a file but for the audio, up to the first one that is damaged.
+
+    Args:
+        read: Reads the file: `read(size, offset)`.
+        start: Offset at which the file begins, after tags.
+        end: Offset at which it ends, before tags.
+    """
+    head = read(12, start)
+    container = _CONTAINERS.get(head[:4])
+    if container is None:
+        return
+    at, long_size = start + container.first, None
+    for _ in range(_MOST_CHUNKS):
+        if (found := _chunk(read, at, end, container)) is None:
+            return
+        name, first, size = found
+        if name == b"ds64":
+            long_size = int.from_bytes(read(8, first + 8), "little")
+        if name in _AUDIO and size == 256**container.size_bytes - 1:
+            if long_size is None:
+                return
+            size = long_size
+        if name not in _AUDIO and first + size <= end:
+            yield Chunk(name, first, size)
+        at = first + size
+        padded = at + (start - at) % container.multiple
+        if _chunk(read, padded, end, container):
+            at = padded
 
 
 def _chunk(read: Read, at: int, end: int, container: _Container) -> tuple[bytes, int, int] | None:

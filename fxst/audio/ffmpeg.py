@@ -52,7 +52,9 @@ _SKIPPED_FRAMES: Final = 1 << 16
 _PADDING_FRAMES: Final = 8192
 """More than the encoder adds at the end to fill its last block."""
 
-_TRACK: Final = re.compile(r"\[info\] +Stream #0:\d+\S*: Audio: (\w+).*?, \d+ Hz, [^,]+, (\w+)")
+_TRACK: Final = re.compile(
+    r"\[info\] +Stream #0:\d+\S*: Audio: (\w+).*?, \d+ Hz, ([^,]+), (\w+)(?:[^,]*, (\d+) kb/s)?"
+)
 _ERROR: Final = re.compile(r"\[(?:error|fatal|panic)\] *(.+)")
 _LOG_ORIGIN: Final = re.compile(r"^\[[^\]]* @ 0x[0-9a-f]+\] *")
 
@@ -140,7 +142,9 @@ class ForeignPlayer:
         self.frames = None if stated is None else round(stated * self.sample_rate)
         self.truncated = _is_cut(self._bytes, size)
         self.tracks = len(self._tracks)
-        self.subtype = _subtype(*self._tracks[0]) if self._tracks else "PCM_24"
+        codec, self.layout, samples, kilobits = self._tracks[0] if self._tracks else ("", "", "", "")
+        self.subtype = _subtype(codec, samples)
+        self.bit_rate = None if self.subtype != "PCM_24" or codec in _LOSSLESS or not kilobits else 1000 * int(kilobits)
 
     def close(self) -> None:
         """End the decoder."""
@@ -226,7 +230,7 @@ class ForeignPlayer:
         self._data = bytearray()
         self._line = b""
         self._problem = ""
-        self._tracks: list[tuple[str, str]] = []
+        self._tracks: list[tuple[str, str, str, str]] = []
         self._described = self._ended = False
         self._position = 0
         os.lseek(self._fd, 0, os.SEEK_SET)
@@ -300,7 +304,7 @@ class ForeignPlayer:
         for line in (line.decode(errors="replace") for line in lines):
             self._described = self._described or "Stream mapping:" in line  # after which ffmpeg describes its output
             if not self._described and (track := _TRACK.search(line)):
-                self._tracks.append((track[1], track[2]))
+                self._tracks.append((track[1], track[2], track[3], track[4] or ""))
             if self._native:
                 found = _ERROR.search(line)
                 problem = found[1] if found else ""

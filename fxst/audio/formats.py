@@ -7,6 +7,7 @@ from typing import Final
 import soundfile
 
 from fxst.dsp import Samples
+from fxst.dsp.channels import ChannelLayout
 from fxst.errors import AudioError, OutputError
 from fxst.untrusted import quoted
 
@@ -93,6 +94,8 @@ class AudioInfo:
         format: soundfile's name of the container, such as `WAV`, from the content and not the file's name; `FFMPEG`
             for all that FFmpeg decodes.
         subtype: soundfile's name of the sample encoding, such as `PCM_24`.
+        roles: The loudspeaker of each channel, as the file states them; empty where it states none.
+        bit_rate: Bits a second of lossy audio; None where it is not lossy, or not known.
     """
 
     path: Path
@@ -101,6 +104,13 @@ class AudioInfo:
     frames: int | None
     format: str
     subtype: str
+    roles: tuple[str, ...] = ()
+    bit_rate: float | None = None
+
+    @property
+    def layout(self) -> ChannelLayout:
+        """The loudspeakers of the channels, in the order of the audio; guessed where the file states none."""
+        return ChannelLayout(self.roles) if self.roles else ChannelLayout.guessed(self.channels)
 
     @property
     def seconds(self) -> float | None:

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -12,7 +13,7 @@ import numpy as np
 import soundfile
 
 from fxst import extras
-from fxst.audio import ffmpeg
+from fxst.audio import ffmpeg, id3, layouts
 from fxst.audio.formats import FOREIGN_SUFFIXES, SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
 from fxst.audio.playing import Player
 from fxst.audio.sources import ForeignError, Source, find, mpeg_source, unread
@@ -106,6 +107,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._fd = _open_regular(path)
         self._player: Player | ffmpeg.ForeignPlayer
+        self._order: list[int] | None = None
         self.remarks = ()
         try:
             try:
@@ -177,7 +179,7 @@ class Reader:
                         f"{position / self.info.sample_rate:.2f} s: normalise it."
                     )
                 position += len(block)
-                yield np.ascontiguousarray(block.T)
+                yield np.ascontiguousarray(block.T if self._order is None else block.T[self._order])
         except soundfile.SoundFileError as error:
             raise AudioError(
                 f"{quoted(self.info.path)} is damaged near {position / self.info.sample_rate:.2f} s "
@@ -214,6 +216,7 @@ class Reader:
         if "detection failed" in file.extra_info:
             raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
         self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, file.format, subtype)
+        self._place(layouts.read_layout(self._bytes, *self._span(), player.channels))
         self.truncated = source.truncated or _promises_more(player, self.info)
         self.remarks = player.remarks
 
@@ -237,6 +240,7 @@ class Reader:
             ) from problem
         _check_rate(path, player.sample_rate)
         self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, "FFMPEG", player.subtype)
+        self._place(layouts.of_ffmpeg(player.layout, player.channels))
         lacking = os.pread(self._fd, 4, 0) == b"OggS" and _lacks_last_page(player.tail())
         self.truncated = player.truncated or lacking
         if isinstance(error, ForeignError) and error.changes:
@@ -244,6 +248,21 @@ class Reader:
             self.remarks = (f"the format changes partway: all of it is at {kind}",)
         if player.tracks > 1:
             self.remarks += (f"the first of {player.tracks} sound tracks is used",)
+
+    def _bytes(self, size: int, at: int) -> bytes:
+        return os.pread(self._fd, size, at)
+
+    def _span(self) -> tuple[int, int]:
+        """Return where the file begins and ends without tags around it."""
+        start = id3.end(self._bytes, 0)
+        return start, max(start, id3.begin(self._bytes, os.fstat(self._fd).st_size))
+
+    def _place(self, roles: tuple[str, ...] | None) -> None:
+        """Put the channels into the order of a WAV's channel mask."""
+        if roles is None:
+            return
+        self._order = layouts.order(roles)
+        self.info = replace(self.info, roles=roles if self._order is None else tuple(roles[i] for i in self._order))
 
     def _note_end(self, position: int, *, nothing: bool) -> None:
         if nothing:
