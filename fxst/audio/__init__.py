@@ -5,6 +5,7 @@ Headers are not trusted: what counts is what can be read. A file that cannot be 
 `AudioError`, or is marked as truncated.
 """
 
+from fxst.audio.encoding import Encoding, bit_rate_like, encoding_of
 from fxst.audio.formats import (
     FLOAT_SUBTYPES,
     LOSSY_SUBTYPES,
@@ -26,12 +27,15 @@ __all__ = [
     "READABLE_SUFFIXES",
     "SUFFIXES",
     "AudioInfo",
+    "Encoding",
     "LoudnessMeter",
     "Reader",
     "Resampler",
     "Samples",
     "Writer",
+    "bit_rate_like",
     "compressed",
+    "encoding_of",
     "loudness",
     "mono",
     "output_format",

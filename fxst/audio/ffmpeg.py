@@ -52,9 +52,11 @@ _SKIPPED_FRAMES: Final = 1 << 16
 _PADDING_FRAMES: Final = 8192
 """More than the encoder adds at the end to fill its last block."""
 
-_TRACK: Final = re.compile(
-    r"\[info\] +Stream #0:\d+\S*: Audio: (\w+).*?, \d+ Hz, ([^,]+), (\w+)(?:[^,]*, (\d+) kb/s)?"
-)
+_TRACK: Final = re.compile(r"\[info\] +Stream #0:\d+\S*: Audio: (\w+).*?, \d+ Hz, ([^,]+), (\w+)(?:[^,]*, (\d+) kb/s)?")
+_PAIR: Final = re.compile(r"\[info\] {4}([A-Za-z0-9_-]+) *: (.*)$")
+"""A text of the file; those of its tracks are indented more."""
+_CONTINUED: Final = re.compile(r" {8,}: ")
+"""The next line of a text."""
 _ERROR: Final = re.compile(r"\[(?:error|fatal|panic)\] *(.+)")
 _LOG_ORIGIN: Final = re.compile(r"^\[[^\]]* @ 0x[0-9a-f]+\] *")
 
@@ -144,7 +146,8 @@ class ForeignPlayer:
         self.tracks = len(self._tracks)
         codec, self.layout, samples, kilobits = self._tracks[0] if self._tracks else ("", "", "", "")
         self.subtype = _subtype(codec, samples)
-        self.bit_rate = None if self.subtype != "PCM_24" or codec in _LOSSLESS or not kilobits else 1000 * int(kilobits)
+        lossless = codec in _LOSSLESS or codec.startswith("pcm_")
+        self.bit_rate = None if lossless or not kilobits else 1000.0 * int(kilobits)
 
     def close(self) -> None:
         """End the decoder."""
@@ -231,6 +234,7 @@ class ForeignPlayer:
         self._line = b""
         self._problem = ""
         self._tracks: list[tuple[str, str, str, str]] = []
+        self.pairs: list[tuple[str, str]] = []
         self._described = self._ended = False
         self._position = 0
         os.lseek(self._fd, 0, os.SEEK_SET)
@@ -303,13 +307,15 @@ class ForeignPlayer:
         self._line = self._line[:_LONGEST_LINE_BYTES]
         for line in (line.decode(errors="replace") for line in lines):
             self._described = self._described or "Stream mapping:" in line  # after which ffmpeg describes its output
+            if not self._described and (pair := _PAIR.match(line)):
+                self.pairs.append((pair[1], pair[2]))
             if not self._described and (track := _TRACK.search(line)):
                 self._tracks.append((track[1], track[2], track[3], track[4] or ""))
             if self._native:
                 found = _ERROR.search(line)
                 problem = found[1] if found else ""
             else:
-                problem = "" if line.startswith("[info]") else _LOG_ORIGIN.sub("", line)
+                problem = "" if line.startswith("[info]") or _CONTINUED.match(line) else _LOG_ORIGIN.sub("", line)
             self._problem = self._problem or problem.removeprefix(f"file:/dev/fd/{self._fd}: ").strip().rstrip(".")
 
 

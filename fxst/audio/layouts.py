@@ -97,11 +97,11 @@ def order(roles: tuple[str, ...]) -> list[int] | None:
     return None if sorted_ == list(range(len(roles))) else sorted_
 
 
-def vorbis_order(layout: ChannelLayout) -> tuple[list[int] | None, bool]:
-    """Return the channels of a layout in the order of Vorbis and Opus, and whether those have this layout.
+def vorbis_order(layout: ChannelLayout) -> tuple[list[int] | None, tuple[str, ...]]:
+    """Return the channels of a layout in the order of Vorbis and Opus, and how those call its loudspeakers.
 
-    The two surrounds of five and six channels may be at the back or at the sides. A layout that Vorbis lacks is written
-    in the order of its channels.
+    They call the two surrounds of five and six channels back, which may be at the sides. A layout that they lack is
+    written in the order of its channels.
     """
     channels = len(layout.roles)
     wanted = _VORBIS.get(channels, "").split()
@@ -109,9 +109,9 @@ def vorbis_order(layout: ChannelLayout) -> tuple[list[int] | None, bool]:
     if "BL" in wanted and "SL" not in wanted and "BL" not in roles:
         roles = tuple({"SL": "BL", "SR": "BR"}.get(role, role) for role in roles)
     if sorted(wanted) != sorted(roles):
-        return None, not layout.stated
+        return None, tuple(wanted)
     found = [roles.index(role) for role in wanted]
-    return (None if found == list(range(channels)) else found), True
+    return (None if found == list(range(channels)) else found), roles
 
 
 def bitmap_chunk(layout: ChannelLayout) -> bytes:

@@ -37,6 +37,8 @@ def main(name: str, protocols: str, formats: str) -> None:
         if not tracks:
             raise ValueError("Stream map matches no streams")
         tracks[0].codec_context.thread_count = 1
+        for name, text in container.metadata.items():
+            sys.stderr.write(f"[info]     {name:<16}: {' '.join(text.splitlines())}\n")
         for track in tracks:
             context = track.codec_context
             sys.stderr.write(

@@ -13,11 +13,22 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fxst.audio.formats import reason
 
-__all__ = ["GAIN", "Chapter", "Picture", "TagError", "Tags", "into_file", "of_file", "of_id3", "of_pairs", "to_id3"]
+__all__ = [
+    "REPLAY_GAIN",
+    "Chapter",
+    "Picture",
+    "TagError",
+    "Tags",
+    "into_file",
+    "of_file",
+    "of_id3",
+    "of_pairs",
+    "to_id3",
+]
 
 _MOST_BYTES: Final = 1 << 26
 """What is read of a file for its tags, and unpacked from them, at most."""
@@ -31,7 +42,7 @@ _STALE: Final = frozenset({
     "MAJORBRAND", "MINORVERSION", "COMPATIBLEBRANDS", "HANDLERNAME", "VENDORID", "ITUNPGAP",
 })  # fmt: skip
 """Texts about the encoded file, which is another one now."""
-GAIN: Final = re.compile(r"REPLAYGAIN.*|R128.*GAIN|ITUNNORM|MP3GAIN.*")
+_GAIN: Final = re.compile(r"REPLAYGAIN.*|R128.*GAIN|ITUNNORM|MP3GAIN.*")
 """Texts about its level, which has changed; they are left out, and told."""
 
 _ID3: Final = {
@@ -61,8 +72,10 @@ _MP4: Final = {
     "soaa": "ALBUMARTISTSORT", "soco": "COMPOSERSORT", "cpil": "COMPILATION", "catg": "CATEGORY", "keyw": "KEYWORDS",
     "tvsh": "SHOW", "\xa9too": "ENCODER", "pgap": "ITUNPGAP", "\xa9pub": "ORGANIZATION", "\xa9con": "CONDUCTOR",
 }  # fmt: skip
+REPLAY_GAIN: Final = "ReplayGain, since the level changes"
 _COVER: Final = 3
 _CHAPTER: Final = re.compile(r"CHAPTER(\d{3})(NAME)?")
+_Result = TypeVar("_Result")
 _CLOCK: Final = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
@@ -136,6 +149,7 @@ def of_pairs(pairs: Iterable[tuple[str, str]], names: Mapping[str, str] = _ALIAS
     texts: dict[str, list[str]] = {}
     clocks: dict[str, dict[bool, str]] = {}
     pictures = []
+    left: tuple[str, ...] = ()
     for given, text in list(pairs)[:_MOST_TEXTS]:
         name = given.upper().removeprefix("WM/")
         bare = re.sub(r"[ _/-]", "", name)
@@ -143,6 +157,8 @@ def of_pairs(pairs: Iterable[tuple[str, str]], names: Mapping[str, str] = _ALIAS
             pictures.append(_of_block(base64.b64decode(text)))
         elif bare in _STALE:
             continue
+        elif _GAIN.fullmatch(name):
+            left = (REPLAY_GAIN,)
         elif found := _CHAPTER.fullmatch(name):
             clocks.setdefault(found[1], {})[bool(found[2])] = text
         elif text := text.replace("\0", " ").strip()[:_MOST_TEXT]:
@@ -153,7 +169,8 @@ def of_pairs(pairs: Iterable[tuple[str, str]], names: Mapping[str, str] = _ALIAS
         if clock := _CLOCK.fullmatch(both.get(False, "")):
             seconds = 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3])
             chapters.append(Chapter(seconds, both.get(True, "")))
-    return Tags({name: tuple(dict.fromkeys(all_)) for name, all_ in texts.items()}, tuple(pictures), tuple(chapters))
+    unique = {name: tuple(dict.fromkeys(all_)) for name, all_ in texts.items()}
+    return Tags(unique, tuple(pictures), tuple(chapters), left)
 
 
 def of_id3(data: bytes) -> Tags:
@@ -257,7 +274,7 @@ class _LimitedZlib:
         return whole
 
 
-def _guarded(work: Callable[[], Any]) -> Any:
+def _guarded(work: Callable[[], _Result]) -> _Result:
     """Return what a function makes of a tag; any exception is a TagError."""
     try:
         return work()
@@ -312,12 +329,17 @@ def _of_id3(data: bytes) -> Tags:
             title = frame.sub_frames.get("TIT2")
             chapters.append(Chapter(frame.start_time / 1000, str(title or ""), frame.end_time / 1000))
         elif kind != "CTOC":
-            left.append("ReplayGain" if kind in _ID3_LEVELS else kind)
-    for key in [key for key, frame in tag.items() if frame.FrameID in ("TSSE", "TLEN", *_ID3_LEVELS) or _is_stale(frame)]:
-        del tag[key]
+            left.append(REPLAY_GAIN if kind in _ID3_LEVELS else kind)
+    for key, frame in list(tag.items()):
+        if _is_stale(frame):
+            del tag[key]
     read = of_pairs(pairs, {})
     return Tags(
-        read.texts, tuple(pictures), tuple(sorted(chapters, key=lambda one: one.start)), tuple(dict.fromkeys(left)), tag
+        read.texts,
+        tuple(pictures),
+        tuple(sorted(chapters, key=lambda one: one.start)),
+        tuple(dict.fromkeys((*read.left, *left))),
+        tag,
     )
 
 
@@ -328,7 +350,9 @@ def _comment(description: str) -> str:
 
 def _is_stale(frame: Any) -> bool:
     name = getattr(frame, "desc", "").upper() if frame.FrameID in ("TXXX", "COMM") else ""
-    return bool(re.sub(r"[ _/-]", "", name) in _STALE or GAIN.fullmatch(name))
+    return frame.FrameID in ("TSSE", "TLEN", *_ID3_LEVELS) or bool(
+        re.sub(r"[ _/-]", "", name) in _STALE or _GAIN.fullmatch(name)
+    )
 
 
 def _of_file(file: _Limited) -> Tags:
@@ -344,7 +368,7 @@ def _of_file(file: _Limited) -> Tags:
         read = of_pairs(tag or (), {})
         pictures = tuple(Picture(one.mime, one.type, one.desc, one.data) for one in found.pictures)
         others = tuple(block for block in found.metadata_blocks if not isinstance(block, kept))
-        return Tags(read.texts, read.pictures + pictures, read.chapters, blocks=others)
+        return Tags(read.texts, read.pictures + pictures, read.chapters, read.left, blocks=others)
     if isinstance(found, mp4.MP4):
         return _of_mp4(found)
     if isinstance(tag, asf.ASFTags):
@@ -382,7 +406,8 @@ def _of_mp4(found: Any) -> Tags:
         else:
             left.append(key.strip())
     chapters = tuple(Chapter(one.start, one.title) for one in found.chapters or ())
-    return Tags(of_pairs(pairs).texts, tuple(pictures), chapters, tuple(left))
+    read = of_pairs(pairs)
+    return Tags(read.texts, tuple(pictures), chapters, (*read.left, *left))
 
 
 def _of_windows_media(tag: Any) -> Tags:
@@ -391,12 +416,12 @@ def _of_windows_media(tag: Any) -> Tags:
         if key == "WM/Picture":
             data = bytes(value.value)
             size = int.from_bytes(data[1:5], "little")
-            mime, _, rest = data[5:].partition(b"\0\0\0")
             head = data[5 : len(data) - size].decode("utf-16-le", "replace").split("\0")
             pictures.append(Picture(head[0], data[0], head[1] if len(head) > 1 else "", data[len(data) - size :]))
         else:
             pairs.append((key, str(value)))
-    return Tags(of_pairs(pairs, _ALIASES | _WINDOWS_MEDIA).texts, tuple(pictures))
+    read = of_pairs(pairs, _ALIASES | _WINDOWS_MEDIA)
+    return Tags(read.texts, tuple(pictures), left=read.left)
 
 
 def _of_ape(tag: Any) -> Tags:
@@ -415,7 +440,8 @@ def _of_ape(tag: Any) -> Tags:
             pictures.append(Picture(mime, _COVER, name.decode(errors="replace"), data))
         else:
             left.append(key)
-    return Tags(of_pairs(pairs).texts, tuple(pictures), left=tuple(left))
+    read = of_pairs(pairs)
+    return Tags(read.texts, tuple(pictures), left=(*read.left, *left))
 
 
 def _to_id3(tags: Tags) -> bytes:
@@ -440,9 +466,9 @@ def _frames(tags: Tags) -> Iterator[Any]:
     texts = dict(tags.texts)
     for name, frame in (("TRACK", "TRCK"), ("DISC", "TPOS")):
         total = texts.pop(f"{name}TOTAL", ())
-        if number := texts.pop(f"{name}NUMBER", () if not total else ("0",)):
-            text = f"{number[0]}/{total[0]}" if total and "/" not in number[0] else number[0]
-            yield getattr(id3, frame)(encoding=3, text=[text])
+        if count := texts.pop(f"{name}NUMBER", ("0",) if total else ()):
+            of_total = f"/{total[0]}" if total and "/" not in count[0] else ""
+            yield getattr(id3, frame)(encoding=3, text=[count[0] + of_total])
     for name, values in texts.items():
         kind = _ID3_OF.get(name)
         text = list(values)
@@ -457,17 +483,17 @@ def _frames(tags: Tags) -> Iterator[Any]:
             yield getattr(id3, kind)(url=text[0])
         else:
             yield getattr(id3, kind)(encoding=3, text=text)
-    for index, one in enumerate(tags.pictures):
-        description = one.description or str(index or "")
-        yield id3.APIC(encoding=3, mime=one.mime, type=one.kind, desc=description, data=one.data)
+    for index, picture in enumerate(tags.pictures):
+        words = picture.description or str(index or "")
+        yield id3.APIC(encoding=3, mime=picture.mime, type=picture.kind, desc=words, data=picture.data)
     if tags.chapters:
         names = [f"chp{number}" for number in range(len(tags.chapters))]
         yield id3.CTOC(element_id="toc", flags=3, child_element_ids=names, sub_frames=[])
-        for number, chapter in enumerate(tags.chapters):
-            following = tags.chapters[number + 1].start if number + 1 < len(tags.chapters) else chapter.start
-            end = following if chapter.end is None else chapter.end
+        following = [one.start for one in tags.chapters[1:]] + [tags.chapters[-1].start]
+        for own, chapter, after in zip(names, tags.chapters, following, strict=True):
+            end = after if chapter.end is None else chapter.end
             yield id3.CHAP(
-                element_id=names[number], start_time=round(1000 * chapter.start), end_time=round(1000 * end),
+                element_id=own, start_time=round(1000 * chapter.start), end_time=round(1000 * end),
                 start_offset=0xFFFFFFFF, end_offset=0xFFFFFFFF,
                 sub_frames=[id3.TIT2(encoding=3, text=[chapter.title])],
             )  # fmt: skip

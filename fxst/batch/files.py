@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from fxst import exports, staging
-from fxst.audio import FLOAT_SUBTYPES, LOSSY_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
+from fxst.audio import (
+    FLOAT_SUBTYPES,
+    LOSSY_SUBTYPES,
+    LoudnessMeter,
+    Reader,
+    Samples,
+    Writer,
+    bit_rate_like,
+    output_format,
+)
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
 from fxst.chains import table_files
@@ -168,7 +177,9 @@ def render_file(
                 subtype=subtype,
                 format=container,
                 frames=None if info.frames is None else info.frames + finish.longest_tail_frames(info.sample_rate),
-                tags=reader.tags,
+                layout=info.layout,
+                metadata=reader.metadata,
+                quality=bit_rate_like(info, subtype),
             )
         )
         while True:
@@ -191,6 +202,7 @@ def render_file(
         if job.table is not None:
             stack.enter_context(table_files.staged(table, job.table))
         remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + export_remarks
+    remarks += writer.remarks  # its tags are written last
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
         cut = f"samples clipped: {writer.clipped}; lower the gains, or convert the input to 32-bit float first"

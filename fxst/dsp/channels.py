@@ -70,8 +70,8 @@ class ChannelLayout:
 
     @property
     def mask(self) -> int:
-        """The channel mask; 0 where a channel has no loudspeaker."""
-        return sum(1 << ROLES.index(role) for role in self.roles) if all(self.roles) else 0
+        """The channel mask; 0 where no channel has a loudspeaker."""
+        return sum(1 << ROLES.index(role) for role in self.roles if role)
 
     @property
     def name(self) -> str:

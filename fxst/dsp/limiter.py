@@ -47,9 +47,9 @@ _SLACK: Final = 1.05
 class Limiter:
     """Reduce the gain of a stream where its true peaks would pass a ceiling.
 
-    All channels get the same gain. The LFE does not steer it, and is then limited on its own. It falls along a smooth curve before a peak, and recovers by 30 dB a second after
-    it. Far from peaks samples pass bit for bit. The output does not depend on the lengths of the blocks, and is as long
-    as the input.
+    All channels get the same gain. It falls along a smooth curve before a peak, and recovers by 30 dB a second after
+    it. The LFE does not steer it, and is then limited on its own. Far from peaks samples pass bit for bit. The output
+    does not depend on the lengths of the blocks, and is as long as the input.
 
     Args:
         ceiling_db: The highest true peak, full scale 0 dB.
@@ -164,7 +164,8 @@ class _Pass:
         x = np.concatenate([self._x, chunk], axis=1)
         delayed, self._x = x[:, :CHUNK_FRAMES], x[:, CHUNK_FRAMES:]
         # An interpolation needs half of its taps on each side: gaps start that far before the chunk, and end as early.
-        gaps_db = self._attenuation(x[self._steering, self.latency - (_TAPS - 1) :]) if suspect or self._suspect else None
+        around = x[self._steering, self.latency - (_TAPS - 1) :]
+        gaps_db = self._attenuation(around) if suspect or self._suspect else None
         self._suspect = suspect
         if gaps_db is None:
             if not self._active:

@@ -116,9 +116,7 @@ class Recording(ABC):
         Raises:
             AudioError: It cannot be read in full as finite audio.
         """
-        return survey(
-            self._blocks(), sample_rate=self.sample_rate, channels=self.channels, layout=self._layout
-        )
+        return survey(self._blocks(), sample_rate=self.sample_rate, channels=self.channels, layout=self._layout)
 
     def read(self, *, start: float, seconds: float) -> Samples:
         """Read an excerpt; it is shorter at the end of the recording.
