@@ -9,10 +9,12 @@ from fxst.audio.encoding import Encoding, bit_rate_like, encoding_of
 from fxst.audio.formats import (
     FLOAT_SUBTYPES,
     LOSSY_SUBTYPES,
+    LOSSY_SUFFIXES,
     READABLE_SUFFIXES,
     SUFFIXES,
     AudioInfo,
     Samples,
+    nearest_rate,
     output_format,
     unwritable_suffix,
 )
@@ -24,6 +26,7 @@ from fxst.dsp.loudness import LoudnessMeter, loudness
 __all__ = [
     "FLOAT_SUBTYPES",
     "LOSSY_SUBTYPES",
+    "LOSSY_SUFFIXES",
     "READABLE_SUFFIXES",
     "SUFFIXES",
     "AudioInfo",
@@ -38,6 +41,7 @@ __all__ = [
     "encoding_of",
     "loudness",
     "mono",
+    "nearest_rate",
     "output_format",
     "probe",
     "read",

@@ -38,6 +38,8 @@ class Job:
         note: A remark on the names, or nothing.
         place: The recording's path below the folder that it was found in, its name in the manifest.
         exports: The files of its settings for other programs.
+        sample_rate: The output's sample rate in Hz; None for the input's.
+        quality: How much a lossy encoder keeps; None for about the bit rate of the input.
     """
 
     input: Path
@@ -46,6 +48,8 @@ class Job:
     note: str = ""
     place: str = ""
     exports: tuple[ExportFile, ...] = ()
+    sample_rate: int | None = None
+    quality: audio.Encoding | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ def plan(config: ApplyConfig) -> Plan:
             raise SettingsError(f"--name needs an output folder, and {quoted(config.output)} is a file: name a folder.")
         outputs = [config.output]
         _check_suffix(config.output)
+        if config.to is not None and config.output.suffix.lower() != f".{config.to}":
+            raise SettingsError(f"{quoted(config.output)} is no .{config.to} file: rename it, or leave out --to.")
         _check_folder(config.output.parent)
     else:
         if config.output.suffix.lower() in audio.SUFFIXES and not config.output.exists():
@@ -124,9 +130,19 @@ def plan(config: ApplyConfig) -> Plan:
             )
         _check_folder(config.output)
         outputs, notes = _in_folder(config, recordings, references)
+    quality = _quality(config, outputs)
     tables = _tables(config, outputs) if config.by_model else [None] * len(outputs)
     jobs = tuple(
-        Job(recording.path, output, table, note, str(recording.given), export_files(config.export, name))
+        Job(
+            recording.path,
+            output,
+            table,
+            note,
+            str(recording.given),
+            export_files(config.export, name),
+            config.rate,
+            quality,
+        )
         for recording, output, table, note, name in zip(
             recordings, outputs, tables, notes, companion_names(outputs), strict=True
         )
@@ -152,9 +168,9 @@ def _in_folder(
     if config.name is not None:
         known = _known_fields(config, references)
         check_template(config.name, known)
-        return [config.output / output_name(config.name, recording, known) for recording in recordings], [
-            "" for _ in recordings
-        ]
+        ending = None if config.to is None else f".{config.to}"
+        named = [config.output / output_name(config.name, recording, known, ending=ending) for recording in recordings]
+        return named, ["" for _ in recordings]
     outputs = [config.output / recording.place for recording in recordings]
     notes = []
     for index, output in enumerate(outputs):
@@ -163,7 +179,19 @@ def _in_folder(
         why = f"a {output.suffix.lower()} file cannot be written" if foreign else "its name has no audio file extension"
         notes.append("" if writable else f"{why}, so the output is {output.name}.wav")
         outputs[index] = output if writable else output.with_name(output.name + ".wav")
+        if config.to is not None:
+            notes[index] = ""
+            outputs[index] = output.with_name((output.stem if foreign else output.name) + f".{config.to}")
     return outputs, notes
+
+
+def _quality(config: ApplyConfig, outputs: Sequence[Path]) -> audio.Encoding | None:
+    """Return how much lossy encoders keep, where that is chosen."""
+    if config.quality is None:
+        return None
+    if not any(output.suffix.lower() in audio.LOSSY_SUFFIXES for output in outputs):
+        raise SettingsError(f"--quality is for {', '.join(audio.LOSSY_SUFFIXES)} outputs: leave it out.")
+    return audio.encoding_of(config.quality)
 
 
 def _known_fields(config: ApplyConfig, references: Sequence[Reference]) -> dict[str, str]:
