@@ -60,6 +60,9 @@ _AIFF_TEXTS: Final = {b"NAME": "TITLE", b"AUTH": "ARTIST", b"(c) ": "COPYRIGHT",
 _ID3_CHUNKS: Final = {RIFF: b"id3 ", AIFF: b"ID3 "}
 
 _MOST_BYTES: Final = 1 << 25
+_LONGEST_AIFF_TEXT: Final = 8_000
+_LONGEST_CAF_TEXTS: Final = 30_000
+"""With longer texts, one of an AIFF or all of a CAF, libsndfile does not read the file."""
 _BEXT_VERSION: Final = slice(346, 348)
 _BEXT_LOUDNESS: Final = slice(412, 422)
 _BEXT_UNKNOWN: Final = struct.pack("<5h", *[0x7FFF] * 5)
@@ -196,14 +199,17 @@ def _with_tags(whole: Addition, found: Tags, family: str) -> Addition:
         added += chunk(RIFF, b"LIST", b"INFO" + info) if info else b""
     if family == AIFF:
         firsts = ((key, found.texts.get(name, ())[:1]) for key, name in _AIFF_TEXTS.items())
-        added += b"".join(chunk(AIFF, key, text.encode()) for key, first in firsts for text in first)
+        texts = {key: text for key, first in firsts for text in first if len(text.encode()) <= _LONGEST_AIFF_TEXT}
+        added += b"".join(chunk(AIFF, key, text.encode()) for key, text in texts.items())
     if family == CAF:
         pairs = [(name.lower(), "; ".join(values)) for name, values in found.texts.items()]
+        while sum(len(text.encode()) for _, text in pairs) > _LONGEST_CAF_TEXTS:
+            pairs.remove(longest := max(pairs, key=lambda pair: len(pair[1])))
+            left.append(f"its {longest[0]}, which is too long")
         strings = b"".join(f"{name}\0{text}\0".encode() for name, text in pairs)
         added += chunk(CAF, b"info", struct.pack(">I", len(pairs)) + strings) if pairs else b""
-    if holds_id3 and (
-        family == ID3 or found.pictures or found.chapters or found.id3 or set(found.texts) - set(_INFO_OF)
-    ):
+    beyond_info = found.pictures or found.chapters or found.id3 or set(found.texts) - set(_INFO_OF)
+    if holds_id3 and (family != RIFF or beyond_info):
         tag = tags.to_id3(found)
         added += tag if family == ID3 else chunk(family, _ID3_CHUNKS[family], tag)
     if family in ("", CAF):

@@ -37,6 +37,7 @@ def main(name: str, protocols: str, formats: str) -> None:
         if not tracks:
             raise ValueError("Stream map matches no streams")
         tracks[0].codec_context.thread_count = 1
+        sys.stderr.write(f"[info]   Duration: , bitrate: {container.bit_rate // 1000} kb/s\n")
         for name, text in container.metadata.items():
             sys.stderr.write(f"[info]     {name:<16}: {' '.join(text.splitlines())}\n")
         for track in tracks:

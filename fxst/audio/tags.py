@@ -38,8 +38,8 @@ _LONGEST_PICTURE_BYTES: Final = (1 << 24) - (1 << 12)
 """The longest picture that a FLAC holds."""
 
 _STALE: Final = frozenset({
-    "ENCODER", "ENCODEROPTIONS", "ENCODERSETTINGS", "ENCODING", "LENGTH", "DURATION", "SOFTWARE", "ITUNSMPB",
-    "MAJORBRAND", "MINORVERSION", "COMPATIBLEBRANDS", "HANDLERNAME", "VENDORID", "ITUNPGAP",
+    "ENCODER", "ENCODEROPTIONS", "ENCODERSETTINGS", "ENCODING", "ENCODINGSETTINGS", "LENGTH", "DURATION", "SOFTWARE",
+    "ITUNSMPB", "MAJORBRAND", "MINORVERSION", "COMPATIBLEBRANDS", "HANDLERNAME", "VENDORID", "ITUNPGAP",
 })  # fmt: skip
 """Texts about the encoded file, which is another one now."""
 _GAIN: Final = re.compile(r"REPLAYGAIN.*|R128.*GAIN|ITUNNORM|MP3GAIN.*")
@@ -75,6 +75,8 @@ _MP4: Final = {
 REPLAY_GAIN: Final = "ReplayGain, since the level changes"
 _COVER: Final = 3
 _CHAPTER: Final = re.compile(r"CHAPTER(\d{3})(NAME)?")
+_TIME: Final = re.compile(r"\d{4}(-\d\d(-\d\d([ T]\d\d(:\d\d){0,2})?)?)?")
+"""A time as ID3 has it."""
 _Result = TypeVar("_Result")
 _CLOCK: Final = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
@@ -220,6 +222,7 @@ def into_file(fd: int, tags: Tags) -> None:
 
     def write() -> None:
         with os.fdopen(os.dup(fd), "r+b") as file:
+            file.seek(0)
             _into_file(file, tags)
 
     _guarded(write)
@@ -477,7 +480,7 @@ def _frames(tags: Tags) -> Iterator[Any]:
                 yield id3.COMM(encoding=3, lang="XXX", desc=str(index or ""), text=[one])
         elif name == "LYRICS":
             yield id3.USLT(encoding=3, lang="XXX", desc="", text=text[0])
-        elif kind is None:
+        elif kind is None or (kind.startswith("TD") and not all(_TIME.fullmatch(one) for one in text)):
             yield id3.TXXX(encoding=3, desc=name, text=text)
         elif kind.startswith("W"):
             yield getattr(id3, kind)(url=text[0])

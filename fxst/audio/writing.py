@@ -4,7 +4,7 @@ import contextlib
 import io
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +126,12 @@ class Writer:
             self._close()
             self._encoder.shutdown()
             unstamp(self._fd, self._container)
-            self._check(self._temporary)
+            try:
+                self._check(self._temporary)
+            except OutputError:
+                if not self._added.chunks:
+                    raise
+                self._take_out_chunks()
             if self._added.tags:
                 self._tag()
             staging.finish(self._temporary, self._fd, self._target)
@@ -275,26 +280,42 @@ class Writer:
             named_chunk = chunk(family, name, layouts.bitmap_chunk(self._layout))
             self._added = replace(self._added, chunks=named_chunk + self._added.chunks)
 
+    def _take_out_chunks(self) -> None:
+        """Take the inserted chunks out again, with which the file cannot be read."""
+        size, place = len(self._added.chunks), self._sink.place
+        with self._copied(((0, place), (place + size, os.fstat(self._fd).st_size))) as (path, fd):
+            _correct_header(fd, self._container, -size, self._mask)
+            self._check(path)
+        self.remarks += ("its metadata would make it unreadable, and was left out",)
+
     def _tag(self) -> None:
-        """Write the tags into a copy of the finished file, and check that its sound is the same."""
+        """Write the tags into the finished file."""
+        try:
+            with self._copied(((0, os.fstat(self._fd).st_size),)) as (path, fd):
+                into_file(fd, self._added.tags)
+                unstamp(fd, self._container)
+                self._check(path)
+        except (TagError, OutputError) as error:
+            why = str(error) if isinstance(error, TagError) else "they would make it unreadable"
+            self.remarks += (f"its tags cannot be written ({why}), and were left out",)
+
+    @contextlib.contextmanager
+    def _copied(self, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[Path, int]]:
+        """Yield a copy of the finished file; it takes the file's place unless the block fails."""
         hidden, fd = staging.begin(self._target)
         try:
-            at = 0
-            while piece := os.pread(self._fd, _COPIED_BYTES, at):
-                at += os.pwrite(fd, piece, at)
-            into_file(fd, self._added.tags)
-            unstamp(fd, self._container)
-            self._check(hidden)
-        except (TagError, OutputError) as error:
-            staging.discard(hidden, fd)
-            why = str(error) if isinstance(error, TagError) else "they are too long"
-            self.remarks += (f"its tags cannot be written ({why}), and were left out",)
+            for start, end in spans:
+                while start < end:
+                    piece = os.pread(self._fd, min(_COPIED_BYTES, end - start), start)
+                    start += len(piece)
+                    while piece:
+                        piece = piece[os.write(fd, piece) :]
+            yield hidden, fd
         except BaseException:
             staging.discard(hidden, fd)
             raise
-        else:
-            staging.discard(self._temporary, self._fd)
-            self._temporary, self._fd = hidden, fd
+        staging.discard(self._temporary, self._fd)
+        self._temporary, self._fd = hidden, fd
 
     @contextlib.contextmanager
     def _no_failed_write(self) -> Iterator[None]:
@@ -369,7 +390,9 @@ class _Sink:
         self._fd = fd
         self._added = added
         self._container = container
-        self._place: int | None = None
+        self.place = 0
+        """Where they are inserted."""
+        self._begun = False
         self._at = 0
         self.error: OSError | None = None
         self.shut = False
@@ -378,11 +401,10 @@ class _Sink:
     def write(self, data: bytes) -> int:
         rest = memoryview(data)
         try:
-            if self._place is None and self._at == 0 and self.error is None and not self.shut:
-                self._place = _place(data, self._container)
-                self._write(memoryview(self._added), self._place)
-            place = self._place or 0
-            before = rest[: max(0, place - self._at)]
+            if not self._begun and self._at == 0 and self.error is None and not self.shut:
+                self._begun, self.place = True, _place(data, self._container)
+                self._write(memoryview(self._added), self.place)
+            before = rest[: max(0, self.place - self._at)]
             self._write(before, self._at)
             self._write(rest[len(before) :], self._at + len(before) + len(self._added))
         except OSError as error:
