@@ -22,6 +22,8 @@ _BEST: Final = 10.0
 _MP3_KILOBITS: Final = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320)
 _MP3_SCALES: Final = ((32_000, 32, 320), (16_000, 8, 160), (0, 8, 64))
 """From which sample rate on MP3 has which lowest and highest bit rate, in kbit/s."""
+_LOWEST_VARIABLE: Final = 0.999
+"""LAME refuses the end of its scale."""
 _OPUS_BITS: Final = (6_000, 256_000)
 """The lowest and the highest bit rate of a channel."""
 _FAIR_BITS: Final = {"MPEG_LAYER_III": 64_000, "VORBIS": 56_000, "OPUS": 48_000}
@@ -97,7 +99,9 @@ def settings(encoding: Encoding | None, subtype: str, *, sample_rate: int, chann
         return {}
     if encoding.bit_rate is None:
         level = 1 - (encoding.quality or 0) / _BEST
-        return {"compression_level": level} | ({"bitrate_mode": "VARIABLE"} if subtype == "MPEG_LAYER_III" else {})
+        if subtype == "MPEG_LAYER_III":
+            return {"compression_level": min(level, _LOWEST_VARIABLE), "bitrate_mode": "VARIABLE"}
+        return {"compression_level": level}
     if subtype == "MPEG_LAYER_III":
         return _mp3(encoding.bit_rate / 1000, sample_rate)
     if subtype == "OPUS":
