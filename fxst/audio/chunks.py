@@ -12,11 +12,11 @@ from typing import Final, Literal
 
 from fxst.audio.id3 import Read
 
-__all__ = ["Chunk", "Layout", "chunks", "layout"]
+__all__ = ["METADATA", "Chunk", "Layout", "chunks", "layout"]
 
 _AUDIO: Final = frozenset({b"data", b"SSND"})
 _FORMAT: Final = frozenset({b"fmt ", b"COMM", b"desc"})
-_METADATA: Final = frozenset({
+METADATA: Final = frozenset({
     b"LIST", b"INFO", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"cue ", b"fact", b"smpl", b"inst", b"JUNK", b"PAD ",
     b"FLLR", b"PEAK", b"afsp", b"DISP", b"_PMX", b"cart", b"plst", b"NAME", b"AUTH", b"(c) ", b"ANNO", b"MARK", b"COMT",
     b"INST", b"APPL", b"info", b"free", b"strg", b"mark", b"regn", b"uuid",
@@ -176,7 +176,7 @@ def _chunk(read: Read, at: int, end: int, container: _Container) -> tuple[bytes,
         size = max(0, size - head_bytes)
     first = at + head_bytes
     complete = first + size <= end and all(byte in _PRINTABLE for byte in name)
-    return (name, first, size) if complete or name in _AUDIO | _METADATA else None
+    return (name, first, size) if complete or name in _AUDIO | METADATA else None
 
 
 def _codec(chunk: bytes, head: bytes, container: _Container) -> int | bytes:

@@ -26,6 +26,8 @@ _LOWEST_VARIABLE: Final = 0.999
 """LAME refuses the end of its scale."""
 _OPUS_BITS: Final = (6_000, 256_000)
 """The lowest and the highest bit rate of a channel."""
+_OPUS_SPAN: Final = 16.0
+"""The highest bit rate of a grade of quality over the lowest: 256 to 16 kbit/s a channel."""
 _FAIR_BITS: Final = {"MPEG_LAYER_III": 64_000, "VORBIS": 56_000, "OPUS": 48_000}
 """Bit rates of a channel below which recordings of another encoding are not encoded again."""
 _VORBIS_STEPS: Final = 9
@@ -101,7 +103,10 @@ def settings(encoding: Encoding | None, subtype: str, *, sample_rate: int, chann
         level = 1 - (encoding.quality or 0) / _BEST
         if subtype == "MPEG_LAYER_III":
             return {"compression_level": min(level, _LOWEST_VARIABLE), "bitrate_mode": "VARIABLE"}
-        return {"compression_level": level}
+        if subtype == "VORBIS":
+            return {"compression_level": level}
+        encoding = Encoding(bit_rate=channels * _OPUS_BITS[1] * _OPUS_SPAN**-level)
+    assert encoding.bit_rate is not None
     if subtype == "MPEG_LAYER_III":
         return _mp3(encoding.bit_rate / 1000, sample_rate)
     if subtype == "OPUS":

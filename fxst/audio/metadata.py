@@ -165,6 +165,8 @@ def fitted(found: Metadata, container: str, *, same_rate: bool) -> Addition:
             left.append(words)
         elif size > _MOST_BYTES:
             left.append(f"{words}, which is too long")
+        elif container == "RF64" and name not in chunks.METADATA:
+            left.append(words)  # libsndfile does not read the file with it
         elif name in _ID3_CHUNKS.values() and REPLAY_GAIN in found.tags.left:
             kept.append((name, tags.to_id3(found.tags)))
         elif name == b"bext" and _is_measured(content):
