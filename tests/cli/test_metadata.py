@@ -353,3 +353,48 @@ def test_one_recording_in_all_formats(fxst):
         ), source
         if before.info.bit_rate and output.suffix != ".wav":
             assert after.info.bit_rate == pytest.approx(before.info.bit_rate, rel=0.25), source
+
+
+def crc(data, polynomial, bits):
+    value = 0
+    for byte in data:
+        value ^= byte << bits - 8
+        for _ in range(8):
+            value = (value << 1 ^ (polynomial if value >> bits - 1 else 0)) & (1 << bits) - 1
+    return value
+
+
+def verbatim_flac(x, bits):
+    """Encode whole numbers without compression: a FLAC of 12 or 20 bits, which few encoders write."""
+    depth = {12: 2, 20: 5}[bits]
+    numbers = 48_000 << 44 | (len(x) - 1) << 41 | (bits - 1) << 36 | x.shape[1]
+    comment = b"\4\0\0\0test\1\0\0\0\x0c\0\0\0TITLE=Zw\xc3\xb6lf"[:-1] + b"f"
+    out = b"fLaC\0\0\0\x22" + struct.pack(">HH", 1024, 1024) + bytes(6) + numbers.to_bytes(8, "big") + bytes(16)
+    out += b"\x84" + len(comment).to_bytes(3, "big") + comment
+    for number in range(x.shape[1] // 1024):
+        head = bytes([0xFF, 0xF8, 0xAA, (len(x) - 1) << 4 | depth << 1, number])
+        head += bytes([crc(head, 0x07, 8)])
+        text = "".join(
+            "00000010" + "".join(f"{int(one) & (1 << bits) - 1:0{bits}b}" for one in row)
+            for row in x[:, 1024 * number : 1024 * (number + 1)]
+        )
+        text += "0" * (-len(text) % 8)
+        frame = head + int(text, 2).to_bytes(len(text) // 8, "big")
+        out += frame + crc(frame, 0x8005, 16).to_bytes(2, "big")
+    return out
+
+
+@pytest.mark.parametrize("bits", [12, 20])
+@pytest.mark.parametrize("output", ["out.flac", "out.wav"])
+def test_a_flac_of_12_or_20_bits_keeps_every_bit_and_its_tags(fxst, bits, output):
+    from fxst.audio import ffmpeg
+
+    if not ffmpeg.is_there():
+        pytest.skip("neither PyAV nor the program ffmpeg is here")
+    x = np.random.default_rng(0).integers(-(1 << bits - 3), 1 << bits - 3, (2, 8192))
+    Path("a.flac").write_bytes(verbatim_flac(x, bits))
+    assert apply(fxst, "a.flac", output) == ""
+    y, rate = soundfile.read(output, dtype="int32")
+    assert rate == 48_000
+    np.testing.assert_array_equal(y.T >> 32 - bits, x)
+    assert tags_of(output).texts == {"TITLE": ("Zwölf",)}
