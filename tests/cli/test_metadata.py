@@ -368,7 +368,7 @@ def verbatim_flac(x, bits):
     """Encode whole numbers without compression: a FLAC of 12 or 20 bits, which few encoders write."""
     depth = {12: 2, 20: 5}[bits]
     numbers = 48_000 << 44 | (len(x) - 1) << 41 | (bits - 1) << 36 | x.shape[1]
-    comment = b"\4\0\0\0test\1\0\0\0\x0c\0\0\0TITLE=Zw\xc3\xb6lf"[:-1] + b"f"
+    comment = b"\4\0\0\0test\1\0\0\0\x0c\0\0\0TITLE=Zw\xc3\xb6lf"
     out = b"fLaC\0\0\0\x22" + struct.pack(">HH", 1024, 1024) + bytes(6) + numbers.to_bytes(8, "big") + bytes(16)
     out += b"\x84" + len(comment).to_bytes(3, "big") + comment
     for number in range(x.shape[1] // 1024):
