@@ -124,13 +124,13 @@ class AudioInfo:
         return None if self.frames is None else self.frames / self.sample_rate
 
 
-def output_format(path: Path, info: AudioInfo, *, sample_rate: int | None = None) -> tuple[str, str]:
+def output_format(path: Path, info: AudioInfo, *, output_sample_rate: int | None = None) -> tuple[str, str]:
     """Choose an output's container by its name, and its sample encoding by that of the input.
 
     Args:
         path: The output.
         info: The input.
-        sample_rate: The output's sample rate; by default the input's.
+        output_sample_rate: The output's sample rate; by default the input's.
 
     Returns:
         soundfile's names of format and subtype. An encoding that the format lacks is replaced by the nearest: 8 bits
@@ -156,7 +156,7 @@ def output_format(path: Path, info: AudioInfo, *, sample_rate: int | None = None
         subtype = info.subtype if kept else LOSSY_FORMATS[container]
     else:
         subtype = next(one for one in (*_nearest(info), "PCM_24") if _holds(container, one, info.channels))
-    rate = sample_rate or nearest_rate(path, info.sample_rate)
+    rate = output_sample_rate or nearest_rate(path, info.sample_rate)
     check_room(path, container, subtype, sample_rate=rate, channels=info.channels)
     return container, subtype
 

@@ -163,7 +163,7 @@ def render_file(
         reader = stack.enter_context(Reader(job.input))
         info = reader.info
         rate = job.sample_rate or nearest_rate(job.output, info.sample_rate)
-        container, subtype = output_format(job.output, info, sample_rate=rate)
+        container, subtype = output_format(job.output, info, output_sample_rate=rate)
         finisher = Finisher(finish, replace(info, sample_rate=rate), floats=subtype in FLOAT_SUBTYPES)
         if finisher.unmeasured:
             # Rendered again each time rather than stored: hours of audio need no space on a disk.
