@@ -150,7 +150,7 @@ def _analysed(
             blocks,
             sample_rate=info.sample_rate,
             channels=len(heard),
-            layout=info.layout.only_without_lfe(),
+            layout=info.layout.only_heard(),
             floats=info.subtype in FLOAT_SUBTYPES,
             measured=measured,
         )
