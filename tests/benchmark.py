@@ -181,6 +181,23 @@ class Rows:
         speed = found["one"][2] / found["both"][2]
         told("100 files of 3 s, two jobs against one, on the clock", f"{speed:.2f} x", "1.85 x on an idle machine")
 
+    def archive(self):
+        """Files of a minute in one call, as `docs/scale.md` counts with them."""
+        path = self.sound("minute", 60)
+        for count in (2, 8):
+            (self.folder / f"minutes{count}").mkdir()
+            for number in range(count):
+                (self.folder / f"minutes{count}" / f"{number}.wav").hardlink_to(path)
+
+        def run(files, *style):
+            out = ("-o", self.folder / "minutes", "--overwrite", "--no-resume")
+            return fxst("apply", self.folder / f"minutes{files}", *style, *out)
+
+        for what, style in (("model", ("--ref", RADIO)), ("table", ("--params", self.folder / "out.params.json"))):
+            measured(*self.apply(path))
+            (two, _, _), (many, _, _) = in_turn(3, two=run(2, *style), many=run(8, *style)).values()
+            told(f"warm, per 60 s stereo file in one call, {what}", f"{(many - two) / 6:.2f} CPU s")
+
     def ray(self):
         """A thousand short files on a Ray cluster of this machine beside two worker processes, on the clock."""
         if importlib.util.find_spec("ray") is None:
@@ -294,7 +311,9 @@ class Rows:
             told(what, f"{ms:.1f} ms", f"{target:.0f} ms" if target else "")
 
 
-ROWS = ("help", "params", "cold", "minute", "ten_minutes", "batch", "ray", "memory", "disk", "ui", "training")
+ROWS = (
+    *("help", "params", "cold", "minute", "ten_minutes", "batch", "archive", "ray", "memory", "disk", "ui", "training"),
+)
 
 
 def main():

@@ -50,8 +50,7 @@ __all__ = [
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
     "params_dir", "model", "device", "preset", "plot", "report", "report_items", "jobs", "shard", "engine", "address",
-    "resume", "overwrite",
-    "dry_run", "format", "verbose",
+    "resume", "overwrite", "dry_run", "format", "verbose",
 })  # fmt: skip
 """Options that change no output, and those that name what is applied, which is identified by its content."""
 

@@ -68,10 +68,11 @@ class Pool(contextlib.AbstractContextManager["Pool"]):
         extras.need("--engine ray", "ray", extra="ray")
         self._ray = _connected(address)
         self.workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-        self._make, self._content = make, content
+        self._payload = pickle.dumps((make, content()))
         self._actors: dict[Any, None] = {}
         self._starting: dict[Any, Any] = {}
         self._failed_starts = 0
+        self._start()  # while the caller still lists the files
 
     def __exit__(self, *_: object) -> None:
         for actor in (*self._actors, *self._starting.values()):
@@ -95,7 +96,6 @@ class Pool(contextlib.AbstractContextManager["Pool"]):
         deaths: collections.Counter[Task] = collections.Counter()
         running: dict[Any, tuple[Any, Task]] = {}
         seen = time.monotonic()
-        payload = pickle.dumps((self._make, self._content()))
         while True:
             busy = {actor for actor, _ in running.values()}
             for actor in [actor for actor in self._actors if actor not in busy]:
@@ -110,9 +110,7 @@ class Pool(contextlib.AbstractContextManager["Pool"]):
                 if task is None:
                     return
                 again.append(task)
-            while len(self._actors) + len(self._starting) < self.workers:
-                actor = _remote_actor(ray, payload)
-                self._starting[actor.ready.remote()] = actor
+            self._start()
             done, _ = ray.wait([*running, *self._starting], num_returns=1, timeout=_WAIT_SECONDS)
             interrupts.check()
             if done or running:
@@ -140,6 +138,12 @@ class Pool(contextlib.AbstractContextManager["Pool"]):
                 if state == "failed":
                     raise result
                 yield result
+
+    def _start(self) -> None:
+        """Request actors in place of those that have died."""
+        while len(self._actors) + len(self._starting) < self.workers:
+            actor = _remote_actor(self._ray, self._payload)
+            self._starting[actor.ready.remote()] = actor
 
     def _begun(self, reference: Any, died: tuple[type[BaseException], ...]) -> None:
         """Take an actor that is ready; check that it is of the same versions."""
