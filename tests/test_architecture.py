@@ -27,6 +27,7 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "matchering": {"evaluation.matchering"},
     "matplotlib": {"report.plot", "training"},
     "numba": {"dsp.compiled", "dsp.ballistics"},
+    "obstore": {"storage.objects"},
     "pedalboard": {"effects"},
     "pesq": {"evaluation"},
     "pyloudnorm": set(),
