@@ -14,6 +14,8 @@ from fxst.errors import SettingsError
 __all__ = [
     "CHANGEABLE",
     "ApplyConfig",
+    "BatchMergeConfig",
+    "BatchStatusConfig",
     "ChainsConfig",
     "ClipsConfig",
     "DatasetConfig",
@@ -73,6 +75,30 @@ def option(
     """
     metadata = {"help": help, "flags": tuple(flags), "min": minimum, "max": maximum, "metavar": metavar}
     return field(default=default, metadata=metadata | {"panel": panel, "completes": completes})
+
+
+def _shard() -> Any:
+    return option(
+        None,
+        "Do one share of the batch, such as 0/100, ..., 99/100: shares count from 0. auto takes it from the variables "
+        "of Slurm, of Kubernetes, or FXST_SHARD_INDEX and FXST_SHARDS. `fxst batch` shows and merges them.",
+        metavar="I/N",
+        panel="Several machines",
+    )
+
+
+def _engine() -> Any:
+    return option(
+        "local",
+        "Where the work is done: on this machine, or on a Ray cluster (needs the extra ray).",
+        panel="Several machines",
+    )
+
+
+def _address() -> Any:
+    return option(
+        "auto", "With --engine ray: address of the cluster; auto for that of this machine.", panel="Several machines"
+    )
 
 
 def flags(item: "Field[Any]") -> tuple[str, ...]:
@@ -377,13 +403,17 @@ class ApplyConfig:
         metavar="TEMPLATE",
         panel="Batch",
     )
-    jobs: int = option(
-        1,
-        "Recordings to process in parallel, each in its own process; 0 for one per processor.",
+    jobs: int | None = option(
+        None,
+        "Recordings to process in parallel, each in its own process; 0 for one per processor. Default: 1, and with "
+        "--engine ray one per processor of the cluster.",
         flags=("--jobs", "-j"),
         minimum=0,
         panel="Batch",
     )
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
     resume: bool = option(
         True,
         "Skip files that the folder's fxst-manifest.jsonl lists as finished; --no-resume renders them again.",
@@ -408,6 +438,37 @@ class ApplyConfig:
     def by_model(self) -> bool:
         """Whether a model chooses the settings; else a table is applied."""
         return bool(self.references or self.styles)
+
+
+@dataclass(frozen=True)
+class BatchStatusConfig:
+    """Show how far a batch is that several processes share: what is done, failed and missing.
+
+    Exits with 1 where something failed or is missing.
+    """
+
+    folder: Path = argument("Output folder of the batch.", metavar="DIR")
+    format: Literal["table", "json", "jsonl"] = option(
+        "table", "Standard output: text, one JSON document, or one JSON object per file that failed."
+    )
+
+
+@dataclass(frozen=True)
+class BatchMergeConfig:
+    """Merge the results of all shards: one manifest and one summary.
+
+    Refused while results are missing. Exits with 1 where a file failed.
+    """
+
+    folder: Path = argument("Output folder of the batch.", metavar="DIR")
+    report: Path | None = option(None, "Web page as `fxst apply --report` writes it.", metavar="HTML")
+    report_items: int = option(10, "Number of recordings that the page plays.", minimum=1)
+    overwrite: bool = option(
+        False, "Replace an existing page that fxst did not make, or that was edited since.", flags=("--overwrite",)
+    )
+    format: Literal["table", "json", "jsonl"] = option(
+        "table", "Standard output: text, one JSON document, or one JSON object per file that failed."
+    )
 
 
 @dataclass(frozen=True)
