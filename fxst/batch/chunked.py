@@ -28,6 +28,7 @@ from fxst.configs import ApplyConfig
 from fxst.coordination.chunks import Chunk, Sorted
 from fxst.coordination.parts import Batch, FailureRow
 from fxst.errors import FxstError, NothingMatchedError, SettingsError
+from fxst.storage import copies
 from fxst.threads import processors
 from fxst.untrusted import from_json, quoted, to_json
 
@@ -67,8 +68,9 @@ def apply_chunks(checked: Preflight, progress: Progress | None) -> Generator[Fil
         files = stack.enter_context(listed(checked))
         if not len(files):
             raise NothingMatchedError("No recordings were found: name a folder that holds some, and check --include.")
-        about = {"inputs": [str(path.resolve()) for path in config.inputs]}
-        about["references"] = [str(one.path.resolve()) for one in checked.plan.references if not one.is_profile]
+        about = {"inputs": [copies.shown(str(path.resolve())) for path in config.inputs]}
+        heard = (one.path for one in checked.plan.references if not one.is_profile)
+        about["references"] = [copies.shown(str(path.resolve())) for path in heard]
         batch = Batch.begin(
             store_of(folder), COMMAND, _origin(checked), len(files), shard=checked.shard, workers=workers, about=about
         )
@@ -78,7 +80,7 @@ def apply_chunks(checked: Preflight, progress: Progress | None) -> Generator[Fil
         else:
             with contextlib.closing(ChunkRunner(checked, batch, workers, progress)) as runner:
                 yield from runner.run(chunks)
-        if checked.shard is None:
+        if checked.shard is None and copies.url_of(folder) is None:
             # Listed again: other processes may have finished chunks.
             again = Batch.of(store_of(folder))
             if again is not None and not again.status().missing_chunks:
@@ -102,11 +104,7 @@ def listed(checked: Preflight) -> Sorted:
         for recording in streamed(config):
             interrupts.check()
             output, _ = place(recording)
-            try:
-                found = recording.path.stat()
-                state = [found.st_size, found.st_mtime_ns]
-            except (OSError, ValueError):
-                state = []
+            state = recording.state or copies.state(recording.path) or ()
             names = [str(recording.path), str(recording.place), str(recording.given)]
             yield key_of(output), to_json([str(output), *state, *names])
 
@@ -246,8 +244,10 @@ class ChunkRunner:
         """Return the jobs of a chunk, and the failures of files that have none."""
         recordings = []
         for line in chunk.lines:
-            _, *_, path, place, given = from_json(line)
-            recordings.append(InputRecording(Path(path), PurePosixPath(place), PurePosixPath(given)))
+            _, *state, name, place, given = from_json(line)
+            path = Path(name)
+            listed_state = (state[0], state[1]) if state and copies.url_of(path) is not None else None
+            recordings.append(InputRecording(path, PurePosixPath(place), PurePosixPath(given), listed_state))
         try:
             return self._jobs(chunk, recordings), []
         except FxstError as error:
@@ -277,7 +277,7 @@ class ChunkRunner:
         else:
             status = "crashed" if result.crashed else "failed"
             output = str(PurePosixPath(result.output.relative_to(self._folder)))
-            row = FailureRow(str(result.input), status, result.error, result.exit_code, output)  # type: ignore[arg-type]
+            row = FailureRow(copies.shown(str(result.input)), status, result.error, result.exit_code, output)  # type: ignore[arg-type]
             progress.failures.append(row)
         progress.left -= 1
         if not progress.left:

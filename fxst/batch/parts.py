@@ -14,6 +14,8 @@ from fxst.coordination.chunks import Sorted
 from fxst.coordination.parts import FOLDER, Batch
 from fxst.coordination.store import LocalStore, Store
 from fxst.errors import OutputError
+from fxst.storage import copies
+from fxst.storage.objects import CloudStore
 
 __all__ = ["is_begun", "key_of", "merge", "open_part", "rows_before", "settle", "store_of"]
 
@@ -26,7 +28,8 @@ def store_of(folder: Path) -> Store:
     Args:
         folder: The output folder.
     """
-    return LocalStore(folder / FOLDER)
+    url = copies.url_of(folder)
+    return LocalStore(folder / FOLDER) if url is None else CloudStore(url / FOLDER)
 
 
 def is_begun(folder: Path) -> bool:
@@ -52,7 +55,7 @@ def key_of(place: PurePosixPath) -> str:
 
 def rows_before(folder: Path) -> Sorted:
     """Return the rows of a folder's merged manifest, sorted by key."""
-    return Sorted(_keyed(_lines(folder / MANIFEST)))
+    return Sorted(_keyed(_merged(folder)))
 
 
 def settle(folder: Path) -> None:
@@ -86,14 +89,15 @@ def merge(folder: Path, batch: Batch) -> None:
     """
 
     def lines() -> Iterator[bytes]:
-        yield from _lines(folder / MANIFEST)
+        yield from _merged(folder)
         for number in range(batch.chunks):
             yield from batch.rows(number)
             yield from _lines(folder / open_part(number))
 
     with Sorted(_keyed(lines())) as rows:
         if len(rows):
-            _write(folder / MANIFEST, rows.in_order())
+            with copies.published([folder / MANIFEST], overwrite=True):
+                _write(folder / MANIFEST, rows.in_order())
     batch.remove()
     with contextlib.suppress(OSError):
         for path in (folder / _OPEN).glob("*.jsonl"):
@@ -101,6 +105,14 @@ def merge(folder: Path, batch: Batch) -> None:
         for name in ("open", "parts", ""):
             if (folder / FOLDER / name).exists():
                 (folder / FOLDER / name).rmdir()
+
+
+def _merged(folder: Path) -> Iterator[bytes]:
+    """Yield the lines of a folder's merged manifest."""
+    path = folder / MANIFEST
+    if copies.url_of(path) is None or copies.find(path) is not None:
+        with copies.fetched(path):
+            yield from _lines(path)
 
 
 def _keyed(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:

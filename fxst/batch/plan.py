@@ -39,6 +39,7 @@ class Job:
         place: The recording's path below the folder that it was found in, its name in the manifest.
         exports: The files of its settings for other programs.
         part: The file of its row in the manifest, below the output folder.
+        state: Size and time of modification of an object that was listed; None where the file is to be asked.
     """
 
     input: Path
@@ -48,6 +49,7 @@ class Job:
     place: str = ""
     exports: tuple[ExportFile, ...] = ()
     part: str = MANIFEST
+    state: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,15 @@ def _planned(
     """Return a plan with the jobs of recordings, checked."""
     tables = _tables(config, outputs) if config.by_model else [None] * len(outputs)
     jobs = tuple(
-        Job(recording.path, output, table, note, str(recording.given), export_files(config.export, name))
+        Job(
+            recording.path,
+            output,
+            table,
+            note,
+            str(recording.given),
+            export_files(config.export, name),
+            state=recording.state,
+        )
         for recording, output, table, note, name in zip(
             recordings, outputs, tables, notes, companion_names(outputs), strict=True
         )

@@ -94,9 +94,7 @@ def _number(name: str, text: str) -> int:
     try:
         return whole_number(text)
     except ValueError as error:
-        raise SettingsError(
-            f"{name} is {brief(text)}, which is no whole number: correct or unset it."
-        ) from error
+        raise SettingsError(f"{name} is {brief(text)}, which is no whole number: correct or unset it.") from error
 
 
 def _checked(index: int, count: int, source: str) -> Shard:

@@ -30,6 +30,7 @@ except ImportError:  # not on Windows, where an abandoned folder stays until the
 
 __all__ = [
     "check",
+    "check_bucket",
     "fetch",
     "fetched",
     "find",
@@ -40,6 +41,7 @@ __all__ = [
     "removed",
     "root",
     "shown",
+    "state",
     "url_of",
     "use",
 ]
@@ -158,6 +160,25 @@ def find(path: Path) -> StoredObject | None:
     url = url_of(path)
     assert url is not None, "only copies have an object"
     return CloudStore(url).find()
+
+
+def state(path: Path) -> tuple[int, int] | None:
+    """Return size and time of modification of a file, or of the object of a copy; None where it does not exist.
+
+    Args:
+        path: The file, or the path of the copy.
+
+    Raises:
+        FxstError: The store cannot be asked.
+    """
+    if url_of(path) is not None:
+        found = find(path)
+        return None if found is None else (found.size, found.mtime_ns)
+    try:
+        about = path.stat()
+    except (OSError, ValueError):
+        return None
+    return about.st_size, about.st_mtime_ns
 
 
 def objects_below(path: Path) -> Iterator[tuple[Path, StoredObject]]:
@@ -282,6 +303,16 @@ def check(paths: Iterable[Path]) -> None:
                 f"{quoted(str(url))} exists and is not as fxst wrote it: --overwrite replaces what is there, or choose "
                 "another name."
             )
+
+
+def check_bucket(url: ObjectUrl) -> None:
+    """Check that a bucket exists, before hours are spent on what it is to hold.
+
+    Raises:
+        SettingsError: It does not, or the environment lacks what its store needs.
+    """
+    with contextlib.suppress(AudioError):  # some may be written to, and not listed
+        next(CloudStore(url).objects(), None)
 
 
 def _remove(path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from fxst.errors import SettingsError
 from fxst.untrusted import quoted
 
-__all__ = ["ObjectUrl", "UrlPath", "located", "redacted", "url_of"]
+__all__ = ["ObjectUrl", "UrlPath", "is_object", "located", "redacted", "url_of"]
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://", re.ASCII)
 _STORES: Final = {"s3": "bucket", "gs": "bucket", "az": "container"}
@@ -87,6 +87,12 @@ def located(text: str) -> Path:
     if scheme is None:
         return Path(text)
     return _local(text) if scheme == "file" else UrlPath(text)
+
+
+def is_object(text: str) -> bool:
+    """Return whether a text begins as the URL of an object."""
+    found = _SCHEME.match(text)
+    return found is not None and found[1].lower() in _STORES
 
 
 def url_of(text: str) -> ObjectUrl | None:
