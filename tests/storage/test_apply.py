@@ -59,3 +59,55 @@ def test_objects_become_what_files_become(fxst, s3, tmp_path, noise, table):
     assert code == 0
     assert outputs(s3, "out") == tree(tmp_path / "out")
     assert out.count(f"wrote '{s3.url}/out/") == 9
+
+
+def begin(said, *arguments):
+    """Start the program in a process of its own; what it says goes to a file."""
+    command = [sys.executable, "-m", "fxst", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with open(said, "a") as file:
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+
+def parts(s3):
+    return [path for path in s3.proxy.paths("PUT") if f"/{FOLDER}/parts/" in path]
+
+
+def rendered(s3):
+    return [path.partition("/out/")[2] for path in s3.proxy.paths("PUT") if path.endswith(".wav")]
+
+
+@pytest.mark.slow
+def test_a_batch_of_objects_that_is_killed_twice_goes_on_with_the_chunks_that_are_left(fxst, s3, tmp_path, noise, table):
+    fill(s3, tmp_path, noise, 500)
+    t=time.time()
+    assert fxst("apply", tmp_path / "in", "-p", table, "-o", tmp_path / "out", "-j", 2)[0] == 0
+    print("local", time.time()-t)
+    command = ("apply", f"{s3.url}/in", "-p", table, "-o", f"{s3.url}/out", "-j", 2, "--format", "jsonl")
+    said, finished = tmp_path / "said", set()
+    for least in (2, 5, None):
+        t=time.time()
+        s3.proxy.requests.clear()
+        before = len([key for key in s3.keys() if f"{FOLDER}/parts/" in key])
+        program = begin(said, *command)
+        while least is not None and before + len(parts(s3)) < least:
+            time.sleep(0.02)
+        if least is not None:
+            program.kill()
+        program.wait(300)
+        time.sleep(0.5)
+        print(least, time.time()-t, len(s3.proxy.requests))
+        assert not finished & set(rendered(s3)), "an object of a finished chunk was rendered again"
+        assert len(set(rendered(s3))) == len(rendered(s3))
+        assert len(set(parts(s3))) == len(parts(s3))
+        assert not s3.proxy.paths("GET", 500)
+        finished = {row.output.path for row in rows(s3)}
+    assert program.returncode == 0
+    assert len(finished) == 500
+    assert outputs(s3, "out") == tree(tmp_path / "out")
+
+
+def rows(s3):
+    for key in s3.keys():
+        if f"/{FOLDER}/parts/" in key:
+            yield from filter(None, map(ManifestRow.from_json, s3.get(key).splitlines()))
