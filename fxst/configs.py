@@ -77,6 +77,27 @@ def option(
     return field(default=default, metadata=metadata | {"panel": panel, "completes": completes})
 
 
+def flags(item: "Field[Any]") -> tuple[str, ...]:
+    """Return how an option is written on the command line."""
+    return item.metadata["flags"] or ("--" + item.name.replace("_", "-"),)
+
+
+def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
+    """Refuse options that change nothing beside the others.
+
+    Args:
+        config: A command's configuration.
+        needs: For a field, whether it changes anything, and what it is for.
+
+    Raises:
+        SettingsError: One that is not at its default changes nothing.
+    """
+    for item in fields(config):
+        used, purpose = needs.get(item.name, (True, ""))
+        if not used and getattr(config, item.name) != item.default:
+            raise SettingsError(f"{flags(item)[0]} is for {purpose}: leave it out.")
+
+
 def _shard() -> Any:
     return option(
         None,
@@ -101,27 +122,6 @@ def _address() -> Any:
     )
 
 
-def flags(item: "Field[Any]") -> tuple[str, ...]:
-    """Return how an option is written on the command line."""
-    return item.metadata["flags"] or ("--" + item.name.replace("_", "-"),)
-
-
-def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
-    """Refuse options that change nothing beside the others.
-
-    Args:
-        config: A command's configuration.
-        needs: For a field, whether it changes anything, and what it is for.
-
-    Raises:
-        SettingsError: One that is not at its default changes nothing.
-    """
-    for item in fields(config):
-        used, purpose = needs.get(item.name, (True, ""))
-        if not used and getattr(config, item.name) != item.default:
-            raise SettingsError(f"{flags(item)[0]} is for {purpose}: leave it out.")
-
-
 @dataclass(frozen=True)
 class DatasetConfig:
     """Cut a folder of recordings into clips to train on."""
@@ -139,6 +139,9 @@ class DatasetConfig:
     sample_rate: int = option(24_000, "Sample rate of the clips in Hz.", minimum=8000, panel="Clips")
     seed: int = option(0, "Random seed; the same seed gives the same dataset.", panel="Clips")
     workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Output")
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
 
 
 @dataclass(frozen=True)
@@ -693,6 +696,9 @@ class EvalConfig:
         metavar="BOUND",
         panel="Results",
     )
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
     workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Computing")
     device: Literal["cpu", "cuda"] = option(
         "cpu", "Device for the models; the effects run on the CPU. cuda needs the extra train.", panel="Computing"

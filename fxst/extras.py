@@ -31,6 +31,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "pesq": ("pesq",),
     "av": ("av",),
     "cloud": ("obstore",),
+    "ray": ("ray",),
 }
 """The distributions of each extra that `fxst` itself uses."""
 
@@ -46,7 +47,7 @@ ORACLE: Final = (*GRADIENTS, "auraloss")
 TRAINING: Final = (*ORACLE, "lightning", "tensorboard", "matplotlib")
 """The modules that every training imports."""
 
-_NAMES: Final = {"torch": "PyTorch", "lightning": "Lightning", "tensorboard": "TensorBoard"}
+_NAMES: Final = {"torch": "PyTorch", "ray": "Ray", "lightning": "Lightning", "tensorboard": "TensorBoard"}
 
 
 def need(what: str, *modules: str, extra: str = "train") -> None:

@@ -247,6 +247,7 @@ def schemas() -> dict[Path, str]:
     version = {"const": profiles.FORMAT_VERSION}
     return {
         ROOT / "docs/apply.schema.json": _schema(records.ApplyReport, "fxst apply --format json"),
+        ROOT / "docs/batch.schema.json": _schema(records.BatchReport, "fxst batch status --format json"),
         ROOT / "docs/card.schema.json": _schema(records.CardRecord, "card.json of a model"),
         ROOT / "docs/doctor.schema.json": _schema(records.DoctorReport, "fxst doctor --format json"),
         ROOT / "docs/models.schema.json": _schema(

@@ -7,7 +7,8 @@ are in the folder's manifest: a file is finished when a row of any part says so.
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+import json
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -30,9 +31,9 @@ from fxst.coordination.parts import Batch, FailureRow
 from fxst.errors import FxstError, NothingMatchedError, SettingsError
 from fxst.storage import copies
 from fxst.threads import processors
-from fxst.untrusted import from_json, quoted, to_json
+from fxst.untrusted import quoted, to_json
 
-__all__ = ["ChunkRunner", "apply_chunks", "chunk_of", "listed", "worker_count"]
+__all__ = ["ChunkRunner", "apply_chunks", "as_listed", "chunk_of", "line_of", "listed", "worker_count"]
 
 COMMAND: Final = "apply"
 
@@ -105,10 +106,32 @@ def listed(checked: Preflight) -> Sorted:
             interrupts.check()
             output, _ = place(recording)
             state = recording.state or copies.state(recording.path) or ()
-            names = [str(recording.path), str(recording.place), str(recording.given)]
-            yield key_of(output), to_json([str(output), *state, *names])
+            yield key_of(output), line_of(output, state, recording)
 
     return Sorted(rows())
+
+
+def line_of(output: PurePosixPath, state: Sequence[int], recording: InputRecording) -> str:
+    """Return the line of a recording in the list of a batch: what identifies it, and where it is.
+
+    Args:
+        output: Its output, below the output folder.
+        state: Its size and its time of modification; empty where it does not exist.
+        recording: The recording.
+    """
+    identity = json.dumps([str(output), str(recording.given), *state])
+    return f"{identity}\t{json.dumps([str(recording.path), str(recording.place)])}"
+
+
+def _of_line(line: str) -> tuple[str, InputRecording]:
+    """Return the output and the recording of a line."""
+    identity, _, where = line.partition("\t")
+    output, given, *listed = json.loads(identity)
+    name, place = json.loads(where)
+    path = Path(name)
+    # A file is asked again when it is rendered; an object is not.
+    state = (listed[0], listed[1]) if listed and copies.url_of(path) is not None else None
+    return output, InputRecording(path, PurePosixPath(place), PurePosixPath(given), state)
 
 
 def chunk_of(number: int, files: Sorted, batch: Batch) -> Chunk:
@@ -122,13 +145,19 @@ def chunk_of(number: int, files: Sorted, batch: Batch) -> Chunk:
     lines = files.lines(number, batch.chunks)
     digest = hashlib.sha256(batch.origin.encode())
     for line in lines:
-        output, *state, _, _, given = from_json(line)  # where the recording lies is no matter
-        digest.update(to_json([output, state, given]).encode() + b"\n")
+        digest.update(line.partition("\t")[0].encode() + b"\n")
     return Chunk(number, lines, digest.hexdigest()[:16])
 
 
 def _origin(checked: Preflight) -> str:
     return hashlib.sha256(to_json(msgspec.to_builtins(checked.origin)).encode()).hexdigest()[:16]
+
+
+def as_listed(checked: Preflight, line: str) -> FileResult:
+    """Return the result of a file of a chunk whose part is there, which is not looked at again."""
+    assert checked.plan.folder is not None, "only a batch has chunks"
+    output, recording = _of_line(line)
+    return FileResult(recording.path, checked.plan.folder / output, None, checked.table, was_finished=True)
 
 
 @dataclass
@@ -162,6 +191,8 @@ class ChunkRunner:
         self._before = rows_before(self._folder)
         self._begun: dict[tuple[Path, Path], _Progress] = {}
         self._swept: set[Path] = set()
+        self._only: str | None = None
+        self._crashed: Mapping[str, str] = {}
 
     def close(self) -> None:
         """Stop the workers."""
@@ -170,12 +201,17 @@ class ChunkRunner:
             self._workers = None
         self._before.close()
 
-    def run(self, chunks: Iterable[Chunk]) -> Iterator[FileResult]:
+    def run(
+        self, chunks: Iterable[Chunk], *, only: str | None = None, crashed: Mapping[str, str] | None = None
+    ) -> Iterator[FileResult]:
         """Render chunks; yield the result of each file.
 
         Args:
             chunks: The chunks, taken as workers are free.
+            only: The one line of them to render, without a part; None for all.
+            crashed: The lines to give up, with the reason of each.
         """
+        self._only, self._crashed = only, crashed or {}
         items = self._items(chunks)
         for item in items:
             if isinstance(item, FileResult):
@@ -194,13 +230,9 @@ class ChunkRunner:
             interrupts.check()
             resume = self._checked.config.resume
             if resume and (self._batch.is_listed(chunk) or self._batch.is_finished(chunk)):
-                yield from map(self._as_listed, chunk.lines)
+                yield from (as_listed(self._checked, line) for line in chunk.lines)
                 continue
             yield from self._prepared(chunk)
-
-    def _as_listed(self, line: str) -> FileResult:
-        output, *_, path, _, _ = from_json(line)
-        return FileResult(Path(path), self._folder / output, None, self._checked.table, was_finished=True)
 
     def _prepared(self, chunk: Chunk) -> Iterator[Job | FileResult]:
         origin, resume = self._checked.origin, self._checked.config.resume
@@ -227,8 +259,12 @@ class ChunkRunner:
                     results.append(failure(job, str(error), error.exit_code))
                     continue
                 left.append(job)
+        if self._only is not None:
+            yield from left
+            return
         progress = _Progress(chunk, len(left) + len(results))
-        self._begun |= {(one.input, one.output): progress for one in (*left, *results)}
+        places = [(job.input, job.output) for job in left] + [(result.input, result.output) for result in results]
+        self._begun |= dict.fromkeys(places, progress)
         if not progress.left:
             self._seal(progress)
         for job in left:
@@ -242,22 +278,26 @@ class ChunkRunner:
 
     def _planned(self, chunk: Chunk) -> tuple[list[Job], list[FileResult]]:
         """Return the jobs of a chunk, and the failures of files that have none."""
-        recordings = []
-        for line in chunk.lines:
-            _, *state, name, place, given = from_json(line)
-            path = Path(name)
-            listed_state = (state[0], state[1]) if state and copies.url_of(path) is not None else None
-            recordings.append(InputRecording(path, PurePosixPath(place), PurePosixPath(given), listed_state))
+        lines = chunk.lines if self._only is None else (self._only,)
+        recordings = [_of_line(line)[1] for line in lines]
         try:
-            return self._jobs(chunk, recordings), []
+            jobs = self._jobs(chunk, recordings)
         except FxstError as error:
             whole = error
+        else:
+            given_up = {self._folder / _of_line(line)[0]: reason for line, reason in self._crashed.items()}
+            results = [
+                failure(job, f"{str(job.input)!r}: {given_up[job.output]}", crashed=True)
+                for job in jobs
+                if job.output in given_up
+            ]
+            return [job for job in jobs if job.output not in given_up], results
         jobs, results = [], []
-        for recording, line in zip(recordings, chunk.lines, strict=True):
+        for recording, line in zip(recordings, lines, strict=True):
             try:
                 jobs += self._jobs(chunk, [recording])
             except FxstError as error:
-                job = Job(recording.path, self._folder / from_json(line)[0], None, place=str(recording.given))
+                job = Job(recording.path, self._folder / _of_line(line)[0], None, place=str(recording.given))
                 results.append(failure(job, str(error), error.exit_code))
         if not results:  # each can be done, but not all of them
             return [], [failure(job, str(whole), whole.exit_code) for job in jobs]
@@ -277,7 +317,8 @@ class ChunkRunner:
         else:
             status = "crashed" if result.crashed else "failed"
             output = str(PurePosixPath(result.output.relative_to(self._folder)))
-            row = FailureRow(copies.shown(str(result.input)), status, result.error, result.exit_code, output)  # type: ignore[arg-type]
+            name = copies.shown(str(result.input))
+            row = FailureRow(name, status, result.error, result.exit_code, output)  # type: ignore[arg-type]
             progress.failures.append(row)
         progress.left -= 1
         if not progress.left:

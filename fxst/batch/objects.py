@@ -19,7 +19,7 @@ from fxst.storage import copies
 from fxst.storage.urls import ObjectUrl, UrlPath, located
 from fxst.untrusted import quoted
 
-__all__ = ["local_apply", "local_folder", "local_profile"]
+__all__ = ["local_apply", "local_batch", "local_folder", "local_profile"]
 
 _MAGIC: Final = re.compile(r"[*?[]")
 
@@ -65,6 +65,17 @@ def local_profile(config: ProfileConfig) -> Iterator[ProfileConfig]:
         made = replace(config, references=_fetched(config.references), output=local_folder(config.output))
         with copies.published([made.output], overwrite=config.overwrite):
             yield made
+
+
+@contextlib.contextmanager
+def local_batch(path: Path) -> Iterator[Path]:
+    """Replace the URL of a batch's output folder for the block.
+
+    Raises:
+        SettingsError: A URL is wrong, or the environment lacks what its store needs.
+    """
+    with copies.removed():
+        yield copies.path_of(path.url, is_folder=True) if isinstance(path, UrlPath) else path
 
 
 def local_folder(path: Path) -> Path:

@@ -6,18 +6,34 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from fxst import staging
+from fxst import authorship, staging
 from fxst.batch.manifest import ManifestRow, exclusive
 from fxst.batch.naming import one_name
 from fxst.batch.plan import MANIFEST
+from fxst.batch.results import FileResult
+from fxst.chains import table_files
+from fxst.configs import BatchMergeConfig
 from fxst.coordination.chunks import Sorted
-from fxst.coordination.parts import FOLDER, Batch
+from fxst.coordination.parts import FOLDER, Batch, FailureRow, Status
+from fxst.coordination.shards import array_expression
 from fxst.coordination.store import LocalStore, Store
-from fxst.errors import OutputError
+from fxst.errors import FxstError, OutputError, SettingsError
 from fxst.storage import copies
 from fxst.storage.objects import CloudStore
+from fxst.untrusted import quoted
 
-__all__ = ["is_begun", "key_of", "merge", "open_part", "rows_before", "settle", "store_of"]
+__all__ = [
+    "check_complete",
+    "is_begun",
+    "key_of",
+    "merge",
+    "merge_finished",
+    "open_part",
+    "rows_before",
+    "settle",
+    "status_of",
+    "store_of",
+]
 
 _OPEN: Final = f"{FOLDER}/open"
 
@@ -99,12 +115,100 @@ def merge(folder: Path, batch: Batch) -> None:
             with copies.published([folder / MANIFEST], overwrite=True):
                 _write(folder / MANIFEST, rows.in_order())
     batch.remove()
-    with contextlib.suppress(OSError):
-        for path in (folder / _OPEN).glob("*.jsonl"):
-            path.unlink()
-        for name in ("open", "parts", ""):
-            if (folder / FOLDER / name).exists():
-                (folder / FOLDER / name).rmdir()
+    for name in list(batch.store.names("open/")):
+        batch.store.delete(name)
+
+
+def status_of(folder: Path) -> tuple[Status, list[FailureRow]]:
+    """Return how far the batch of a folder is, and its failures.
+
+    Args:
+        folder: The output folder.
+
+    Raises:
+        SettingsError: It holds no batch.
+    """
+    batch = Batch.of(store_of(folder)) if folder.is_dir() else None
+    if batch is not None:
+        return batch.status(), list(batch.failures())
+    if copies.state(folder / MANIFEST) is None:
+        raise SettingsError(f"{quoted(folder)} holds no batch: name the output folder of one.")
+    rows = map(ManifestRow.from_json, _merged(folder))
+    done = len({row.output.path for row in rows if row is not None})
+    return Status(done, done, 0, 1, 0, None, ()), []
+
+
+def merge_finished(config: BatchMergeConfig) -> tuple[Status, list[FailureRow]]:
+    """Merge the parts of a folder's batch, of which none may be missing; return what it holds, and its failures.
+
+    Args:
+        config: The command.
+
+    Raises:
+        FxstError: Parts are missing.
+        OutputError: The manifest or the page cannot be written.
+        SettingsError: The folder holds no batch, or its parts are merged and a page is requested.
+    """
+    status, failures = status_of(config.folder)
+    batch = Batch.of(store_of(config.folder))
+    check_complete(config.folder, status)
+    if batch is None:
+        if config.report is not None:
+            raise SettingsError(f"{quoted(config.folder)} is merged: write the page with fxst apply --report.")
+        return status, failures
+    if config.report is not None and copies.url_of(config.folder) is not None:
+        raise SettingsError("--report plays recordings of this machine, and the outputs are objects: leave it out.")
+    if config.report is not None:
+        authorship.check([config.report], overwrite=config.overwrite)
+        _write_report(config, batch, failures)
+    merge(config.folder, batch)
+    return status, failures
+
+
+def check_complete(folder: Path, status: Status) -> None:
+    """Check that no chunk of a batch is missing.
+
+    Args:
+        folder: Its output folder.
+        status: How far it is.
+
+    Raises:
+        FxstError: One is.
+    """
+    if status.missing_chunks:
+        shards = array_expression(list(status.missing_shards))
+        remedy = f"run the shards {shards}" if shards else "run the command again"
+        raise FxstError(
+            f"{status.missing_chunks:,} of {status.chunks:,} chunks of {quoted(folder)} lack a result: {remedy}."
+        )
+
+
+def _write_report(config: BatchMergeConfig, batch: Batch, failures: Iterable[FailureRow]) -> None:
+    from fxst.batch.report import TransferReport
+
+    assert config.report is not None, "merge_finished() asks for it"
+    references = [Path(name) for name in batch.about.get("references", [])]
+    page = TransferReport(config.report, references=references, items=config.report_items)
+    for number in range(batch.chunks):
+        for row in map(ManifestRow.from_json, batch.rows(number)):
+            if row is not None:
+                page.add(_as_result(config.folder, row, [Path(name) for name in batch.about.get("inputs", [])]))
+    for failure in failures:
+        missing = FileResult(Path(failure.input), config.folder / failure.output, None, None, error=failure.error)
+        page.add(missing)
+    page.write()
+
+
+def _as_result(folder: Path, row: ManifestRow, inputs: Iterable[Path]) -> FileResult:
+    """Return the result that a row stands for."""
+    places = [path / row.input.path if path.is_dir() else path.parent / row.input.path for path in inputs]
+    found = next((path for path in places if path.exists()), Path(row.input.path))
+    table = None
+    for state in row.companions:
+        with contextlib.suppress(SettingsError):  # an export, or a table that was edited
+            if state.path.endswith((".params.json", ".params.csv")):
+                table = table_files.read(folder / state.path)
+    return FileResult(found, folder / row.output.path, None, table)
 
 
 def _merged(folder: Path) -> Iterator[bytes]:

@@ -286,9 +286,15 @@ class Batch:
         data = "".join(f"{line}\n" for line in lines).encode()
         self.store.write_new(self._part(chunk, len(rows), len(failures)).name, data)
 
-    def rows(self, number: int) -> Iterator[bytes]:
-        """Yield the lines of all parts of a chunk, of whatever origin."""
-        for part in self.parts.get(number, ()):
+    def rows(self, number: int, *, current: bool = False) -> Iterator[bytes]:
+        """Yield the lines of the parts of a chunk.
+
+        Args:
+            number: Its number.
+            current: Whether only the part that counts is read, rather than all, of whatever origin.
+        """
+        counts = self.current(number)
+        for part in self.parts.get(number, ()) if not current else filter(None, [counts]):
             try:
                 yield from self.store.read(part.name).splitlines()
             except FileNotFoundError:  # merged since it was listed

@@ -133,6 +133,12 @@ class LocalStore:
                     yield name
 
     def delete(self, name: str) -> None:
-        """Remove a blob, if it exists."""
-        with staging.writing(self.folder / name):
-            (self.folder / name).unlink(missing_ok=True)
+        """Remove a blob, if it exists, and the folders that it leaves empty."""
+        path = self.folder / name
+        with staging.writing(path):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for folder in path.parents:
+                folder.rmdir()
+                if folder == self.folder:
+                    break

@@ -1,9 +1,6 @@
 """`fxst apply` on objects: the same bytes as on files, whatever is killed on the way."""
 
-import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import time
