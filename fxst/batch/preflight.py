@@ -128,7 +128,7 @@ def _check_authorship(config: ApplyConfig, planned: Plan) -> None:
         authorship.check(written_files(config, planned), overwrite=config.overwrite, known=is_in_manifest, hint=hint)
     authorship.check(pages, overwrite=config.overwrite)
     if not config.overwrite:
-        copies.check(pages)
+        copies.check(pages if planned.folder is not None else written_files(config, planned))
 
 
 def _table(config: ApplyConfig) -> Table:

@@ -8,6 +8,7 @@ The process that made the folder locks a file in it, and the system releases the
 without a lock was abandoned.
 """
 
+import atexit
 import contextlib
 import os
 import re
@@ -54,7 +55,6 @@ _SPARE_BYTES: Final = 256 << 20
 
 _PREFIX: Final = "fxst-objects-"
 _LOCK: Final = ".lock"
-_KEEP: Final = ".folder"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./ +@,=-]+")
 
 _root: Path | None = None
@@ -70,10 +70,15 @@ def use(path: Path | None) -> None:
     """Use the folder of another process.
 
     Args:
-        path: Its `root()`.
+        path: Its `root()`. On another machine it is made, and removed when this process ends.
     """
     global _root
     _root = path
+    if path is not None and not path.exists():
+        with contextlib.suppress(OSError):  # another process makes it
+            path.mkdir(mode=0o700, parents=True)
+            _locked(os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            atexit.register(shutil.rmtree, path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -133,7 +138,6 @@ def path_of(url: ObjectUrl, *, is_folder: bool = False) -> Path:
     path = _made() / url.scheme / url.bucket / url.key
     if is_folder:
         path.mkdir(parents=True, exist_ok=True)
-        (path / _KEEP).touch()  # it is found to be a folder as long as the command runs
     return path
 
 
@@ -316,15 +320,9 @@ def check_bucket(url: ObjectUrl) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a copy, and the folders that are empty then."""
+    """Remove a copy; its folder stays, where another process may be about to write."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-        for parent in path.parents:
-            if parent == _root and (parent / _LOCK).exists():
-                break
-            parent.rmdir()
-            if parent == _root:
-                break
 
 
 def _sweep(place: Path) -> None:

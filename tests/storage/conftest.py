@@ -116,7 +116,7 @@ class S3:
     def get(self, key):
         return self._ask("GET", key)
 
-    def keys(self):
+    def names(self):
         found, after = [], ""
         while True:
             address = f"{self.proxy.endpoint}/{self.bucket}?list-type=2&start-after={urllib.request.quote(after)}"
