@@ -4,7 +4,9 @@ One frozen dataclass a command. The command line derives arguments and options f
 the dataclass itself, and model cards contain it. Nothing here imports torch.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,11 +15,14 @@ from fxst.errors import SettingsError
 
 __all__ = [
     "CHANGEABLE",
+    "PRESETS",
+    "REFERENCE",
     "ApplyConfig",
     "BatchMergeConfig",
     "BatchStatusConfig",
     "ChainsConfig",
     "ClipsConfig",
+    "ConfigShowConfig",
     "DatasetConfig",
     "DoctorConfig",
     "EvalConfig",
@@ -30,14 +35,33 @@ __all__ = [
     "StyleConfig",
     "TrainingConfig",
     "UiConfig",
+    "adopting",
     "argument",
     "check_used",
     "flags",
+    "is_adopted",
     "option",
 ]
 
 CHANGEABLE: Final = ("steps", "device", "loaders", "data_note", "test_examples")
 """Settings that a resumed training run may change."""
+
+REFERENCE: Final = "reference"
+"""The loudness of the reference, as a loudness target."""
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "podcast": {"loudness": "-16", "ceiling": "-1"},
+    "broadcast": {"loudness": "-23", "ceiling": "-1"},
+    "music": {"loudness": "-14", "ceiling": "-1"},
+}
+"""Options of `fxst apply` by the name of a preset.
+
+Source:
+    Apple's requirements for podcasts; EBU R 128; what most music services play at.
+"""
+
+_adopted: ContextVar[frozenset[str]] = ContextVar("adopted", default=frozenset())
+"""Fields whose values come from a settings file or a preset."""
 
 
 def argument(
@@ -82,8 +106,27 @@ def flags(item: "Field[Any]") -> tuple[str, ...]:
     return item.metadata["flags"] or ("--" + item.name.replace("_", "-"),)
 
 
+def is_adopted(name: str) -> bool:
+    """Return whether a field has its value from a settings file or a preset."""
+    return name in _adopted.get()
+
+
+@contextlib.contextmanager
+def adopting(names: Iterable[str]) -> Iterator[None]:
+    """Let fields have values from a settings file or a preset during the block: no user need leave those out.
+
+    Args:
+        names: The fields.
+    """
+    token = _adopted.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _adopted.reset(token)
+
+
 def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
-    """Refuse options that change nothing beside the others.
+    """Refuse options that change nothing beside the others; those of a settings file are for other commands, too.
 
     Args:
         config: A command's configuration.
@@ -94,7 +137,7 @@ def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
     """
     for item in fields(config):
         used, purpose = needs.get(item.name, (True, ""))
-        if not used and getattr(config, item.name) != item.default:
+        if not used and not is_adopted(item.name) and getattr(config, item.name) != item.default:
             raise SettingsError(f"{flags(item)[0]} is for {purpose}: leave it out.")
 
 
@@ -148,7 +191,9 @@ class DatasetConfig:
 class TrainingConfig:
     """What every training has."""
 
-    dataset: Path = argument("Folder of a dataset that `fxst dataset build` made; with --resume, the run's folder.")
+    dataset: Path = argument(
+        "Folder of a dataset that `fxst dataset build` made; with --resume, the run's folder, or beside -o the dataset."
+    )
     output: Path | None = option(None, "Folder of the run; without it, a new one in runs/.", flags=("--output", "-o"))
     steps: int = option(12_000, "Optimiser steps.", minimum=1)
     batch: int = option(16, "Examples in a step.", minimum=2)
@@ -317,6 +362,13 @@ class ApplyConfig:
         metavar="FILE",
         panel="Output",
     )
+    params_dir: Path | None = option(
+        None,
+        "Folder of parameter tables: each recording gets its own, called as a batch calls them, such as "
+        "season1/one.params.json for season1/one.wav.",
+        metavar="FOLDER",
+        panel="Reference",
+    )
     model: str = option(
         "studio",
         "Name of a shipped model, or a model's folder.",
@@ -338,6 +390,12 @@ class ApplyConfig:
         None,
         "Compress all channels by the same gain, or each by its own. Default: as the table says, else linked.",
         flags=("--link/--no-link",),
+        panel="Level",
+    )
+    preset: Literal["none", "podcast", "broadcast", "music"] = option(
+        "none",
+        "Loudness and ceiling for a purpose: podcast (-16 LUFS), broadcast (-23, EBU R 128) or music (-14), all at -1 "
+        "dBTP. Options that you give beside it take precedence.",
         panel="Level",
     )
     loudness: str | None = option(
@@ -437,6 +495,11 @@ class ApplyConfig:
         False, "Print every parameter instead of a summary.", flags=("--verbose", "-v"), panel="Reports"
     )
 
+    def __post_init__(self) -> None:
+        for name, value in PRESETS.get(self.preset, {}).items():
+            if getattr(self, name) == self.__dataclass_fields__[name].default:
+                object.__setattr__(self, name, value)
+
     @property
     def by_model(self) -> bool:
         """Whether a model chooses the settings; else a table is applied."""
@@ -509,6 +572,16 @@ class UiConfig:
     )
     port: int = option(0, "Port on 127.0.0.1; 0 for any free one.", minimum=0, maximum=65_535)
     browser: bool = option(True, "Open the page in the browser.", flags=("--browser/--no-browser",))
+
+
+@dataclass(frozen=True)
+class ConfigShowConfig:
+    """Show the value of every option, and where it comes from: a settings file, a preset, or the default."""
+
+    command: tuple[str, ...] = argument(
+        "Command, such as apply or style train; all commands by default.", metavar="COMMAND", default=()
+    )
+    json: bool = option(False, "Print JSON.", flags=("--json",))
 
 
 @dataclass(frozen=True)

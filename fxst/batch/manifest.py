@@ -42,6 +42,7 @@ __all__ = [
     "exclusive",
     "input_state",
     "is_in_manifest",
+    "origin_for",
     "origin_of",
     "remove_empty",
     "unfinished",
@@ -49,7 +50,8 @@ __all__ = [
 
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
-    "model", "device", "plot", "report", "report_items", "jobs", "shard", "engine", "address", "resume", "overwrite",
+    "params_dir", "model", "device", "preset", "plot", "report", "report_items", "jobs", "shard", "engine", "address",
+    "resume", "overwrite",
     "dry_run", "format", "verbose",
 })  # fmt: skip
 """Options that change no output, and those that name what is applied, which is identified by its content."""
@@ -412,17 +414,32 @@ def origin_of(config: ApplyConfig, references: Sequence[Reference]) -> Origin:
         folder = card.find(config.model, "style")
         model = (folder.resolve().name, str(card.read_card(folder, card.STYLE_FORMATS).get("sha256")))
     applied = [reference.path for reference in references]
-    if not applied:
-        assert config.params is not None, "plan() asks for one of the two"
+    if not applied and config.params is not None:  # else each recording has a table of its own
         applied = [config.params]
-    states = []
-    for path in applied:
-        try:
-            states.append(_state(path, path.name))
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise AudioError(f"{str(path)!r} cannot be read ({reason}): check its permissions.") from error
-    return Origin(tuple(states), model, digest, __version__)
+    return Origin(tuple(map(_applied, applied)), model, digest, __version__)
+
+
+def origin_for(job: Job, origin: Origin) -> Origin:
+    """Return what a command does to a recording, which may have a table of its own.
+
+    Args:
+        job: The recording.
+        origin: What the command does to every file.
+
+    Raises:
+        AudioError: The table cannot be read.
+    """
+    if job.applied is None or not job.applied.exists():  # without its table it fails
+        return origin
+    return msgspec.structs.replace(origin, applied=(_applied(job.applied),))
+
+
+def _applied(path: Path) -> FileState:
+    try:
+        return _state(path, path.name)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise AudioError(f"{str(path)!r} cannot be read ({reason}): check its permissions.") from error
 
 
 def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tuple[Job, ...], int]:
@@ -439,7 +456,9 @@ def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tupl
     """
     assert planned.folder is not None, "only a batch has a manifest"
     with Manifest(planned.folder, write=False) as manifest:
-        left = tuple(job for job in planned if not (config.resume and manifest.finished_row(job, origin)))
+        left = tuple(
+            job for job in planned if not (config.resume and manifest.finished_row(job, origin_for(job, origin)))
+        )
         replaced = (path for job in left for path in (job.output, job.table, *(file.path for file in job.exports)))
         authorship.check(filter(None, replaced), overwrite=config.overwrite, known=manifest.is_known)
         return left, manifest.damaged

@@ -14,7 +14,7 @@ from typing import Final
 from fxst.batch.references import split_weight
 from fxst.batch.selection import is_sound
 from fxst.configs import ApplyConfig, ProfileConfig
-from fxst.errors import AudioError, NothingMatchedError
+from fxst.errors import AudioError, NothingMatchedError, SettingsError
 from fxst.storage import copies
 from fxst.storage.urls import ObjectUrl, UrlPath, located
 from fxst.untrusted import quoted
@@ -35,6 +35,10 @@ def local_apply(config: ApplyConfig) -> Iterator[ApplyConfig]:
         AudioError: An object does not exist, or cannot be read.
         SettingsError: A URL is wrong, or the environment lacks what its store needs.
     """
+    if isinstance(config.params_dir, UrlPath):
+        raise SettingsError(
+            f"{quoted(str(config.params_dir))}: --params-dir takes a folder of files: copy it here first."
+        )
     with copies.removed():
         references, styles = _fetched(config.references), _fetched(config.styles)
         read = config.params is not None and not (references or styles)

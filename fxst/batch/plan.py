@@ -8,10 +8,11 @@ from typing import Final, overload
 
 from fxst import audio, extras
 from fxst.batch.naming import check_template, companion_names, one_spelling, output_name, table_names
+from fxst.batch.own_tables import tables_of
 from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import InputRecording, is_batch, select
 from fxst.chains import table_files
-from fxst.configs import ApplyConfig, check_used
+from fxst.configs import ApplyConfig, check_used, is_adopted
 from fxst.errors import OutputError, SettingsError
 from fxst.exports import ExportFile, export_files
 from fxst.places import check_inside, check_names
@@ -40,6 +41,7 @@ class Job:
         exports: The files of its settings for other programs.
         part: The file of its row in the manifest, below the output folder.
         state: Size and time of modification of an object that was listed; None where the file is to be asked.
+        applied: The table to apply, if each recording has its own.
     """
 
     input: Path
@@ -50,6 +52,7 @@ class Job:
     exports: tuple[ExportFile, ...] = ()
     part: str = MANIFEST
     state: tuple[int, int] | None = None
+    applied: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def plan(config: ApplyConfig) -> Plan:
     references = references_of(config)
     notes = [""] * len(recordings)
     if not batch and config.output.suffix and not config.output.is_dir():
-        if config.name is not None:
+        if config.name is not None and not is_adopted("name"):
             raise SettingsError(f"--name needs an output folder, and {quoted(config.output)} is a file: name a folder.")
         outputs = [config.output]
         _check_suffix(config.output)
@@ -173,6 +176,7 @@ def _planned(
 ) -> Plan:
     """Return a plan with the jobs of recordings, checked."""
     tables = _tables(config, outputs) if config.by_model else [None] * len(outputs)
+    applied, strays = tables_of(config, recordings, outputs)
     jobs = tuple(
         Job(
             recording.path,
@@ -182,12 +186,13 @@ def _planned(
             str(recording.given),
             export_files(config.export, name),
             state=recording.state,
+            applied=own,
         )
-        for recording, output, table, note, name in zip(
-            recordings, outputs, tables, notes, companion_names(outputs), strict=True
+        for recording, output, table, note, name, own in zip(
+            recordings, outputs, tables, notes, companion_names(outputs), applied, strict=True
         )
     )
-    planned = replace(planned, jobs=jobs)
+    planned = replace(planned, jobs=jobs, remarks=(*planned.remarks, *strays))
     check_names(written_files(config, planned))
     check_inside(outputs[0].parent if outputs == [config.output] else config.output, _named_here(config, planned))
     _check_identities(config, planned)
@@ -211,10 +216,16 @@ def _check_output_folder(config: ApplyConfig) -> None:
 
 def _check_options(config: ApplyConfig, *, batch: bool) -> None:
     """Refuse options that change nothing beside the others, or that are not possible."""
-    if not config.by_model and config.params is None:
+    if not config.by_model and config.params is None and config.params_dir is None:
         raise SettingsError(
             "Name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
         )
+    if config.params_dir is not None:
+        for other, used in (("--params", config.params is not None), ("--ref and --style", config.by_model)):
+            if used:
+                raise SettingsError(
+                    f"--params-dir names a table for each recording: leave out {other}, or --params-dir."
+                )
     chosen = config.by_model, "settings that a model chooses, and --params applies a table"
     check_used(config, dict.fromkeys(("model", "device"), chosen))
     check_used(config, {"report_items": (config.report is not None, "a page (--report)")})
@@ -305,6 +316,7 @@ def _check_identities(config: ApplyConfig, planned: Plan) -> None:
         read[reference.path] = "the style" if reference.is_profile else "the reference"
     if not config.by_model and config.params is not None:
         read[config.params] = "the table to apply"
+    read |= {job.applied: "a table to apply" for job in planned if job.applied is not None}
     if config.list_file is not None:
         read[config.list_file] = "the list of inputs"
     by_name = {one_spelling(path): path for path in read}

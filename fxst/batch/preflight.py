@@ -21,7 +21,7 @@ from fxst.storage import copies
 from fxst.transfer import profiles
 from fxst.transfer.profiles import StyleProfile
 
-__all__ = ["Preflight", "preflight"]
+__all__ = ["Preflight", "applied_table", "preflight"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Preflight:
         plan: Its jobs and references.
         left: The unfinished jobs.
         origin: What is done to every file of a batch; None for a single recording.
-        table: The table that is applied; None where a model chooses.
+        table: The table that is applied; None where a model chooses, or each recording has its own.
         profiles: The style profiles, by path.
         damaged: Number of damaged lines in the manifest.
         chunked: Whether the recordings are planned chunk by chunk, each with a manifest part of its own.
@@ -75,6 +75,8 @@ def preflight(config: ApplyConfig) -> Preflight:
     chunked = shard is not None or config.engine != "local" or (is_batch(config) and _is_shared(config))
     if chunked and config.dry_run:
         raise SettingsError("--dry-run lists a batch in one process: for several, see fxst batch status.")
+    if chunked and config.params_dir is not None:
+        raise SettingsError("--params-dir is for a batch in one process: use another output folder, without --shard.")
     planned = plan_without_jobs(config) if chunked else plan(config)
     _check_authorship(config, planned)
     # Quick checks come before a model is loaded, which takes seconds.
@@ -82,7 +84,7 @@ def preflight(config: ApplyConfig) -> Preflight:
     for reference in planned.references:
         if not reference.is_profile:
             probe(reference.path)
-    table = None if config.by_model else _table(config)
+    table = None if config.params is None or config.by_model else applied_table(config, config.params)
     if planned.folder is None:
         return Preflight(config, planned, planned.jobs, None, table, read)
     origin = origin_of(config, planned.references)
@@ -131,10 +133,17 @@ def _check_authorship(config: ApplyConfig, planned: Plan) -> None:
         copies.check(pages if planned.folder is not None else written_files(config, planned))
 
 
-def _table(config: ApplyConfig) -> Table:
-    """Read the table that a command applies, linked and scaled by its options."""
-    assert config.params is not None, "plan() asks for one of the two"
-    table = table_files.read(config.params)
+def applied_table(config: ApplyConfig, path: Path) -> Table:
+    """Read a table that a command applies, linked and scaled by its options.
+
+    Args:
+        config: The command.
+        path: The table.
+
+    Raises:
+        SettingsError: It is not there, or invalid.
+    """
+    table = table_files.read(path)
     if config.link is not None:
         table.chain.check_linkable()
         table = table.linked(config.link)

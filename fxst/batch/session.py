@@ -10,9 +10,9 @@ from typing import Final, NamedTuple, Protocol
 
 from fxst import authorship, staging
 from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file, unchanged
-from fxst.batch.manifest import Manifest, ManifestRow, input_state, is_in_manifest
+from fxst.batch.manifest import Manifest, ManifestRow, input_state, is_in_manifest, origin_for
 from fxst.batch.plan import Job
-from fxst.batch.preflight import Preflight
+from fxst.batch.preflight import Preflight, applied_table
 from fxst.batch.references import names_of
 from fxst.batch.results import FileResult, failure
 from fxst.chains import table_files
@@ -25,6 +25,7 @@ from fxst.transfer import profiles
 from fxst.transfer.finishing import REFERENCE, Finish
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import load, safety_remarks
+from fxst.untrusted import quoted
 
 __all__ = ["WAIT_SECONDS", "Session", "finished"]
 
@@ -56,7 +57,7 @@ class Session:
         copies.use(checked.copies)
         self._checked = checked
         self._manifest: Manifest | None = None
-        self._chooser: _Chooser = _TableChooser(checked) if checked.table is not None else _StyleChooser(checked)
+        self._chooser: _Chooser = _StyleChooser(checked) if checked.config.by_model else _TableChooser(checked)
 
     def close(self) -> None:
         """Close the manifest."""
@@ -108,6 +109,7 @@ class Session:
                 self.close()
                 self._manifest = Manifest(folder, write=True, part=job.part)
             manifest = self._manifest
+            origin = origin_for(job, origin)
             with manifest.locked(job.output) as alone:
                 if not alone:
                     return None
@@ -175,8 +177,9 @@ def finished(job: Job, table: Table | None, row: ManifestRow | None = None) -> F
         table: The table that the command applies; None where each file has its own.
         row: Its row of the manifest, where it is needed.
     """
+    own = job.table if job.table is not None else job.applied
     with contextlib.suppress(SettingsError):  # the table may have been edited since
-        table = table_files.read(job.table) if job.table is not None else table
+        table = table_files.read(own) if own is not None else table
     exports = tuple(file.path for file in job.exports if file.path.exists())
     return FileResult(job.input, job.output, job.table, table, was_finished=True, exports=exports, row=row)
 
@@ -201,11 +204,10 @@ class _Chooser(Protocol):
 
 
 class _TableChooser:
-    """One table for all files."""
+    """One table for all files, or each its own."""
 
     def __init__(self, checked: Preflight) -> None:
-        assert checked.table is not None, "preflight() reads it"
-        self._table, self.finish = checked.table, Finish.of(checked.config)
+        self._config, self._table, self.finish = checked.config, checked.table, Finish.of(checked.config)
         if self.finish.loudness == REFERENCE:
             raise SettingsError("--loudness reference needs a reference: name one with --ref.")
 
@@ -216,7 +218,15 @@ class _TableChooser:
         pass
 
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
-        return _Choice(self._table, (), 1.0)
+        if self._table is not None:
+            return _Choice(self._table, (), 1.0)
+        assert job.applied is not None, "plan() names one for each"
+        if not job.applied.exists():
+            raise SettingsError(
+                f"{quoted(job.input)} has no table: {quoted(job.applied)} is not there; copy one there, or leave the "
+                "recording out with --exclude."
+            )
+        return _Choice(applied_table(self._config, job.applied), (), 1.0)
 
 
 class _StyleChooser:

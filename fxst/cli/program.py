@@ -60,6 +60,7 @@ def _run() -> None:
     import fxst.cli.apply
     import fxst.cli.batch
     import fxst.cli.chains
+    import fxst.cli.config
     import fxst.cli.dataset
     import fxst.cli.doctor
     import fxst.cli.eval

@@ -20,7 +20,7 @@ from fxst.errors import SettingsError
 from fxst.untrusted import from_json, to_json
 from fxst.version import __version__
 
-__all__ = ["FOLDER", "Batch", "FailureRow", "Part", "Status"]
+__all__ = ["FOLDER", "Batch", "FailureRow", "ManifestPart", "Status"]
 
 FOLDER: Final = "fxst-batch"
 """The folder of a batch's parts, in its output folder."""
@@ -75,7 +75,7 @@ class FailureRow(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Part:
+class ManifestPart:
     """A manifest part, by its name.
 
     Args:
@@ -98,7 +98,7 @@ class Part:
         return f"parts/{self.number:08}-{self.origin}-{self.digest}-{self.done}-{self.failed}.jsonl"
 
     @classmethod
-    def of_name(cls, name: str) -> "Part | None":
+    def of_name(cls, name: str) -> "ManifestPart | None":
         """Read a name; return None where it is of no part."""
         found = _PART.fullmatch(name)
         return None if found is None else cls(int(found[1]), found[2], found[3], int(found[4]), int(found[5]))
@@ -253,11 +253,11 @@ class Batch:
         return range(self.chunks) if shard is None else numbers_of_shard(shard.index, shard.count, self.chunks)
 
     @cached_property
-    def parts(self) -> dict[int, tuple[Part, ...]]:
+    def parts(self) -> dict[int, tuple[ManifestPart, ...]]:
         """The parts of each chunk, as they were listed once."""
-        found: dict[int, tuple[Part, ...]] = {}
+        found: dict[int, tuple[ManifestPart, ...]] = {}
         for name in self.store.names("parts/"):
-            part = Part.of_name(name)
+            part = ManifestPart.of_name(name)
             if part is not None and part.number < self.chunks:
                 found[part.number] = (*found.get(part.number, ()), part)
         return found
@@ -300,7 +300,7 @@ class Batch:
             except FileNotFoundError:  # merged since it was listed
                 continue
 
-    def current(self, number: int) -> Part | None:
+    def current(self, number: int) -> ManifestPart | None:
         """Return the part of a chunk that counts: that of the present origin with the most files, and no failures."""
         mine = [part for part in self.parts.get(number, ()) if part.origin == self.origin]
         return max(mine, key=lambda part: (part.done + part.failed, part.done, part.digest), default=None)
@@ -339,8 +339,8 @@ class Batch:
         for name in list(self.store.names("parts/")):
             self.store.delete(name)
 
-    def _part(self, chunk: Chunk, done: int, failed: int) -> Part:
-        return Part(chunk.number, self.origin, chunk.digest, done, failed)
+    def _part(self, chunk: Chunk, done: int, failed: int) -> ManifestPart:
+        return ManifestPart(chunk.number, self.origin, chunk.digest, done, failed)
 
 
 def _to_bytes(header: _Header) -> bytes:

@@ -417,6 +417,7 @@ class _Build:
         if self.config.clips and total < self.config.clips:
             notes.append(f"Only {total:,} of the {self.config.clips:,} requested clips could be cut.")
         notes += [f"No clip is in {split}." for split in SPLITS if not clips[split]]
+        notes += self._rate_notes(lengths)
         draft.replace(self.config.output / MANIFEST)
         report = io.StringIO()
         csv.writer(report, lineterminator="\n").writerows(
@@ -437,6 +438,24 @@ class _Build:
             "notes": notes,
         }
         write_atomically(self.config.output / CARD, to_json(card, indent=2) + "\n")
+
+    def _rate_notes(self, lengths: Sequence[cutting.Length]) -> list[str]:
+        """Return a note on recordings without the treble that clips of this sample rate have."""
+        readable = [length.sample_rate for length in lengths if length.problem is None]
+        lower = [rate for rate in readable if rate < self.config.sample_rate]
+        if not lower:
+            return []
+        count = (
+            "All recordings have"
+            if len(lower) == len(readable)
+            else f"{len(lower):,} of {len(readable):,} recordings have"
+        )
+        lowest = min(lower)
+        return [
+            f"{count} a sample rate below {self.config.sample_rate} Hz (the lowest: {lowest} Hz), so their clips lack "
+            "treble that others of this rate have: build with --sample-rate "
+            f"{max(lowest, 8000)}, or leave these recordings out."
+        ]
 
     def _splits(
         self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]

@@ -9,7 +9,7 @@ import numpy as np
 
 from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.table import Table
-from fxst.configs import ApplyConfig
+from fxst.configs import REFERENCE, ApplyConfig
 from fxst.dsp.limiter import Limiter
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS, TruePeakMeter
 from fxst.errors import SettingsError
@@ -32,7 +32,6 @@ BLOCK_FRAMES: Final = 1 << 15
 """Recordings are rendered in blocks: larger ones leave a processor's cache, smaller ones spend their time on calls."""
 
 KEEP: Final = "keep"
-REFERENCE: Final = "reference"
 UNTIL_SILENT: Final = math.inf
 """A tail as long as it is heard."""
 

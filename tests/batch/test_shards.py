@@ -15,7 +15,7 @@ from fxst.batch.run import apply_files
 from fxst.configs import ApplyConfig
 from fxst.coordination.chunks import Sorted, hashed
 from fxst.coordination.cluster import Lost
-from fxst.coordination.parts import Batch, Part
+from fxst.coordination.parts import Batch, ManifestPart
 from fxst.coordination.store import LocalStore
 from fxst.errors import NothingMatchedError, SettingsError
 
@@ -54,7 +54,9 @@ def same(one, other):
 
 
 def parts(output="out"):
-    return {part for name in LocalStore(Path(output, "fxst-batch")).names("parts/") if (part := Part.of_name(name))}
+    return {
+        part for name in LocalStore(Path(output, "fxst-batch")).names("parts/") if (part := ManifestPart.of_name(name))
+    }
 
 
 def test_shards_in_any_order_make_what_one_run_makes(many):

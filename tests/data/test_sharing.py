@@ -16,6 +16,7 @@ from fxst.errors import SettingsError
 from fxst.evaluation.evaluate import evaluate, evaluate_share
 
 RATE = 16_000
+VOICES = Path(__file__).parents[1] / "examples/voices"
 
 
 @pytest.fixture
@@ -63,9 +64,9 @@ def test_shards_cut_the_dataset_of_one_process(voices):
     assert tree("four") == tree("one")
 
 
-def test_shards_score_the_items_of_one_process(voices):
-    Path("voices/d/2.wav").unlink()
-    options = {"data": voices, "split": "all", "sample_rate": 24_000, "limit": 6, "pesq": False, "workers": 1}
+def test_shards_score_the_items_of_one_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {"data": VOICES, "split": "all", "sample_rate": 24_000, "limit": 6, "pesq": False, "workers": 1}
     config = EvalConfig(baselines=("none",), output=Path("one"), **options)
     evaluate(config)
     shares = [evaluate_share(replace(config, output=Path("two"), shard=f"{index}/2")) for index in (1, 0, 0)]
