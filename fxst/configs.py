@@ -324,7 +324,8 @@ ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects",
 class ApplyConfig:
     """Make recordings sound as if they had been produced like another one.
 
-    Sample rate, channels, bit depth and length are kept. The settings are saved as a table to edit and apply again.
+    Sample rate, channels, bit depth and length are kept, and tags where the format has them. The settings are saved as
+    a table to edit and apply again. Files may be objects, such as s3://bucket/voice.wav, with the extra cloud.
     """
 
     inputs: tuple[Path, ...] = argument(
@@ -412,6 +413,24 @@ class ApplyConfig:
     )
     clip: Literal["ceiling", "float"] = option(
         "ceiling", "ceiling: limit every output. float: do not limit outputs of floating-point samples.", panel="Level"
+    )
+    to: Literal["flac", "wav", "opus", "mp3"] | None = option(
+        None, "Format of the outputs. Default: that of each input, or .wav where it cannot be written.", panel="Output"
+    )
+    rate: int | None = option(
+        None,
+        "Sample rate of the outputs in Hz. Default: that of each input, or the next one that the format has.",
+        minimum=1000,
+        maximum=768_000,
+        metavar="HZ",
+        panel="Output",
+    )
+    quality: str | None = option(
+        None,
+        "For lossy outputs (mp3, ogg, opus): quality from 0 to 10, or a bit rate such as 192k. Default: about the bit "
+        "rate of a lossy input, else the encoder's own.",
+        metavar="QUALITY",
+        panel="Output",
     )
     tail: str = option(
         "0",

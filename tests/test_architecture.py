@@ -26,6 +26,7 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "lightning": {"training"},
     "matchering": {"evaluation.matchering"},
     "matplotlib": {"report.plot", "training"},
+    "mutagen": {"audio.tags"},
     "numba": {"dsp.compiled", "dsp.ballistics"},
     "obstore": {"storage.objects"},
     "pedalboard": {"effects"},

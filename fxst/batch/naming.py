@@ -38,7 +38,9 @@ def check_template(template: str, known: Mapping[str, str]) -> None:
             raise SettingsError(f"The name {template!r} asks for a {what}, and there is none: leave {{{field}}} out.")
 
 
-def output_name(template: str, recording: InputRecording, known: Mapping[str, str]) -> PurePosixPath:
+def output_name(
+    template: str, recording: InputRecording, known: Mapping[str, str], *, ending: str | None = None
+) -> PurePosixPath:
     """Return the path of a recording's output below the output folder.
 
     A name without an audio file extension gets that of the recording, or `.wav` where that cannot be written.
@@ -48,12 +50,13 @@ def output_name(template: str, recording: InputRecording, known: Mapping[str, st
             extension without its dot, `{relpath}` the path below the folder that was named, without the extension.
         recording: The recording.
         known: The values of `{ref}` and `{model}`.
+        ending: The extension of all outputs; None for that of the recording.
 
     Raises:
-        SettingsError: The name would be empty, too long, or outside the folder.
+        SettingsError: The name has another extension, or would be empty, too long, or outside the folder.
     """
-    ending = recording.path.suffix
-    ending = ending if ending.lower() in audio.SUFFIXES else ".wav"
+    own = recording.path.suffix
+    given, ending = ending, ending or (own if own.lower() in audio.SUFFIXES else ".wav")
     fields = {
         **known,
         "stem": _without_ending(PurePosixPath(recording.path.name)),
@@ -72,6 +75,8 @@ def output_name(template: str, recording: InputRecording, known: Mapping[str, st
         raise SettingsError(f"{where}, which is not a file name: put {{stem}} in it.")
     if name.suffix.lower() not in audio.SUFFIXES:
         name = name.with_name(name.name + ending)
+    if given is not None and name.suffix.lower() != given:
+        raise SettingsError(f"{where}, which is no {given} file: end it in {{ext}}, or leave out --to.")
     try:
         longest = max(len(os.fsencode(part)) for part in name.parts)
     except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, overload
 
@@ -42,6 +43,8 @@ class Job:
         part: The file of its row in the manifest, below the output folder.
         state: Size and time of modification of an object that was listed; None where the file is to be asked.
         applied: The table to apply, if each recording has its own.
+        sample_rate: The output's sample rate in Hz; None for the input's.
+        quality: How much a lossy encoder keeps; None for about the bit rate of the input.
     """
 
     input: Path
@@ -53,6 +56,8 @@ class Job:
     part: str = MANIFEST
     state: tuple[int, int] | None = None
     applied: Path | None = None
+    sample_rate: int | None = None
+    quality: audio.Encoding | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,8 @@ def plan(config: ApplyConfig) -> Plan:
             raise SettingsError(f"--name needs an output folder, and {quoted(config.output)} is a file: name a folder.")
         outputs = [config.output]
         _check_suffix(config.output)
+        if config.to is not None and config.output.suffix.lower() != f".{config.to}":
+            raise SettingsError(f"{quoted(config.output)} is no .{config.to} file: rename it, or leave out --to.")
         _check_folder(config.output.parent)
     else:
         _check_output_folder(config)
@@ -163,18 +170,19 @@ def output_places(
     Raises:
         SettingsError: The naming template is invalid.
     """
-    template = config.name
+    template, ending = config.name, None if config.to is None else f".{config.to}"
     if template is None:
-        return _mirrored
+        return partial(_mirrored, ending=ending)
     known = _known_fields(config, references)
     check_template(template, known)
-    return lambda recording: (output_name(template, recording, known), "")
+    return lambda recording: (output_name(template, recording, known, ending=ending), "")
 
 
 def _planned(
     config: ApplyConfig, recordings: Sequence[InputRecording], outputs: list[Path], notes: Sequence[str], planned: Plan
 ) -> Plan:
     """Return a plan with the jobs of recordings, checked."""
+    quality = _quality(config, outputs)
     tables = _tables(config, outputs) if config.by_model else [None] * len(outputs)
     applied, strays = tables_of(config, recordings, outputs)
     jobs = tuple(
@@ -187,6 +195,8 @@ def _planned(
             export_files(config.export, name),
             state=recording.state,
             applied=own,
+            sample_rate=config.rate,
+            quality=quality,
         )
         for recording, output, table, note, name, own in zip(
             recordings, outputs, tables, notes, companion_names(outputs), applied, strict=True
@@ -244,13 +254,24 @@ def _in_folder(
     return [config.output / name for name, _ in found], [note for _, note in found]
 
 
-def _mirrored(recording: InputRecording) -> tuple[PurePosixPath, str]:
+def _mirrored(recording: InputRecording, *, ending: str | None) -> tuple[PurePosixPath, str]:
     place = recording.place
+    foreign = place.suffix.lower() in audio.READABLE_SUFFIXES
+    if ending is not None:
+        return place.with_name((place.stem if foreign else place.name) + ending), ""
     if place.suffix.lower() in audio.SUFFIXES:
         return place, ""
-    foreign = place.suffix.lower() in audio.READABLE_SUFFIXES
     why = f"a {place.suffix.lower()} file cannot be written" if foreign else "its name has no audio file extension"
     return place.with_name(place.name + ".wav"), f"{why}, so the output is {place.name}.wav"
+
+
+def _quality(config: ApplyConfig, outputs: Sequence[Path]) -> audio.Encoding | None:
+    """Return how much lossy encoders keep, where that is chosen."""
+    if config.quality is None:
+        return None
+    if not any(output.suffix.lower() in audio.LOSSY_SUFFIXES for output in outputs):
+        raise SettingsError(f"--quality is for {', '.join(audio.LOSSY_SUFFIXES)} outputs: leave it out.")
+    return audio.encoding_of(config.quality)
 
 
 def _known_fields(config: ApplyConfig, references: Sequence[Reference]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 from fxst import audio
 from fxst.audio import LoudnessMeter, Samples
 from fxst.dsp import Array
+from fxst.dsp.channels import ChannelLayout
 from fxst.dsp.loudness import TruePeakMeter
 from fxst.dsp.spectra import LongTermSpectrum
 
@@ -98,18 +99,21 @@ class Survey(Outline):
     bands_db: Array
 
 
-def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Survey:
+def survey(
+    blocks: Iterable[Samples], *, sample_rate: int, channels: int, layout: ChannelLayout | None = None
+) -> Survey:
     """Measure a recording, in memory that grows by only 80 bytes a second of audio.
 
     Args:
         blocks: The recording, in blocks of any length, with at least one sample.
         sample_rate: Its sample rate in Hz.
         channels: Number of channels.
+        layout: Their loudspeakers; by default guessed from their number.
 
     Shape:
         Each block: `(channels, time)`.
     """
-    loudness = LoudnessMeter(sample_rate=sample_rate, channels=channels)
+    loudness = LoudnessMeter(sample_rate=sample_rate, channels=channels, layout=layout)
     peaks = TruePeakMeter(sample_rate=sample_rate, channels=channels)
     spectrum = LongTermSpectrum(sample_rate=sample_rate)
     outline = OutlineMeter(sample_rate=sample_rate)
@@ -135,11 +139,13 @@ class Recording(ABC):
     Args:
         sample_rate: Its sample rate in Hz.
         channels: Number of channels.
+        layout: Their loudspeakers; by default guessed from their number.
     """
 
-    def __init__(self, *, sample_rate: int, channels: int) -> None:
+    def __init__(self, *, sample_rate: int, channels: int, layout: ChannelLayout | None = None) -> None:
         self.sample_rate = sample_rate
         self.channels = channels
+        self._layout = layout
         self._measuring = threading.Lock()  # in Python 3.11 a cached property has one lock for all recordings
         self._survey: Survey | None = None
 
@@ -152,7 +158,9 @@ class Recording(ABC):
         """
         with self._measuring:
             if self._survey is None:
-                self._survey = survey(self._blocks(), sample_rate=self.sample_rate, channels=self.channels)
+                self._survey = survey(
+                    self._blocks(), sample_rate=self.sample_rate, channels=self.channels, layout=self._layout
+                )
             return self._survey
 
     @property
@@ -222,7 +230,7 @@ class OnDisk(Recording):
 
     def __init__(self, path: Path) -> None:
         info = audio.probe(path)
-        super().__init__(sample_rate=info.sample_rate, channels=info.channels)
+        super().__init__(sample_rate=info.sample_rate, channels=info.channels, layout=info.layout)
         self.path = path
 
     def _blocks(self) -> Iterator[Samples]:

@@ -136,8 +136,10 @@ def test_references_profiles_tables_pictures_and_pages_may_be_objects(fxst, s3, 
         )
         assert code == 0, err
     found = {key: s3.get(key) for key in s3.names()}
-    for name in ("a.wav", "a.csv", next(path.name for path in local.glob("*apo*"))):
-        assert found[f"out/{name}"] == (local / name).read_bytes()
+    written = {f"out/{path.name}": path.read_bytes() for path in local.iterdir()}
+    assert len(written) == 5
+    assert written.keys() == {key for key in found if key.startswith("out/")}
+    assert not {key for key in written if not key.endswith(".html") and written[key] != found[key]}
     assert f"wrote '{there}/a.wav', settings in '{there}/a.csv'" in out
     page = found["out/a.html"]
     assert f"{s3.url}/sounds/voice.wav".encode() in page
