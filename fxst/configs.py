@@ -325,7 +325,7 @@ class ApplyConfig:
     """Make recordings sound as if they had been produced like another one.
 
     Sample rate, channels, bit depth and length are kept, and tags where the format has them. The settings are saved as
-    a table to edit and apply again.
+    a table to edit and apply again. Files may be objects, such as s3://bucket/voice.wav, with the extra cloud.
     """
 
     inputs: tuple[Path, ...] = argument(

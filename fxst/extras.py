@@ -30,6 +30,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "cuda": ("numba-cuda",),
     "pesq": ("pesq",),
     "av": ("av",),
+    "cloud": ("obstore",),
     "ray": ("ray",),
 }
 """The distributions of each extra that `fxst` itself uses."""

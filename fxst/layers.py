@@ -16,6 +16,7 @@ LAYERS: Final = (
         "places",
         "shortage",
         "staging",
+        "storage",
         "threads",
     ),
     ("dsp",),

@@ -28,6 +28,7 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "matplotlib": {"report.plot", "training"},
     "mutagen": {"audio.tags"},
     "numba": {"dsp.compiled", "dsp.ballistics"},
+    "obstore": {"storage.objects"},
     "pedalboard": {"effects"},
     "pesq": {"evaluation"},
     "pyloudnorm": set(),

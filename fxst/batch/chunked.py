@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -29,6 +29,7 @@ from fxst.configs import ApplyConfig
 from fxst.coordination.chunks import Chunk, Sorted
 from fxst.coordination.parts import Batch, FailureRow
 from fxst.errors import FxstError, NothingMatchedError, SettingsError
+from fxst.storage import copies
 from fxst.threads import processors
 from fxst.untrusted import quoted, to_json
 
@@ -68,8 +69,9 @@ def apply_chunks(checked: Preflight, progress: Progress | None) -> Generator[Fil
         files = stack.enter_context(listed(checked))
         if not len(files):
             raise NothingMatchedError("No recordings were found: name a folder that holds some, and check --include.")
-        about = {"inputs": [str(path.resolve()) for path in config.inputs]}
-        about["references"] = [str(one.path.resolve()) for one in checked.plan.references if not one.is_profile]
+        about = {"inputs": [copies.shown(str(path.resolve())) for path in config.inputs]}
+        heard = (one.path for one in checked.plan.references if not one.is_profile)
+        about["references"] = [copies.shown(str(path.resolve())) for path in heard]
         batch = Batch.begin(
             store_of(folder), COMMAND, _origin(checked), len(files), shard=checked.shard, workers=workers, about=about
         )
@@ -79,7 +81,7 @@ def apply_chunks(checked: Preflight, progress: Progress | None) -> Generator[Fil
         else:
             with contextlib.closing(ChunkRunner(checked, batch, workers, progress)) as runner:
                 yield from runner.run(chunks)
-        if checked.shard is None:
+        if checked.shard is None and copies.url_of(folder) is None:
             # Listed again: other processes may have finished chunks.
             again = Batch.of(store_of(folder))
             if again is not None and not again.status().missing_chunks:
@@ -103,17 +105,13 @@ def listed(checked: Preflight) -> Sorted:
         for recording in streamed(config):
             interrupts.check()
             output, _ = place(recording)
-            try:
-                found = recording.path.stat()
-                state = [found.st_size, found.st_mtime_ns]
-            except (OSError, ValueError):
-                state = []
+            state = recording.state or copies.state(recording.path) or ()
             yield key_of(output), line_of(output, state, recording)
 
     return Sorted(rows())
 
 
-def line_of(output: PurePosixPath, state: list[int], recording: InputRecording) -> str:
+def line_of(output: PurePosixPath, state: Sequence[int], recording: InputRecording) -> str:
     """Return the line of a recording in the list of a batch: what identifies it, and where it is.
 
     Args:
@@ -128,9 +126,12 @@ def line_of(output: PurePosixPath, state: list[int], recording: InputRecording) 
 def _of_line(line: str) -> tuple[str, InputRecording]:
     """Return the output and the recording of a line."""
     identity, _, where = line.partition("\t")
-    output, given, *_ = json.loads(identity)
-    path, place = json.loads(where)
-    return output, InputRecording(Path(path), PurePosixPath(place), PurePosixPath(given))
+    output, given, *listed = json.loads(identity)
+    name, place = json.loads(where)
+    path = Path(name)
+    # A file is asked again when it is rendered; an object is not.
+    state = (listed[0], listed[1]) if listed and copies.url_of(path) is not None else None
+    return output, InputRecording(path, PurePosixPath(place), PurePosixPath(given), state)
 
 
 def chunk_of(number: int, files: Sorted, batch: Batch) -> Chunk:
@@ -316,7 +317,8 @@ class ChunkRunner:
         else:
             status = "crashed" if result.crashed else "failed"
             output = str(PurePosixPath(result.output.relative_to(self._folder)))
-            row = FailureRow(str(result.input), status, result.error, result.exit_code, output)  # type: ignore[arg-type]
+            name = copies.shown(str(result.input))
+            row = FailureRow(name, status, result.error, result.exit_code, output)  # type: ignore[arg-type]
             progress.failures.append(row)
         progress.left -= 1
         if not progress.left:

@@ -15,6 +15,7 @@ from fxst.batch.results import FileResult
 from fxst.coordination.chunks import Chunk
 from fxst.coordination.cluster import Lost, Pool
 from fxst.coordination.parts import Batch
+from fxst.storage import copies
 
 __all__ = ["ApplyPool"]
 
@@ -105,6 +106,7 @@ class _Split:
 def _make(content: bytes) -> Callable[[_Task], list[FileResult]]:
     """Return what renders chunks, in an actor."""
     checked: Preflight = pickle.loads(content)
+    copies.use(checked.copies)
     folder: Path | None = checked.plan.folder
     assert folder is not None, "only a batch has chunks"
     runners: list[Any] = []

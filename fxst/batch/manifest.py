@@ -25,6 +25,7 @@ from fxst.batch.references import Reference
 from fxst.checkpoints import card
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, OutputError
+from fxst.storage import copies
 from fxst.version import __version__
 
 try:
@@ -138,6 +139,8 @@ class Manifest:
         write: Whether lines will be added; the folder is then created if needed.
         part: The file of the lines, below the folder; that of a chunk has its own until the chunk is finished.
 
+    Of a folder of objects, the rows of finished chunks are trusted: the objects are not read again.
+
     Raises:
         OutputError: It cannot be read or written.
     """
@@ -148,6 +151,7 @@ class Manifest:
     def __init__(self, folder: Path, *, write: bool, part: str = MANIFEST) -> None:
         self.path = folder / part
         self._folder = Path(os.path.realpath(folder))
+        self._of_objects = copies.url_of(self._folder) is not None
         self.damaged = 0
         self._rows: dict[str, dict[ManifestRow, None]] = {}
         self._states: dict[str, set[FileState]] = {}
@@ -284,11 +288,15 @@ class Manifest:
             if (
                 (row.input, row.origin) == (source, origin)
                 and (job.table is None or self.place(job.table) in companions)
-                and all(os.path.lexists(self._at(place)) for place in companions)
-                and self._is_there(row.output.path, {row.output})
+                and (self._of_objects or self._are_there(row))
             ):
                 return row
         return None
+
+    def _are_there(self, row: ManifestRow) -> bool:
+        """Return whether the files of a row exist, the output unchanged."""
+        companions = (self._at(state.path) for state in row.companions)
+        return all(map(os.path.lexists, companions)) and self._is_there(row.output.path, {row.output})
 
     def is_known(self, path: Path) -> bool:
         """Return whether the file at a path is as fxst wrote it, by any row."""
@@ -469,7 +477,7 @@ def input_state(job: Job) -> InputState | None:
     try:
         found = job.input.stat()
     except (OSError, ValueError):
-        return None
+        return None if job.state is None else InputState(job.place, *job.state)
     return InputState(job.place, found.st_size, found.st_mtime_ns)
 
 

@@ -18,6 +18,8 @@ from fxst.coordination.parts import FOLDER, Batch, FailureRow, Status
 from fxst.coordination.shards import array_expression
 from fxst.coordination.store import LocalStore, Store
 from fxst.errors import FxstError, OutputError, SettingsError
+from fxst.storage import copies
+from fxst.storage.objects import CloudStore
 from fxst.untrusted import quoted
 
 __all__ = [
@@ -42,7 +44,8 @@ def store_of(folder: Path) -> Store:
     Args:
         folder: The output folder.
     """
-    return LocalStore(folder / FOLDER)
+    url = copies.url_of(folder)
+    return LocalStore(folder / FOLDER) if url is None else CloudStore(url / FOLDER)
 
 
 def is_begun(folder: Path) -> bool:
@@ -68,7 +71,7 @@ def key_of(place: PurePosixPath) -> str:
 
 def rows_before(folder: Path) -> Sorted:
     """Return the rows of a folder's merged manifest, sorted by key."""
-    return Sorted(_keyed(_lines(folder / MANIFEST)))
+    return Sorted(_keyed(_merged(folder)))
 
 
 def settle(folder: Path) -> None:
@@ -102,14 +105,15 @@ def merge(folder: Path, batch: Batch) -> None:
     """
 
     def lines() -> Iterator[bytes]:
-        yield from _lines(folder / MANIFEST)
+        yield from _merged(folder)
         for number in range(batch.chunks):
             yield from batch.rows(number)
             yield from _lines(folder / open_part(number))
 
     with Sorted(_keyed(lines())) as rows:
         if len(rows):
-            _write(folder / MANIFEST, rows.in_order())
+            with copies.published([folder / MANIFEST], overwrite=True):
+                _write(folder / MANIFEST, rows.in_order())
     batch.remove()
     for name in list(batch.store.names("open/")):
         batch.store.delete(name)
@@ -127,9 +131,9 @@ def status_of(folder: Path) -> tuple[Status, list[FailureRow]]:
     batch = Batch.of(store_of(folder)) if folder.is_dir() else None
     if batch is not None:
         return batch.status(), list(batch.failures())
-    if not (folder / MANIFEST).is_file():
+    if copies.state(folder / MANIFEST) is None:
         raise SettingsError(f"{quoted(folder)} holds no batch: name the output folder of one.")
-    rows = map(ManifestRow.from_json, _lines(folder / MANIFEST))
+    rows = map(ManifestRow.from_json, _merged(folder))
     done = len({row.output.path for row in rows if row is not None})
     return Status(done, done, 0, 1, 0, None, ()), []
 
@@ -152,6 +156,8 @@ def merge_finished(config: BatchMergeConfig) -> tuple[Status, list[FailureRow]]:
         if config.report is not None:
             raise SettingsError(f"{quoted(config.folder)} is merged: write the page with fxst apply --report.")
         return status, failures
+    if config.report is not None and copies.url_of(config.folder) is not None:
+        raise SettingsError("--report plays recordings of this machine, and the outputs are objects: leave it out.")
     if config.report is not None:
         authorship.check([config.report], overwrite=config.overwrite)
         _write_report(config, batch, failures)
@@ -203,6 +209,14 @@ def _as_result(folder: Path, row: ManifestRow, inputs: Iterable[Path]) -> FileRe
             if state.path.endswith((".params.json", ".params.csv")):
                 table = table_files.read(folder / state.path)
     return FileResult(found, folder / row.output.path, None, table)
+
+
+def _merged(folder: Path) -> Iterator[bytes]:
+    """Yield the lines of a folder's merged manifest."""
+    path = folder / MANIFEST
+    if copies.url_of(path) is None or copies.find(path) is not None:
+        with copies.fetched(path):
+            yield from _lines(path)
 
 
 def _keyed(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:

@@ -41,6 +41,7 @@ class Job:
         place: The recording's path below the folder that it was found in, its name in the manifest.
         exports: The files of its settings for other programs.
         part: The file of its row in the manifest, below the output folder.
+        state: Size and time of modification of an object that was listed; None where the file is to be asked.
         applied: The table to apply, if each recording has its own.
         output_sample_rate: The output's sample rate in Hz; None for the input's.
         quality: How much a lossy encoder keeps; None for about the bit rate of the input.
@@ -53,6 +54,7 @@ class Job:
     place: str = ""
     exports: tuple[ExportFile, ...] = ()
     part: str = MANIFEST
+    state: tuple[int, int] | None = None
     applied: Path | None = None
     output_sample_rate: int | None = None
     quality: audio.Encoding | None = None
@@ -191,6 +193,7 @@ def _planned(
             note,
             str(recording.given),
             export_files(config.export, name),
+            state=recording.state,
             applied=own,
             output_sample_rate=config.rate,
             quality=quality,

@@ -17,6 +17,7 @@ from fxst.chains.table import Table
 from fxst.configs import ApplyConfig, check_used
 from fxst.coordination.shards import Shard, shard_of
 from fxst.errors import SettingsError
+from fxst.storage import copies
 from fxst.transfer import profiles
 from fxst.transfer.profiles import StyleProfile
 
@@ -37,6 +38,7 @@ class Preflight:
         damaged: Number of damaged lines in the manifest.
         chunked: Whether the recordings are planned chunk by chunk, each with a manifest part of its own.
         shard: The share of the chunks; None for all.
+        copies: The folder for copies of objects; None where there are none.
     """
 
     config: ApplyConfig
@@ -48,6 +50,7 @@ class Preflight:
     damaged: int = 0
     chunked: bool = False
     shard: Shard | None = None
+    copies: Path | None = field(default_factory=copies.root)
 
     def without_jobs(self) -> "Preflight":
         """Return it without its jobs, for worker processes, which get theirs one at a time."""
@@ -69,7 +72,7 @@ def preflight(config: ApplyConfig) -> Preflight:
             written.
     """
     shard = _shard(config)
-    chunked = shard is not None or config.engine != "local" or (is_batch(config) and is_begun(config.output))
+    chunked = shard is not None or config.engine != "local" or (is_batch(config) and _is_shared(config))
     if chunked and config.dry_run:
         raise SettingsError("--dry-run lists a batch in one process: for several, see fxst batch status.")
     if chunked and config.params_dir is not None:
@@ -89,6 +92,15 @@ def preflight(config: ApplyConfig) -> Preflight:
         return Preflight(config, planned, (), origin, table, read, chunked=True, shard=shard)
     left, damaged = unfinished(planned, config, origin)
     return Preflight(config, planned, left, origin, table, read, damaged)
+
+
+def _is_shared(config: ApplyConfig) -> bool:
+    """Return whether the chunks of a batch have parts of their own: other processes may work on it."""
+    if copies.url_of(config.output) is None:
+        return is_begun(config.output)
+    if config.report is not None:
+        raise SettingsError("--report plays recordings of this machine, and the outputs are objects: leave it out.")
+    return not config.dry_run
 
 
 def _shard(config: ApplyConfig) -> Shard | None:
@@ -117,6 +129,8 @@ def _check_authorship(config: ApplyConfig, planned: Plan) -> None:
     if planned.folder is None:
         authorship.check(written_files(config, planned), overwrite=config.overwrite, known=is_in_manifest, hint=hint)
     authorship.check(pages, overwrite=config.overwrite)
+    if not config.overwrite:
+        copies.check(pages if planned.folder is not None else written_files(config, planned))
 
 
 def applied_table(config: ApplyConfig, path: Path) -> Table:

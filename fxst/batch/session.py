@@ -20,6 +20,7 @@ from fxst.chains.amounts import parse_amounts
 from fxst.chains.table import Table
 from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.memory import keep_freed_memory
+from fxst.storage import copies
 from fxst.transfer import profiles
 from fxst.transfer.finishing import REFERENCE, Finish
 from fxst.transfer.profiles import StyleProfile
@@ -53,6 +54,7 @@ class Session:
 
     def __init__(self, checked: Preflight) -> None:
         keep_freed_memory()
+        copies.use(checked.copies)
         self._checked = checked
         self._manifest: Manifest | None = None
         self._chooser: _Chooser = _StyleChooser(checked) if checked.config.by_model else _TableChooser(checked)
@@ -82,6 +84,22 @@ class Session:
             job: The recording.
             progress: Called with the progress of the work.
         """
+        files = [job.output, *filter(None, [job.table]), *(export.path for export in job.exports)]
+        keep = self._checked.plan.folder is None  # pictures and pages of a single recording read it again
+        try:
+            with (
+                copies.published(files, overwrite=self._checked.config.overwrite, keep=keep),
+                copies.fetched(job.input, keep=keep),
+            ):
+                result = self._render(job, progress)
+        except FxstError as error:
+            result = failure(job, str(error), error.exit_code)
+        if result is None:
+            return None
+        warnings = tuple(map(copies.shown, result.warnings))
+        return replace(result, error=copies.shown(result.error), warnings=warnings)
+
+    def _render(self, job: Job, progress: Progress | None) -> FileResult | None:
         folder, origin = self._checked.plan.folder, self._checked.origin
         if folder is None or origin is None:
             with authorship.noted():  # there is no manifest
@@ -103,9 +121,10 @@ class Session:
                     return self._attempt(job, progress, None)  # which returns why it cannot be read
                 rows: list[ManifestRow] = []
 
-                def commit(hidden: Mapping[Path, Path]) -> Callable[[], None]:
+                def commit(hidden: Mapping[Path, Path]) -> Callable[[], None] | None:
                     rows.append(manifest.row(job, source, origin, hidden))
-                    return manifest.add(rows[-1])
+                    # That of an object counts with its chunk's part: it is not uploaded yet.
+                    return manifest.add(rows[-1]) if copies.url_of(job.output) is None else None
 
                 result = self._attempt(job, progress, commit)
                 return result if result.error else replace(result, row=rows[-1])

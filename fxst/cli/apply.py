@@ -1,6 +1,7 @@
 """`fxst apply`."""
 
 import contextlib
+import dataclasses
 import gc
 import os
 import sys
@@ -19,6 +20,7 @@ from fxst.cli.streams import Spooled, spooled
 from fxst.cli.terminal import above, is_plain, say, warn
 from fxst.configs import REFERENCE, ApplyConfig, is_adopted
 from fxst.interrupts import exit_code
+from fxst.storage import copies
 from fxst.untrusted import quoted
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from fxst.batch.results import FileResult
 
 
-@command(app, ApplyConfig, "apply")
+@command(app, ApplyConfig, "apply", urls=True)
 def apply(config: ApplyConfig) -> None:
     """Apply, print the result of each file, and fail if one failed."""
     if not config.inputs and config.list_file is None:
@@ -42,10 +44,19 @@ def apply(config: ApplyConfig) -> None:
         )
     if not config.by_model and config.loudness == REFERENCE and is_adopted("loudness"):
         config = replace(config, loudness=None)  # a settings file is for other commands, too
-    with spooled(config) as files:
+    with _local(config) as local, spooled(local) as files:
         code = _apply(files)
     if code:
         raise typer.Exit(code)
+
+
+def _local(config: ApplyConfig) -> "contextlib.AbstractContextManager[ApplyConfig]":
+    """Replace URLs of objects by the paths of their copies; a command without any loads nothing for it."""
+    if "://" not in str(dataclasses.astuple(config)) and config.list_file is None:
+        return contextlib.nullcontext(config)
+    from fxst.batch.objects import local_apply
+
+    return local_apply(config)
 
 
 def _apply(files: Spooled) -> int:
@@ -99,10 +110,12 @@ def _apply(files: Spooled) -> int:
                             references=references,
                             settings=result.table,
                         )
-                    results.wrote(quoted(config.plot))
+                    copies.publish(config.plot)
+                    results.wrote(files.shown(config.plot))
         if page is not None:
             page.write()
-            results.wrote(quoted(config.report))
+            copies.publish(page.path)
+            results.wrote(files.shown(page.path))
     except KeyboardInterrupt as interrupt:
         _remove_unfinished()
         results.end(interrupted=exit_code(interrupt))

@@ -1,5 +1,6 @@
 """`fxst batch status` and `fxst batch merge`."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,19 +20,23 @@ batch_app = command_group("Batches that several processes or machines share.")
 app.add_typer(batch_app, name="batch")
 
 
-@command(batch_app, BatchStatusConfig, "status")
+@command(batch_app, BatchStatusConfig, "status", urls=True)
 def _status(config: BatchStatusConfig) -> None:
+    from fxst.batch.objects import local_batch
     from fxst.batch.parts import status_of
 
-    status, failures = status_of(config.folder)
+    with local_batch(config.folder) as folder:
+        status, failures = status_of(folder)
     _show(config.format, status, failures)
 
 
-@command(batch_app, BatchMergeConfig, "merge")
+@command(batch_app, BatchMergeConfig, "merge", urls=True)
 def _merge(config: BatchMergeConfig) -> None:
+    from fxst.batch.objects import local_batch
     from fxst.evaluation.merging import merge
 
-    status, failures = merge(config)
+    with local_batch(config.folder) as folder:
+        status, failures = merge(replace(config, folder=folder))
     _show(config.format, status, failures)
 
 

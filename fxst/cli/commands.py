@@ -147,7 +147,18 @@ def reader(annotation: Any) -> Reader | None:
     if get_origin(hint) is Literal:
         return _choice(get_args(hint))
     kinds = {kind for kind in get_args(hint) or (hint,) if kind is not type(None)}
-    return next(iter(kinds)) if kinds in ({str}, {Path}) else None
+    if kinds == {Path}:
+        return _path
+    return str if kinds == {str} else None
+
+
+def _path(word: str) -> Path:
+    """Return the path that a word names; most words have no colon, and need no more than this."""
+    if "://" not in word:
+        return Path(word)
+    from fxst.storage.urls import located
+
+    return located(word)
 
 
 def _choice(choices: Iterable[Any]) -> Reader:
