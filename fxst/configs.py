@@ -467,6 +467,7 @@ class ModelsInfoConfig:
 
     model: str = argument("Name of a shipped model, or a model's folder.", metavar="MODEL", completes="models")
     format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
+    verbose: bool = option(False, "Name every source of the training data.", flags=("--verbose", "-v"))
 
 
 @dataclass(frozen=True)
@@ -508,7 +509,7 @@ class EvalConfig:
     )
     models: tuple[str, ...] = option(
         (),
-        "Name of a shipped model, or a model's folder.",
+        "Name of a shipped model, or a model's folder. Default: none.",
         flags=("--model", "-m"),
         panel="Systems",
         completes="style models",

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 __all__ = [
     "ApplyReport",
     "CardRecord",
+    "ChainsReport",
     "DoctorReport",
     "FigureReport",
     "FileReport",
@@ -62,6 +63,38 @@ class ApplyReport(Struct, tag_field="format", tag="fxst-apply", forbid_unknown_f
     exit_code: Literal[0, 1, 5, 130, 143]
     counts: dict[Literal["written", "finished", "failed", "planned"], Count]
     files: list[FileReport]
+
+
+class ParameterSpec(Struct, forbid_unknown_fields=True):
+    """A parameter of an effect, with its range."""
+
+    name: str
+    minimum: float
+    maximum: Annotated[float, Meta(description="Equal to the minimum where the chain fixes it.")]
+    default: float
+    unit: str
+    scale: Literal["linear", "log"]
+
+
+class EffectSpec(Struct):
+    """An effect. Whatever else defines it, such as the kinds of an equaliser's bands, is beside its parameters."""
+
+    effect: str
+    parameters: Annotated[list[ParameterSpec], Meta(min_length=1)]
+
+
+class ChainSpec(Struct, forbid_unknown_fields=True):
+    """A chain: its effects in order."""
+
+    name: str
+    effects: Annotated[list[EffectSpec], Meta(min_length=1)]
+
+
+class ChainsReport(Struct, tag_field="format", tag="fxst-chains", forbid_unknown_fields=True):
+    """What `fxst chains --format json` prints: the named chains, with the range of every parameter."""
+
+    format_version: Literal[1]
+    chains: list[ChainSpec]
 
 
 class CheckReport(Struct, forbid_unknown_fields=True):
