@@ -158,6 +158,9 @@ class ClipsConfig(StyleConfig):
         "that fxst renders.",
         metavar="NAME",
     )
+    network: str | None = option(
+        None, "Network that a file of --effects declares, instead of the recipe's own.", metavar="NAME"
+    )
     gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(
         "autodiff",
         "How the gradient passes through the effects: through their torch form (autodiff), through networks that "
