@@ -122,7 +122,8 @@ class StyleNetwork:
         for x in (input, reference):
             statistics = self.analyse(xp.reshape(x, (-1, x.shape[2])), sample_rate=sample_rate)
             analysed.append(xp.mean(xp.reshape(statistics, (*x.shape[:2], -1)), axis=1))
-        return self.decide(*analysed, analysed[0][:, :0]).knobs
+        ours, theirs = analysed
+        return self.decide(ours, theirs, ours[:, :0]).knobs
 
     def embed(self, statistics: AnyArray) -> AnyArray:
         """Return the features of statistics: numbers of one scale, which can be compared.

@@ -180,10 +180,10 @@ class _Data:
 
 def _model(config: ClipsConfig, n_knobs: int, data: _Data) -> StyleNetwork:
     """Make the recipe's own network, or one that the user declares."""
-    sizes = {"sample_rate": data.sample_rate, "window_samples": data.window_samples}
+    rate, window = data.sample_rate, data.window_samples
     if config.network is not None:
-        return networks.make(config.network, n_knobs, **sizes)
-    return StyleModel(StyleModelConfig(n_knobs, EncoderConfig(**sizes)))
+        return networks.make(config.network, n_knobs, sample_rate=rate, window_samples=window)
+    return StyleModel(StyleModelConfig(n_knobs, EncoderConfig(sample_rate=rate, window_samples=window)))
 
 
 def _clips(config: ClipsConfig, n_knobs: int) -> _Data:
