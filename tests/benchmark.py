@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -222,8 +223,9 @@ class Rows:
 
             def drop():
                 tab = f"tabs/{json.loads(ask('tabs', b''))['tab']}"
-                for role, file in (("input", path), ("reference", reference)):
-                    ask(f"{tab}/files/{role}?name={file.name}", file.read_bytes())
+                sent = [f"{tab}/files/{role}?name=x.wav" for role in ("input", "reference")]
+                with ThreadPoolExecutor() as pool:  # both at once, as the page sends what is dropped
+                    list(pool.map(ask, sent, [file.read_bytes() for file in (path, reference)]))
                 ask(f"{tab}/choose", b"{}")
                 render(tab)
                 ask(f"{tab}/sounds/input"), ask(f"{tab}/sounds/reference")

@@ -21,10 +21,13 @@ from fxst.transfer.levels import Levelled, amplified, levelled
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import StyleTransfer, remarks_on
 
-__all__ = ["Progress", "analyse_file", "analyse_reference", "render_file", "unchanged"]
+__all__ = ["Progress", "Watch", "analyse_file", "analyse_reference", "render_file", "unchanged"]
 
 Progress = Callable[[Path, float], None]
 """Called with a file and how much of the work on it is done, from 0 to 1."""
+
+Watch = Callable[[Samples], None]
+"""Called with a block of a recording."""
 
 
 @contextlib.contextmanager
@@ -60,15 +63,27 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def analyse_file(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float, watch: Watch | None = None
 ) -> tuple[Levelled, tuple[str, ...]]:
-    """Analyse a file; return the analysis and the remarks on it."""
-    found, remarks = _analysed(style, path, what, progress, share=share, measured=False)
+    """Analyse a file; return the analysis and the remarks on it.
+
+    Args:
+        style: The model that analyses it.
+        path: The file.
+        what: Its name in remarks.
+        progress: Called with the progress of the work.
+        share: The share of this in the work on the file.
+        watch: Called once with each block, in order.
+
+    Raises:
+        AudioError: It cannot be read.
+    """
+    found, remarks = _analysed(style, path, what, progress, share=share, measured=False, watch=watch)
     return found, (*remarks, *found.remarks(what, "rendered"))
 
 
 def analyse_reference(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, watch: Watch | None = None
 ) -> tuple[StyleProfile, tuple[str, ...]]:
     """Analyse a reference; return its style profile and the remarks on it.
 
@@ -77,13 +92,14 @@ def analyse_reference(
         path: The reference.
         what: Its name in remarks.
         progress: Called with the progress of the work.
+        watch: Called once with each block, in order.
 
     Raises:
         AudioError: It cannot be read, or is silent.
     """
-    found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True)
+    found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True, watch=watch)
     if found.analysis.statistics is None:
-        level = "" if found.lufs is None else f" ({found.lufs:.0f} LUFS)"
+        level = "" if found.lufs in (None, -math.inf) else f" ({found.lufs:.0f} LUFS)"
         raise AudioError(
             f"{str(path)!r} is silent{level}, or too short to analyse: choose a reference with sound in it."
         )
@@ -93,7 +109,14 @@ def analyse_reference(
 
 
 def _analysed(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float, measured: bool
+    style: StyleTransfer,
+    path: Path,
+    what: str,
+    progress: Progress | None,
+    *,
+    share: float,
+    measured: bool,
+    watch: Watch | None,
 ) -> tuple[Levelled, tuple[str, ...]]:
     with unchanged(path), contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader(path))
@@ -101,8 +124,9 @@ def _analysed(
         readers = [reader]
 
         def blocks() -> Iterator[Samples]:
-            one = readers.pop() if readers else stack.enter_context(Reader(path))
-            return _blocks(one, progress, 0.0, share)
+            if not readers:  # read before, and watched
+                return _blocks(stack.enter_context(Reader(path)), progress, 0.0, share)
+            return _watched(_blocks(readers.pop(), progress, 0.0, share), watch)
 
         found = levelled(
             partial(style.analyse, sample_rate=info.sample_rate),
@@ -229,6 +253,13 @@ def _blocks(reader: Reader, progress: Progress | None, start: float, share: floa
         done += block.shape[1]
         if progress is not None and reader.info.frames:
             progress(reader.info.path, start + share * min(1.0, done / reader.info.frames))
+
+
+def _watched(blocks: Iterator[Samples], watch: Watch | None) -> Iterator[Samples]:
+    for block in blocks:
+        if watch is not None:
+            watch(block)
+        yield block
 
 
 def _ending(reader: Reader, what: str) -> tuple[str, ...]:

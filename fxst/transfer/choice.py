@@ -152,9 +152,12 @@ class Choice:
                     settings = without
         return settings
 
-    def _match_level(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+    def _match_level(self, settings: Sequence[Setting], share: float = GAIN_SHARE) -> tuple[Setting, ...]:
         excerpt, reference = self._analysis.excerpt, self._profile.descriptors
-        return match_level(self._chain, settings, excerpt, reference, self._levels, share=GAIN_SHARE)
+        return match_level(self._chain, settings, excerpt, reference, self._levels, share=share)
+
+    def _relevel(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+        return self._match_loudness(self._match_level(settings, share=1.0))
 
     def _match_loudness(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         """Bring the excerpt to the reference's loudness where the two are not of one session.
@@ -178,7 +181,7 @@ class Choice:
 
     def _check(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         excerpt, pauses, reference = self._analysis.excerpt, self._analysis.pauses, self._profile.descriptors
-        checked = limit_amount(self._chain, settings, excerpt, reference, self._levels, pauses)
+        checked = limit_amount(self._chain, settings, excerpt, reference, self._relevel, pauses)
         if checked.remark:
             self.provenance[SAFETY_CHECK] = checked.remark
         return checked.settings

@@ -18,7 +18,7 @@ from fxst.transfer.descriptors import (
     noise_floor_db,
     soft_rise_db,
 )
-from fxst.transfer.level_matching import FrameLevels, match_level, rendered
+from fxst.transfer.level_matching import match_level, rendered
 
 __all__ = ["AMOUNTS", "MOST_NOISE_DB", "MOST_RISE_DB", "SafetyResult", "limit_amount"]
 
@@ -47,6 +47,7 @@ class SafetyResult:
         after_db: The distance with these settings.
         noisy: Whether noise was why the amount was reduced.
         upward_share: The amount of its upward compressor in it, which raises soft passages.
+        levelled: Whether the level was matched though nothing of the style was applied.
     """
 
     settings: tuple[Setting, ...]
@@ -55,6 +56,7 @@ class SafetyResult:
     after_db: float
     noisy: bool
     upward_share: float = 1.0
+    levelled: bool = False
 
     @property
     def remark(self) -> str:
@@ -62,7 +64,7 @@ class SafetyResult:
         if self.amount == self.upward_share == 1:
             return ""
         if self.amount == 0:
-            applied = "nothing was changed"
+            applied = "only the level was changed" if self.levelled else "nothing was changed"
         elif self.amount == 1:
             applied = f"{self.upward_share:.0%} of the upward compressor was applied"
         else:
@@ -79,7 +81,7 @@ def limit_amount(
     settings: Sequence[Setting],
     excerpt: Excerpt,
     reference: Descriptors,
-    frames: FrameLevels | None = None,
+    relevel: Callable[[Sequence[Setting]], tuple[Setting, ...]] | None = None,
     pauses: Excerpt | None = None,
 ) -> SafetyResult:
     """Try settings on an excerpt, and reduce them where they do harm.
@@ -88,16 +90,18 @@ def limit_amount(
     floor of its softest moments rises too far relative to its active signal; both their percentile and the rise of the
     soft frames must say so. Where it is too noisy, the largest amount that is not is taken, and of an upward compressor
     alone if that is enough. Where it is further away, the amount that comes nearest is taken. The level is matched
-    again then, unless that raised the noise.
+    again then, unless that raised the noise. Where the level alone comes nearer than any amount, it is all that is
+    changed.
 
     Args:
         chain: The effects.
         settings: The settings that were chosen.
         excerpt: An excerpt of the recording to change.
         reference: The descriptors of the reference.
-        frames: Frames of both; None for a model that uses none.
+        relevel: Matches the level of a table; None for the level of the active signal.
         pauses: The softest stretches of the whole recording; None for those of the excerpt.
     """
+    relevel = relevel or (lambda table: match_level(chain, table, excerpt, reference))
     soft = excerpt if pauses is None or not pauses.samples.size else pauses
     before = msgspec.structs.replace(describe(excerpt), floor_db=noise_floor_db(soft))
     before_db = distance_db(before, reference)
@@ -122,7 +126,7 @@ def limit_amount(
     for amount in AMOUNTS[:-1]:
         table = chain.at_amount(settings, amount)
         if (amount < 1 or upward_share < 1) and not raised:
-            table = match_level(chain, table, excerpt, reference, frames)
+            table = relevel(table)
         output = rendered(chain, table, excerpt)
         its_floor_db = floor_db(table)
         too_high = its_floor_db > most_floor_db
@@ -137,7 +141,12 @@ def limit_amount(
         harmful = True
         if after_db < best.after_db:
             best = result
-    return best if harmful else replace(best, noisy=noisy)
+    best = best if harmful else replace(best, noisy=noisy)
+    levelled = relevel(chain.at_amount(settings, 0.0))
+    after_db = distance_db(describe(rendered(chain, levelled, excerpt)), reference)
+    if after_db < best.after_db and floor_db(levelled) <= most_floor_db:
+        return SafetyResult(levelled, 0.0, before_db, after_db, best.noisy, levelled=True)
+    return best
 
 
 def _limit_upward(

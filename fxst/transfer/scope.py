@@ -15,6 +15,12 @@ TELEPHONE_HZ: Final = (250.0, 6000.0)
 """A reference whose sound begins above the first or ends below the second is meant to sound like that. Otherwise it
 just has no more: a sample rate, an encoder or a voice ends there."""
 
+SLOPE_OCTAVES: Final = 0.3
+SLOPE_DB: Final = 15.0
+MIDDLE_HZ: Final = (500.0, 2000.0)
+"""And so is one that within the first distance of its end is so much softer than the recording, relative to the middle:
+a filter's slope has gone down there before the floor was reached."""
+
 SAME_OCTAVES: Final = 0.35
 JUMP_DB: Final = 23.0
 """Where the difference of two spectra goes on beyond an edge without such a jump, both recordings end there, or neither
@@ -41,7 +47,7 @@ class Scope:
         cut_hz: Where the recording has sound; a curve may cut down to these ends where the reference is produced to
             its own band.
         sound_hz: The highest frequency at which the recording has sound; a curve does not boost beyond it.
-        alike: Whether both begin and end alike, as takes of one session do.
+        alike: Whether both begin and end alike, as takes of one session do, but for what is meant.
     """
 
     band_hz: tuple[float, float]
@@ -81,13 +87,20 @@ def scope(recording: LongTerm, reference: LongTerm, hz: Array) -> Scope:
         low = float(hz[0])
     if _end_alike(math.log2(ours[1]), math.log2(theirs[1]), octaves, more_db):
         high = float(hz[-1])
-    cut = (
-        min(low, ours[0]) if theirs[0] > TELEPHONE_HZ[0] else low,
-        max(high, ours[1]) if theirs[1] < TELEPHONE_HZ[1] else high,
-    )
-    alike = low <= hz[0] and math.log2(hz[-1] / high) <= SESSION_OCTAVES
+    middle = (hz >= MIDDLE_HZ[0]) & (hz <= MIDDLE_HZ[1])
+    softer_db = more_db - np.median(more_db[middle]) if middle.any() else more_db
+    low_is_meant = theirs[0] > TELEPHONE_HZ[0] or _slopes(octaves - math.log2(theirs[0]), softer_db)
+    high_is_meant = theirs[1] < TELEPHONE_HZ[1] or _slopes(math.log2(theirs[1]) - octaves, softer_db)
+    cut = (min(low, ours[0]) if low_is_meant else low, max(high, ours[1]) if high_is_meant else high)
+    alike = (low_is_meant or low <= hz[0]) and (high_is_meant or math.log2(hz[-1] / high) <= SESSION_OCTAVES)
     sound = ours[1] if math.log2(hz[-1] / ours[1]) > SESSION_OCTAVES else math.inf
     return Scope((low, high), cut, sound, bool(alike))
+
+
+def _slopes(inside: Array, softer_db: Array) -> bool:
+    """Return whether the reference has faded out, relative to the recording, near its end; octaves inside of that."""
+    near = softer_db[(inside >= 0) & (inside <= SLOPE_OCTAVES)]
+    return len(near) > 0 and float(np.median(near)) < -SLOPE_DB
 
 
 def _end_alike(ours: float, theirs: float, octaves: Array, more_db: Array) -> bool:

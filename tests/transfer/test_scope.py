@@ -48,3 +48,13 @@ def test_a_recording_of_the_same_end_and_the_same_floor_is_another_take_of_the_s
 def test_a_band_that_a_sample_rate_does_not_hold_stays_flat(missing):
     hz = np.where(missing, np.nan, HZ)
     assert not scope(heard(), heard(), hz).limited(CURVE, hz)[0, missing].any()
+
+
+def test_a_slope_down_to_the_floor_is_an_instruction_and_a_wall_is_not():
+    """The gentle low-pass of a telephone reaches the floor an octave above its corner."""
+    wall = heard(high=8000, floor_db=-130.0)
+    sloped = wall._replace(levels_db=wall.levels_db - 24 * np.maximum(np.log2(HZ / 3400), 0))
+    beyond = HZ > 9000
+    assert not scope(heard(), wall, HZ).limited(CURVE, HZ)[0, beyond].any()
+    limited = scope(heard(), sloped, HZ).limited(CURVE, HZ)[0, beyond]
+    np.testing.assert_array_equal(limited, np.minimum(CURVE[0, beyond], 0))
