@@ -232,6 +232,9 @@ class ClipsConfig(StyleConfig):
         "that fxst renders.",
         metavar="NAME",
     )
+    network: str | None = option(
+        None, "Network that a file of --effects declares, instead of the recipe's own.", metavar="NAME"
+    )
     gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(
         "autodiff",
         "How the gradient passes through the effects: through their torch form (autodiff), through networks that "
@@ -623,6 +626,7 @@ class ModelsInfoConfig:
 
     model: str = argument("Name of a shipped model, or a model's folder.", metavar="MODEL", completes="models")
     format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
+    verbose: bool = option(False, "Name every source of the training data.", flags=("--verbose", "-v"))
 
 
 @dataclass(frozen=True)
@@ -664,7 +668,7 @@ class EvalConfig:
     )
     models: tuple[str, ...] = option(
         (),
-        "Name of a shipped model, or a model's folder.",
+        "Name of a shipped model, or a model's folder. Default: none.",
         flags=("--model", "-m"),
         panel="Systems",
         completes="style models",

@@ -130,9 +130,9 @@ def examine() -> Iterator[Check]:
     packages = list(_packages())
     yield from (check for check in packages if check.required)
     yield from _extras(packages)
-    told = {name for names in extras.EXTRAS.values() for name in names}  # what is missing of an extra is told with it
+    of_extras = {name for names in extras.EXTRAS.values() for name in names}  # what is missing is listed with its extra
     yield from (
-        check for check in packages if not check.required and (check.state != "missing" or check.part not in told)
+        check for check in packages if not check.required and (check.state != "missing" or check.part not in of_extras)
     )
     yield from (_program(*program) for program in PROGRAMS)
     yield from _devices(torch=any(check.part == "torch" and check.state == "ok" for check in packages))
@@ -237,7 +237,7 @@ def _cuda() -> Iterator[Check]:
 
 
 def _cache() -> Check:
-    """Check the folder of numba's compiled code, without which every program compiles anew."""
+    """Check the folder of numba's compiled code, without which every program compiles again."""
     purpose = "compiled code, kept for the next program"
     remedy = "none is needed; to save some seconds at each start, set NUMBA_CACHE_DIR to a writable folder"
     try:

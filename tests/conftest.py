@@ -7,6 +7,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+# The tensors of the tests are small: threads would wait for each other, and for those of other workers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import numpy as np
 import pytest

@@ -262,6 +262,7 @@ def schemas() -> dict[Path, str]:
         ROOT / "docs/apply.schema.json": _schema(records.ApplyReport, "fxst apply --format json"),
         ROOT / "docs/batch.schema.json": _schema(records.BatchReport, "fxst batch status --format json"),
         ROOT / "docs/card.schema.json": _schema(records.CardRecord, "card.json of a model"),
+        ROOT / "docs/chains.schema.json": _schema(records.ChainsReport, "fxst chains --format json"),
         ROOT / "docs/doctor.schema.json": _schema(records.DoctorReport, "fxst doctor --format json"),
         ROOT / "docs/models.schema.json": _schema(
             records.ModelsReport | records.ModelReport | records.VerifyReport, "fxst models --format json"

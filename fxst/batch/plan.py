@@ -287,7 +287,7 @@ def _tables(config: ApplyConfig, outputs: list[Path]) -> list[Path | None]:
     params = config.params
     if params is not None and str(params) not in _BARE_SUFFIXES:
         if params.suffix.lower() not in table_files.SUFFIXES:
-            raise SettingsError(f"{quoted(params)} has no table extension: use .json or .csv.")
+            raise SettingsError(f"The table {quoted(params)} must be .json or .csv.")
         if len(outputs) > 1:
             raise SettingsError(
                 f"{quoted(params)} is one table, and each of {len(outputs)} recordings has its own: "
@@ -302,7 +302,7 @@ def _check_plot(path: Path, *, possible: bool) -> None:
     if not possible:
         raise SettingsError("--plot draws one recording: name one file, or use --report for several.")
     if path.suffix.lower() not in _PICTURES:
-        raise SettingsError(f"{str(path)!r} has no picture extension: use one of {', '.join(_PICTURES)}.")
+        raise SettingsError(f"The picture {quoted(path)} must be {_PICTURES[0]}, {_PICTURES[1]} or {_PICTURES[2]}.")
     if path.suffix.lower() != ".svg":
         extras.need(f"--plot as {path.suffix}", "matplotlib.figure", extra="plots")
     _check_folder(path.parent)
@@ -310,7 +310,7 @@ def _check_plot(path: Path, *, possible: bool) -> None:
 
 def _check_report(path: Path) -> None:
     if path.suffix.lower() not in _PAGES:
-        raise SettingsError(f"{quoted(path)} has no web page extension: use {' or '.join(_PAGES)}.")
+        raise SettingsError(f"The web page {quoted(path)} must be {' or '.join(_PAGES)}.")
     _check_folder(path.parent)
 
 

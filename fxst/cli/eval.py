@@ -126,6 +126,8 @@ def _show(evaluation: "Evaluation") -> None:
         f"{compared_with(has_targets=evaluation.task.items.has_targets)}. Below each figure is its 95 % bootstrap "
         f"interval {sure_over(groups)}; below each row is its share of the input's. {which_is_better(evaluation.rows)}",
     )
+    if not evaluation.task.judged:
+        console.print("No model was measured: name one with --model, such as --model studio.")
     if "pesq" in measured and not pesq_available():
         console.print(f"PESQ is missing: {extras.install('pesq')} (or leave it out with --no-pesq).")
     for path in (evaluation.config.output, evaluation.config.audio, evaluation.config.report):

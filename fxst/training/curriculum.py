@@ -81,7 +81,7 @@ class GradientStage(TrainingStage):
 
 
 def run_stages(stages: Sequence[TrainingStage], model: nn.Module, path: Path, monitor: Monitor) -> None:
-    """Run stages in order, from the first that is not finished yet; a stage that was interrupted begins anew.
+    """Run stages in order, from the first that is not finished yet; a stage that was interrupted starts again.
 
     Args:
         stages: The stages.

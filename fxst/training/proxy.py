@@ -91,7 +91,8 @@ def train(
         raise SettingsError(f"{unknown('chain', config.chain, CHAINS)}.")
     whole = CHAINS[config.chain]
     if config.effect not in whole.labels:
-        raise SettingsError(f"{unknown('effect', config.effect, whole.labels)} in the chain {whole.name}.")
+        where = f" in the chain {whole.name}"
+        raise SettingsError(f"{unknown('effect', config.effect, whole.labels, where=where)}.")
     effect = whole.effects[whole.labels.index(config.effect)]
     chain = Chain(effect.name, (effect,))
     if not chain.predicted.knobs:

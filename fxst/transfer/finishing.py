@@ -163,7 +163,7 @@ def rendered(
 
 
 class Finisher:
-    """Bring what a chain rendered to its loudness and under its ceiling, and tell what that took.
+    """Bring what a chain rendered to its loudness and under its ceiling, and say what that took.
 
     Args:
         finish: What is to be done.
@@ -190,7 +190,7 @@ class Finisher:
 
     @property
     def unmeasured(self) -> bool:
-        """Whether `measure` has to be told of the whole recording before anything can be finished."""
+        """Whether `measure` must get the whole recording before anything can be finished."""
         return self._unmeasured
 
     @property
@@ -297,7 +297,7 @@ class Finisher:
 
     @property
     def note(self) -> str:
-        """What a table should tell of the gain behind its chain; nothing where there is none."""
+        """What a table should say of the gain after its chain; nothing where there is none."""
         return "" if self._goal_lufs is None else f"{self._gain_db:+.2f} dB, to {self._goal_lufs:.2f} LUFS"
 
     @property

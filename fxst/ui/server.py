@@ -92,7 +92,7 @@ def serve(config: UiConfig, ready: Callable[[str], None]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that also stops the work of its tabs when it is told to end."""
+    """A server that also stops the work of its tabs when it ends."""
 
     def __init__(self, settings: uvicorn.Config, tabs: Tabs) -> None:
         super().__init__(settings)

@@ -124,11 +124,21 @@ class Batch:
         return process.returncode, out, err
 
 
+@pytest.fixture(scope="session")
+def begin_batch():
+    """Give `begin_batch()`: recordings and a table in the working folder."""
+
+    def begin(count=6, **options):
+        made = Batch()
+        made.recordings(count, **options)
+        made.table()
+        return made
+
+    return begin
+
+
 @pytest.fixture
-def batch(tmp_path, monkeypatch):
+def batch(tmp_path, monkeypatch, begin_batch):
     """Work in a folder with `in/0.wav` to `in/deep/5.wav`, and `house.json`."""
     monkeypatch.chdir(tmp_path)
-    made = Batch()
-    made.recordings(6)
-    made.table()
-    return made
+    return begin_batch()
