@@ -18,6 +18,8 @@ __all__ = [
     "PRESETS",
     "REFERENCE",
     "ApplyConfig",
+    "BatchMergeConfig",
+    "BatchStatusConfig",
     "ChainsConfig",
     "ClipsConfig",
     "ConfigShowConfig",
@@ -139,6 +141,30 @@ def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
             raise SettingsError(f"{flags(item)[0]} is for {purpose}: leave it out.")
 
 
+def _shard() -> Any:
+    return option(
+        None,
+        "Do one share of the batch, such as 0/100, ..., 99/100: shares count from 0. auto takes it from the variables "
+        "of Slurm, of Kubernetes, or FXST_SHARD_INDEX and FXST_SHARDS. `fxst batch` shows and merges them.",
+        metavar="I/N",
+        panel="Several machines",
+    )
+
+
+def _engine() -> Any:
+    return option(
+        "local",
+        "Where the work is done: on this machine, or on a Ray cluster (needs the extra ray).",
+        panel="Several machines",
+    )
+
+
+def _address() -> Any:
+    return option(
+        "auto", "With --engine ray: address of the cluster; auto for that of this machine.", panel="Several machines"
+    )
+
+
 @dataclass(frozen=True)
 class DatasetConfig:
     """Cut a folder of recordings into clips to train on."""
@@ -156,6 +182,9 @@ class DatasetConfig:
     sample_rate: int = option(24_000, "Sample rate of the clips in Hz.", minimum=8000, panel="Clips")
     seed: int = option(0, "Random seed; the same seed gives the same dataset.", panel="Clips")
     workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Output")
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
 
 
 @dataclass(frozen=True)
@@ -295,7 +324,8 @@ ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects",
 class ApplyConfig:
     """Make recordings sound as if they had been produced like another one.
 
-    Sample rate, channels, bit depth and length are kept. The settings are saved as a table to edit and apply again.
+    Sample rate, channels, bit depth and length are kept, and tags where the format has them. The settings are saved as
+    a table to edit and apply again.
     """
 
     inputs: tuple[Path, ...] = argument(
@@ -384,6 +414,24 @@ class ApplyConfig:
     clip: Literal["ceiling", "float"] = option(
         "ceiling", "ceiling: limit every output. float: do not limit outputs of floating-point samples.", panel="Level"
     )
+    to: Literal["flac", "wav", "opus", "mp3"] | None = option(
+        None, "Format of the outputs. Default: that of each input, or .wav where it cannot be written.", panel="Output"
+    )
+    rate: int | None = option(
+        None,
+        "Sample rate of the outputs in Hz. Default: that of each input, or the next one that the format has.",
+        minimum=1000,
+        maximum=768_000,
+        metavar="HZ",
+        panel="Output",
+    )
+    quality: str | None = option(
+        None,
+        "For lossy outputs (mp3, ogg, opus): quality from 0 to 10, or a bit rate such as 192k. Default: about the bit "
+        "rate of a lossy input, else the encoder's own.",
+        metavar="QUALITY",
+        panel="Output",
+    )
     tail: str = option(
         "0",
         "Seconds of reverb tail to keep after the end; auto keeps all that is audible, up to 30 s.",
@@ -435,13 +483,17 @@ class ApplyConfig:
         metavar="TEMPLATE",
         panel="Batch",
     )
-    jobs: int = option(
-        1,
-        "Recordings to process in parallel, each in its own process; 0 for one per processor.",
+    jobs: int | None = option(
+        None,
+        "Recordings to process in parallel, each in its own process; 0 for one per processor. Default: 1, and with "
+        "--engine ray one per processor of the cluster.",
         flags=("--jobs", "-j"),
         minimum=0,
         panel="Batch",
     )
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
     resume: bool = option(
         True,
         "Skip files that the folder's fxst-manifest.jsonl lists as finished; --no-resume renders them again.",
@@ -471,6 +523,37 @@ class ApplyConfig:
     def by_model(self) -> bool:
         """Whether a model chooses the settings; else a table is applied."""
         return bool(self.references or self.styles)
+
+
+@dataclass(frozen=True)
+class BatchStatusConfig:
+    """Show how far a batch is that several processes share: what is done, failed and missing.
+
+    Exits with 1 where something failed or is missing.
+    """
+
+    folder: Path = argument("Output folder of the batch.", metavar="DIR")
+    format: Literal["table", "json", "jsonl"] = option(
+        "table", "Standard output: text, one JSON document, or one JSON object per file that failed."
+    )
+
+
+@dataclass(frozen=True)
+class BatchMergeConfig:
+    """Merge the results of all shards: one manifest and one summary.
+
+    Refused while results are missing. Exits with 1 where a file failed.
+    """
+
+    folder: Path = argument("Output folder of the batch.", metavar="DIR")
+    report: Path | None = option(None, "Web page as `fxst apply --report` writes it.", metavar="HTML")
+    report_items: int = option(10, "Number of recordings that the page plays.", minimum=1)
+    overwrite: bool = option(
+        False, "Replace an existing page that fxst did not make, or that was edited since.", flags=("--overwrite",)
+    )
+    format: Literal["table", "json", "jsonl"] = option(
+        "table", "Standard output: text, one JSON document, or one JSON object per file that failed."
+    )
 
 
 @dataclass(frozen=True)
@@ -705,6 +788,9 @@ class EvalConfig:
         metavar="BOUND",
         panel="Results",
     )
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
     workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Computing")
     device: Literal["cpu", "cuda"] = option(
         "cpu", "Device for the models; the effects run on the CPU. cuda needs the extra train.", panel="Computing"

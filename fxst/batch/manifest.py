@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -38,6 +38,7 @@ __all__ = [
     "Manifest",
     "ManifestRow",
     "Origin",
+    "exclusive",
     "input_state",
     "is_in_manifest",
     "origin_for",
@@ -48,7 +49,8 @@ __all__ = [
 
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
-    "params_dir", "model", "device", "preset", "plot", "report", "report_items", "jobs", "resume", "overwrite",
+    "params_dir", "model", "device", "preset", "plot", "report", "report_items", "jobs", "shard", "engine", "address",
+    "resume", "overwrite",
     "dry_run", "format", "verbose",
 })  # fmt: skip
 """Options that change no output, and those that name what is applied, which is identified by its content."""
@@ -135,6 +137,7 @@ class Manifest:
     Args:
         folder: The folder for a batch's outputs.
         write: Whether lines will be added; the folder is then created if needed.
+        part: The file of the lines, below the folder; that of a chunk has its own until the chunk is finished.
 
     Raises:
         OutputError: It cannot be read or written.
@@ -143,8 +146,8 @@ class Manifest:
     damaged: int
     """Number of invalid lines, which are ignored."""
 
-    def __init__(self, folder: Path, *, write: bool) -> None:
-        self.path = folder / MANIFEST
+    def __init__(self, folder: Path, *, write: bool, part: str = MANIFEST) -> None:
+        self.path = folder / part
         self._folder = Path(os.path.realpath(folder))
         self.damaged = 0
         self._rows: dict[str, dict[ManifestRow, None]] = {}
@@ -155,7 +158,7 @@ class Manifest:
         how = os.O_RDWR | os.O_CREAT | os.O_APPEND if write else os.O_RDONLY
         try:
             if write:
-                folder.mkdir(parents=True, exist_ok=True)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             # O_NONBLOCK: a pipe of this name must not block.
             self._fd = os.open(self.path, how | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             while write and not self._taken():
@@ -202,15 +205,21 @@ class Manifest:
                 del lines[0]
             if self._within_damage or len(rest) > _LONGEST_LINE:
                 self._within_damage, rest = True, b""
-            for line in lines:
-                row = ManifestRow.from_json(line)
-                if row is not None:
-                    self._rows.setdefault(row.output.path, {})[row] = None
-                    for state in (row.output, *row.companions):
-                        self._states.setdefault(state.path, set()).add(state)
-                elif line.strip():
-                    self.damaged += 1
+            self.damaged += self.learn(lines)
         self._end = position - len(rest)
+
+    def learn(self, lines: Iterable[bytes]) -> int:
+        """Take rows from lines of this file or of another part; return how many are no rows."""
+        damaged = 0
+        for line in lines:
+            row = ManifestRow.from_json(line)
+            if row is not None:
+                self._rows.setdefault(row.output.path, {})[row] = None
+                for state in (row.output, *row.companions):
+                    self._states.setdefault(state.path, set()).add(state)
+            elif line.strip():
+                damaged += 1
+        return damaged
 
     def add(self, row: ManifestRow) -> Callable[[], None]:
         """Add a line, and flush it to the disk; a line that exists is not added again.
@@ -268,8 +277,8 @@ class Manifest:
         """Return the name of a file in rows: its path below the folder, links followed."""
         return Path(os.path.relpath(os.path.realpath(path), self._folder)).as_posix()
 
-    def is_finished(self, job: Job, origin: Origin) -> bool:
-        """Return whether the output of a job exists, unchanged, with the same input and origin."""
+    def finished_row(self, job: Job, origin: Origin) -> ManifestRow | None:
+        """Return the row of a job whose output exists, unchanged, with the same input and origin; else None."""
         source = input_state(job)
         for row in self._rows.get(self.place(job.output), ()):
             companions = {state.path for state in row.companions}
@@ -279,8 +288,8 @@ class Manifest:
                 and all(os.path.lexists(self._at(place)) for place in companions)
                 and self._is_there(row.output.path, {row.output})
             ):
-                return True
-        return False
+                return row
+        return None
 
     def is_known(self, path: Path) -> bool:
         """Return whether the file at a path is as fxst wrote it, by any row."""
@@ -343,22 +352,34 @@ class Manifest:
 def remove_empty(folder: Path) -> None:
     """Remove an empty manifest, unless another process uses it.
 
+    Args:
+        folder: The folder; it need not exist.
+    """
+    with exclusive(folder) as path:
+        if path is not None and not path.stat().st_size:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[Path | None]:
+    """Keep other processes from a folder's manifest for the block; yield None where one uses it, or there is none.
+
     This process must not have it open, or it would lose its locks.
 
     Args:
         folder: The folder; it need not exist.
     """
-    if fcntl is None:
-        return
     path = folder / MANIFEST
-    with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
+    fd, alone = -1, False
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _IN_USE)
-            found = os.fstat(fd)
-            if stat.S_ISREG(found.st_mode) and not found.st_size:
-                path.unlink()
-        finally:
+            alone = stat.S_ISREG(os.fstat(fd).st_mode)
+    try:
+        yield path if alone else None
+    finally:
+        if fd >= 0:
             os.close(fd)
 
 
@@ -428,7 +449,7 @@ def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tupl
     assert planned.folder is not None, "only a batch has a manifest"
     with Manifest(planned.folder, write=False) as manifest:
         left = tuple(
-            job for job in planned if not (config.resume and manifest.is_finished(job, origin_for(job, origin)))
+            job for job in planned if not (config.resume and manifest.finished_row(job, origin_for(job, origin)))
         )
         replaced = (path for job in left for path in (job.output, job.table, *(file.path for file in job.exports)))
         authorship.check(filter(None, replaced), overwrite=config.overwrite, known=manifest.is_known)

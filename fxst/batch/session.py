@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol
 
 from fxst import authorship, staging
 from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file, unchanged
-from fxst.batch.manifest import Manifest, input_state, is_in_manifest, origin_for
+from fxst.batch.manifest import Manifest, ManifestRow, input_state, is_in_manifest, origin_for
 from fxst.batch.plan import Job
 from fxst.batch.preflight import Preflight, applied_table
 from fxst.batch.references import names_of
@@ -87,22 +87,28 @@ class Session:
             with authorship.noted():  # there is no manifest
                 return self._attempt(job, progress, self._check_again)
         try:
-            if self._manifest is None:
-                self._manifest = Manifest(folder, write=True)
+            if self._manifest is None or self._manifest.path != folder / job.part:
+                self.close()
+                self._manifest = Manifest(folder, write=True, part=job.part)
             manifest = self._manifest
             origin = origin_for(job, origin)
             with manifest.locked(job.output) as alone:
                 if not alone:
                     return None
                 manifest.refresh()
-                if self._checked.config.resume and manifest.is_finished(job, origin):
-                    return finished(job, self._checked.table)
+                if self._checked.config.resume and (row := manifest.finished_row(job, origin)):
+                    return finished(job, self._checked.table, row)
                 source = input_state(job)
                 if source is None:
                     return self._attempt(job, progress, None)  # which returns why it cannot be read
-                return self._attempt(
-                    job, progress, lambda hidden: manifest.add(manifest.row(job, source, origin, hidden))
-                )
+                rows: list[ManifestRow] = []
+
+                def commit(hidden: Mapping[Path, Path]) -> Callable[[], None]:
+                    rows.append(manifest.row(job, source, origin, hidden))
+                    return manifest.add(rows[-1])
+
+                result = self._attempt(job, progress, commit)
+                return result if result.error else replace(result, row=rows[-1])
         except FxstError as error:
             return failure(job, str(error), error.exit_code)
 
@@ -144,18 +150,19 @@ class Session:
         return FileResult(job.input, job.output, job.table, table, warnings, exports=exports)
 
 
-def finished(job: Job, table: Table | None) -> FileResult:
+def finished(job: Job, table: Table | None, row: ManifestRow | None = None) -> FileResult:
     """Return the result of a file that an earlier run rendered.
 
     Args:
         job: The file.
         table: The table that the command applies; None where each file has its own.
+        row: Its row of the manifest, where it is needed.
     """
     own = job.table if job.table is not None else job.applied
     with contextlib.suppress(SettingsError):  # the table may have been edited since
         table = table_files.read(own) if own is not None else table
     exports = tuple(file.path for file in job.exports if file.path.exists())
-    return FileResult(job.input, job.output, job.table, table, was_finished=True, exports=exports)
+    return FileResult(job.input, job.output, job.table, table, was_finished=True, exports=exports, row=row)
 
 
 class _Choice(NamedTuple):

@@ -233,7 +233,7 @@ def test_every_option_of_every_command_can_be_set(project, fxst):
     (project / "fxst.toml").write_text("\n".join(lines))
     assert len(lines) > 80
     values = shown(fxst)
-    assert values["jobs"] == {"value": 1, "source": "project", "preset": None}
+    assert values["report-items"] == {"value": 10, "source": "project", "preset": None}
     assert fxst(*APPLY)[0] == 0
 
 
