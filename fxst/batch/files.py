@@ -190,7 +190,7 @@ def render_file(
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader(job.input))
         info = reader.info
-        rate = job.sample_rate or nearest_rate(job.output, info.sample_rate)
+        rate = job.output_sample_rate or nearest_rate(job.output, info.sample_rate)
         container, subtype = output_format(job.output, info, output_sample_rate=rate)
         finisher = Finisher(finish, replace(info, sample_rate=rate), floats=subtype in FLOAT_SUBTYPES)
         if finisher.unmeasured:
@@ -241,7 +241,7 @@ def render_file(
             stack.enter_context(table_files.staged(table, job.table))
         remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + export_remarks
     remarks += writer.remarks  # its tags are written last
-    if rate != info.sample_rate and job.sample_rate is None:
+    if rate != info.sample_rate and job.output_sample_rate is None:
         remarks += (f"its format has no sample rate of {info.sample_rate} Hz, so the output is at {rate} Hz",)
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"

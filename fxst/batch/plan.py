@@ -42,7 +42,7 @@ class Job:
         exports: The files of its settings for other programs.
         part: The file of its row in the manifest, below the output folder.
         applied: The table to apply, if each recording has its own.
-        sample_rate: The output's sample rate in Hz; None for the input's.
+        output_sample_rate: The output's sample rate in Hz; None for the input's.
         quality: How much a lossy encoder keeps; None for about the bit rate of the input.
     """
 
@@ -54,7 +54,7 @@ class Job:
     exports: tuple[ExportFile, ...] = ()
     part: str = MANIFEST
     applied: Path | None = None
-    sample_rate: int | None = None
+    output_sample_rate: int | None = None
     quality: audio.Encoding | None = None
 
 
@@ -192,7 +192,7 @@ def _planned(
             str(recording.given),
             export_files(config.export, name),
             applied=own,
-            sample_rate=config.rate,
+            output_sample_rate=config.rate,
             quality=quality,
         )
         for recording, output, table, note, name, own in zip(
