@@ -30,7 +30,7 @@ USER: Final = "user"
 _LARGEST_BYTES: Final = 1 << 20
 
 _NEVER_FROM_A_PROJECT: Final = ("overwrite", "engine", "address")
-"""Options that the file of the current folder may not set: a stranger's cluster would be sent code and recordings."""
+"""Options that the file of the current folder may not set: it may replace nothing, and send work nowhere."""
 _WRITTEN: Final = ("output", "params", "plot", "report", "audio")
 """Options that name what is written: the file of the current folder may name only what is in that folder."""
 _RECORDINGS: Final = ("references", "styles")

@@ -48,8 +48,8 @@ LOSS_RATIO = "val_ratio"
 INAUDIBLE = 0.05
 """An input whose loss is less is the target for what anyone hears: to be worse than that is no failure."""
 
-WORSE = 1.01
-"""A model at a higher ratio is worse than doing nothing. One that has hardly begun to learn is within this of 1."""
+WORSE, WORSE_AT_FIRST = 1.01, 1.1
+"""A model at a higher ratio is worse than doing nothing; while its learning rate still rises, it has hardly begun."""
 
 Draw = Callable[[str, int], Batch]
 """Gives the batch of a split (`train` or `val`) and a step, and depends on nothing else, so that resuming is exact."""
@@ -314,13 +314,14 @@ class Run(Generic[Module]):
     def problem(self) -> str | None:
         """What is wrong with the model of a run that no signal stopped, in sentences; None if nothing is."""
         best, last = self.best.get(LOSS_RATIO, 0.0), self.rows[-1].get(LOSS_RATIO, 0.0) if self.rows else 0.0
-        if self.signal is not None or (self.failure is None and max(best, last) <= WORSE):
+        worse = WORSE if self.steps > self.module.config.warmup_steps else WORSE_AT_FIRST
+        if self.signal is not None or (self.failure is None and max(best, last) <= worse):
             return None
         remedy = "start a new run with a lower --learning-rate"
-        if best > WORSE:
+        if best > worse:
             found = f"The model is worse than doing nothing: its loss is {best:.3g} times that of the unprocessed input"
             remedy += ", or continue this one with more --steps (--resume)"
-        elif last > WORSE:
+        elif last > worse:
             found = (
                 f"The run diverged: at its last validation its loss was {last:.3g} times that of the unprocessed "
                 f"input, so it was worse than doing nothing, and the model of step {self.best['step']} is kept"

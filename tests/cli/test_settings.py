@@ -186,6 +186,8 @@ def test_what_is_no_text_file_is_told(project, fxst):
     ("line", "words"),
     [
         ("overwrite = true", "overwrite is not taken from the current folder"),
+        ('address = "192.0.2.1:6379"', "address is not taken from the current folder"),
+        ('engine = "ray"', "engine is not taken from the current folder"),
         ('output = "../out.wav"', "output leads out of this folder, to '../out.wav'"),
         ('report = "/tmp/x.html"', "report leads out of this folder"),
         ('plot = "link/x.svg"', "plot leads out of this folder"),

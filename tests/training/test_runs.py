@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -226,8 +227,16 @@ def test_a_loss_that_is_never_finite_leaves_no_model(tiny_dataset, tmp_path, fxs
 )
 def test_a_run_that_ends_worse_than_doing_nothing_says_so(ratios, number, words):
     rows = [{"step": step, "val_loss": ratio, "val_ratio": ratio} for step, ratio in enumerate(ratios, 1)]
-    problem = Run(None, Path("run"), rows, 2, 1.0, 0.1, number, None).problem
+    module = SimpleNamespace(config=SimpleNamespace(warmup_steps=1))
+    problem = Run(module, Path("run"), rows, 2, 1.0, 0.1, number, None).problem
     assert problem is None if words is None else words in problem
+
+
+def test_a_model_that_has_hardly_begun_may_be_a_little_worse_than_doing_nothing():
+    for warmup_steps, ratio, is_problem in ((200, 1.05, False), (200, 1.2, True), (3, 1.05, True)):
+        module = SimpleNamespace(config=SimpleNamespace(warmup_steps=warmup_steps))
+        rows = [{"step": 5, "val_loss": 1.0, "val_ratio": ratio}]
+        assert bool(Run(module, Path("run"), rows, 5, 1.0, 0.1, None, None).problem) == is_problem
 
 
 @pytest.mark.parametrize("dataset", ["none", "empty"])
