@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -34,6 +35,8 @@ hypothesis.settings.load_profile("fxst")
 
 def pytest_configure(config):
     config.pluginmanager.register(extras)  # its hooks are for the package's doctests, too
+    # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

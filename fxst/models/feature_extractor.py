@@ -37,7 +37,7 @@ CHANGES_DB: Final = tuple(range(-30, 34, 4))
 """Thresholds for changes of level."""
 
 
-class Comparison(NamedTuple):
+class ComparedFeatures(NamedTuple):
     """Two recordings, compared by their features.
 
     Args:
@@ -182,13 +182,13 @@ class FeatureExtractor(Part):
         ]
         return level, fixed
 
-    def compare(self, input: AnyArray, reference: AnyArray) -> Comparison:  # noqa: A002
+    def compare(self, input: AnyArray, reference: AnyArray) -> ComparedFeatures:  # noqa: A002
         """Turn two recordings' statistics, (B, D) each, into features."""
         xp = array_namespace(input)
         ours, theirs = self.features(input), self.features(reference)
         # Bands that one of the two sample rates does not hold do not count.
         shared = self._shared(24_000 * 2 ** xp.minimum(input[:, -1:], reference[:, -1:]))
-        return Comparison(ours, (theirs - ours) * shared, shared, input[:, -1:])
+        return ComparedFeatures(ours, (theirs - ours) * shared, shared, input[:, -1:])
 
     def features(self, statistics: AnyArray) -> AnyArray:
         """Turn statistics into features, in the units in which they are compared: (B, D) to (B, n_features)."""

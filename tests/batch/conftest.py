@@ -69,12 +69,13 @@ class Batch:
     """A folder to work in, which is the working folder: recordings, a table, and the program."""
 
     def recordings(self, count, seconds=0.5, folder="in"):
-        """Write recordings that differ, `0.wav` and so on; a third of them lie deeper."""
+        """Write recordings that differ, `0.wav` and so on; a third of them lie deeper. Long ones repeat 10 s."""
         rng = np.random.default_rng(0)
         for number in range(count):
             path = Path(folder, "deep" if number >= 2 * count // 3 else "", f"{number}.wav")
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, 0.1 * rng.standard_normal((round(44_100 * seconds), 2)), 44_100)
+            noise = 0.1 * rng.standard_normal((round(44_100 * min(seconds, 10)), 2))
+            soundfile.write(path, np.resize(noise, (round(44_100 * seconds), 2)), 44_100)
 
     def table(self, name="house.json", **compressor):
         """Write a table of eq-comp."""
