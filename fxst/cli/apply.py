@@ -20,7 +20,6 @@ from fxst.cli.streams import Spooled, spooled
 from fxst.cli.terminal import above, is_plain, say, warn
 from fxst.configs import REFERENCE, ApplyConfig, is_adopted
 from fxst.interrupts import exit_code
-from fxst.storage import copies
 from fxst.untrusted import quoted
 
 if TYPE_CHECKING:
@@ -61,6 +60,7 @@ def _local(config: ApplyConfig) -> "contextlib.AbstractContextManager[ApplyConfi
 
 def _apply(files: Spooled) -> int:
     from fxst.batch.preflight import preflight
+    from fxst.storage import copies
 
     config = files.config
     checked = preflight(config)

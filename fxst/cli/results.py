@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from fxst.cli.streams import Spooled
 from fxst.cli.terminal import bar_console, complain, print_json, say, say_rows, warn
 from fxst.errors import OutputError
-from fxst.storage import copies
 from fxst.version import __version__
 
 if TYPE_CHECKING:
@@ -119,6 +118,7 @@ class Results:
         if self._format not in ("json", "jsonl"):
             return
         from fxst import records
+        from fxst.storage import copies
 
         row = records.plain(
             records.FileReport,

@@ -17,7 +17,6 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 from fxst.cli.commands import Command, Declared
 from fxst.configs import PRESETS, flags
 from fxst.errors import SettingsError
-from fxst.storage.urls import is_object
 from fxst.untrusted import brief, quoted
 
 __all__ = ["FILE", "PROJECT", "OptionValue", "SettingsFile", "commands", "key_of", "read_files", "settings_of"]
@@ -309,6 +308,8 @@ def _one(declared: Declared, hint: Any, value: Any, place: _Place) -> Any:
         return f"{value:.9g}"
     if not isinstance(value, str):
         raise ValueError(f"{'a number or ' if as_number else ''}a text in quotes")
+    from fxst.storage.urls import is_object
+
     if is_object(value) and (hint is Path or field in _RECORDINGS):
         raise ValueError("a file: the URL of an object is for the command line")
     if hint is Path or field in _RECORDINGS or (field in _MODELS and os.sep in value):

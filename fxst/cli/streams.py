@@ -13,7 +13,6 @@ import typer
 
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, OutputError
-from fxst.storage import copies
 from fxst.untrusted import quoted
 
 __all__ = ["Spooled", "spooled"]
@@ -37,6 +36,8 @@ class Spooled:
 
     def shown(self, path: Path) -> str:
         """Return a file's name for a message."""
+        from fxst.storage import copies
+
         return self.names.get(path) or copies.shown(quoted(path))
 
     def spoken(self, message: str) -> str:

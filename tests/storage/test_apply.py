@@ -329,3 +329,15 @@ def test_without_the_extra_it_is_named(fxst, s3, table, monkeypatch):
     code, _, err = fxst("apply", f"{s3.url}/a.wav", "-p", table, "-o", "out.wav")
     assert code == 2
     assert 'pip install "fxst[cloud]"' in err
+
+
+@pytest.mark.parametrize(
+    "setting", ['params = "s3://bucket/table.json"', 'ref = ["s3://bucket/a.wav"]', 'output = "s3://b1/o"']
+)
+def test_a_settings_file_names_no_object(fxst, tmp_path, monkeypatch, setting):
+    """That of the current folder may be a stranger's, and requests would be made with the user's credentials."""
+    monkeypatch.chdir(tmp_path)
+    Path("fxst.toml").write_text(f"[apply]\n{setting}\n")
+    code, _, err = fxst("apply", "in.wav", *(() if setting.startswith("output") else ("-o", "out.wav")))
+    assert code == 2
+    assert "the URL of an object is for the command line" in err
