@@ -305,6 +305,30 @@ class ApplyConfig:
         panel="Reference",
         completes="amounts",
     )
+    max_boost: float | None = option(
+        None,
+        "Highest gain of the equaliser's curve at any frequency, in dB.",
+        minimum=0,
+        maximum=60,
+        metavar="DB",
+        panel="Equaliser",
+    )
+    max_cut: float | None = option(
+        None,
+        "Deepest cut of the equaliser's curve at any frequency, in dB.",
+        minimum=0,
+        maximum=60,
+        metavar="DB",
+        panel="Equaliser",
+    )
+    smooth: float = option(
+        0.0,
+        "Average the equaliser's curve over so many octaves.",
+        minimum=0,
+        maximum=4,
+        metavar="OCTAVES",
+        panel="Equaliser",
+    )
     link: bool | None = option(
         None,
         "Compress all channels by the same gain, or each by its own. Default: as the table says, else linked.",

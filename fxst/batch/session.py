@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from fxst import authorship, staging
+from fxst.audio import probe
 from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file, unchanged
 from fxst.batch.manifest import Manifest, input_state, is_in_manifest
 from fxst.batch.plan import Job
@@ -21,9 +22,10 @@ from fxst.chains.table import Table
 from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.memory import keep_freed_memory
 from fxst.transfer import profiles
+from fxst.transfer.curve_limits import CurveLimits
 from fxst.transfer.finishing import REFERENCE, Finish
 from fxst.transfer.profiles import StyleProfile
-from fxst.transfer.style_transfer import load, safety_remarks
+from fxst.transfer.style_transfer import limited, load, safety_remarks
 
 __all__ = ["WAIT_SECONDS", "Session", "finished"]
 
@@ -180,6 +182,7 @@ class _TableChooser:
     def __init__(self, checked: Preflight) -> None:
         assert checked.table is not None, "preflight() reads it"
         self._table, self.finish = checked.table, Finish.of(checked.config)
+        self._limits = CurveLimits.of(checked.config)
         if self.finish.loudness == REFERENCE:
             raise SettingsError("--loudness reference needs a reference: name one with --ref.")
 
@@ -190,7 +193,10 @@ class _TableChooser:
         pass
 
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
-        return _Choice(self._table, (), 1.0)
+        if not self._limits.note:
+            return _Choice(self._table, (), 1.0)
+        sample_rate = probe(job.input).sample_rate
+        return _Choice(limited(self._table, self._limits, sample_rate=sample_rate, smooth=True), (), 1.0)
 
 
 class _StyleChooser:
@@ -203,6 +209,7 @@ class _StyleChooser:
         config = checked.config
         self._references, self._profiles = checked.plan.references, checked.profiles
         self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
+        self._limits = CurveLimits.of(config)
         self._style = load(config.model, device=config.device)
         self._style.chain.amounts(self._amount)  # before anything is analysed
         if self._linked is not None:
@@ -240,6 +247,13 @@ class _StyleChooser:
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
         found, remarks = analyse_file(self._style, job.input, "input", progress, share=_ANALYSIS_SHARE)
         names = {"input": job.input.name, **names_of(self._references)}
-        table = self._style.choose(found.analysis, self._profile, names, amount=self._amount, linked=self._linked)
+        table = self._style.choose(
+            found.analysis,
+            self._profile,
+            names,
+            amount=self._amount,
+            linked=self._linked,
+            limits=self._limits,
+        )
         remarks = (*remarks, *self._remarks, *safety_remarks(table))
         return _Choice(table, remarks, 1 - _ANALYSIS_SHARE, found.gain_db)

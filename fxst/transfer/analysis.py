@@ -57,6 +57,7 @@ class Analysis:
         short: Whether it is shorter than one window, so that it was repeated to fill one.
         frames: The levels of short-time frames of the excerpt, in dB to a tenth, the softest first: their order in time
             is not kept. There are none in silence, or for a model that uses none.
+        sample_rate: The sample rate of the recording, which may differ from that of the excerpt.
 
     Shape:
         statistics: (D,); frames: (n, bands), or (0, 0).
@@ -68,6 +69,7 @@ class Analysis:
     seconds: float
     short: bool
     frames: Samples
+    sample_rate: int
 
     @cached_property
     def descriptors(self) -> Descriptors:
@@ -140,7 +142,7 @@ class Analyser:
         softest = [window for _, _, window in sorted(self._softest, key=lambda one: one[1])]
         pauses = Excerpt(np.concatenate([self._rest[:_MOST_CHANNELS, :0], *softest], axis=1), self._model_rate)
         frames = np.zeros((0, 0), np.float32) if mean is None else self._measure_frames(excerpt)
-        return Analysis(mean, excerpt, pauses, self._samples / self._sample_rate, short, frames)
+        return Analysis(mean, excerpt, pauses, self._samples / self._sample_rate, short, frames, self._sample_rate)
 
     @BEYOND_FULL_SCALE
     def _measure_frames(self, excerpt: Excerpt) -> Samples:

@@ -13,6 +13,7 @@ from fxst.effects import Distortion, Effect, ParametricEQ, UpwardCompressor
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analysis, from_tenths
+from fxst.transfer.curve_limits import CurveLimits
 from fxst.transfer.descriptors import Excerpt, describe, distance_db
 from fxst.transfer.level_matching import FrameLevels, match_level, move_gain, rendered
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
@@ -59,6 +60,7 @@ class Choice:
         profile: The style profile of the reference.
         name: The model's name.
         sha256: Hash of the model's weights and card.
+        limits: Limits on the equaliser's curve.
 
     Attributes:
         provenance: What a table is to say of where its settings are from.
@@ -70,7 +72,15 @@ class Choice:
     """
 
     def __init__(
-        self, model: "StyleNetwork", chain: Chain, analysis: Analysis, profile: StyleProfile, *, name: str, sha256: str
+        self,
+        model: "StyleNetwork",
+        chain: Chain,
+        analysis: Analysis,
+        profile: StyleProfile,
+        *,
+        name: str,
+        sha256: str,
+        limits: CurveLimits,
     ) -> None:
         check_model(profile, name, sha256)
         if analysis.statistics is not None:
@@ -80,6 +90,7 @@ class Choice:
         self._statistics = np.array(profile.statistics, np.float32)
         self._frames = from_tenths(profile.frames)
         self._levels = _frame_levels(model, self._frames)
+        self._limits = limits
         self._scope: Scope | None = None
         self.provenance = {"fxst": __version__, "model": name, "model_sha256": sha256}
         self.probabilities: dict[str, float] = {}
@@ -95,10 +106,15 @@ class Choice:
         predicted = self._chain.predicted
         knobs = _fit_curve(self._model, predicted, decision, self._analysis.excerpt.sample_rate)
         if decision.activation is None:
-            return self._match_width(self._chain.completed(predicted.settings(knobs)))
-        settings = self._chain.completed(predicted.settings(knobs, bypassed=self._bypassed(decision)))
+            return self._match_width(self._shaped(predicted.settings(knobs)))
+        settings = self._shaped(predicted.settings(knobs, bypassed=self._bypassed(decision)))
         settings = self._match_width(self._tried(self._match_level(settings)))
         return self._check(self._match_loudness(settings))
+
+    def _shaped(self, predicted: Sequence[Setting]) -> tuple[Setting, ...]:
+        """Return the table of the whole chain, with the curve within its limits."""
+        settings = self._chain.completed(predicted)
+        return self._limits.shaped(self._chain, settings, sample_rate=self._analysis.sample_rate)
 
     @BEYOND_FULL_SCALE
     def _decide(self) -> "Decision":
