@@ -280,6 +280,18 @@ class ApplyConfig:
         metavar="JSON",
         panel="Reference",
     )
+    ref_range: str | None = option(
+        None,
+        "Part of every --ref recording to analyse, such as 1:20-2:10 or 80-; the rest does not count.",
+        metavar="START-END",
+        panel="Reference",
+    )
+    input_range: str | None = option(
+        None,
+        "Part of every input to analyse, such as 1:20-2:10; all of it is rendered.",
+        metavar="START-END",
+        panel="Reference",
+    )
     params: Path | None = option(
         None,
         "Parameter table to apply. With --ref or --style: the table to write, .json or .csv; just json or csv names "

@@ -13,6 +13,7 @@ from fxst import exports, staging
 from fxst.audio import FLOAT_SUBTYPES, LOSSY_SUBTYPES, LoudnessMeter, Reader, Samples, Writer, output_format
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
+from fxst.batch.spans import Span
 from fxst.chains import table_files
 from fxst.chains.table import LOUDNESS, Table
 from fxst.errors import AudioError
@@ -60,15 +61,15 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def analyse_file(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float, span: Span | None = None
 ) -> tuple[Levelled, tuple[str, ...]]:
-    """Analyse a file; return the analysis and the remarks on it."""
-    found, remarks = _analysed(style, path, what, progress, share=share, measured=False)
+    """Analyse a file, or a part of it; return the analysis and the remarks on it."""
+    found, remarks = _analysed(style, path, what, progress, share=share, measured=False, span=span)
     return found, (*remarks, *found.remarks(what, "rendered"))
 
 
 def analyse_reference(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, span: Span | None = None
 ) -> tuple[StyleProfile, tuple[str, ...]]:
     """Analyse a reference; return its style profile and the remarks on it.
 
@@ -77,15 +78,17 @@ def analyse_reference(
         path: The reference.
         what: Its name in remarks.
         progress: Called with the progress of the work.
+        span: The part of it that is analysed; None for all.
 
     Raises:
         AudioError: It cannot be read, or is silent.
     """
-    found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True)
+    found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True, span=span)
     if found.analysis.statistics is None:
         level = "" if found.lufs is None else f" ({found.lufs:.0f} LUFS)"
+        where = "" if span is None else f" in {span.option} {span.given}"
         raise AudioError(
-            f"{str(path)!r} is silent{level}, or too short to analyse: choose a reference with sound in it."
+            f"{str(path)!r} is silent{level}{where}, or too short to analyse: choose a reference with sound in it."
         )
     loudness = found.loudness_lufs
     profile = style.profile(found.analysis, loudness_lufs=loudness, recordings=(path.name,))
@@ -93,7 +96,14 @@ def analyse_reference(
 
 
 def _analysed(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float, measured: bool
+    style: StyleTransfer,
+    path: Path,
+    what: str,
+    progress: Progress | None,
+    *,
+    share: float,
+    measured: bool,
+    span: Span | None,
 ) -> tuple[Levelled, tuple[str, ...]]:
     with unchanged(path), contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader(path))
@@ -102,7 +112,7 @@ def _analysed(
 
         def blocks() -> Iterator[Samples]:
             one = readers.pop() if readers else stack.enter_context(Reader(path))
-            return _blocks(one, progress, 0.0, share)
+            return _blocks(one, progress, 0.0, share, span)
 
         found = levelled(
             partial(style.analyse, sample_rate=info.sample_rate),
@@ -115,7 +125,11 @@ def _analysed(
         statistics = found.analysis.statistics
         if statistics is not None and not np.isfinite(statistics).all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
-        return found, remarks_on(found.analysis, what) + _ending(reader, what)
+        missed: tuple[str, ...] = ()
+        if span is not None:
+            analysed = round(found.analysis.seconds * info.sample_rate)
+            missed = span.check(repr(str(path)), analysed, info.sample_rate)
+        return found, remarks_on(found.analysis, what) + _ending(reader, what) + missed
 
 
 def render_file(
@@ -221,14 +235,18 @@ def _measure(
         finisher.measure(rendered(amplified(metered(), gain_db), table, reader.info, finish), before)
 
 
-def _blocks(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:
+def _blocks(
+    reader: Reader, progress: Progress | None, start: float, share: float, span: Span | None = None
+) -> Iterator[Samples]:
     # Decoding, effects and encoding take turns in one thread: passing blocks between threads costs half as much again.
     done = 0
-    for block in reader.blocks(block_frames=BLOCK_FRAMES):
+    first, frames = (0, None) if span is None else span.frames(reader.info.sample_rate)
+    total = frames or reader.info.frames
+    for block in reader.blocks(block_frames=BLOCK_FRAMES, start=first, frames=frames):
         yield block
         done += block.shape[1]
-        if progress is not None and reader.info.frames:
-            progress(reader.info.path, start + share * min(1.0, done / reader.info.frames))
+        if progress is not None and total:
+            progress(reader.info.path, start + share * min(1.0, done / total))
 
 
 def _ending(reader: Reader, what: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from fxst import audio, extras
 from fxst.batch.naming import check_template, companion_names, one_spelling, output_name, table_names
 from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import InputRecording, is_batch, select
+from fxst.batch.spans import input_span, reference_span
 from fxst.chains import table_files
 from fxst.configs import ApplyConfig, check_used
 from fxst.errors import OutputError, SettingsError
@@ -141,7 +142,10 @@ def plan(config: ApplyConfig) -> Plan:
 def _check_options(config: ApplyConfig) -> None:
     """Refuse options that change nothing beside the others."""
     chosen = config.by_model, "settings that a model chooses, and --params applies a table"
-    check_used(config, dict.fromkeys(("model", "device"), chosen))
+    check_used(config, dict.fromkeys(("model", "device", "input_range"), chosen))
+    check_used(config, {"ref_range": (bool(config.references), "a recording to sound like (--ref)")})
+    for span in (input_span, reference_span):  # they refuse what is no range
+        span(config)
     check_used(config, {"report_items": (config.report is not None, "a page (--report)")})
 
 

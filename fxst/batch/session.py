@@ -16,6 +16,7 @@ from fxst.batch.plan import Job
 from fxst.batch.preflight import Preflight
 from fxst.batch.references import names_of
 from fxst.batch.results import FileResult, failure
+from fxst.batch.spans import input_span, reference_span
 from fxst.chains import table_files
 from fxst.chains.amounts import parse_amounts
 from fxst.chains.table import Table
@@ -210,6 +211,7 @@ class _StyleChooser:
         self._references, self._profiles = checked.plan.references, checked.profiles
         self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
         self._limits = CurveLimits.of(config)
+        self._input_span, self._reference_span = input_span(config), reference_span(config)
         self._style = load(config.model, device=config.device)
         self._style.chain.amounts(self._amount)  # before anything is analysed
         if self._linked is not None:
@@ -228,7 +230,7 @@ class _StyleChooser:
                 found.append(self._profiles[reference.path])
                 continue
             what = "reference" if len(self._references) == 1 else f"reference {reference.path.name!r}"
-            profile, more = analyse_reference(self._style, reference.path, what, progress)
+            profile, more = analyse_reference(self._style, reference.path, what, progress, span=self._reference_span)
             found.append(profile)
             remarks += more
         self._take(profiles.mean(found, [reference.weight for reference in self._references]), tuple(remarks))
@@ -245,7 +247,9 @@ class _StyleChooser:
             self.finish = replace(self.finish, loudness=profile.loudness_lufs)
 
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
-        found, remarks = analyse_file(self._style, job.input, "input", progress, share=_ANALYSIS_SHARE)
+        found, remarks = analyse_file(
+            self._style, job.input, "input", progress, share=_ANALYSIS_SHARE, span=self._input_span
+        )
         names = {"input": job.input.name, **names_of(self._references)}
         table = self._style.choose(
             found.analysis,
