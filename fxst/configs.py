@@ -413,6 +413,18 @@ class ApplyConfig:
         metavar="TEMPLATE",
         panel="Batch",
     )
+    album: bool = option(
+        False,
+        "Give all inputs one table, chosen for all of them together, and one gain for --loudness.",
+        flags=("--album",),
+        panel="Batch",
+    )
+    album_loudness: bool = option(
+        False,
+        "Keep the loudness relations of the inputs; --loudness, by default reference, is that of all together.",
+        flags=("--album-loudness",),
+        panel="Batch",
+    )
     jobs: int = option(
         1,
         "Recordings to process in parallel, each in its own process; 0 for one per processor.",
@@ -444,6 +456,11 @@ class ApplyConfig:
     def by_model(self) -> bool:
         """Whether a model chooses the settings; else a table is applied."""
         return bool(self.references or self.styles)
+
+    @property
+    def is_album(self) -> bool:
+        """Whether the result of a recording depends on the other inputs."""
+        return self.album or self.album_loudness
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,17 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def analyse_file(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float, span: Span | None = None
+    style: StyleTransfer,
+    path: Path,
+    what: str,
+    progress: Progress | None,
+    *,
+    share: float,
+    span: Span | None = None,
+    like: Levelled | None = None,
 ) -> tuple[Levelled, tuple[str, ...]]:
-    """Analyse a file, or a part of it; return the analysis and the remarks on it."""
-    found, remarks = _analysed(style, path, what, progress, share=share, measured=False, span=span)
+    """Analyse a file or a part of it, or again with the gain of `like`; return the analysis and the remarks on it."""
+    found, remarks = _analysed(style, path, what, progress, share=share, measured=False, span=span, like=like)
     return found, (*remarks, *found.remarks(what, "rendered"))
 
 
@@ -104,6 +111,7 @@ def _analysed(
     share: float,
     measured: bool,
     span: Span | None,
+    like: Levelled | None = None,
 ) -> tuple[Levelled, tuple[str, ...]]:
     with unchanged(path), contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader(path))
@@ -114,14 +122,18 @@ def _analysed(
             one = readers.pop() if readers else stack.enter_context(Reader(path))
             return _blocks(one, progress, 0.0, share, span)
 
-        found = levelled(
-            partial(style.analyse, sample_rate=info.sample_rate),
-            blocks,
-            sample_rate=info.sample_rate,
-            channels=info.channels,
-            floats=info.subtype in FLOAT_SUBTYPES,
-            measured=measured,
-        )
+        analyse = partial(style.analyse, sample_rate=info.sample_rate)
+        if like is not None:
+            found = replace(like, analysis=analyse(amplified(blocks(), like.gain_db)))
+        else:
+            found = levelled(
+                analyse,
+                blocks,
+                sample_rate=info.sample_rate,
+                channels=info.channels,
+                floats=info.subtype in FLOAT_SUBTYPES,
+                measured=measured,
+            )
         statistics = found.analysis.statistics
         if statistics is not None and not np.isfinite(statistics).all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")

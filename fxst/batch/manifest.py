@@ -360,12 +360,13 @@ def remove_empty(folder: Path) -> None:
             os.close(fd)
 
 
-def origin_of(config: ApplyConfig, references: Sequence[Reference]) -> Origin:
+def origin_of(config: ApplyConfig, references: Sequence[Reference], album: Sequence[Job] = ()) -> Origin:
     """Return what a command does to every file.
 
     Args:
         config: The command.
         references: Its references.
+        album: The recordings on all of which the settings, or the gain, of each depend.
 
     Raises:
         AudioError: The reference cannot be read.
@@ -377,6 +378,10 @@ def origin_of(config: ApplyConfig, references: Sequence[Reference]) -> Origin:
         if field.name not in _WITHOUT_EFFECT
     }
     options["weights"] = [reference.weight for reference in references]
+    if album:
+        options["album_inputs"] = [
+            None if (state := input_state(job)) is None else msgspec.to_builtins(state) for job in album
+        ]
     digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
     model = None
     if config.by_model:

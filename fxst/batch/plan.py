@@ -144,6 +144,8 @@ def _check_options(config: ApplyConfig) -> None:
     chosen = config.by_model, "settings that a model chooses, and --params applies a table"
     check_used(config, dict.fromkeys(("model", "device", "input_range"), chosen))
     check_used(config, {"ref_range": (bool(config.references), "a recording to sound like (--ref)")})
+    if config.album_loudness and not config.by_model and config.loudness is None:
+        raise SettingsError("--album-loudness needs the loudness of the whole album: add --loudness with LUFS or keep.")
     for span in (input_span, reference_span):  # they refuse what is no range
         span(config)
     check_used(config, {"report_items": (config.report is not None, "a page (--report)")})

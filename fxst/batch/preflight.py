@@ -30,6 +30,7 @@ class Preflight:
         table: The table that is applied; None where a model chooses.
         profiles: The style profiles, by path.
         damaged: Number of damaged lines in the manifest.
+        album: The jobs of an album, finished or not; none where each recording is on its own.
     """
 
     config: ApplyConfig
@@ -39,9 +40,10 @@ class Preflight:
     table: Table | None = None
     profiles: Mapping[Path, StyleProfile] = field(default_factory=dict)
     damaged: int = 0
+    album: tuple[Job, ...] = ()
 
     def without_jobs(self) -> "Preflight":
-        """Return it without its jobs, for worker processes, which get theirs one at a time."""
+        """Return it without its jobs but those of an album, for worker processes, which get theirs one at a time."""
         return replace(self, plan=replace(self.plan, jobs=()), left=())
 
 
@@ -67,11 +69,12 @@ def preflight(config: ApplyConfig) -> Preflight:
         if not reference.is_profile:
             probe(reference.path)
     table = None if config.by_model else _table(config)
+    album = planned.jobs if config.is_album else ()
     if planned.folder is None:
-        return Preflight(config, planned, planned.jobs, None, table, read)
-    origin = origin_of(config, planned.references)
+        return Preflight(config, planned, planned.jobs, None, table, read, album=album)
+    origin = origin_of(config, planned.references, album)
     left, damaged = unfinished(planned, config, origin)
-    return Preflight(config, planned, left, origin, table, read, damaged)
+    return Preflight(config, planned, left, origin, table, read, damaged, album)
 
 
 def _check_authorship(config: ApplyConfig, planned: Plan) -> None:

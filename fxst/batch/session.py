@@ -3,13 +3,14 @@
 import contextlib
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from fxst import authorship, staging
 from fxst.audio import probe
+from fxst.batch.album import Album, Member, finished_album
 from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file, unchanged
 from fxst.batch.manifest import Manifest, input_state, is_in_manifest
 from fxst.batch.plan import Job
@@ -23,8 +24,10 @@ from fxst.chains.table import Table
 from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.memory import keep_freed_memory
 from fxst.transfer import profiles
+from fxst.transfer.analysis import Analysis
 from fxst.transfer.curve_limits import CurveLimits
 from fxst.transfer.finishing import REFERENCE, Finish
+from fxst.transfer.levels import Levelled
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import limited, load, safety_remarks
 
@@ -35,6 +38,10 @@ WAIT_SECONDS: Final = 0.2
 
 _ANALYSIS_SHARE: Final = 0.4
 """The share of the analysis in the work on a file, for the progress."""
+
+_LONGEST_NAMES: Final = 200
+_ALBUM_WINDOWS: Final = 256
+"""So many analysed windows of an album are kept in memory."""
 
 OnCommit = Callable[[Mapping[Path, Path]], Callable[[], None] | None]
 """Called before files are renamed, with the hidden file of each name; its result is called if that fails."""
@@ -57,6 +64,7 @@ class Session:
         keep_freed_memory()
         self._checked = checked
         self._manifest: Manifest | None = None
+        self._album: Album | None = None
         self._chooser: _Chooser = _TableChooser(checked) if checked.table is not None else _StyleChooser(checked)
 
     def close(self) -> None:
@@ -66,16 +74,27 @@ class Session:
             self._manifest = None
 
     def analyse_references(self, progress: Progress | None) -> bytes:
-        """Analyse the references; return the result for `recall`.
+        """Analyse the references, and the recordings of an album; return the result for `recall`.
 
         Raises:
-            AudioError: One cannot be read, or is silent.
+            AudioError: A reference cannot be read, or is silent.
         """
-        return self._chooser.analyse_references(progress)
+        references = self._chooser.analyse_references(progress)
+        if jobs := self._checked.album:
+            config = self._checked.config
+            members = (
+                self._chooser.members(jobs, progress)
+                if config.album
+                else dict.fromkeys((job.input for job in jobs), Member(None))
+            )
+            finish, relations = self._chooser.finish, config.album_loudness
+            self._album = finished_album(jobs, members, finish, relations=relations)
+        return pickle.dumps((references, self._album))
 
     def recall(self, analysed: bytes) -> None:
         """Use the result of `analyse_references` from another process."""
-        self._chooser.recall(analysed)
+        references, self._album = pickle.loads(analysed)
+        self._chooser.recall(references)
 
     def render(self, job: Job, progress: Progress | None) -> FileResult | None:
         """Render a recording; return None where another process renders it.
@@ -121,13 +140,13 @@ class Session:
 
         try:
             with staging.together(commit), unchanged(job.input):
-                choice = self._chooser.choose(job, progress)
+                choice = self._choose(job, progress)
                 table, remarks = render_file(
                     job,
                     choice.table,
                     progress,
                     share=choice.share_left,
-                    finish=self._chooser.finish,
+                    finish=self._chooser.finish if self._album is None else self._album.finish_of(job.input),
                     gain_db=choice.gain_db,
                 )
         except FxstError as error:
@@ -143,6 +162,16 @@ class Session:
         exports = tuple(file.path for file in job.exports if Path(os.path.realpath(file.path)) in written)
         warnings = tuple(dict.fromkeys((*filter(None, [job.note]), *choice.remarks, *remarks)))
         return FileResult(job.input, job.output, job.table, table, warnings, exports=exports)
+
+    def _choose(self, job: Job, progress: Progress | None) -> "_Choice":
+        """Choose the settings of a recording: those of its album, where that has some."""
+        member = None if self._album is None else self._album.members.get(job.input)
+        if member is None or member.table is None:
+            choice = self._chooser.choose(job, progress)
+            if self._checked.config.album:  # it could not be read when the others were
+                raise AudioError(f"{str(job.input)!r} is not part of the album as analysed: run the command again.")
+            return choice
+        return _Choice(member.table, member.remarks, 1.0, member.gain_db)
 
 
 def finished(job: Job, table: Table | None) -> FileResult:
@@ -175,6 +204,7 @@ class _Chooser(Protocol):
     def analyse_references(self, progress: Progress | None) -> bytes: ...
     def recall(self, analysed: bytes) -> None: ...
     def choose(self, job: Job, progress: Progress | None) -> _Choice: ...
+    def members(self, jobs: Sequence[Job], progress: Progress | None) -> dict[Path, Member]: ...
 
 
 class _TableChooser:
@@ -199,6 +229,13 @@ class _TableChooser:
         sample_rate = probe(job.input).sample_rate
         return _Choice(limited(self._table, self._limits, sample_rate=sample_rate, smooth=True), (), 1.0)
 
+    def members(self, jobs: Sequence[Job], progress: Progress | None) -> dict[Path, Member]:
+        found = {}
+        for job in jobs:
+            with contextlib.suppress(FxstError):  # it fails when it is rendered
+                found[job.input] = Member(self.choose(job, progress).table)
+        return found
+
 
 class _StyleChooser:
     """A table for each file, chosen by a model."""
@@ -210,7 +247,7 @@ class _StyleChooser:
         config = checked.config
         self._references, self._profiles = checked.plan.references, checked.profiles
         self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
-        self._limits = CurveLimits.of(config)
+        self._limits, self._relations = CurveLimits.of(config), config.album_loudness
         self._input_span, self._reference_span = input_span(config), reference_span(config)
         self._style = load(config.model, device=config.device)
         self._style.chain.amounts(self._amount)  # before anything is analysed
@@ -241,23 +278,60 @@ class _StyleChooser:
 
     def _take(self, profile: StyleProfile, remarks: tuple[str, ...]) -> None:
         self._profile, self._remarks = profile, remarks
+        if self._relations and self.finish.loudness is None:
+            self.finish = replace(self.finish, loudness=REFERENCE)
         if self.finish.loudness == REFERENCE:
             if profile.loudness_lufs is None:
                 raise AudioError("The reference is too soft to have a loudness: give --loudness a number of LUFS.")
             self.finish = replace(self.finish, loudness=profile.loudness_lufs)
 
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
-        found, remarks = analyse_file(
-            self._style, job.input, "input", progress, share=_ANALYSIS_SHARE, span=self._input_span
-        )
-        names = {"input": job.input.name, **names_of(self._references)}
-        table = self._style.choose(
-            found.analysis,
-            self._profile,
-            names,
-            amount=self._amount,
-            linked=self._linked,
-            limits=self._limits,
-        )
+        found, remarks = self._analyse(job, progress)
+        table = self._choose(found.analysis, job.input.name)
         remarks = (*remarks, *self._remarks, *safety_remarks(table))
         return _Choice(table, remarks, 1 - _ANALYSIS_SHARE, found.gain_db)
+
+    def members(self, jobs: Sequence[Job], progress: Progress | None) -> dict[Path, Member]:
+        """Choose one table for all recordings of an album, with one gain before the chain."""
+        found: dict[Job, tuple[Levelled, tuple[str, ...]]] = {}
+        most = max(1, _ALBUM_WINDOWS // len(jobs))  # so that memory does not grow with their number
+
+        def analyse(job: Job, like: Levelled | None) -> None:
+            levelled, remarks = self._analyse(job, progress, like=like)
+            found[job] = replace(levelled, analysis=self._style.thin(levelled.analysis, most)), remarks
+
+        for job in jobs:
+            with contextlib.suppress(FxstError):  # it fails when it is rendered
+                analyse(job, None)
+        sounding = [job for job, (levelled, _) in found.items() if levelled.analysis.statistics is not None]
+        gain_db = min((found[job][0].gain_db for job in sounding), default=0.0)
+        for job in sounding:
+            if found[job][0].gain_db != gain_db:
+                analyse(job, replace(found[job][0], gain_db=gain_db))
+        album: Table | None = None
+        if sounding:
+            analysis = self._style.merge([found[job][0].analysis for job in sounding])
+            names = ", ".join(job.input.name for job in sounding)
+            album = self._choose(analysis, names if len(names) <= _LONGEST_NAMES else f"{len(sounding)} recordings")
+            for sample_rate in {found[job][0].analysis.sample_rate for job in sounding}:
+                album = limited(album, self._limits, sample_rate=sample_rate)
+        members = {}
+        for job, (levelled, remarks) in found.items():
+            silent = levelled.analysis.statistics is None
+            table = self._choose(levelled.analysis, job.input.name) if silent or album is None else album
+            remarks = (*remarks, *self._remarks, *safety_remarks(table))
+            members[job.input] = Member(table, remarks, 0.0 if silent else gain_db, silent)
+        return members
+
+    def _analyse(
+        self, job: Job, progress: Progress | None, *, like: Levelled | None = None
+    ) -> tuple[Levelled, tuple[str, ...]]:
+        return analyse_file(
+            self._style, job.input, "input", progress, share=_ANALYSIS_SHARE, span=self._input_span, like=like
+        )
+
+    def _choose(self, analysis: Analysis, name: str) -> Table:
+        names = {"input": name, **names_of(self._references)}
+        return self._style.choose(
+            analysis, self._profile, names, amount=self._amount, linked=self._linked, limits=self._limits
+        )

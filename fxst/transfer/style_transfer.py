@@ -20,7 +20,7 @@ from fxst.chains.chain import Chain
 from fxst.chains.table import CURVE_LIMITS, Table
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
-from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, in_tenths
+from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, in_tenths, merged, thinned
 from fxst.transfer.choice import SAFETY_CHECK, Choice, check_level
 from fxst.transfer.curve_limits import CurveLimits
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
@@ -248,6 +248,18 @@ class StyleTransfer:
         for block in blocks:
             analyser.process(block)
         return analyser.finish()
+
+    def merge(self, analyses: Sequence[Analysis]) -> Analysis:
+        """Return the analysis of several recordings together, such as the songs of an album.
+
+        Args:
+            analyses: One or more; each counts by its active length, and silent ones do not.
+        """
+        return merged(self._model, analyses)
+
+    def thin(self, analysis: Analysis, most: int) -> Analysis:
+        """Return an analysis with so many windows of its excerpt at most, to be merged with many others."""
+        return thinned(self._model, analysis, most)
 
     def profile(
         self, analysis: Analysis, *, loudness_lufs: float | None = None, recordings: Sequence[str] = ()
