@@ -280,6 +280,18 @@ class ApplyConfig:
         metavar="JSON",
         panel="Reference",
     )
+    ref_eq: str | None = option(
+        None,
+        "Recording or style profile from which the equaliser's settings are taken; --ref is for the rest.",
+        metavar="FILE",
+        panel="Reference",
+    )
+    ref_dynamics: str | None = option(
+        None,
+        "Recording or style profile from which the compressors' settings are taken; --ref is for the rest.",
+        metavar="FILE",
+        panel="Reference",
+    )
     ref_range: str | None = option(
         None,
         "Part of every --ref recording to analyse, such as 1:20-2:10 or 80-; the rest does not count.",

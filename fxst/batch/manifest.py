@@ -47,6 +47,7 @@ __all__ = [
 
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
+    "ref_eq", "ref_dynamics",
     "model", "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format", "verbose",
 })  # fmt: skip
 """Options that change no output, and those that name what is applied, which is identified by its content."""
@@ -378,6 +379,8 @@ def origin_of(config: ApplyConfig, references: Sequence[Reference], album: Seque
         if field.name not in _WITHOUT_EFFECT
     }
     options["weights"] = [reference.weight for reference in references]
+    if any(reference.role for reference in references):
+        options["roles"] = [reference.role for reference in references]
     if album:
         options["album_inputs"] = [
             None if (state := input_state(job)) is None else msgspec.to_builtins(state) for job in album

@@ -142,8 +142,9 @@ def plan(config: ApplyConfig) -> Plan:
 def _check_options(config: ApplyConfig) -> None:
     """Refuse options that change nothing beside the others."""
     chosen = config.by_model, "settings that a model chooses, and --params applies a table"
-    check_used(config, dict.fromkeys(("model", "device", "input_range"), chosen))
-    check_used(config, {"ref_range": (bool(config.references), "a recording to sound like (--ref)")})
+    check_used(config, dict.fromkeys(("model", "device", "input_range", "ref_eq", "ref_dynamics"), chosen))
+    recordings = bool(config.references or config.ref_eq or config.ref_dynamics)
+    check_used(config, {"ref_range": (recordings, "a recording to sound like (--ref)")})
     if config.album_loudness and not config.by_model and config.loudness is None:
         raise SettingsError("--album-loudness needs the loudness of the whole album: add --loudness with LUFS or keep.")
     for span in (input_span, reference_span):  # they refuse what is no range
@@ -175,7 +176,7 @@ def _in_folder(
 def _known_fields(config: ApplyConfig, references: Sequence[Reference]) -> dict[str, str]:
     """Return the values of a template's `{ref}` and `{model}`."""
     if config.by_model:
-        stems = dict.fromkeys(reference.given.stem for reference in references)
+        stems = dict.fromkeys(reference.given.stem for reference in references if not reference.role)
         return {"ref": "+".join(stems), "model": Path(config.model).name or Path(config.model).resolve().name}
     return {"ref": config.params.stem} if config.params is not None else {}
 

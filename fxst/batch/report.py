@@ -206,6 +206,8 @@ def _made_by(settings: Table) -> str:
     known = settings.provenance
     style = f"the style {known['style']}" if "style" in known else None
     references = " and ".join(filter(None, (known.get("reference"), style)))
+    for key, what in (("reference_eq", "equaliser"), ("reference_dynamics", "dynamics")):
+        references += f", with the {what} of {known[key]}" if references and key in known else ""
     model = f", by the model {known['model']}" if "model" in known else ""
     return f"Made to sound like {_shortened(references)}{model}." if references else ""
 

@@ -21,6 +21,7 @@ from fxst.batch.spans import input_span, reference_span
 from fxst.chains import table_files
 from fxst.chains.amounts import parse_amounts
 from fxst.chains.table import Table
+from fxst.effects import Dynamics, Effect, ParametricEQ
 from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.memory import keep_freed_memory
 from fxst.transfer import profiles
@@ -38,6 +39,12 @@ WAIT_SECONDS: Final = 0.2
 
 _ANALYSIS_SHARE: Final = 0.4
 """The share of the analysis in the work on a file, for the progress."""
+
+_ROLES: Final[Mapping[str, tuple[type[Effect], str]]] = {
+    "eq": (ParametricEQ, "equaliser"),
+    "dynamics": (Dynamics, "compressor"),
+}
+"""The effects whose settings are taken from the reference of a role."""
 
 _LONGEST_NAMES: Final = 200
 _ALBUM_WINDOWS: Final = 256
@@ -241,6 +248,7 @@ class _StyleChooser:
     """A table for each file, chosen by a model."""
 
     _profile: StyleProfile
+    _parts: dict[type[Effect], StyleProfile]
     _remarks: tuple[str, ...]
 
     def __init__(self, checked: Preflight) -> None:
@@ -253,6 +261,11 @@ class _StyleChooser:
         self._style.chain.amounts(self._amount)  # before anything is analysed
         if self._linked is not None:
             self._style.chain.check_linkable()
+        for role, (kind, what) in _ROLES.items():
+            named = any(reference.role == role for reference in self._references)
+            if named and not any(isinstance(effect, kind) for effect in self._style.chain.predicted.effects):
+                chain = self._style.chain.name
+                raise SettingsError(f"The chain {chain!r} has no {what} to set: leave out --ref-{role}.")
         for path, profile in self._profiles.items():
             try:
                 profiles.check_model(profile, self._style.name, self._style.sha256)
@@ -260,30 +273,32 @@ class _StyleChooser:
                 raise SettingsError(f"{str(path)!r} was {error}") from error
 
     def analyse_references(self, progress: Progress | None) -> bytes:
-        found: list[StyleProfile] = []
+        found: dict[str, list[tuple[StyleProfile, float]]] = {}
         remarks: list[str] = []
         for reference in self._references:
             if reference.is_profile:
-                found.append(self._profiles[reference.path])
+                found.setdefault(reference.role, []).append((self._profiles[reference.path], reference.weight))
                 continue
             what = "reference" if len(self._references) == 1 else f"reference {reference.path.name!r}"
             profile, more = analyse_reference(self._style, reference.path, what, progress, span=self._reference_span)
-            found.append(profile)
+            found.setdefault(reference.role, []).append((profile, reference.weight))
             remarks += more
-        self._take(profiles.mean(found, [reference.weight for reference in self._references]), tuple(remarks))
-        return pickle.dumps((self._profile, self._remarks))
+        means = {role: profiles.mean(*zip(*pairs, strict=True)) for role, pairs in found.items()}
+        self._take(means, tuple(remarks))
+        return pickle.dumps((means, self._remarks))
 
     def recall(self, analysed: bytes) -> None:
         self._take(*pickle.loads(analysed))
 
-    def _take(self, profile: StyleProfile, remarks: tuple[str, ...]) -> None:
-        self._profile, self._remarks = profile, remarks
+    def _take(self, means: Mapping[str, StyleProfile], remarks: tuple[str, ...]) -> None:
+        self._profile, self._remarks = means[""], remarks
+        self._parts = {kind: means[role] for role, (kind, _) in _ROLES.items() if role in means}
         if self._relations and self.finish.loudness is None:
             self.finish = replace(self.finish, loudness=REFERENCE)
         if self.finish.loudness == REFERENCE:
-            if profile.loudness_lufs is None:
+            if self._profile.loudness_lufs is None:
                 raise AudioError("The reference is too soft to have a loudness: give --loudness a number of LUFS.")
-            self.finish = replace(self.finish, loudness=profile.loudness_lufs)
+            self.finish = replace(self.finish, loudness=self._profile.loudness_lufs)
 
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
         found, remarks = self._analyse(job, progress)
@@ -333,5 +348,11 @@ class _StyleChooser:
     def _choose(self, analysis: Analysis, name: str) -> Table:
         names = {"input": name, **names_of(self._references)}
         return self._style.choose(
-            analysis, self._profile, names, amount=self._amount, linked=self._linked, limits=self._limits
+            analysis,
+            self._profile,
+            names,
+            amount=self._amount,
+            linked=self._linked,
+            limits=self._limits,
+            parts=self._parts,
         )

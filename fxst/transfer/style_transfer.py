@@ -18,6 +18,7 @@ from fxst import extras
 from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.chain import Chain
 from fxst.chains.table import CURVE_LIMITS, Table
+from fxst.effects import Effect
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, in_tenths, merged, thinned
@@ -296,6 +297,7 @@ class StyleTransfer:
         amount: float | Mapping[str, float] = 1.0,
         linked: bool | None = None,
         limits: CurveLimits = CurveLimits(),  # noqa: B008  # it is frozen
+        parts: Mapping[type[Effect], StyleProfile] | None = None,
     ) -> Table:
         """Choose the settings that bring a recording to a reference.
 
@@ -309,6 +311,8 @@ class StyleTransfer:
             linked: Whether a compressor applies one gain to all channels, or compresses each by itself; None for what
                 the model's chain does.
             limits: Limits on the equaliser's curve, which hold at any amount.
+            parts: Profiles of other references, which the effects of some kinds follow instead: `ParametricEQ`,
+                `Dynamics`.
 
         Raises:
             AudioError: The recording is far beyond full scale.
@@ -316,7 +320,9 @@ class StyleTransfer:
                 or damaged.
         """
         chain = self.chain if linked is None else self.chain.linked(linked)
-        choice = Choice(self._model, chain, analysis, profile, name=self.name, sha256=self.sha256, limits=limits)
+        choice = Choice(
+            self._model, chain, analysis, profile, parts or {}, name=self.name, sha256=self.sha256, limits=limits
+        )
         settings = choice.silent() if analysis.statistics is None else choice.settings()
         table = Table(chain, settings, choice.provenance | dict(names or {}), choice.probabilities)
         table = table if amount in (1, {}) else table.at_amount(amount)  # the whole amount needs no note
