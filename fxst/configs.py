@@ -353,6 +353,21 @@ class ApplyConfig:
         metavar="OCTAVES",
         panel="Equaliser",
     )
+    noise: Literal["keep", "guard"] = option(
+        "keep",
+        "keep: apply less of a style that would raise the noise too far. guard: turn down the pauses instead, by an "
+        "expander.",
+        panel="Level",
+    )
+    max_noise: float | None = option(
+        None,
+        "By how much noise may rise relative to the signal, in dB. Default: 3 with --noise guard, else 9 above the "
+        "noisier of input and reference.",
+        minimum=0,
+        maximum=60,
+        metavar="DB",
+        panel="Level",
+    )
     link: bool | None = option(
         None,
         "Compress all channels by the same gain, or each by its own. Default: as the table says, else linked.",

@@ -142,7 +142,10 @@ def plan(config: ApplyConfig) -> Plan:
 def _check_options(config: ApplyConfig) -> None:
     """Refuse options that change nothing beside the others."""
     chosen = config.by_model, "settings that a model chooses, and --params applies a table"
-    check_used(config, dict.fromkeys(("model", "device", "input_range", "ref_eq", "ref_dynamics"), chosen))
+    check_used(
+        config,
+        dict.fromkeys(("model", "device", "input_range", "ref_eq", "ref_dynamics", "noise", "max_noise"), chosen),
+    )
     recordings = bool(config.references or config.ref_eq or config.ref_dynamics)
     check_used(config, {"ref_range": (recordings, "a recording to sound like (--ref)")})
     if config.album_loudness and not config.by_model and config.loudness is None:

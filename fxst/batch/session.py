@@ -29,6 +29,7 @@ from fxst.transfer.analysis import Analysis
 from fxst.transfer.curve_limits import CurveLimits
 from fxst.transfer.finishing import REFERENCE, Finish
 from fxst.transfer.levels import Levelled
+from fxst.transfer.noise_guard import NoiseLimit
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import limited, load, safety_remarks
 
@@ -256,6 +257,7 @@ class _StyleChooser:
         self._references, self._profiles = checked.plan.references, checked.profiles
         self._amount, self._linked, self.finish = parse_amounts(config.amount), config.link, Finish.of(config)
         self._limits, self._relations = CurveLimits.of(config), config.album_loudness
+        self._noise = NoiseLimit.of(config)
         self._input_span, self._reference_span = input_span(config), reference_span(config)
         self._style = load(config.model, device=config.device)
         self._style.chain.amounts(self._amount)  # before anything is analysed
@@ -355,4 +357,5 @@ class _StyleChooser:
             linked=self._linked,
             limits=self._limits,
             parts=self._parts,
+            noise=self._noise,
         )

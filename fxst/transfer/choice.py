@@ -17,6 +17,7 @@ from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analysis, from_tenths
 from fxst.transfer.curve_limits import CurveLimits
 from fxst.transfer.descriptors import Descriptors, Excerpt, describe, distance_db
 from fxst.transfer.level_matching import FrameLevels, match_level, move_gain, rendered
+from fxst.transfer.noise_guard import NoiseLimit, guard_noise
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
 from fxst.transfer.scope import Scope, scope
@@ -63,6 +64,7 @@ class Choice:
         name: The model's name.
         sha256: Hash of the model's weights and card.
         limits: Limits on the equaliser's curve.
+        noise: How far noise may rise.
 
     Attributes:
         provenance: What a table is to say of where its settings are from.
@@ -84,6 +86,7 @@ class Choice:
         name: str,
         sha256: str,
         limits: CurveLimits,
+        noise: NoiseLimit,
     ) -> None:
         for one in (profile, *parts.values()):
             check_model(one, name, sha256)
@@ -96,7 +99,7 @@ class Choice:
         # Through another reference's equaliser no frames are alike, and the model's gain was for another compressor.
         self._levels = None if parts else _frame_levels(model, from_tenths(profile.frames))
         self._gain_share = 1.0 if parts else GAIN_SHARE
-        self._limits = limits
+        self._limits, self._noise = limits, noise
         self._scope: Scope | None = None
         self.provenance = {"fxst": __version__, "model": name, "model_sha256": sha256}
         self.probabilities: dict[str, float] = {}
@@ -114,10 +117,10 @@ class Choice:
         predicted = self._chain.predicted
         knobs = _fit_curve(self._model, predicted, decision, self._analysis.excerpt.sample_rate)
         if decision.activation is None:
-            return self._match_width(self._shaped(predicted.settings(knobs)))
+            return self._guard_noise(self._match_width(self._shaped(predicted.settings(knobs))))
         settings = self._shaped(predicted.settings(knobs, bypassed=self._bypassed(decision)))
         settings = self._match_width(self._tried(self._match_level(settings)))
-        return self._check(self._match_loudness(settings))
+        return self._check(self._guard_noise(self._match_loudness(settings)))
 
     def _shaped(self, predicted: Sequence[Setting]) -> tuple[Setting, ...]:
         """Return the table of the whole chain, with the curve within its limits."""
@@ -214,9 +217,15 @@ class Choice:
     def _match_width(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
         return match_width(self._chain, settings, self._analysis.excerpt, self._reference)
 
+    def _guard_noise(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+        if not self._noise.guard or self._noise.most_db is None:
+            return settings
+        return guard_noise(self._chain, settings, self._analysis.excerpt, self._analysis.pauses, self._noise.most_db)
+
     def _check(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         excerpt, pauses, reference = self._analysis.excerpt, self._analysis.pauses, self._reference
-        checked = limit_amount(self._chain, settings, excerpt, reference, self._levels, pauses)
+        most_db = self._noise.most_db
+        checked = limit_amount(self._chain, settings, excerpt, reference, self._levels, pauses, most_db)
         if checked.remark:
             self.provenance[SAFETY_CHECK] = checked.remark
         return checked.settings

@@ -27,6 +27,7 @@ from fxst.transfer.curve_limits import CurveLimits
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import confidence
 from fxst.transfer.levels import Levelled, levelled
+from fxst.transfer.noise_guard import NoiseLimit, guarded
 from fxst.transfer.profiles import StyleProfile
 
 if TYPE_CHECKING:
@@ -298,6 +299,7 @@ class StyleTransfer:
         linked: bool | None = None,
         limits: CurveLimits = CurveLimits(),  # noqa: B008  # it is frozen
         parts: Mapping[type[Effect], StyleProfile] | None = None,
+        noise: NoiseLimit = NoiseLimit(),  # noqa: B008
     ) -> Table:
         """Choose the settings that bring a recording to a reference.
 
@@ -313,6 +315,7 @@ class StyleTransfer:
             limits: Limits on the equaliser's curve, which hold at any amount.
             parts: Profiles of other references, which the effects of some kinds follow instead: `ParametricEQ`,
                 `Dynamics`.
+            noise: How far noise may rise.
 
         Raises:
             AudioError: The recording is far beyond full scale.
@@ -320,9 +323,10 @@ class StyleTransfer:
                 or damaged.
         """
         chain = self.chain if linked is None else self.chain.linked(linked)
-        choice = Choice(
-            self._model, chain, analysis, profile, parts or {}, name=self.name, sha256=self.sha256, limits=limits
-        )
+        if noise.guard:
+            chain = guarded(chain)
+        about = {"name": self.name, "sha256": self.sha256}
+        choice = Choice(self._model, chain, analysis, profile, parts or {}, **about, limits=limits, noise=noise)
         settings = choice.silent() if analysis.statistics is None else choice.settings()
         table = Table(chain, settings, choice.provenance | dict(names or {}), choice.probabilities)
         table = table if amount in (1, {}) else table.at_amount(amount)  # the whole amount needs no note
