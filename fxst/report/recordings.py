@@ -15,6 +15,7 @@ from fxst.audio import LoudnessMeter, Samples
 from fxst.dsp import Array
 from fxst.dsp.loudness import TruePeakMeter
 from fxst.dsp.spectra import LongTermSpectrum
+from fxst.report.stereo import StereoImage, StereoMeter
 
 __all__ = ["InMemory", "OnDisk", "Recording", "Survey", "survey"]
 
@@ -36,6 +37,7 @@ class Survey:
         bands_db: Mean power of its channels in each, full-scale sine 0 dB.
         step_seconds: Length of a step.
         step_powers: Power of each complete step, of all channels together, for finding the loudest excerpt.
+        stereo: The stereo image of two channels; None for any other number.
 
     Shape:
         bands_hz, bands_db: `(bands,)`; step_powers: `(steps,)`.
@@ -49,6 +51,7 @@ class Survey:
     bands_db: Array
     step_seconds: float
     step_powers: Array
+    stereo: StereoImage | None = None
 
 
 def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Survey:
@@ -65,6 +68,7 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
     loudness = LoudnessMeter(sample_rate=sample_rate, channels=channels)
     peaks = TruePeakMeter(sample_rate=sample_rate, channels=channels)
     spectrum = LongTermSpectrum(sample_rate=sample_rate)
+    stereo = StereoMeter(sample_rate=sample_rate) if channels == 2 else None
     step = max(1, sample_rate // _STEPS_A_SECOND)
     powers = array("d")  # one growing array; thousands of small ones would fragment the memory
     pending = np.zeros(0)
@@ -73,6 +77,8 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
         loudness.process(block)
         peaks.process(block)
         spectrum.process(block)
+        if stereo is not None:
+            stereo.process(block)
         frames += block.shape[1]
         power = np.concatenate([pending, np.square(block, dtype=np.float64).sum(axis=0)])
         complete = len(power) - len(power) % step
@@ -88,6 +94,7 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int) -> Sur
         bands_db=levels,
         step_seconds=step / sample_rate,
         step_powers=np.array(powers),
+        stereo=None if stereo is None else stereo.finish(),
     )
 
 
