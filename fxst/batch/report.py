@@ -193,8 +193,8 @@ def _entry(rendered: _Rendered, references: Sequence[Track]) -> ReportEntry:
 
 
 def _levels(caption: str, tracks: Sequence[Track]) -> FigureTable:
-    header = ("", "Loudness (LUFS)", "Loudness range (LU)", "True peak (dBTP)", "Length (s)")
-    rows = [(track.label, *_measures(track.recording)) for track in tracks]
+    header: tuple[str, ...] = ("", "Loudness (LUFS)", "Loudness range (LU)", "True peak (dBTP)", "Length (s)")
+    rows: list[tuple[str, ...]] = [(track.label, *_measures(track.recording)) for track in tracks]
     images = [track.recording.survey.stereo for track in tracks]
     if any(images):
         header += ("Correlation", "Side to mid (dB)")

@@ -40,12 +40,12 @@ class Span:
             SettingsError: It is no range, or an empty one.
         """
         match = _RANGE.fullmatch(given.strip())
-        times = None if match is None else (_seconds(*match.groups()[:3]), _seconds(*match.groups()[3:]))
-        if times is None or times[0] is None or (times[1] is None and not given.strip().endswith("-")):
+        parts = (None,) * 6 if match is None else match.groups()
+        begin, end = _seconds(*parts[:3]), _seconds(*parts[3:])
+        if begin is None or (end is None and not given.strip().endswith("-")):
             raise SettingsError(
                 f"{option} {given!r:.60} is not a range of time: write START-END, such as 1:20-2:10 or 80-130.5."
             )
-        begin, end = times
         if end is not None and end <= begin:
             raise SettingsError(
                 f"{option} {given!r:.60} is empty, since it ends where it begins or before: write START-END, such as "

@@ -106,7 +106,7 @@ def pause_frames(x: Samples, *, sample_rate: int) -> npt.NDArray[np.bool_]:
     length = round(FRAME_SECONDS * sample_rate)
     frames = x[:, : len(speech) * length].reshape(len(x), -1, length)
     powers = np.square(frames, dtype=np.float64).mean(axis=(0, 2))
-    pauses = ~speech & (powers > SILENCE)
+    pauses: npt.NDArray[np.bool_] = ~speech & (powers > SILENCE)
     if not pauses.any() or powers[pauses].mean() * 10 ** (LEAST_GAP_DB / 10) > powers[speech].mean():
         pauses[:] = False
     return pauses
@@ -122,7 +122,7 @@ def _bands(length: int, sample_rate: int) -> Array:
     hz = np.arange(length // 2 + 1) * sample_rate / length
     edges = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1)
     inside = (hz[:, None] >= edges[:-1]) & (hz[:, None] < edges[1:])
-    return inside[:, inside.any(axis=0)].astype(np.float64)
+    return np.asarray(inside[:, inside.any(axis=0)], np.float64)
 
 
 def _joined(marks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

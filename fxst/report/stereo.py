@@ -56,7 +56,8 @@ class StereoMeter:
         """
         exact = block.astype(np.float64)
         self._products += exact @ exact.T
-        self._spectrum.process(np.stack([block[0] + block[1], block[0] - block[1]]) / 2)
+        left, right = block / 2
+        self._spectrum.process(np.stack([left + right, left - right], dtype=np.float32))
 
     def finish(self) -> StereoImage:
         """Return the stereo image of all blocks."""

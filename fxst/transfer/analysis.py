@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 
 from fxst.audio import Resampler, Samples, resample
+from fxst.dsp.voice_activity import FRAME_SECONDS
 from fxst.models.network import StyleNetwork
 from fxst.transfer.descriptors import (
     FLOOR_PERCENTILE,
-    FRAME_SECONDS,
     SILENCE,
     Descriptors,
     Excerpt,

@@ -150,12 +150,13 @@ class Choice:
         chain = self._chain.predicted
         of_kind = np.array([isinstance(effect, kind) for effect in chain.effects])
         labels = {label for label, one in zip(chain.labels, of_kind, strict=True) if one}
-        knobs = np.where([label in labels for label, _ in chain.knobs], other.knobs, decision.knobs)
+        replaced = np.array([label in labels for label, _ in chain.knobs])
+        knobs: Samples = np.where(replaced, np.asarray(other.knobs), np.asarray(decision.knobs)).astype(np.float32)
         activation = decision.activation
         if activation is not None and other.activation is not None:
             activation = np.where(of_kind, other.activation, activation)
         curve = other.curve if kind is ParametricEQ else decision.curve
-        return decision._replace(knobs=knobs.astype(np.float32), activation=activation, curve=curve)
+        return decision._replace(knobs=knobs, activation=activation, curve=curve)
 
     def _bypassed(self, decision: "Decision") -> list[str]:
         """Return the effects to bypass: those that the model holds for inactive, where that does no harm.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from fxst.chains.chain import Chain, Stage, rounded
 from fxst.configs import ApplyConfig
@@ -116,7 +117,7 @@ class CurveLimits:
         return np.maximum(curve - self.max_boost_db, 0) + np.minimum(curve + self.max_cut_db, 0)
 
     def _fitted(
-        self, stage: Stage, curve: Array, before: Array, hz: Array, fit: Array, sample_rate: int
+        self, stage: Stage, curve: Array, before: Array, hz: Array, fit: npt.NDArray[np.intp], sample_rate: int
     ) -> dict[str, float]:
         """Return the values of an equaliser with which the curve comes near another and stays within the limits."""
         eq = _around(stage)
@@ -166,7 +167,7 @@ def _response_db(stage: Stage, hz: Array, sample_rate: int) -> Array:
     return response
 
 
-def _frequencies(sample_rate: int) -> tuple[Array, Array]:
+def _frequencies(sample_rate: int) -> tuple[Array, npt.NDArray[np.intp]]:
     """Return the frequencies at which limits are checked, and the numbers of those at which a curve is fitted."""
     lowest = math.tan(math.pi * LOWEST_HZ / sample_rate)
     octaves = math.log2(HIGHEST_WARPED / lowest)
