@@ -92,6 +92,7 @@ PACKAGES: Final = (
     _Package("uvicorn", "uvicorn", "the server of fxst ui", "ui"),
     _Package("pesq", "pesq", "PESQ in fxst eval", "pesq"),
     _Package("av", "av", "MP4, WebM, WMA, WavPack and more as inputs", "av"),
+    _Package("ray", "ray", "--engine ray", "ray"),
     _Package("matchering", "matchering", "the baseline matchering in fxst eval", ""),
     _Package("pyloudnorm", "pyloudnorm", "tests: reference for loudness", ""),
 )
@@ -104,6 +105,7 @@ EXTRAS: Final = {
     "cuda": "compressors in training on a CUDA device",
     "pesq": "PESQ in fxst eval",
     "av": "MP4, WebM, WMA, WavPack and more as inputs; the program ffmpeg does the same",
+    "ray": "--engine ray; all nodes of a cluster need the same Ray, Python and fxst",
 }
 """The purpose of each extra."""
 

@@ -20,7 +20,7 @@ LAYERS: Final = (
     ),
     ("dsp",),
     ("audio", "effects", "models"),
-    ("chains", "workers"),
+    ("chains", "coordination", "workers"),
     ("data", "checkpoints", "report", "exports"),
     ("gradients", "transfer", "doctor"),
     ("training", "batch"),

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 __all__ = [
     "ApplyReport",
+    "BatchReport",
     "CardRecord",
     "DoctorReport",
     "FigureReport",
@@ -62,6 +63,21 @@ class ApplyReport(Struct, tag_field="format", tag="fxst-apply", forbid_unknown_f
     exit_code: Literal[0, 1, 5, 130, 143]
     counts: dict[Literal["written", "finished", "failed", "planned"], Count]
     files: list[FileReport]
+
+
+class BatchReport(Struct, tag_field="format", tag="fxst-batch-status", forbid_unknown_fields=True):
+    """What `fxst batch status --format json` and `fxst batch merge --format json` print."""
+
+    format_version: Literal[1]
+    files: Annotated[Count, Meta(description="When the batch was last begun.")]
+    done: Count
+    failed: Count
+    missing: Annotated[Count, Meta(description="Files without a result.")]
+    chunks: Annotated[int, Meta(ge=1)]
+    missing_chunks: Count
+    shards: Annotated[int | None, Meta(description="null where the batch was not begun with --shard.")]
+    missing_shards: Annotated[list[Count], Meta(description="Those with a chunk without a result.")]
+    array: Annotated[str, Meta(description="The missing shards as Slurm's --array takes them; empty without any.")]
 
 
 class CheckReport(Struct, forbid_unknown_fields=True):

@@ -35,9 +35,10 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session", autouse=True)
 def state(tmp_path_factory):
-    """Keep the record of what fxst has made out of the user's folders."""
+    """Keep the record of what fxst has made out of the user's folders, and the user's settings out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
 
 

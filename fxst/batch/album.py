@@ -93,7 +93,8 @@ def _measured(
     for path in paths:
         try:
             with Reader(path) as reader:
-                meter = LoudnessMeter(sample_rate=reader.info.sample_rate, channels=reader.info.channels)
+                info = reader.info
+                meter = LoudnessMeter(sample_rate=info.sample_rate, channels=info.channels, layout=info.layout)
                 for block in process(reader.blocks(block_frames=BLOCK_FRAMES), path, reader):
                     meter.process(block)
                 meters[path] = meter

@@ -18,7 +18,7 @@ from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, NothingMatchedError, SettingsError
 from fxst.untrusted import encoding_of, printable, quoted
 
-__all__ = ["InputRecording", "Selection", "is_batch", "is_pattern", "read_list", "recordings_in", "select"]
+__all__ = ["InputRecording", "Selection", "is_batch", "is_pattern", "read_list", "recordings_in", "select", "streamed"]
 
 _STANDARD_INPUT: Final = Path("-")
 _LARGEST_LIST_BYTES: Final = 1 << 28
@@ -108,6 +108,31 @@ def select(config: ApplyConfig) -> Selection:
     )
     repeated = (f"{quoted(path)} is named twice, and rendered once" for path in twice)
     return Selection(tuple(kept), (*repeated, *remarks))
+
+
+def streamed(config: ApplyConfig) -> Iterator[InputRecording]:
+    """Yield the recordings of a command as they are found, in memory that does not grow with their number.
+
+    A recording that is named twice comes twice.
+
+    Args:
+        config: The command.
+
+    Raises:
+        As for `select`, but that a pattern which matches nothing is no matter.
+    """
+    patterns = (*config.include, *config.exclude)
+    for pattern in patterns:
+        _compiled(pattern)
+    found: Iterable[InputRecording] = _found(config)
+    places: list[PurePosixPath] = []
+    if any("[" in pattern for pattern in patterns):  # which may stand for themselves
+        found = list(found)
+        places = [recording.place for recording in found]
+    include, exclude = ([_compiled(pattern, places) for pattern in given] for given in (config.include, config.exclude))
+    for recording in found:
+        if (not include or _any(include, recording.place)) and not _any(exclude, recording.place):
+            yield recording
 
 
 def _distinct(found: Iterable[InputRecording]) -> tuple[list[InputRecording], list[Path]]:

@@ -12,9 +12,9 @@ from fxst import authorship, staging
 from fxst.audio import probe
 from fxst.batch.album import Album, Member, finished_album
 from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file, unchanged
-from fxst.batch.manifest import Manifest, input_state, is_in_manifest
+from fxst.batch.manifest import Manifest, ManifestRow, input_state, is_in_manifest, origin_for
 from fxst.batch.plan import Job
-from fxst.batch.preflight import Preflight
+from fxst.batch.preflight import Preflight, applied_table
 from fxst.batch.references import names_of
 from fxst.batch.results import FileResult, failure
 from fxst.batch.spans import input_span, reference_span
@@ -32,6 +32,7 @@ from fxst.transfer.levels import Levelled
 from fxst.transfer.noise_guard import NoiseLimit
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import limited, load, safety_remarks
+from fxst.untrusted import quoted
 
 __all__ = ["WAIT_SECONDS", "Session", "finished"]
 
@@ -73,7 +74,7 @@ class Session:
         self._checked = checked
         self._manifest: Manifest | None = None
         self._album: Album | None = None
-        self._chooser: _Chooser = _TableChooser(checked) if checked.table is not None else _StyleChooser(checked)
+        self._chooser: _Chooser = _StyleChooser(checked) if checked.config.by_model else _TableChooser(checked)
 
     def close(self) -> None:
         """Close the manifest."""
@@ -116,21 +117,28 @@ class Session:
             with authorship.noted():  # there is no manifest
                 return self._attempt(job, progress, self._check_again)
         try:
-            if self._manifest is None:
-                self._manifest = Manifest(folder, write=True)
+            if self._manifest is None or self._manifest.path != folder / job.part:
+                self.close()
+                self._manifest = Manifest(folder, write=True, part=job.part)
             manifest = self._manifest
+            origin = origin_for(job, origin)
             with manifest.locked(job.output) as alone:
                 if not alone:
                     return None
                 manifest.refresh()
-                if self._checked.config.resume and manifest.is_finished(job, origin):
-                    return finished(job, self._checked.table)
+                if self._checked.config.resume and (row := manifest.finished_row(job, origin)):
+                    return finished(job, self._checked.table, row)
                 source = input_state(job)
                 if source is None:
                     return self._attempt(job, progress, None)  # which returns why it cannot be read
-                return self._attempt(
-                    job, progress, lambda hidden: manifest.add(manifest.row(job, source, origin, hidden))
-                )
+                rows: list[ManifestRow] = []
+
+                def commit(hidden: Mapping[Path, Path]) -> Callable[[], None]:
+                    rows.append(manifest.row(job, source, origin, hidden))
+                    return manifest.add(rows[-1])
+
+                result = self._attempt(job, progress, commit)
+                return result if result.error else replace(result, row=rows[-1])
         except FxstError as error:
             return failure(job, str(error), error.exit_code)
 
@@ -182,17 +190,19 @@ class Session:
         return _Choice(member.table, member.remarks, 1.0, member.gain_db)
 
 
-def finished(job: Job, table: Table | None) -> FileResult:
+def finished(job: Job, table: Table | None, row: ManifestRow | None = None) -> FileResult:
     """Return the result of a file that an earlier run rendered.
 
     Args:
         job: The file.
         table: The table that the command applies; None where each file has its own.
+        row: Its row of the manifest, where it is needed.
     """
+    own = job.table if job.table is not None else job.applied
     with contextlib.suppress(SettingsError):  # the table may have been edited since
-        table = table_files.read(job.table) if job.table is not None else table
+        table = table_files.read(own) if own is not None else table
     exports = tuple(file.path for file in job.exports if file.path.exists())
-    return FileResult(job.input, job.output, job.table, table, was_finished=True, exports=exports)
+    return FileResult(job.input, job.output, job.table, table, was_finished=True, exports=exports, row=row)
 
 
 class _Choice(NamedTuple):
@@ -216,11 +226,10 @@ class _Chooser(Protocol):
 
 
 class _TableChooser:
-    """One table for all files."""
+    """One table for all files, or each its own."""
 
     def __init__(self, checked: Preflight) -> None:
-        assert checked.table is not None, "preflight() reads it"
-        self._table, self.finish = checked.table, Finish.of(checked.config)
+        self._config, self._table, self.finish = checked.config, checked.table, Finish.of(checked.config)
         self._limits = CurveLimits.of(checked.config)
         if self.finish.loudness == REFERENCE:
             raise SettingsError("--loudness reference needs a reference: name one with --ref.")
@@ -232,10 +241,18 @@ class _TableChooser:
         pass
 
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
-        if not self._limits.note:
-            return _Choice(self._table, (), 1.0)
-        sample_rate = probe(job.input).sample_rate
-        return _Choice(limited(self._table, self._limits, sample_rate=sample_rate, smooth=True), (), 1.0)
+        table = self._table
+        if table is None:
+            assert job.applied is not None, "plan() names one for each"
+            if not job.applied.exists():
+                raise SettingsError(
+                    f"{quoted(job.input)} has no table: {quoted(job.applied)} is not there; copy one there, or leave "
+                    "the recording out with --exclude."
+                )
+            table = applied_table(self._config, job.applied)
+        if self._limits.note:
+            table = limited(table, self._limits, sample_rate=probe(job.input).sample_rate, smooth=True)
+        return _Choice(table, (), 1.0)
 
     def members(self, jobs: Sequence[Job], progress: Progress | None) -> dict[Path, Member]:
         found = {}

@@ -6,13 +6,13 @@ import inspect
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
 from fxst import staging
-from fxst.cli.commands import Command, reader
+from fxst.cli.commands import Command, Declared, reader
 from fxst.cli.completion import completion
 from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
@@ -32,11 +32,14 @@ def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Ca
 
     def register(run: Callable[[Any], None]) -> None:
         def call(**given: Any) -> None:
+            if "preset" in given:  # its values are among the others
+                given["preset"] = "none"
             run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
 
         hints = get_type_hints(config_type)
-        parameters = [parameter(item, hints[item.name]) for item in dataclasses.fields(config_type)]
-        expose(app, name, call, parameters, documentation(config_type))
+        declared = {item.name: Declared(item, hints[item.name]) for item in dataclasses.fields(config_type)}
+        parameters = [parameter(*each) for each in declared.values()]
+        expose(app, name, call, parameters, documentation(config_type), declared)
 
     return register
 
@@ -56,9 +59,14 @@ def documentation(of: Any) -> str | None:
 
 
 def expose(
-    app: typer.Typer, name: str, run: Callable[..., None], parameters: Sequence[inspect.Parameter], doc: str | None
+    app: typer.Typer,
+    name: str,
+    run: Callable[..., None],
+    parameters: Sequence[inspect.Parameter],
+    doc: str | None,
+    declared: Mapping[str, Declared],
 ) -> None:
-    """Register `run` as command `name` of `app`, with these parameters and this help."""
+    """Register `run` as command `name` of `app`, with these parameters, this help and these fields."""
 
     def call(**given: Any) -> None:
         try:
@@ -74,7 +82,7 @@ def expose(
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     call.__doc__ = doc
     readers = {parameter.name: reader(parameter.annotation) for parameter in parameters}
-    app.command(name, cls=type("Command", (Command,), {"readers": readers}))(call)
+    app.command(name, cls=type("Command", (Command,), {"readers": readers, "declared": declared}))(call)
 
 
 def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = None) -> inspect.Parameter:

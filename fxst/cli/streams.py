@@ -68,7 +68,7 @@ def spooled(config: ApplyConfig) -> Iterator[Spooled]:
             if not config.dry_run:
                 _store(source)
             config = replace(config, inputs=(source,))
-        output = Path(folder, "stdout.wav")
+        output = Path(folder, f"stdout.{config.to or 'wav'}")
         if writes:
             names[output] = "standard output"
             config = replace(config, output=output)

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from fxst.dsp import Array, Samples
+from fxst.dsp.channels import ChannelLayout
 from fxst.dsp.kernels import sosfilt
 
 __all__ = ["LoudnessMeter", "TruePeakMeter", "joint_loudness", "loudness", "loudness_range", "true_peak"]
@@ -105,17 +106,16 @@ def true_peak(x: Samples, *, sample_rate: int) -> float:
 class LoudnessMeter:
     """Measure the loudness and loudness range of a stream.
 
-    Channels have equal weights, except in five (L R C Ls Rs) and six channels (L R C LFE Ls Rs).
-
     Args:
         sample_rate: Sample rate in Hz.
         channels: Number of channels.
+        layout: Their loudspeakers, which weight them; by default guessed from their number.
     """
 
-    def __init__(self, *, sample_rate: int, channels: int) -> None:
+    def __init__(self, *, sample_rate: int, channels: int, layout: ChannelLayout | None = None) -> None:
         self._sections = _k_weighting(sample_rate)
         self._state = np.zeros((2, channels, 2))
-        self._weights = _channel_weights(channels)
+        self._weights = (layout or ChannelLayout.guessed(channels)).weights
         self._step_frames = max(1, round(_STEP_SECONDS * sample_rate))
         self._step_energies = array("d")  # thousands of small arrays would fragment the memory
         self._pending = np.zeros(0)
@@ -278,11 +278,6 @@ def _interpolation(factor: int) -> tuple[Samples, float]:
         for first in range(_TAPS):
             matrix[first : first + _TAPS, first, phase - 1] = taps
     return matrix.reshape(2 * _TAPS, -1).astype(np.float32), most
-
-
-def _channel_weights(channels: int) -> Array:
-    surround = {5: (1, 1, 1, 1.41, 1.41), 6: (1, 1, 1, 0, 1.41, 1.41)}
-    return np.array(surround.get(channels, (1,) * channels), np.float64)
 
 
 def _k_weighting(sample_rate: int) -> Array:

@@ -1,10 +1,10 @@
 """The base class of effects that follow a signal's level."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fxst.effects.base import Effect
+from fxst.effects.base import Effect, Processor
 from fxst.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -43,6 +43,19 @@ class Dynamics(Effect):
         if not isinstance(self.linked, bool):
             raise SettingsError(f"linked must be true or false, not {self.linked!r:.40}.")
         super().__post_init__()
+
+    def steered(
+        self, values: Mapping[str, float], *, sample_rate: int, channels: int, steering: Sequence[int]
+    ) -> Processor:
+        """Return a processor as `exact` does, but with only some of the channels steering linked gains.
+
+        Args:
+            values: The settings.
+            sample_rate: Sample rate in Hz.
+            channels: Channels of every block.
+            steering: The channels whose level counts. All get the gain.
+        """
+        return self.exact(values, sample_rate=sample_rate, channels=channels)
 
     def summary(self, values: Mapping[str, float]) -> str:
         shown = {p.name: p.written(values[p.name]) for p in self.parameters}

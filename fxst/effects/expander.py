@@ -1,7 +1,7 @@
 """Downward expander: lowers what is softer than a threshold, such as the noise in pauses."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -67,19 +67,26 @@ class Expander(Effect):
         return f"{shown['ratio']} below {shown['threshold_db']}, {shown['range_db']} at most, {times}"
 
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
+        return self.steered(values, sample_rate=sample_rate, channels=channels, steering=range(channels))
+
+    def steered(
+        self, values: Mapping[str, float], *, sample_rate: int, channels: int, steering: Sequence[int]
+    ) -> Processor:
+        """Return a processor as `exact` does, but with only some of the channels steering the gain, as `Dynamics`."""
         from fxst.dsp.follower import Follower
 
         attack, release = (math.exp(-2000 * math.pi / (values[ms] * sample_rate)) for ms in ("attack_ms", "release_ms"))
         threshold = 10.0 ** (values["threshold_db"] / 20)
         follow = Follower(attack, release, begin=threshold, channels=1)
         held = np.full(_hold(sample_rate) - 1, threshold)
+        steering = list(steering)
         most, slope = max(values["range_db"] * _LN_DB, _LEAST), values["ratio"] - 1
 
         def process(block: Samples) -> Samples:
             nonlocal held
             if not block.size:
                 return block
-            level = np.concatenate([held, follow(np.abs(block).max(axis=0, keepdims=True))[0]])
+            level = np.concatenate([held, follow(np.abs(block[steering]).max(axis=0, keepdims=True))[0]])
             held = level[block.shape[1] :].copy()
             highest = moving_maximum(level, _hold(sample_rate))
             y = np.empty_like(block)

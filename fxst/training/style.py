@@ -37,7 +37,10 @@ class StyleModule(runs.TrainingModule):
         config: The run's settings.
     """
 
-    columns = ("step", "seconds", "train_loss", "val_loss", "val_mae", "val_stft", "val_input_stft", "val_stft_ratio")
+    columns = (
+        "step", "seconds", "train_loss", "val_loss", "val_mae", "val_stft", "val_input_stft", "val_stft_ratio",
+        runs.LOSS_RATIO,
+    )  # fmt: skip
 
     def __init__(self, model: StyleModel, renderer: Renderer, config: ClipsConfig) -> None:
         super().__init__(model, config)
@@ -74,7 +77,13 @@ class StyleModule(runs.TrainingModule):
         mae, stft = self.loss(output, target)
         losses = {"loss": self.config.mae_weight * mae + stft, "mae": mae, "stft": stft} | own
         if not self.training:
-            losses["input_stft"] = self.loss(x, target)[1]
+            input_mae, losses["input_stft"] = self.loss(x, target)
+            losses["output_loss"] = losses["loss"]
+            losses["input_loss"] = self.config.mae_weight * input_mae + losses["input_stft"]
+            if self.config.loss is not None:
+                losses["input_loss"] = declarations.measure(
+                    self.config.loss, x[:, 0], target[:, 0], sample_rate=self.sample_rate
+                )["loss"]
         return losses
 
     def _windows(self, x: Tensor) -> Tensor:
@@ -83,6 +92,7 @@ class StyleModule(runs.TrainingModule):
         return x[..., : clips * window].reshape(len(x), clips, window)
 
     def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
         metrics = self.trainer.callback_metrics
         self.log("val_stft_ratio", metrics["val_stft"] / metrics["val_input_stft"])
 

@@ -194,9 +194,13 @@ class Choice:
                     settings = without
         return settings
 
-    def _match_level(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+    def _match_level(self, settings: Sequence[Setting], share: float | None = None) -> tuple[Setting, ...]:
+        share = self._gain_share if share is None else share
         excerpt, reference = self._analysis.excerpt, self._reference
-        return match_level(self._chain, settings, excerpt, reference, self._levels, share=self._gain_share)
+        return match_level(self._chain, settings, excerpt, reference, self._levels, share=share)
+
+    def _relevel(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+        return self._match_loudness(self._match_level(settings, share=1.0))
 
     def _match_loudness(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         """Bring the excerpt to the reference's loudness where the two are not of one session.
@@ -226,7 +230,7 @@ class Choice:
     def _check(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         excerpt, pauses, reference = self._analysis.excerpt, self._analysis.pauses, self._reference
         most_db = self._noise.most_db
-        checked = limit_amount(self._chain, settings, excerpt, reference, self._levels, pauses, most_db)
+        checked = limit_amount(self._chain, settings, excerpt, reference, self._relevel, pauses, most_db)
         if checked.remark:
             self.provenance[SAFETY_CHECK] = checked.remark
         return checked.settings

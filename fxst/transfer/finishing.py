@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
 from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.table import Table
-from fxst.configs import ApplyConfig
+from fxst.configs import REFERENCE, ApplyConfig
+from fxst.dsp.channels import ChannelLayout
 from fxst.dsp.limiter import Limiter
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS, TruePeakMeter
 from fxst.errors import SettingsError
@@ -32,7 +33,6 @@ BLOCK_FRAMES: Final = 1 << 15
 """Recordings are rendered in blocks: larger ones leave a processor's cache, smaller ones spend their time on calls."""
 
 KEEP: Final = "keep"
-REFERENCE: Final = "reference"
 UNTIL_SILENT: Final = math.inf
 """A tail as long as it is heard."""
 
@@ -64,12 +64,14 @@ _TAIL_SECONDS: Final = (0.0, 600.0)
 
 
 class AudioShape(Protocol):
-    """The sample rate and the channels of a recording."""
+    """The sample rate and the channels of a recording, and their loudspeakers."""
 
     @property
     def sample_rate(self) -> int: ...
     @property
     def channels(self) -> int: ...
+    @property
+    def layout(self) -> ChannelLayout: ...
 
 
 class ArrayShape(NamedTuple):
@@ -77,6 +79,11 @@ class ArrayShape(NamedTuple):
 
     sample_rate: int
     channels: int
+
+    @property
+    def layout(self) -> ChannelLayout:
+        """The usual loudspeakers of so many channels."""
+        return ChannelLayout.guessed(self.channels)
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,7 @@ def rendered(
     Shape:
         Each block: `(channels, time)`.
     """
-    process = table.chain.exact(table, sample_rate=info.sample_rate, channels=info.channels)
+    process = table.chain.exact(table, sample_rate=info.sample_rate, channels=info.channels, layout=info.layout)
     for block in blocks:
         yield process(block)
     left = finish.longest_tail_frames(info.sample_rate)
@@ -168,7 +175,8 @@ class Finisher:
 
     def __init__(self, finish: Finish, info: AudioShape, *, floats: bool) -> None:
         self._finish = finish
-        self._shape = {"sample_rate": info.sample_rate, "channels": info.channels}
+        self._rate_and_channels = {"sample_rate": info.sample_rate, "channels": info.channels}
+        self._shape: dict[str, Any] = {**self._rate_and_channels, "layout": info.layout}
         self._gain_db = finish.gain_db
         self._goal_lufs: float | None = None
         self._unmeasured = finish.loudness is not None
@@ -266,7 +274,7 @@ class Finisher:
             encoded: The whole recording, finished, encoded and decoded.
         """
         assert self._finish.ceiling_db is not None, "asked only where there is a ceiling"
-        meter = TruePeakMeter(**self._shape)
+        meter = TruePeakMeter(**self._rate_and_channels)
         for block in encoded:
             meter.process(block)
         self._encodings += 1

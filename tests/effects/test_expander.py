@@ -90,3 +90,18 @@ def test_a_range_of_nothing_or_a_ratio_of_one_changes_nothing():
         np.testing.assert_array_equal(rendered(x, **values), x)
         assert Expander().is_transparent({**VALUES, **values})
     assert not Expander().is_transparent(VALUES)
+
+
+def test_the_lfe_does_not_hold_it_open():
+    from fxst.chains.chain import Chain
+    from fxst.chains.table import Table
+    from fxst.dsp.channels import ChannelLayout
+
+    chain = Chain("one", (Expander(),))
+    table = Table(chain, chain.defaults()).with_values({"expander": VALUES})
+    x = np.zeros((6, 2 * RATE), np.float32)
+    layout = ChannelLayout.usual(6)
+    lfe = next(index for index in range(6) if index not in layout.heard)
+    x[lfe], x[2] = tone(-10, 2, hz=40), tone(-60, 2)
+    y = chain.exact(table, sample_rate=RATE, channels=6, layout=layout)(x)
+    assert gains_db(x[2:3], y[2:3])[-1] < -15
