@@ -358,6 +358,30 @@ class ApplyConfig:
         metavar="JSON",
         panel="Reference",
     )
+    ref_eq: str | None = option(
+        None,
+        "Recording or style profile from which the equaliser's settings are taken; --ref is for the rest.",
+        metavar="FILE",
+        panel="Reference",
+    )
+    ref_dynamics: str | None = option(
+        None,
+        "Recording or style profile from which the compressors' settings are taken; --ref is for the rest.",
+        metavar="FILE",
+        panel="Reference",
+    )
+    ref_range: str | None = option(
+        None,
+        "Part of every --ref recording to analyse, such as 1:20-2:10 or 80-; the rest does not count.",
+        metavar="START-END",
+        panel="Reference",
+    )
+    input_range: str | None = option(
+        None,
+        "Part of every input to analyse, such as 1:20-2:10; all of it is rendered.",
+        metavar="START-END",
+        panel="Reference",
+    )
     params: Path | None = option(
         None,
         "Parameter table to apply. With --ref or --style: the table to write, .json or .csv; just json or csv names "
@@ -389,6 +413,45 @@ class ApplyConfig:
         metavar="PERCENT",
         panel="Reference",
         completes="amounts",
+    )
+    max_boost: float | None = option(
+        None,
+        "Highest gain of the equaliser's curve at any frequency, in dB.",
+        minimum=0,
+        maximum=60,
+        metavar="DB",
+        panel="Equaliser",
+    )
+    max_cut: float | None = option(
+        None,
+        "Deepest cut of the equaliser's curve at any frequency, in dB.",
+        minimum=0,
+        maximum=60,
+        metavar="DB",
+        panel="Equaliser",
+    )
+    smooth: float = option(
+        0.0,
+        "Average the equaliser's curve over so many octaves.",
+        minimum=0,
+        maximum=4,
+        metavar="OCTAVES",
+        panel="Equaliser",
+    )
+    noise: Literal["keep", "guard"] = option(
+        "keep",
+        "keep: apply less of a style that would raise the noise too far. guard: turn down the pauses instead, by an "
+        "expander.",
+        panel="Level",
+    )
+    max_noise: float | None = option(
+        None,
+        "By how much noise may rise relative to the signal, in dB. Default: 3 with --noise guard, else 9 above the "
+        "noisier of input and reference.",
+        minimum=0,
+        maximum=60,
+        metavar="DB",
+        panel="Level",
     )
     link: bool | None = option(
         None,
@@ -486,6 +549,18 @@ class ApplyConfig:
         metavar="TEMPLATE",
         panel="Batch",
     )
+    album: bool = option(
+        False,
+        "Give all inputs one table, chosen for all of them together, and one gain for --loudness.",
+        flags=("--album",),
+        panel="Batch",
+    )
+    album_loudness: bool = option(
+        False,
+        "Keep the loudness relations of the inputs; --loudness, by default reference, is that of all together.",
+        flags=("--album-loudness",),
+        panel="Batch",
+    )
     jobs: int | None = option(
         None,
         "Recordings to process in parallel, each in its own process; 0 for one per processor. Default: 1, and with "
@@ -526,6 +601,11 @@ class ApplyConfig:
     def by_model(self) -> bool:
         """Whether a model chooses the settings; else a table is applied."""
         return bool(self.references or self.styles)
+
+    @property
+    def is_album(self) -> bool:
+        """Whether the result of a recording depends on the other inputs."""
+        return self.album or self.album_loudness
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from fxst.audio import (
 )
 from fxst.batch.inspection import Inspection
 from fxst.batch.plan import Job
+from fxst.batch.spans import Span
 from fxst.chains import table_files
 from fxst.chains.table import LOUDNESS, Table
 from fxst.errors import AudioError
@@ -75,7 +76,15 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def analyse_file(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float, watch: Watch | None = None
+    style: StyleTransfer,
+    path: Path,
+    what: str,
+    progress: Progress | None,
+    *,
+    share: float,
+    watch: Watch | None = None,
+    span: Span | None = None,
+    like: Levelled | None = None,
 ) -> tuple[Levelled, tuple[str, ...]]:
     """Analyse a file; return the analysis and the remarks on it.
 
@@ -86,16 +95,26 @@ def analyse_file(
         progress: Called with the progress of the work.
         share: The share of this in the work on the file.
         watch: Called once with each block, in order.
+        span: The part of it that is analysed; None for all.
+        like: An earlier analysis of it, whose gain it gets.
 
     Raises:
         AudioError: It cannot be read.
     """
-    found, remarks = _analysed(style, path, what, progress, share=share, measured=False, watch=watch)
+    found, remarks = _analysed(
+        style, path, what, progress, share=share, measured=False, watch=watch, span=span, like=like
+    )
     return found, (*remarks, *found.remarks(what, "rendered"))
 
 
 def analyse_reference(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, watch: Watch | None = None
+    style: StyleTransfer,
+    path: Path,
+    what: str,
+    progress: Progress | None,
+    *,
+    watch: Watch | None = None,
+    span: Span | None = None,
 ) -> tuple[StyleProfile, tuple[str, ...]]:
     """Analyse a reference; return its style profile and the remarks on it.
 
@@ -105,15 +124,17 @@ def analyse_reference(
         what: Its name in remarks.
         progress: Called with the progress of the work.
         watch: Called once with each block, in order.
+        span: The part of it that is analysed; None for all.
 
     Raises:
         AudioError: It cannot be read, or is silent.
     """
-    found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True, watch=watch)
+    found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True, watch=watch, span=span)
     if found.analysis.statistics is None:
         level = "" if found.lufs in (None, -math.inf) else f" ({found.lufs:.0f} LUFS)"
+        where = "" if span is None else f" in {span.option} {span.given}"
         raise AudioError(
-            f"{str(path)!r} is silent{level}, or too short to analyse: choose a reference with sound in it."
+            f"{str(path)!r} is silent{level}{where}, or too short to analyse: choose a reference with sound in it."
         )
     loudness = found.loudness_lufs
     profile = style.profile(found.analysis, loudness_lufs=loudness, recordings=(path.name,))
@@ -129,6 +150,8 @@ def _analysed(
     share: float,
     measured: bool,
     watch: Watch | None,
+    span: Span | None,
+    like: Levelled | None = None,
 ) -> tuple[Levelled, tuple[str, ...]]:
     with unchanged(path), contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader(path))
@@ -142,22 +165,30 @@ def _analysed(
         def blocks() -> Iterator[Samples]:
             if not readers:  # read before, and watched
                 again = stack.enter_context(Reader(path))
-                return without_lfe(_blocks(again, progress, 0.0, share))
-            return without_lfe(_watched(_blocks(readers.pop(), progress, 0.0, share), watch))
+                return without_lfe(_blocks(again, progress, 0.0, share, span))
+            return without_lfe(_watched(_blocks(readers.pop(), progress, 0.0, share, span), watch))
 
-        found = levelled(
-            partial(style.analyse, sample_rate=info.sample_rate),
-            blocks,
-            sample_rate=info.sample_rate,
-            channels=len(heard),
-            layout=info.layout.only_heard(),
-            floats=info.subtype in FLOAT_SUBTYPES,
-            measured=measured,
-        )
+        analyse = partial(style.analyse, sample_rate=info.sample_rate)
+        if like is not None:
+            found = replace(like, analysis=analyse(amplified(blocks(), like.gain_db)))
+        else:
+            found = levelled(
+                analyse,
+                blocks,
+                sample_rate=info.sample_rate,
+                channels=len(heard),
+                layout=info.layout.only_heard(),
+                floats=info.subtype in FLOAT_SUBTYPES,
+                measured=measured,
+            )
         statistics = found.analysis.statistics
         if statistics is not None and not np.isfinite(statistics).all():
             raise AudioError(f"{str(path)!r} holds samples far beyond full scale: normalise it.")
-        return found, remarks_on(found.analysis, what) + _ending(reader, what)
+        missed: tuple[str, ...] = ()
+        if span is not None:
+            analysed = round(found.analysis.seconds * info.sample_rate)
+            missed = span.check(repr(str(path)), analysed, info.sample_rate)
+        return found, remarks_on(found.analysis, what) + _ending(reader, what) + missed
 
 
 def render_file(
@@ -286,14 +317,18 @@ def _at_rate(blocks: Iterable[Samples], info: AudioInfo, rate: int) -> Iterator[
         yield rest
 
 
-def _blocks(reader: Reader, progress: Progress | None, start: float, share: float) -> Iterator[Samples]:
+def _blocks(
+    reader: Reader, progress: Progress | None, start: float, share: float, span: Span | None = None
+) -> Iterator[Samples]:
     # Decoding, effects and encoding take turns in one thread: passing blocks between threads costs half as much again.
     done = 0
-    for block in reader.blocks(block_frames=BLOCK_FRAMES):
+    first, frames = (0, None) if span is None else span.frames(reader.info.sample_rate)
+    total = frames or reader.info.frames
+    for block in reader.blocks(block_frames=BLOCK_FRAMES, start=first, frames=frames):
         yield block
         done += block.shape[1]
-        if progress is not None and reader.info.frames:
-            progress(reader.info.path, start + share * min(1.0, done / reader.info.frames))
+        if progress is not None and total:
+            progress(reader.info.path, start + share * min(1.0, done / total))
 
 
 def _watched(blocks: Iterator[Samples], watch: Watch | None) -> Iterator[Samples]:

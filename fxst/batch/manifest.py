@@ -50,6 +50,7 @@ __all__ = [
 
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
+    "ref_eq", "ref_dynamics",
     "params_dir", "model", "device", "preset", "plot", "report", "report_items", "jobs", "shard", "engine", "address",
     "resume", "overwrite", "dry_run", "format", "verbose",
 })  # fmt: skip
@@ -390,12 +391,13 @@ def exclusive(folder: Path) -> Iterator[Path | None]:
             os.close(fd)
 
 
-def origin_of(config: ApplyConfig, references: Sequence[Reference]) -> Origin:
+def origin_of(config: ApplyConfig, references: Sequence[Reference], album: Sequence[Job] = ()) -> Origin:
     """Return what a command does to every file.
 
     Args:
         config: The command.
         references: Its references.
+        album: The recordings on all of which the settings, or the gain, of each depend.
 
     Raises:
         AudioError: The reference cannot be read.
@@ -407,6 +409,12 @@ def origin_of(config: ApplyConfig, references: Sequence[Reference]) -> Origin:
         if field.name not in _WITHOUT_EFFECT
     }
     options["weights"] = [reference.weight for reference in references]
+    if any(reference.role for reference in references):
+        options["roles"] = [reference.role for reference in references]
+    if album:
+        options["album_inputs"] = [
+            None if (state := input_state(job)) is None else msgspec.to_builtins(state) for job in album
+        ]
     digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
     model = None
     if config.by_model:

@@ -12,6 +12,7 @@ from fxst.batch.naming import check_template, companion_names, one_spelling, out
 from fxst.batch.own_tables import tables_of
 from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import InputRecording, is_batch, select
+from fxst.batch.spans import input_span, reference_span
 from fxst.chains import table_files
 from fxst.configs import ApplyConfig, check_used, is_adopted
 from fxst.errors import OutputError, SettingsError
@@ -237,7 +238,16 @@ def _check_options(config: ApplyConfig, *, batch: bool) -> None:
                     f"--params-dir names a table for each recording: leave out {other}, or --params-dir."
                 )
     chosen = config.by_model, "settings that a model chooses, and --params applies a table"
-    check_used(config, dict.fromkeys(("model", "device"), chosen))
+    check_used(
+        config,
+        dict.fromkeys(("model", "device", "input_range", "ref_eq", "ref_dynamics", "noise", "max_noise"), chosen),
+    )
+    recordings = bool(config.references or config.ref_eq or config.ref_dynamics)
+    check_used(config, {"ref_range": (recordings, "a recording to sound like (--ref)")})
+    if config.album_loudness and not config.by_model and config.loudness is None:
+        raise SettingsError("--album-loudness needs the loudness of the whole album: add --loudness with LUFS or keep.")
+    for span in (input_span, reference_span):  # they refuse what is no range
+        span(config)
     check_used(config, {"report_items": (config.report is not None, "a page (--report)")})
     if config.plot is not None:
         _check_plot(config.plot, possible=not batch)
@@ -277,7 +287,7 @@ def _quality(config: ApplyConfig, outputs: Sequence[Path]) -> audio.Encoding | N
 def _known_fields(config: ApplyConfig, references: Sequence[Reference]) -> dict[str, str]:
     """Return the values of a template's `{ref}` and `{model}`."""
     if config.by_model:
-        stems = dict.fromkeys(reference.given.stem for reference in references)
+        stems = dict.fromkeys(reference.given.stem for reference in references if not reference.role)
         return {"ref": "+".join(stems), "model": Path(config.model).name or Path(config.model).resolve().name}
     return {"ref": config.params.stem} if config.params is not None else {}
 

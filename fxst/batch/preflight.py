@@ -39,6 +39,7 @@ class Preflight:
         chunked: Whether the recordings are planned chunk by chunk, each with a manifest part of its own.
         shard: The share of the chunks; None for all.
         copies: The folder for copies of objects; None where there are none.
+        album: The jobs of an album, finished or not; none where each recording is on its own.
     """
 
     config: ApplyConfig
@@ -51,9 +52,10 @@ class Preflight:
     chunked: bool = False
     shard: Shard | None = None
     copies: Path | None = field(default_factory=copies.root)
+    album: tuple[Job, ...] = ()
 
     def without_jobs(self) -> "Preflight":
-        """Return it without its jobs, for worker processes, which get theirs one at a time."""
+        """Return it without its jobs but those of an album, for worker processes, which get theirs one at a time."""
         return replace(self, plan=replace(self.plan, jobs=()), left=())
 
 
@@ -75,6 +77,9 @@ def preflight(config: ApplyConfig) -> Preflight:
     chunked = shard is not None or config.engine != "local" or (is_batch(config) and _is_shared(config))
     if chunked and config.dry_run:
         raise SettingsError("--dry-run lists a batch in one process: for several, see fxst batch status.")
+    if chunked and config.is_album:
+        option = "--album" if config.album else "--album-loudness"
+        raise SettingsError(f"{option} is for a batch in one process: use another output folder, without --shard.")
     if chunked and config.params_dir is not None:
         raise SettingsError("--params-dir is for a batch in one process: use another output folder, without --shard.")
     planned = plan_without_jobs(config) if chunked else plan(config)
@@ -85,13 +90,14 @@ def preflight(config: ApplyConfig) -> Preflight:
         if not reference.is_profile:
             probe(reference.path)
     table = None if config.params is None or config.by_model else applied_table(config, config.params)
+    album = planned.jobs if config.is_album else ()
     if planned.folder is None:
-        return Preflight(config, planned, planned.jobs, None, table, read)
-    origin = origin_of(config, planned.references)
+        return Preflight(config, planned, planned.jobs, None, table, read, album=album)
+    origin = origin_of(config, planned.references, album)
     if chunked:
         return Preflight(config, planned, (), origin, table, read, chunked=True, shard=shard)
     left, damaged = unfinished(planned, config, origin)
-    return Preflight(config, planned, left, origin, table, read, damaged)
+    return Preflight(config, planned, left, origin, table, read, damaged, album=album)
 
 
 def _is_shared(config: ApplyConfig) -> bool:

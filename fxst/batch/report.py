@@ -12,6 +12,7 @@ from fxst import audio, authorship
 from fxst.chains.table import AMOUNT, LOUDNESS, Table
 from fxst.errors import AudioError
 from fxst.report import FigureTable, OnDisk, Page, Recording, ReportEntry, Track, write_report
+from fxst.report.stereo import StereoImage
 from fxst.storage import copies
 
 if TYPE_CHECKING:
@@ -192,9 +193,22 @@ def _entry(rendered: _Rendered, references: Sequence[Track]) -> ReportEntry:
     return ReportEntry(rendered.name, tracks, _levels("Loudness and peaks", tracks), rendered.notes)
 
 
-def _levels(caption: str, tracks: Iterable[Track]) -> FigureTable:
-    header = ("", "Loudness (LUFS)", "Loudness range (LU)", "True peak (dBTP)", "Length (s)")
-    return FigureTable(caption, header, tuple((track.label, *_measures(track.recording)) for track in tracks))
+def _levels(caption: str, tracks: Sequence[Track]) -> FigureTable:
+    header: tuple[str, ...] = ("", "Loudness (LUFS)", "Loudness range (LU)", "True peak (dBTP)", "Length (s)")
+    rows: list[tuple[str, ...]] = [(track.label, *_measures(track.recording)) for track in tracks]
+    images = [track.recording.survey.stereo for track in tracks]
+    if any(images):
+        header += ("Correlation", "Side to mid (dB)")
+        rows = [(*row, *_width(image)) for row, image in zip(rows, images, strict=True)]
+    return FigureTable(caption, header, tuple(rows))
+
+
+def _width(image: StereoImage | None) -> tuple[str, str]:
+    """Return the correlation of the channels and the width of a recording, as text; dashes for one that has none."""
+    if image is None:
+        return _UNKNOWN, _UNKNOWN
+    correlation = _UNKNOWN if math.isnan(image.correlation) else f"{round(image.correlation, 2) + 0.0:.2f}"
+    return correlation.replace("-", "\u2212"), _db(image.side_db)
 
 
 def _measures(recording: Recording) -> Iterator[str]:
@@ -207,6 +221,8 @@ def _made_by(settings: Table) -> str:
     known = settings.provenance
     style = f"the style {known['style']}" if "style" in known else None
     references = " and ".join(filter(None, (known.get("reference"), style)))
+    for key, what in (("reference_eq", "equaliser"), ("reference_dynamics", "dynamics")):
+        references += f", with the {what} of {known[key]}" if references and key in known else ""
     model = f", by the model {known['model']}" if "model" in known else ""
     return f"Made to sound like {_shortened(references)}{model}." if references else ""
 

@@ -18,6 +18,7 @@ SHORT_NAMES: Final = {
     "dist": "distortion",
     "up": "upward_compressor",
     "width": "stereo_width",
+    "exp": "expander",
 }
 """Short names of effects on the command line; a number may follow, as in `comp2`."""
 

@@ -13,6 +13,7 @@ from fxst.effects import (
     EFFECTS,
     Dynamics,
     Effect,
+    Expander,
     ParametricEQ,
     Processor,
     undeclared,
@@ -331,7 +332,7 @@ class Chain:
         shape = {"sample_rate": sample_rate, "channels": channels}
         processors = [
             stage.effect.steered(stage.values, **shape, steering=layout.heard)
-            if layout is not None and layout.has_lfe and isinstance(stage.effect, Dynamics)
+            if layout is not None and layout.has_lfe and isinstance(stage.effect, Dynamics | Expander)
             else stage.effect.exact(stage.values, **shape)
             for stage in self.stages(settings)
             if stage.active

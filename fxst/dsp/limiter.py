@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fxst.dsp import Array, Samples
 from fxst.dsp.channels import ChannelLayout
 
-__all__ = ["Limiter"]
+__all__ = ["Limiter", "moving_maximum"]
 
 OVERSAMPLING: Final = 8
 """Points per sample at which peaks are measured."""
@@ -178,7 +178,7 @@ class _Pass:
         needed_db = np.concatenate([self._needed_db, needed_db])
         self._needed_db = needed_db[CHUNK_FRAMES:]
         # Held for as long as an interpolation reaches on both sides of a peak.
-        held_db = _moving_maximum(needed_db, len(self._needed_db) + 1)
+        held_db = moving_maximum(needed_db, len(self._needed_db) + 1)
         held_db = np.concatenate([self._held_db, held_db])
         self._held_db = held_db[CHUNK_FRAMES:]
         self._active = bool(self._gaps_db.any() or self._needed_db.any() or self._held_db.any())
@@ -314,7 +314,7 @@ def _block_maxima(x: Samples) -> Samples:
     return x[:, ::_BLOCK]
 
 
-def _moving_maximum(db: Array, width: int) -> Array:
+def moving_maximum(db: Array, width: int) -> Array:
     """Return the maximum of every `width` consecutive values."""
     reached, highest = 1, db
     while 2 * reached <= width:

@@ -3,6 +3,7 @@
 import functools
 import math
 from array import array
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from fxst.dsp import Array, Samples
 from fxst.dsp.channels import ChannelLayout
 from fxst.dsp.kernels import sosfilt
 
-__all__ = ["LoudnessMeter", "TruePeakMeter", "loudness", "loudness_range", "true_peak"]
+__all__ = ["LoudnessMeter", "TruePeakMeter", "joint_loudness", "loudness", "loudness_range", "true_peak"]
 
 ABSOLUTE_GATE_LUFS: Final = -70.0
 RELATIVE_GATE_LU: Final = -10.0
@@ -49,6 +50,18 @@ def loudness(x: Samples, *, sample_rate: int) -> float:
         ITU-R BS.1770-4, annex 1.
     """
     return _fed(LoudnessMeter(sample_rate=sample_rate, channels=x.shape[0]), x).integrated()
+
+
+def joint_loudness(meters: "Sequence[LoudnessMeter]") -> float:
+    """Return the integrated loudness of several recordings as one programme, in LUFS; minus infinity for silence.
+
+    The gate is that of the programme, so a soft song counts less beside a loud one. No block spans two recordings.
+
+    Args:
+        meters: The meter of each recording.
+    """
+    blocks = [meter.blocks() for meter in meters]
+    return _gated_lufs(np.concatenate(blocks)) if blocks else -math.inf
 
 
 def loudness_range(x: Samples, *, sample_rate: int) -> float:
@@ -131,8 +144,18 @@ class LoudnessMeter:
         steps = np.array(self._step_energies)
         if len(steps) < _STEPS_A_BLOCK:
             return _lufs(self._energy / self._frames if self._frames else 0.0)
-        blocks = _gated(steps, steps_a_block=_STEPS_A_BLOCK, relative_gate=RELATIVE_GATE_LU)
-        return _lufs(float(blocks.mean())) if len(blocks) else -math.inf
+        return _gated_lufs(_blocks(steps, _STEPS_A_BLOCK))
+
+    def blocks(self) -> Array:
+        """Return the energies of the blocks of 400 ms so far; of less than one, that of all.
+
+        Shape:
+            `(blocks,)`.
+        """
+        steps = np.array(self._step_energies)
+        if len(steps) < _STEPS_A_BLOCK:
+            return np.array([self._energy / self._frames] if self._frames else [])
+        return _blocks(steps, _STEPS_A_BLOCK)
 
     def ungated(self) -> float:
         """Return the loudness so far without gates, in LUFS; minus infinity for digital silence."""
@@ -143,7 +166,7 @@ class LoudnessMeter:
         steps = np.array(self._step_energies)
         if len(steps) < _STEPS_A_SHORT_TERM_BLOCK:
             return math.nan
-        blocks = _gated(steps, steps_a_block=_STEPS_A_SHORT_TERM_BLOCK, relative_gate=RANGE_RELATIVE_GATE_LU)
+        blocks = _gated(_blocks(steps, _STEPS_A_SHORT_TERM_BLOCK), RANGE_RELATIVE_GATE_LU)
         if not len(blocks):
             return math.nan
         # Nearest rank, as in the standard: no interpolation between two blocks.
@@ -208,9 +231,18 @@ def _fed(meter: _Meter, x: Samples) -> _Meter:
     return meter
 
 
-def _gated(steps: Array, *, steps_a_block: int, relative_gate: float) -> Array:
+def _blocks(steps: Array, steps_a_block: int) -> Array:
+    """Return the energies of overlapping blocks of so many steps."""
+    return np.convolve(steps, np.full(steps_a_block, 1 / steps_a_block), mode="valid")
+
+
+def _gated_lufs(blocks: Array) -> float:
+    gated = _gated(blocks, RELATIVE_GATE_LU)
+    return _lufs(float(gated.mean())) if len(gated) else -math.inf
+
+
+def _gated(blocks: Array, relative_gate: float) -> Array:
     """Return the energies of the blocks that pass the absolute and the relative gate."""
-    blocks = np.convolve(steps, np.full(steps_a_block, 1 / steps_a_block), mode="valid")
     blocks = blocks[blocks > _energy(ABSOLUTE_GATE_LUFS)]
     if not len(blocks):
         return blocks

@@ -16,6 +16,7 @@ from fxst.dsp import Array
 from fxst.dsp.channels import ChannelLayout
 from fxst.dsp.loudness import TruePeakMeter
 from fxst.dsp.spectra import LongTermSpectrum
+from fxst.report.stereo import StereoImage, StereoMeter
 
 __all__ = ["InMemory", "OnDisk", "Outline", "OutlineMeter", "Recording", "Survey", "survey"]
 
@@ -87,6 +88,7 @@ class Survey(Outline):
         true_peak_dbtp: True peak; minus infinity for silence.
         bands_hz: Centres of the third octaves that it is long enough to resolve.
         bands_db: Mean power of its channels in each, full-scale sine 0 dB.
+        stereo: The stereo image of two channels; None for any other number.
 
     Shape:
         bands_hz, bands_db: `(bands,)`.
@@ -97,6 +99,7 @@ class Survey(Outline):
     true_peak_dbtp: float
     bands_hz: Array
     bands_db: Array
+    stereo: StereoImage | None = None
 
 
 def survey(
@@ -116,11 +119,14 @@ def survey(
     loudness = LoudnessMeter(sample_rate=sample_rate, channels=channels, layout=layout)
     peaks = TruePeakMeter(sample_rate=sample_rate, channels=channels)
     spectrum = LongTermSpectrum(sample_rate=sample_rate)
+    stereo = StereoMeter(sample_rate=sample_rate) if channels == 2 else None
     outline = OutlineMeter(sample_rate=sample_rate)
     for block in blocks:
         loudness.process(block)
         peaks.process(block)
         spectrum.process(block)
+        if stereo is not None:
+            stereo.process(block)
         outline.process(block)
     hz, levels = spectrum.mean_third_octaves()
     return Survey(
@@ -130,6 +136,7 @@ def survey(
         true_peak_dbtp=float(peaks.peaks_dbtp().max()),
         bands_hz=hz,
         bands_db=levels,
+        stereo=None if stereo is None else stereo.finish(),
     )
 
 

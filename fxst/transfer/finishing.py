@@ -96,12 +96,14 @@ class Finish:
         ceiling_db: The highest true peak; None for any.
         floats_keep_peaks: Whether a file of floating-point samples, which loses nothing above full scale, is let be.
         tail_seconds: How much of what rings on after the end is kept.
+        gain_db: A gain that is known already, that of an album; then there is no loudness to reach.
     """
 
     loudness: float | str | None = None
     ceiling_db: float | None = -1.0
     floats_keep_peaks: bool = False
     tail_seconds: float = 0.0
+    gain_db: float = 0.0
 
     @staticmethod
     def of(config: ApplyConfig) -> "Finish":
@@ -175,7 +177,7 @@ class Finisher:
         self._finish = finish
         self._rate_and_channels = {"sample_rate": info.sample_rate, "channels": info.channels}
         self._shape: dict[str, Any] = {**self._rate_and_channels, "layout": info.layout}
-        self._gain_db = 0.0
+        self._gain_db = finish.gain_db
         self._goal_lufs: float | None = None
         self._unmeasured = finish.loudness is not None
         self._unsettled = False
@@ -298,6 +300,8 @@ class Finisher:
     @property
     def note(self) -> str:
         """What a table should say of the gain after its chain; nothing where there is none."""
+        if self._finish.gain_db:
+            return f"{self._finish.gain_db:+.2f} dB, as all of the album"
         return "" if self._goal_lufs is None else f"{self._gain_db:+.2f} dB, to {self._goal_lufs:.2f} LUFS"
 
     @property

@@ -48,6 +48,7 @@ class SafetyResult:
         noisy: Whether noise was why the amount was reduced.
         upward_share: The amount of its upward compressor in it, which raises soft passages.
         levelled: Whether the level was matched though nothing of the style was applied.
+        most_noise_db: By how much the noise floor was allowed to rise relative to the signal.
     """
 
     settings: tuple[Setting, ...]
@@ -57,6 +58,7 @@ class SafetyResult:
     noisy: bool
     upward_share: float = 1.0
     levelled: bool = False
+    most_noise_db: float = MOST_NOISE_DB
 
     @property
     def remark(self) -> str:
@@ -71,7 +73,7 @@ class SafetyResult:
             upward = f", {self.upward_share:.0%} of the upward compressor" if self.upward_share < 1 else ""
             applied = f"{self.amount:.0%} of the style was applied{upward}"
         if self.noisy:
-            limits = f"{MOST_NOISE_DB:g} dB relative to the signal, or by more than {MOST_RISE_DB:g} dB in all"
+            limits = f"{self.most_noise_db:g} dB relative to the signal, or by more than {MOST_RISE_DB:g} dB in all"
             return f"{applied}: more would have raised the noise floor by more than {limits}"
         return f"{applied}: more did not bring the recording nearer to the reference"
 
@@ -83,6 +85,7 @@ def limit_amount(
     reference: Descriptors,
     relevel: Callable[[Sequence[Setting]], tuple[Setting, ...]] | None = None,
     pauses: Excerpt | None = None,
+    most_noise_db: float | None = None,
 ) -> SafetyResult:
     """Try settings on an excerpt, and reduce them where they do harm.
 
@@ -100,12 +103,16 @@ def limit_amount(
         reference: The descriptors of the reference.
         relevel: Matches the level of a table; None for the level of the active signal.
         pauses: The softest stretches of the whole recording; None for those of the excerpt.
+        most_noise_db: By how much the noise floor may rise relative to the recording's own; None for `MOST_NOISE_DB`
+            above that of the recording or the reference.
     """
     relevel = relevel or (lambda table: match_level(chain, table, excerpt, reference))
     soft = excerpt if pauses is None or not pauses.samples.size else pauses
     before = msgspec.structs.replace(describe(excerpt), floor_db=noise_floor_db(soft))
     before_db = distance_db(before, reference)
-    most_noise_db = max(before.noise_db, reference.noise_db) + MOST_NOISE_DB
+    allowed_db = MOST_NOISE_DB if most_noise_db is None else most_noise_db
+    noisier_db = max(before.noise_db, reference.noise_db) if most_noise_db is None else before.noise_db
+    highest_noise_db = noisier_db + allowed_db
     most_floor_db = max(before.floor_db, reference.floor_db) + MOST_RISE_DB
 
     def floor_db(table: Sequence[Setting]) -> float:
@@ -113,14 +120,15 @@ def limit_amount(
         return min(noise_floor_db(output), before.floor_db + soft_rise_db(soft, output))
 
     def is_noisy(output: Excerpt, its_floor_db: float) -> bool:
-        return its_floor_db - active_level_db(output) > most_noise_db
+        return its_floor_db - active_level_db(output) > highest_noise_db
 
     def makes_noisy(table: Sequence[Setting]) -> bool:
         output = rendered(chain, table, excerpt)
         return is_noisy(output, floor_db(table))
 
     settings, upward_share = _limit_upward(chain, settings, makes_noisy)
-    best = SafetyResult(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
+    nothing = chain.at_amount(settings, 0.0)
+    best = SafetyResult(nothing, 0.0, before_db, before_db, noisy=False, most_noise_db=allowed_db)
     noisy = upward_share < 1
     raised = harmful = False
     for amount in AMOUNTS[:-1]:
@@ -134,7 +142,7 @@ def limit_amount(
             noisy, raised = True, raised or too_high
             continue
         after_db = distance_db(describe(output), reference)
-        result = SafetyResult(table, amount, before_db, after_db, noisy, upward_share)
+        result = SafetyResult(table, amount, before_db, after_db, noisy, upward_share, most_noise_db=allowed_db)
         if after_db < before_db + TOLERANCE_DB and not harmful:
             # The largest amount: a smaller one is nearer by chance only.
             return result
@@ -145,7 +153,7 @@ def limit_amount(
     levelled = relevel(chain.at_amount(settings, 0.0))
     after_db = distance_db(describe(rendered(chain, levelled, excerpt)), reference)
     if after_db < best.after_db and floor_db(levelled) <= most_floor_db:
-        return SafetyResult(levelled, 0.0, before_db, after_db, best.noisy, levelled=True)
+        return replace(best, settings=levelled, amount=0.0, after_db=after_db, upward_share=1.0, levelled=True)
     return best
 
 
