@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from fxst.audio.id3 import Read
 
-__all__ = ["METADATA", "Chunk", "Layout", "chunks", "layout"]
+__all__ = ["METADATA", "FileChunk", "Layout", "chunks", "layout"]
 
 _AUDIO: Final = frozenset({b"data", b"SSND"})
 _FORMAT: Final = frozenset({b"fmt ", b"COMM", b"desc"})
@@ -121,7 +121,7 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
 
 
 @dataclass(frozen=True)
-class Chunk:
+class FileChunk:
     """One chunk of a file.
 
     Args:
@@ -135,7 +135,7 @@ class Chunk:
     size: int
 
 
-def chunks(read: Read, start: int, end: int) -> Iterator[Chunk]:
+def chunks(read: Read, start: int, end: int) -> Iterator[FileChunk]:
     """Yield the complete chunks of a file but for the audio, up to the first one that is damaged.
 
     Args:
@@ -159,7 +159,7 @@ def chunks(read: Read, start: int, end: int) -> Iterator[Chunk]:
                 return
             size = long_size
         if name not in _AUDIO and first + size <= end:
-            yield Chunk(name, first, size)
+            yield FileChunk(name, first, size)
         at = first + size
         padded = at + (start - at) % container.multiple
         if _chunk(read, padded, end, container):

@@ -33,10 +33,13 @@ from fxst.transfer.levels import Levelled, amplified, levelled
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import StyleTransfer, remarks_on
 
-__all__ = ["Progress", "analyse_file", "analyse_reference", "render_file", "unchanged"]
+__all__ = ["Progress", "Watch", "analyse_file", "analyse_reference", "render_file", "unchanged"]
 
 Progress = Callable[[Path, float], None]
 """Called with a file and how much of the work on it is done, from 0 to 1."""
+
+Watch = Callable[[Samples], None]
+"""Called with a block of a recording."""
 
 
 @contextlib.contextmanager
@@ -72,15 +75,27 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def analyse_file(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float, watch: Watch | None = None
 ) -> tuple[Levelled, tuple[str, ...]]:
-    """Analyse a file; return the analysis and the remarks on it."""
-    found, remarks = _analysed(style, path, what, progress, share=share, measured=False)
+    """Analyse a file; return the analysis and the remarks on it.
+
+    Args:
+        style: The model that analyses it.
+        path: The file.
+        what: Its name in remarks.
+        progress: Called with the progress of the work.
+        share: The share of this in the work on the file.
+        watch: Called once with each block, in order.
+
+    Raises:
+        AudioError: It cannot be read.
+    """
+    found, remarks = _analysed(style, path, what, progress, share=share, measured=False, watch=watch)
     return found, (*remarks, *found.remarks(what, "rendered"))
 
 
 def analyse_reference(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None
+    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, watch: Watch | None = None
 ) -> tuple[StyleProfile, tuple[str, ...]]:
     """Analyse a reference; return its style profile and the remarks on it.
 
@@ -89,13 +104,14 @@ def analyse_reference(
         path: The reference.
         what: Its name in remarks.
         progress: Called with the progress of the work.
+        watch: Called once with each block, in order.
 
     Raises:
         AudioError: It cannot be read, or is silent.
     """
-    found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True)
+    found, remarks = _analysed(style, path, what, progress, share=1.0, measured=True, watch=watch)
     if found.analysis.statistics is None:
-        level = "" if found.lufs is None else f" ({found.lufs:.0f} LUFS)"
+        level = "" if found.lufs in (None, -math.inf) else f" ({found.lufs:.0f} LUFS)"
         raise AudioError(
             f"{str(path)!r} is silent{level}, or too short to analyse: choose a reference with sound in it."
         )
@@ -105,7 +121,14 @@ def analyse_reference(
 
 
 def _analysed(
-    style: StyleTransfer, path: Path, what: str, progress: Progress | None, *, share: float, measured: bool
+    style: StyleTransfer,
+    path: Path,
+    what: str,
+    progress: Progress | None,
+    *,
+    share: float,
+    measured: bool,
+    watch: Watch | None,
 ) -> tuple[Levelled, tuple[str, ...]]:
     with unchanged(path), contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader(path))
@@ -113,9 +136,14 @@ def _analysed(
         readers = [reader]
         heard = list(info.layout.heard)  # the LFE is no part of a style
 
+        def without_lfe(blocks: Iterator[Samples]) -> Iterator[Samples]:
+            return (block[heard] for block in blocks) if info.layout.has_lfe else blocks
+
         def blocks() -> Iterator[Samples]:
-            one = readers.pop() if readers else stack.enter_context(Reader(path))
-            return (block[heard] if info.layout.has_lfe else block for block in _blocks(one, progress, 0.0, share))
+            if not readers:  # read before, and watched
+                again = stack.enter_context(Reader(path))
+                return without_lfe(_blocks(again, progress, 0.0, share))
+            return without_lfe(_watched(_blocks(readers.pop(), progress, 0.0, share), watch))
 
         found = levelled(
             partial(style.analyse, sample_rate=info.sample_rate),
@@ -162,7 +190,7 @@ def render_file(
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader(job.input))
         info = reader.info
-        rate = job.sample_rate or nearest_rate(job.output, info.sample_rate)
+        rate = job.output_sample_rate or nearest_rate(job.output, info.sample_rate)
         container, subtype = output_format(job.output, info, output_sample_rate=rate)
         finisher = Finisher(finish, replace(info, sample_rate=rate), floats=subtype in FLOAT_SUBTYPES)
         if finisher.unmeasured:
@@ -213,7 +241,7 @@ def render_file(
             stack.enter_context(table_files.staged(table, job.table))
         remarks = _ending(reader, "input") + inspection.remarks() + finisher.remarks + export_remarks
     remarks += writer.remarks  # its tags are written last
-    if rate != info.sample_rate and job.sample_rate is None:
+    if rate != info.sample_rate and job.output_sample_rate is None:
         remarks += (f"its format has no sample rate of {info.sample_rate} Hz, so the output is at {rate} Hz",)
     if peak > 1:
         over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
@@ -266,6 +294,13 @@ def _blocks(reader: Reader, progress: Progress | None, start: float, share: floa
         done += block.shape[1]
         if progress is not None and reader.info.frames:
             progress(reader.info.path, start + share * min(1.0, done / reader.info.frames))
+
+
+def _watched(blocks: Iterator[Samples], watch: Watch | None) -> Iterator[Samples]:
+    for block in blocks:
+        if watch is not None:
+            watch(block)
+        yield block
 
 
 def _ending(reader: Reader, what: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from fxst.batch.selection import InputRecording
 from fxst.errors import SettingsError
 from fxst.places import LONGEST_NAME_BYTES
 
-__all__ = ["FIELDS", "check_template", "companion_names", "one_spelling", "output_name", "table_names"]
+__all__ = ["FIELDS", "check_template", "companion_names", "one_name", "one_spelling", "output_name", "table_names"]
 
 FIELDS: Final = ("stem", "ref", "model", "relpath", "ext")
 """The fields of a naming template."""
@@ -117,7 +117,12 @@ def one_spelling(path: Path) -> str:
     Args:
         path: A file; it need not exist.
     """
-    return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
+    return one_name(os.path.realpath(path))
+
+
+def one_name(name: str) -> str:
+    """Return one string for all spellings that some file system takes for the same name."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _fields(template: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from fxst.configs import ApplyConfig
 from fxst.errors import NothingMatchedError, SettingsError
 from fxst.untrusted import number, quoted
 
-__all__ = ["Reference", "find_references", "names_of", "references_of"]
+__all__ = ["Reference", "find_references", "names_of", "references_of", "split_weight"]
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,21 @@ def _found(path: Path, weight: float, outside: Path | None) -> Iterator[Referenc
 
 def _weighted(given: str) -> tuple[Path, float]:
     """Split a name from its weight, which is 1 by default."""
-    name, colon, weight = given.rpartition(":")
-    if not (colon and name and _is_numeric(weight)) or Path(given).exists():
+    name, weight = split_weight(given)
+    if not weight or Path(given).exists():
         return Path(given), 1.0
     try:
-        if (found := number(weight)) >= 0:
+        if (found := number(weight[1:])) >= 0:
             return Path(name), found
     except ValueError:
         pass
     raise SettingsError(f"{given!r}: a weight is a number of 0 or more, such as {quoted(f'{name}:2')}.")
+
+
+def split_weight(given: str) -> tuple[str, str]:
+    """Split a name from what may be its weight, with the colon; empty where nothing is meant as one."""
+    name, colon, weight = given.rpartition(":")
+    return (name, colon + weight) if colon and name and _is_numeric(weight) else (given, "")
 
 
 def _is_numeric(text: str) -> bool:

@@ -12,6 +12,7 @@ from fxst import audio, authorship
 from fxst.chains.table import AMOUNT, LOUDNESS, Table
 from fxst.errors import AudioError
 from fxst.report import FigureTable, OnDisk, Page, Recording, ReportEntry, Track, write_report
+from fxst.storage import copies
 
 if TYPE_CHECKING:
     from fxst.batch.results import FileResult
@@ -55,7 +56,7 @@ class TransferReport:
     def __init__(
         self, path: Path, *, references: Sequence[Path], items: int, names: Mapping[Path, str] | None = None
     ) -> None:
-        self._path = path
+        self.path = path
         self._references = tuple(references)
         self._items = items
         self._names = dict(names or {})
@@ -69,7 +70,7 @@ class TransferReport:
 
     def add(self, result: "FileResult") -> None:
         """Add the result of a file, and measure its input and output."""
-        name = self._names.get(result.input, str(result.input))
+        name = self._names.get(result.input) or copies.shown(str(result.input))
         if result.error:
             self._failed += 1
             if self._failed <= MOST_ROWS:
@@ -111,7 +112,7 @@ class TransferReport:
         lead = (*self._lead(len(entries), alone=alone), *lost)
         grids = () if alone and entries else tuple(self._grids(references))
         with authorship.noted():
-            write_report(self._path, Page(title, lead, grids, entries))
+            write_report(self.path, Page(title, lead, grids, entries))
 
     def _keep(self, rendered: _Rendered) -> None:
         self._kept.append(rendered)
@@ -123,13 +124,13 @@ class TransferReport:
         """Replace the names of temporary files in a message."""
         for path, name in self._names.items():
             message = message.replace(repr(str(path)), name)
-        return message
+        return copies.shown(message)
 
     def _notes(self, result: "FileResult", remarks: Iterable[str]) -> Iterator[str]:
         table = f", settings in {str(result.table_path)!r}" if result.table_path is not None else ""
         yield self._renamed(f"Written to {str(result.output)!r}{table}.")
         if result.exports:
-            yield f"For other programs: {', '.join(repr(str(path)) for path in result.exports)}."
+            yield copies.shown(f"For other programs: {', '.join(repr(str(path)) for path in result.exports)}.")
         if result.table is not None and AMOUNT in result.table.provenance:
             yield f"Amount of the style: {result.table.provenance[AMOUNT]}."
         if result.table is not None and LOUDNESS in result.table.provenance:

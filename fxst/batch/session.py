@@ -10,9 +10,9 @@ from typing import Final, NamedTuple, Protocol
 
 from fxst import authorship, staging
 from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file, unchanged
-from fxst.batch.manifest import Manifest, input_state, is_in_manifest
+from fxst.batch.manifest import Manifest, ManifestRow, input_state, is_in_manifest, origin_for
 from fxst.batch.plan import Job
-from fxst.batch.preflight import Preflight
+from fxst.batch.preflight import Preflight, applied_table
 from fxst.batch.references import names_of
 from fxst.batch.results import FileResult, failure
 from fxst.chains import table_files
@@ -20,10 +20,12 @@ from fxst.chains.amounts import parse_amounts
 from fxst.chains.table import Table
 from fxst.errors import AudioError, FxstError, SettingsError
 from fxst.memory import keep_freed_memory
+from fxst.storage import copies
 from fxst.transfer import profiles
 from fxst.transfer.finishing import REFERENCE, Finish
 from fxst.transfer.profiles import StyleProfile
 from fxst.transfer.style_transfer import load, safety_remarks
+from fxst.untrusted import quoted
 
 __all__ = ["WAIT_SECONDS", "Session", "finished"]
 
@@ -52,9 +54,10 @@ class Session:
 
     def __init__(self, checked: Preflight) -> None:
         keep_freed_memory()
+        copies.use(checked.copies)
         self._checked = checked
         self._manifest: Manifest | None = None
-        self._chooser: _Chooser = _TableChooser(checked) if checked.table is not None else _StyleChooser(checked)
+        self._chooser: _Chooser = _StyleChooser(checked) if checked.config.by_model else _TableChooser(checked)
 
     def close(self) -> None:
         """Close the manifest."""
@@ -81,26 +84,50 @@ class Session:
             job: The recording.
             progress: Called with the progress of the work.
         """
+        files = [job.output, *filter(None, [job.table]), *(export.path for export in job.exports)]
+        keep = self._checked.plan.folder is None  # pictures and pages of a single recording read it again
+        try:
+            with (
+                copies.published(files, overwrite=self._checked.config.overwrite, keep=keep),
+                copies.fetched(job.input, keep=keep),
+            ):
+                result = self._render(job, progress)
+        except FxstError as error:
+            result = failure(job, str(error), error.exit_code)
+        if result is None:
+            return None
+        warnings = tuple(map(copies.shown, result.warnings))
+        return replace(result, error=copies.shown(result.error), warnings=warnings)
+
+    def _render(self, job: Job, progress: Progress | None) -> FileResult | None:
         folder, origin = self._checked.plan.folder, self._checked.origin
         if folder is None or origin is None:
             with authorship.noted():  # there is no manifest
                 return self._attempt(job, progress, self._check_again)
         try:
-            if self._manifest is None:
-                self._manifest = Manifest(folder, write=True)
+            if self._manifest is None or self._manifest.path != folder / job.part:
+                self.close()
+                self._manifest = Manifest(folder, write=True, part=job.part)
             manifest = self._manifest
+            origin = origin_for(job, origin)
             with manifest.locked(job.output) as alone:
                 if not alone:
                     return None
                 manifest.refresh()
-                if self._checked.config.resume and manifest.is_finished(job, origin):
-                    return finished(job, self._checked.table)
+                if self._checked.config.resume and (row := manifest.finished_row(job, origin)):
+                    return finished(job, self._checked.table, row)
                 source = input_state(job)
                 if source is None:
                     return self._attempt(job, progress, None)  # which returns why it cannot be read
-                return self._attempt(
-                    job, progress, lambda hidden: manifest.add(manifest.row(job, source, origin, hidden))
-                )
+                rows: list[ManifestRow] = []
+
+                def commit(hidden: Mapping[Path, Path]) -> Callable[[], None] | None:
+                    rows.append(manifest.row(job, source, origin, hidden))
+                    # That of an object counts with its chunk's part: it is not uploaded yet.
+                    return manifest.add(rows[-1]) if copies.url_of(job.output) is None else None
+
+                result = self._attempt(job, progress, commit)
+                return result if result.error else replace(result, row=rows[-1])
         except FxstError as error:
             return failure(job, str(error), error.exit_code)
 
@@ -142,17 +169,19 @@ class Session:
         return FileResult(job.input, job.output, job.table, table, warnings, exports=exports)
 
 
-def finished(job: Job, table: Table | None) -> FileResult:
+def finished(job: Job, table: Table | None, row: ManifestRow | None = None) -> FileResult:
     """Return the result of a file that an earlier run rendered.
 
     Args:
         job: The file.
         table: The table that the command applies; None where each file has its own.
+        row: Its row of the manifest, where it is needed.
     """
+    own = job.table if job.table is not None else job.applied
     with contextlib.suppress(SettingsError):  # the table may have been edited since
-        table = table_files.read(job.table) if job.table is not None else table
+        table = table_files.read(own) if own is not None else table
     exports = tuple(file.path for file in job.exports if file.path.exists())
-    return FileResult(job.input, job.output, job.table, table, was_finished=True, exports=exports)
+    return FileResult(job.input, job.output, job.table, table, was_finished=True, exports=exports, row=row)
 
 
 class _Choice(NamedTuple):
@@ -175,11 +204,10 @@ class _Chooser(Protocol):
 
 
 class _TableChooser:
-    """One table for all files."""
+    """One table for all files, or each its own."""
 
     def __init__(self, checked: Preflight) -> None:
-        assert checked.table is not None, "preflight() reads it"
-        self._table, self.finish = checked.table, Finish.of(checked.config)
+        self._config, self._table, self.finish = checked.config, checked.table, Finish.of(checked.config)
         if self.finish.loudness == REFERENCE:
             raise SettingsError("--loudness reference needs a reference: name one with --ref.")
 
@@ -190,7 +218,15 @@ class _TableChooser:
         pass
 
     def choose(self, job: Job, progress: Progress | None) -> _Choice:
-        return _Choice(self._table, (), 1.0)
+        if self._table is not None:
+            return _Choice(self._table, (), 1.0)
+        assert job.applied is not None, "plan() names one for each"
+        if not job.applied.exists():
+            raise SettingsError(
+                f"{quoted(job.input)} has no table: {quoted(job.applied)} is not there; copy one there, or leave the "
+                "recording out with --exclude."
+            )
+        return _Choice(applied_table(self._config, job.applied), (), 1.0)
 
 
 class _StyleChooser:

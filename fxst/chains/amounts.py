@@ -83,7 +83,7 @@ def amount_of_each(amount: float | Mapping[str, float], labels: Sequence[str]) -
         if not 0 <= share <= HIGHEST_PERCENT / 100:
             raise SettingsError(f"An amount is a number from 0 to {HIGHEST_PERCENT / 100:g}, not {share:g}.")
     if others := shares.keys() - {_ALL, *labels}:
-        raise SettingsError(f"{unknown('effect', min(others), labels)} in the chain.")
+        raise SettingsError(f"{unknown('effect', min(others), labels, where=' in the chain')}.")
     return {label: shares.get(label, shares.get(_ALL, 1.0)) for label in labels}
 
 

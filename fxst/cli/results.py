@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fxst.cli.streams import Spooled
 from fxst.cli.terminal import bar_console, complain, print_json, say, say_rows, warn
 from fxst.errors import OutputError
+from fxst.storage import copies
 from fxst.version import __version__
 
 if TYPE_CHECKING:
@@ -121,11 +122,11 @@ class Results:
 
         row = records.plain(
             records.FileReport,
-            input=self._files.names.get(input, str(input)),
+            input=self._files.names.get(input) or copies.shown(str(input)),
             status=status,
-            output=None if output is None else str(output),
-            table=None if table is None else str(table),
-            exports=[str(path) for path in exports],
+            output=None if output is None else copies.shown(str(output)),
+            table=None if table is None else copies.shown(str(table)),
+            exports=[copies.shown(str(path)) for path in exports],
             settings=None if settings is None else settings.to_dict(),
             warnings=list(warnings),
             error=error or None,

@@ -13,6 +13,7 @@ import typer
 
 from fxst.configs import ApplyConfig
 from fxst.errors import FxstError, OutputError
+from fxst.storage import copies
 from fxst.untrusted import quoted
 
 __all__ = ["Spooled", "spooled"]
@@ -36,7 +37,7 @@ class Spooled:
 
     def shown(self, path: Path) -> str:
         """Return a file's name for a message."""
-        return self.names.get(path, quoted(path))
+        return self.names.get(path) or copies.shown(quoted(path))
 
     def spoken(self, message: str) -> str:
         """Replace the paths of temporary files in a message by their names."""

@@ -150,7 +150,7 @@ def supervised_loss(
     missed = (decided.knobs - examples.knobs.nan_to_num()).abs() * placed
     counts = (placed @ of_effects.T).sum(0)
     knobs = ((missed @ of_effects.T).sum(0) / counts.clamp_min(1)).sum() / (counts > 0).sum().clamp_min(1)
-    shared = model.extractor.compare(examples.input, examples.reference)[2][:, model.extractor.spectrum_features]
+    shared = model.extractor.compare(examples.input, examples.reference).shared[:, model.extractor.spectrum_features]
     curve = ((decided.curve - centred(examples.curves, shared)).abs() * _band_weights(shared)).sum(1).mean()
     loss = CURVE_WEIGHT * curve + 0.1 * activation + KNOB_WEIGHT * knobs
     return loss, decided, {"activation": activation, "knobs": knobs, "curve_db": 20 * curve}

@@ -9,7 +9,7 @@ import numpy as np
 
 from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.table import Table
-from fxst.configs import ApplyConfig
+from fxst.configs import REFERENCE, ApplyConfig
 from fxst.dsp.channels import ChannelLayout
 from fxst.dsp.limiter import Limiter
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS, TruePeakMeter
@@ -33,7 +33,6 @@ BLOCK_FRAMES: Final = 1 << 15
 """Recordings are rendered in blocks: larger ones leave a processor's cache, smaller ones spend their time on calls."""
 
 KEEP: Final = "keep"
-REFERENCE: Final = "reference"
 UNTIL_SILENT: Final = math.inf
 """A tail as long as it is heard."""
 
@@ -164,7 +163,7 @@ def rendered(
 
 
 class Finisher:
-    """Bring what a chain rendered to its loudness and under its ceiling, and tell what that took.
+    """Bring what a chain rendered to its loudness and under its ceiling, and say what that took.
 
     Args:
         finish: What is to be done.
@@ -191,7 +190,7 @@ class Finisher:
 
     @property
     def unmeasured(self) -> bool:
-        """Whether `measure` has to be told of the whole recording before anything can be finished."""
+        """Whether `measure` must get the whole recording before anything can be finished."""
         return self._unmeasured
 
     @property
@@ -298,7 +297,7 @@ class Finisher:
 
     @property
     def note(self) -> str:
-        """What a table should tell of the gain behind its chain; nothing where there is none."""
+        """What a table should say of the gain after its chain; nothing where there is none."""
         return "" if self._goal_lufs is None else f"{self._gain_db:+.2f} dB, to {self._goal_lufs:.2f} LUFS"
 
     @property

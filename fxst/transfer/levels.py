@@ -1,4 +1,4 @@
-"""The level of a recording: silence is told from a floating-point recording that was made at a low level.
+"""The level of a recording: silence is distinguished from a floating-point recording that was made at a low level.
 
 The level of floating-point samples is arbitrary: they lose nothing at any. So a soft recording of such samples is
 analysed, and rendered, as if it were at the usual loudness. In other formats a low level is a choice, or a fault.

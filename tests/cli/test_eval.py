@@ -127,6 +127,15 @@ def test_models_run_on_pairs_at_their_own_rates(fxst, model):
     assert all(row["error"] == "" for row in items())
 
 
+def test_an_evaluation_without_a_model_says_so(fxst, model):
+    words = "No model was measured: name one with --model, such as --model studio."
+    pairs("in1.wav,ref1.wav,target1.wav", header="input,reference,target")
+    assert words in fxst("eval", *QUICK)[1]
+    assert words not in fxst("eval", *QUICK, "-m", model)[1]
+    pairs("in1.wav,ref1.wav,target1.wav,out1.wav")  # outputs are what is measured
+    assert words not in fxst("eval", *QUICK)[1]
+
+
 def test_without_targets_distances_to_the_references_are_measured(fxst):
     pairs("in1.wav,ref1.wav,out1.wav", "in2.wav,ref2.wav,out2.wav", header="input,reference,output")
     code, out, err = fxst("eval", "--pairs", "pairs.csv", "-o", "out", "--require", "ltas_db_ratio<=0.5")
@@ -181,7 +190,7 @@ def test_wrong_usage(fxst, recordings):
 @pytest.mark.parametrize(
     ("requirement", "message"),
     [
-        ("yours.mae<1", "There is no row 'yours'; there are: input, closed-form, output"),
+        ("yours.mae<1", "There is no row 'yours'; choose from: input, closed-form, output"),
         ("mae<1", "there is no model and no output to check"),
     ],
 )
@@ -243,7 +252,7 @@ def test_targets_of_a_chain_tell_their_settings(fxst, model, recordings):
     assert json.loads(Path("out/summary.json").read_text())["chain"]["name"] == "fx"
     code, _, err = fxst(*arguments, "--chain", "reverb")
     assert code == 2
-    assert "there are: eq, eq-comp, fx" in err
+    assert "choose from: eq, eq-comp, fx" in err
 
 
 @pytest.fixture(scope="module")
@@ -808,7 +817,7 @@ def test_baselines_are_chosen_by_name(fxst):
     assert list(summary()) == ["input", "output"]
     code, _, err = fxst(*quick, "--baseline", "magic")
     assert (code, err.count("\n")) == (2, 1)
-    assert "there are: closed-form, rule-based, matchering, oracle-eq" in err
+    assert "choose from: closed-form, rule-based, matchering, oracle-eq" in err
 
 
 @pytest.mark.parametrize(
