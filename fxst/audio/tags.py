@@ -284,6 +284,8 @@ def _guarded(work: Callable[[], _Result]) -> _Result:
     except (TagError, OSError):
         raise
     except Exception as error:  # mutagen raises errors of all kinds on damaged tags
+        if isinstance(error.__context__, OSError):  # which it makes its own
+            raise error.__context__ from error
         raise TagError(reason(error)) from error
 
 

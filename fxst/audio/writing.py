@@ -44,6 +44,10 @@ _HIGHEST_FLOAT: Final = np.float32(2**31 - 2**7)
 """The highest float32 number that is a 32-bit integer."""
 
 
+class _UnreadableError(OutputError):
+    """A finished file cannot be read back as it was written."""
+
+
 class Writer:
     """A new sound file, which appears under its name only when it is complete.
 
@@ -128,7 +132,7 @@ class Writer:
             unstamp(self._fd, self._container)
             try:
                 self._check(self._temporary)
-            except OutputError:
+            except _UnreadableError:
                 if not self._added.chunks:
                     raise
                 self._take_out_chunks()
@@ -295,7 +299,7 @@ class Writer:
                 into_file(fd, self._added.tags)
                 unstamp(fd, self._container)
                 self._check(path)
-        except (TagError, OutputError) as error:
+        except (TagError, _UnreadableError) as error:
             why = str(error) if isinstance(error, TagError) else "they would make it unreadable"
             self.remarks += (f"its tags cannot be written ({why}), and were left out",)
 
@@ -346,7 +350,7 @@ class Writer:
             info = reader.info
             found = (info.sample_rate, info.channels, info.frames)
         if found != (*self._settings[:2], self._frames):
-            raise OutputError(
+            raise _UnreadableError(
                 f"{quoted(self.path)} came out with {found[2]} frames instead of {self._frames}: choose another file "
                 "format, such as .wav."
             )
@@ -359,7 +363,9 @@ class Writer:
         except OSError as error:
             raise staging.unwritable(self.path, error) from error
         except AudioError as error:
-            raise OutputError(
+            if isinstance(error.__cause__, OSError):
+                raise staging.unwritable(self.path, error.__cause__) from error
+            raise _UnreadableError(
                 f"{quoted(self.path)} was written but cannot be read back: choose another file format, such as .wav."
             ) from error
 

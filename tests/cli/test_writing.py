@@ -170,18 +170,24 @@ def faults(tmp_path):
     ],
 )
 def test_each_call_that_fails_while_a_recording_is_written_leaves_nothing(faults, subtype, endings):
-    save("a.wav", noise(), subtype=subtype)
+    with soundfile.SoundFile("a.wav", "w", RATE, 1, subtype) as file:
+        file.title = "tags are written into a copy"
+        file.write(noise()[0])
     save("loud.wav", noise(0.1, 2, level=2.0))
     inputs = [(ending, "loud.wav" if ending == "ogg" else "a.wav") for ending in endings]
     results = faults(*(["apply", name, "-p", "t.json", "-o", f"vault/o.{ending}"] for ending, name in inputs))
-    for arguments, kind, at, code, err, left, _ in results:
+    for arguments, kind, at, code, err, left, whole in results:
+        if arguments[-1].endswith((".flac", ".opus")) and (kind, code) == ("close", 0):
+            assert whole  # what failed is the file without tags, after the one with tags was complete
+            continue
         assert (code, left) == (5, []), (arguments[-1], kind, at, err)
         assert "cannot be written" in err
         assert "Traceback" not in err
     # A loud recording is encoded more than once, and the time in the header of floating-point samples is taken out.
     struck = {kind for _, kind, *_ in results}
-    assert struck >= {"write", "fsync", "close", "rename"}
-    assert struck >= {"pwrite", "ftruncate"} or "ogg" not in endings
+    assert struck >= {"pwrite", "fsync", "close", "rename"}
+    assert "write" in struck or "flac" not in endings
+    assert "ftruncate" in struck or "ogg" not in endings
 
 
 def test_each_call_that_fails_while_more_than_a_recording_is_written_leaves_nothing(faults):
