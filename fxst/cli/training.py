@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import inspect
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -71,7 +72,10 @@ def training_command(
             else:
                 given.pop("recipe", None)
                 config = _config(recipes, recipe, given)
-            with _progress() as report:
+            from fxst.training import launch
+
+            rank, _ = launch.check(config)
+            with _progress(shown=rank == 0) as report:
                 run, findings = train(config, resume, report)
             _show(run, findings, context.command_path)
 
@@ -115,7 +119,7 @@ def _config(recipes: Mapping[str, type[TrainingConfig]], recipe: str, given: Map
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator["Report"]:
+def _progress(*, shown: bool) -> Iterator["Report"]:
     """Show how far each stage has come, with a bar where there is a terminal, else with a line."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -124,10 +128,9 @@ def _progress() -> Iterator["Report"]:
     console = Console(err=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
     tasks: dict[str, Any] = {}
+    disable = not (shown and console.is_terminal) or is_plain()
     with (
-        Progress(
-            TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal or is_plain()
-        ) as bars,
+        Progress(TextColumn("{task.description}"), *columns, console=console, disable=disable) as bars,
         above(console),
     ):
 
@@ -162,6 +165,10 @@ def _show(run: "Run[Any]", findings: str, command: str) -> None:
     console.print(f"Training {state} after {steps}. {best}")
     if run.signal is not None:
         console.print(f"Continue it with `{command} {shell_word(run.folder)} --resume`.")
+        if run.signal == signal.SIGUSR1:
+            from fxst.training import launch
+
+            console.print("Slurm runs the job again." if launch.requeue() else "Slurm would not requeue the job.")
     say(str(run.folder))
     if run.signal is not None:
         raise typer.Exit(128 + run.signal)

@@ -22,7 +22,7 @@ from fxst.errors import ModelError, SettingsError
 from fxst.untrusted import from_json, shell_word, to_json
 from fxst.version import __version__
 
-__all__ = ["begin", "damaged", "read_checkpoint", "read_config", "writable"]
+__all__ = ["CONFIG", "begin", "damaged", "is_of", "read_checkpoint", "read_config", "writable"]
 
 CONFIG: Final = "config.json"
 
@@ -42,8 +42,13 @@ def writable(folder: Path) -> Iterator[None]:
         raise staging.unwritable(folder, error) from error
 
 
-def begin(config: TrainingConfig, folder: Path) -> None:
+def begin(config: TrainingConfig, folder: Path, *, first: bool = True) -> None:
     """Make a run's folder, and keep in it what the run is begun with.
+
+    Args:
+        config: The run's settings.
+        folder: Its folder.
+        first: Whether this is the first of its processes; the others only check.
 
     Raises:
         OutputError: It cannot be written.
@@ -56,6 +61,8 @@ def begin(config: TrainingConfig, folder: Path) -> None:
         if begun or not leftovers <= {CONFIG, "cached-examples", "logs", "checkpoints"}:
             resume = " to continue its run, give it with --resume instead of the dataset, or" if begun else ""
             raise SettingsError(f"The folder {str(folder)!r} is not empty:{resume} choose another with -o.")
+        if not first:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         record = {
             "fxst_version": __version__,
@@ -64,6 +71,14 @@ def begin(config: TrainingConfig, folder: Path) -> None:
             "config": {name: _located(name, value) for name, value in asdict(config).items() if name != "output"},
         }
         staging.write(folder / CONFIG, (to_json(record, indent=1) + "\n").encode())
+
+
+def is_of(config: TrainingConfig, folder: Path) -> bool:
+    """Return whether a folder holds a run that was begun with the same settings."""
+    if not (folder / CONFIG).is_file():
+        return False
+    settings = {name: _located(name, value) for name, value in asdict(config).items() if name != "output"}
+    return bool(from_json(to_json(settings)) == _record(folder)["config"])
 
 
 def _located(name: str, value: Any) -> Any:
