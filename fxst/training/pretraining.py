@@ -151,7 +151,7 @@ def supervised_loss(
     # Labels are counted over all rows of a batch, of which other processes may have some.
     activation = unlike / all_rows_mean(labelled.sum().float())
     # Every effect counts alike: a rare one has few labels.
-    of_effects, placed = labelled_knobs.to(labelled.device), examples.knobs.isfinite().float()
+    of_effects, placed = labelled_knobs.to(examples.knobs), examples.knobs.isfinite().to(examples.knobs)
     missed = (decided.knobs - examples.knobs.nan_to_num()).abs() * placed
     counts = all_rows_mean((placed @ of_effects.T).sum(0))
     of_each = (missed @ of_effects.T).sum(0) / torch.where(counts > 0, counts, 1)
