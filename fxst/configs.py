@@ -4,7 +4,9 @@ One frozen dataclass a command. The command line derives arguments and options f
 the dataclass itself, and model cards contain it. Nothing here imports torch.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,9 +15,14 @@ from fxst.errors import SettingsError
 
 __all__ = [
     "CHANGEABLE",
+    "PRESETS",
+    "REFERENCE",
     "ApplyConfig",
+    "BatchMergeConfig",
+    "BatchStatusConfig",
     "ChainsConfig",
     "ClipsConfig",
+    "ConfigShowConfig",
     "DatasetConfig",
     "DoctorConfig",
     "EvalConfig",
@@ -28,14 +35,33 @@ __all__ = [
     "StyleConfig",
     "TrainingConfig",
     "UiConfig",
+    "adopting",
     "argument",
     "check_used",
     "flags",
+    "is_adopted",
     "option",
 ]
 
 CHANGEABLE: Final = ("steps", "nodes", "devices", "device", "loaders", "data_note", "test_examples")
 """Settings that a resumed training run may change."""
+
+REFERENCE: Final = "reference"
+"""The loudness of the reference, as a loudness target."""
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "podcast": {"loudness": "-16", "ceiling": "-1"},
+    "broadcast": {"loudness": "-23", "ceiling": "-1"},
+    "music": {"loudness": "-14", "ceiling": "-1"},
+}
+"""Options of `fxst apply` by the name of a preset.
+
+Source:
+    Apple's requirements for podcasts; EBU R 128; what most music services play at.
+"""
+
+_adopted: ContextVar[frozenset[str]] = ContextVar("adopted", default=frozenset())
+"""Fields whose values come from a settings file or a preset."""
 
 
 def argument(
@@ -80,8 +106,27 @@ def flags(item: "Field[Any]") -> tuple[str, ...]:
     return item.metadata["flags"] or ("--" + item.name.replace("_", "-"),)
 
 
+def is_adopted(name: str) -> bool:
+    """Return whether a field has its value from a settings file or a preset."""
+    return name in _adopted.get()
+
+
+@contextlib.contextmanager
+def adopting(names: Iterable[str]) -> Iterator[None]:
+    """Let fields have values from a settings file or a preset during the block: no user need leave those out.
+
+    Args:
+        names: The fields.
+    """
+    token = _adopted.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _adopted.reset(token)
+
+
 def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
-    """Refuse options that change nothing beside the others.
+    """Refuse options that change nothing beside the others; those of a settings file are for other commands, too.
 
     Args:
         config: A command's configuration.
@@ -92,8 +137,32 @@ def check_used(config: Any, needs: Mapping[str, tuple[bool, str]]) -> None:
     """
     for item in fields(config):
         used, purpose = needs.get(item.name, (True, ""))
-        if not used and getattr(config, item.name) != item.default:
+        if not used and not is_adopted(item.name) and getattr(config, item.name) != item.default:
             raise SettingsError(f"{flags(item)[0]} is for {purpose}: leave it out.")
+
+
+def _shard() -> Any:
+    return option(
+        None,
+        "Do one share of the batch, such as 0/100, ..., 99/100: shares count from 0. auto takes it from the variables "
+        "of Slurm, of Kubernetes, or FXST_SHARD_INDEX and FXST_SHARDS. `fxst batch` shows and merges them.",
+        metavar="I/N",
+        panel="Several machines",
+    )
+
+
+def _engine() -> Any:
+    return option(
+        "local",
+        "Where the work is done: on this machine, or on a Ray cluster (needs the extra ray).",
+        panel="Several machines",
+    )
+
+
+def _address() -> Any:
+    return option(
+        "auto", "With --engine ray: address of the cluster; auto for that of this machine.", panel="Several machines"
+    )
 
 
 @dataclass(frozen=True)
@@ -113,13 +182,18 @@ class DatasetConfig:
     sample_rate: int = option(24_000, "Sample rate of the clips in Hz.", minimum=8000, panel="Clips")
     seed: int = option(0, "Random seed; the same seed gives the same dataset.", panel="Clips")
     workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Output")
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """What every training has."""
 
-    dataset: Path = argument("Folder of a dataset that `fxst dataset build` made; with --resume, the run's folder.")
+    dataset: Path = argument(
+        "Folder of a dataset that `fxst dataset build` made; with --resume, the run's folder, or beside -o the dataset."
+    )
     output: Path | None = option(None, "Folder of the run; without it, a new one in runs/.", flags=("--output", "-o"))
     steps: int = option(12_000, "Optimiser steps.", minimum=1)
     batch: int = option(16, "Examples in a step.", minimum=2)
@@ -163,6 +237,9 @@ class ClipsConfig(StyleConfig):
         "Type of DATASET that a file of --effects declares: pairs of dry and processed recordings, instead of clips "
         "that fxst renders.",
         metavar="NAME",
+    )
+    network: str | None = option(
+        None, "Network that a file of --effects declares, instead of the recipe's own.", metavar="NAME"
     )
     gradient: Literal["autodiff", "proxy", "half-hybrid", "full-hybrid", "spsa"] = option(
         "autodiff",
@@ -256,7 +333,8 @@ ExportName = Literal["ffmpeg", "apo", "pedalboard", "camilladsp", "easyeffects",
 class ApplyConfig:
     """Make recordings sound as if they had been produced like another one.
 
-    Sample rate, channels, bit depth and length are kept. The settings are saved as a table to edit and apply again.
+    Sample rate, channels, bit depth and length are kept, and tags where the format has them. The settings are saved as
+    a table to edit and apply again. Files may be objects, such as s3://bucket/voice.wav, with the extra cloud.
     """
 
     inputs: tuple[Path, ...] = argument(
@@ -286,6 +364,30 @@ class ApplyConfig:
         metavar="JSON",
         panel="Reference",
     )
+    ref_eq: str | None = option(
+        None,
+        "Recording or style profile from which the equaliser's settings are taken; --ref is for the rest.",
+        metavar="FILE",
+        panel="Reference",
+    )
+    ref_dynamics: str | None = option(
+        None,
+        "Recording or style profile from which the compressors' settings are taken; --ref is for the rest.",
+        metavar="FILE",
+        panel="Reference",
+    )
+    ref_range: str | None = option(
+        None,
+        "Part of every --ref recording to analyse, such as 1:20-2:10 or 80-; the rest does not count.",
+        metavar="START-END",
+        panel="Reference",
+    )
+    input_range: str | None = option(
+        None,
+        "Part of every input to analyse, such as 1:20-2:10; all of it is rendered.",
+        metavar="START-END",
+        panel="Reference",
+    )
     params: Path | None = option(
         None,
         "Parameter table to apply. With --ref or --style: the table to write, .json or .csv; just json or csv names "
@@ -293,6 +395,13 @@ class ApplyConfig:
         flags=("--params", "-p"),
         metavar="FILE",
         panel="Output",
+    )
+    params_dir: Path | None = option(
+        None,
+        "Folder of parameter tables: each recording gets its own, called as a batch calls them, such as "
+        "season1/one.params.json for season1/one.wav.",
+        metavar="FOLDER",
+        panel="Reference",
     )
     model: str = option(
         "studio",
@@ -311,10 +420,55 @@ class ApplyConfig:
         panel="Reference",
         completes="amounts",
     )
+    max_boost: float | None = option(
+        None,
+        "Highest gain of the equaliser's curve at any frequency, in dB.",
+        minimum=0,
+        maximum=60,
+        metavar="DB",
+        panel="Equaliser",
+    )
+    max_cut: float | None = option(
+        None,
+        "Deepest cut of the equaliser's curve at any frequency, in dB.",
+        minimum=0,
+        maximum=60,
+        metavar="DB",
+        panel="Equaliser",
+    )
+    smooth: float = option(
+        0.0,
+        "Average the equaliser's curve over so many octaves.",
+        minimum=0,
+        maximum=4,
+        metavar="OCTAVES",
+        panel="Equaliser",
+    )
+    noise: Literal["keep", "guard"] = option(
+        "keep",
+        "keep: apply less of a style that would raise the noise too far. guard: turn down the pauses instead, by an "
+        "expander.",
+        panel="Level",
+    )
+    max_noise: float | None = option(
+        None,
+        "By how much noise may rise relative to the signal, in dB. Default: 3 with --noise guard, else 9 above the "
+        "noisier of input and reference.",
+        minimum=0,
+        maximum=60,
+        metavar="DB",
+        panel="Level",
+    )
     link: bool | None = option(
         None,
         "Compress all channels by the same gain, or each by its own. Default: as the table says, else linked.",
         flags=("--link/--no-link",),
+        panel="Level",
+    )
+    preset: Literal["none", "podcast", "broadcast", "music"] = option(
+        "none",
+        "Loudness and ceiling for a purpose: podcast (-16 LUFS), broadcast (-23, EBU R 128) or music (-14), all at -1 "
+        "dBTP. Options that you give beside it take precedence.",
         panel="Level",
     )
     loudness: str | None = option(
@@ -331,6 +485,24 @@ class ApplyConfig:
     )
     clip: Literal["ceiling", "float"] = option(
         "ceiling", "ceiling: limit every output. float: do not limit outputs of floating-point samples.", panel="Level"
+    )
+    to: Literal["flac", "wav", "opus", "mp3"] | None = option(
+        None, "Format of the outputs. Default: that of each input, or .wav where it cannot be written.", panel="Output"
+    )
+    rate: int | None = option(
+        None,
+        "Sample rate of the outputs in Hz. Default: that of each input, or the next one that the format has.",
+        minimum=1000,
+        maximum=768_000,
+        metavar="HZ",
+        panel="Output",
+    )
+    quality: str | None = option(
+        None,
+        "For lossy outputs (mp3, ogg, opus): quality from 0 to 10, or a bit rate such as 192k. Default: about the bit "
+        "rate of a lossy input, else the encoder's own.",
+        metavar="QUALITY",
+        panel="Output",
     )
     tail: str = option(
         "0",
@@ -383,13 +555,29 @@ class ApplyConfig:
         metavar="TEMPLATE",
         panel="Batch",
     )
-    jobs: int = option(
-        1,
-        "Recordings to process in parallel, each in its own process; 0 for one per processor.",
+    album: bool = option(
+        False,
+        "Give all inputs one table, chosen for all of them together, and one gain for --loudness.",
+        flags=("--album",),
+        panel="Batch",
+    )
+    album_loudness: bool = option(
+        False,
+        "Keep the loudness relations of the inputs; --loudness, by default reference, is that of all together.",
+        flags=("--album-loudness",),
+        panel="Batch",
+    )
+    jobs: int | None = option(
+        None,
+        "Recordings to process in parallel, each in its own process; 0 for one per processor. Default: 1, and with "
+        "--engine ray one per processor of the cluster.",
         flags=("--jobs", "-j"),
         minimum=0,
         panel="Batch",
     )
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
     resume: bool = option(
         True,
         "Skip files that the folder's fxst-manifest.jsonl lists as finished; --no-resume renders them again.",
@@ -410,10 +598,51 @@ class ApplyConfig:
         False, "Print every parameter instead of a summary.", flags=("--verbose", "-v"), panel="Reports"
     )
 
+    def __post_init__(self) -> None:
+        for name, value in PRESETS.get(self.preset, {}).items():
+            if getattr(self, name) == self.__dataclass_fields__[name].default:
+                object.__setattr__(self, name, value)
+
     @property
     def by_model(self) -> bool:
         """Whether a model chooses the settings; else a table is applied."""
         return bool(self.references or self.styles)
+
+    @property
+    def is_album(self) -> bool:
+        """Whether the result of a recording depends on the other inputs."""
+        return self.album or self.album_loudness
+
+
+@dataclass(frozen=True)
+class BatchStatusConfig:
+    """Show how far a batch is that several processes share: what is done, failed and missing.
+
+    Exits with 1 where something failed or is missing.
+    """
+
+    folder: Path = argument("Output folder of the batch.", metavar="DIR")
+    format: Literal["table", "json", "jsonl"] = option(
+        "table", "Standard output: text, one JSON document, or one JSON object per file that failed."
+    )
+
+
+@dataclass(frozen=True)
+class BatchMergeConfig:
+    """Merge the results of all shards: one manifest and one summary.
+
+    Refused while results are missing. Exits with 1 where a file failed.
+    """
+
+    folder: Path = argument("Output folder of the batch.", metavar="DIR")
+    report: Path | None = option(None, "Web page as `fxst apply --report` writes it.", metavar="HTML")
+    report_items: int = option(10, "Number of recordings that the page plays.", minimum=1)
+    overwrite: bool = option(
+        False, "Replace an existing page that fxst did not make, or that was edited since.", flags=("--overwrite",)
+    )
+    format: Literal["table", "json", "jsonl"] = option(
+        "table", "Standard output: text, one JSON document, or one JSON object per file that failed."
+    )
 
 
 @dataclass(frozen=True)
@@ -454,6 +683,16 @@ class UiConfig:
 
 
 @dataclass(frozen=True)
+class ConfigShowConfig:
+    """Show the value of every option, and where it comes from: a settings file, a preset, or the default."""
+
+    command: tuple[str, ...] = argument(
+        "Command, such as apply or style train; all commands by default.", metavar="COMMAND", default=()
+    )
+    json: bool = option(False, "Print JSON.", flags=("--json",))
+
+
+@dataclass(frozen=True)
 class ChainsConfig:
     """List the named chains: their effects, and every parameter with its range."""
 
@@ -473,6 +712,7 @@ class ModelsInfoConfig:
 
     model: str = argument("Name of a shipped model, or a model's folder.", metavar="MODEL", completes="models")
     format: Literal["table", "json"] = option("table", "Output format: text, or JSON.")
+    verbose: bool = option(False, "Name every source of the training data.", flags=("--verbose", "-v"))
 
 
 @dataclass(frozen=True)
@@ -514,7 +754,7 @@ class EvalConfig:
     )
     models: tuple[str, ...] = option(
         (),
-        "Name of a shipped model, or a model's folder.",
+        "Name of a shipped model, or a model's folder. Default: none.",
         flags=("--model", "-m"),
         panel="Systems",
         completes="style models",
@@ -638,6 +878,9 @@ class EvalConfig:
         metavar="BOUND",
         panel="Results",
     )
+    shard: str | None = _shard()
+    engine: Literal["local", "ray"] = _engine()
+    address: str = _address()
     workers: int = option(0, "Worker processes; 0 for one per processor.", minimum=0, panel="Computing")
     device: Literal["cpu", "cuda"] = option(
         "cpu", "Device for the models; the effects run on the CPU. cuda needs the extra train.", panel="Computing"

@@ -92,6 +92,8 @@ PACKAGES: Final = (
     _Package("uvicorn", "uvicorn", "the server of fxst ui", "ui"),
     _Package("pesq", "pesq", "PESQ in fxst eval", "pesq"),
     _Package("av", "av", "MP4, WebM, WMA, WavPack and more as inputs", "av"),
+    _Package("obstore", "obstore.store", "recordings in object storage", "cloud"),
+    _Package("ray", "ray", "--engine ray", "ray"),
     _Package("matchering", "matchering", "the baseline matchering in fxst eval", ""),
     _Package("pyloudnorm", "pyloudnorm", "tests: reference for loudness", ""),
 )
@@ -104,6 +106,8 @@ EXTRAS: Final = {
     "cuda": "compressors in training on a CUDA device",
     "pesq": "PESQ in fxst eval",
     "av": "MP4, WebM, WMA, WavPack and more as inputs; the program ffmpeg does the same",
+    "cloud": "recordings in object storage (s3://, gs://, az://)",
+    "ray": "--engine ray; all nodes of a cluster need the same Ray, Python and fxst",
 }
 """The purpose of each extra."""
 
@@ -126,9 +130,9 @@ def examine() -> Iterator[Check]:
     packages = list(_packages())
     yield from (check for check in packages if check.required)
     yield from _extras(packages)
-    told = {name for names in extras.EXTRAS.values() for name in names}  # what is missing of an extra is told with it
+    of_extras = {name for names in extras.EXTRAS.values() for name in names}  # what is missing is listed with its extra
     yield from (
-        check for check in packages if not check.required and (check.state != "missing" or check.part not in told)
+        check for check in packages if not check.required and (check.state != "missing" or check.part not in of_extras)
     )
     yield from (_program(*program) for program in PROGRAMS)
     yield from _devices(torch=any(check.part == "torch" and check.state == "ok" for check in packages))
@@ -233,7 +237,7 @@ def _cuda() -> Iterator[Check]:
 
 
 def _cache() -> Check:
-    """Check the folder of numba's compiled code, without which every program compiles anew."""
+    """Check the folder of numba's compiled code, without which every program compiles again."""
     purpose = "compiled code, kept for the next program"
     remedy = "none is needed; to save some seconds at each start, set NUMBA_CACHE_DIR to a writable folder"
     try:

@@ -62,20 +62,21 @@ class UndeclaredError(SettingsError):
     """A chain has an effect of the user's own that is not declared."""
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
+def unknown(what: str, name: str, known: Iterable[str], *, where: str = "") -> str:
     """Return the message for an unknown name, with the closest known name.
 
     >>> unknown("chain", "stduio", ("eq", "eq-comp", "studio"))
-    "There is no chain 'stduio' (did you mean 'studio'?); there are: eq, eq-comp, studio"
+    "There is no chain 'stduio' (did you mean 'studio'?); choose from: eq, eq-comp, studio"
 
     Args:
         what: What the name is of.
         name: The unknown name.
         known: All known names.
+        where: What does not have it, such as ` in the chain eq`.
     """
     from difflib import get_close_matches
 
     names = list(known)
     close = get_close_matches(name.lower(), names, 1)
     meant = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"There is no {what} {name!r}{meant}; there are: {', '.join(names) or 'none'}"
+    return f"There is no {what} {name!r}{where}{meant}; choose from: {', '.join(names) or 'none'}"

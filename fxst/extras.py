@@ -30,6 +30,8 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "cuda": ("numba-cuda",),
     "pesq": ("pesq",),
     "av": ("av",),
+    "cloud": ("obstore",),
+    "ray": ("ray",),
 }
 """The distributions of each extra that `fxst` itself uses."""
 
@@ -45,7 +47,7 @@ ORACLE: Final = (*GRADIENTS, "auraloss")
 TRAINING: Final = (*ORACLE, "lightning", "tensorboard", "matplotlib")
 """The modules that every training imports."""
 
-_NAMES: Final = {"torch": "PyTorch", "lightning": "Lightning", "tensorboard": "TensorBoard"}
+_NAMES: Final = {"torch": "PyTorch", "ray": "Ray", "lightning": "Lightning", "tensorboard": "TensorBoard"}
 
 
 def need(what: str, *modules: str, extra: str = "train") -> None:

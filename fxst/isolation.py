@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from fxst.errors import SettingsError
 
-__all__ = ["guard", "safe_children"]
+__all__ = ["elsewhere", "guard", "safe_children"]
 
 _SAFE_PATH: Final = "PYTHONSAFEPATH"
 """Keeps Python from searching the current folder for modules, as it does with `-c`."""
@@ -82,7 +82,7 @@ class _Finder:
         def execute_elsewhere(module: Any) -> None:
             if fullname == "numba.core.config":
                 _check_cache()
-            with _elsewhere():
+            with elsewhere():
                 execute(module)
             if fullname == "numba.core.config":  # which reads its file again at each compilation
                 module._config_fname = os.devnull
@@ -92,7 +92,7 @@ class _Finder:
 
 
 @contextlib.contextmanager
-def _elsewhere() -> Iterator[None]:
+def elsewhere() -> Iterator[None]:
     """Change to the root folder for the block, where no other user may write."""
     try:
         here = os.open(os.curdir, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -7,7 +7,9 @@ from msgspec import Meta, Struct
 
 __all__ = [
     "ApplyReport",
+    "BatchReport",
     "CardRecord",
+    "ChainsReport",
     "DoctorReport",
     "FigureReport",
     "FileReport",
@@ -62,6 +64,53 @@ class ApplyReport(Struct, tag_field="format", tag="fxst-apply", forbid_unknown_f
     exit_code: Literal[0, 1, 5, 130, 143]
     counts: dict[Literal["written", "finished", "failed", "planned"], Count]
     files: list[FileReport]
+
+
+class BatchReport(Struct, tag_field="format", tag="fxst-batch-status", forbid_unknown_fields=True):
+    """What `fxst batch status --format json` and `fxst batch merge --format json` print."""
+
+    format_version: Literal[1]
+    files: Annotated[Count, Meta(description="When the batch was last begun.")]
+    done: Count
+    failed: Count
+    missing: Annotated[Count, Meta(description="Files without a result.")]
+    chunks: Annotated[int, Meta(ge=1)]
+    missing_chunks: Count
+    shards: Annotated[int | None, Meta(description="null where the batch was not begun with --shard.")]
+    missing_shards: Annotated[list[Count], Meta(description="Those with a chunk without a result.")]
+    array: Annotated[str, Meta(description="The missing shards as Slurm's --array takes them; empty without any.")]
+
+
+class ParameterSpec(Struct, forbid_unknown_fields=True):
+    """A parameter of an effect, with its range."""
+
+    name: str
+    minimum: float
+    maximum: Annotated[float, Meta(description="Equal to the minimum where the chain fixes it.")]
+    default: float
+    unit: str
+    scale: Literal["linear", "log"]
+
+
+class EffectSpec(Struct):
+    """An effect. Whatever else defines it, such as the kinds of an equaliser's bands, is beside its parameters."""
+
+    effect: str
+    parameters: Annotated[list[ParameterSpec], Meta(min_length=1)]
+
+
+class ChainSpec(Struct, forbid_unknown_fields=True):
+    """A chain: its effects in order."""
+
+    name: str
+    effects: Annotated[list[EffectSpec], Meta(min_length=1)]
+
+
+class ChainsReport(Struct, tag_field="format", tag="fxst-chains", forbid_unknown_fields=True):
+    """What `fxst chains --format json` prints: the named chains, with the range of every parameter."""
+
+    format_version: Literal[1]
+    chains: list[ChainSpec]
 
 
 class CheckReport(Struct, forbid_unknown_fields=True):

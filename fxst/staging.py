@@ -27,6 +27,7 @@ __all__ = [
     "discard",
     "finish",
     "folder",
+    "is_hidden",
     "staged",
     "sweep",
     "sync",
@@ -279,6 +280,11 @@ def unwritable(path: Path, error: Exception) -> OutputError:
     return OutputError(f"{str(path)!r} cannot be written ({reason}): {remedy}.")
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a name is that of a hidden file."""
+    return _HIDDEN.fullmatch(name) is not None
+
+
 def abandon() -> None:
     """Remove every hidden file of this process, which is about to end: interrupts come between any two steps."""
     for hidden in tuple(_begun):
@@ -297,7 +303,7 @@ def sweep(folder: Path, *, deep: bool) -> None:
         if not deep:
             folders.clear()
         for name in files:
-            if _HIDDEN.fullmatch(name):
+            if is_hidden(name):
                 with contextlib.suppress(OSError):  # another process may do the same
                     _remove_if_abandoned(Path(parent, name))
 

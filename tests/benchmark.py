@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,53 @@ class Rows:
         speed = found["one"][2] / found["both"][2]
         told("100 files of 3 s, two jobs against one, on the clock", f"{speed:.2f} x", "1.85 x on an idle machine")
 
+    def archive(self):
+        """Files of a minute in one call, as `docs/scale.md` counts with them."""
+        path = self.sound("minute", 60)
+        for count in (2, 8):
+            (self.folder / f"minutes{count}").mkdir()
+            for number in range(count):
+                (self.folder / f"minutes{count}" / f"{number}.wav").hardlink_to(path)
+
+        def run(files, *style):
+            out = ("-o", self.folder / "minutes", "--overwrite", "--no-resume")
+            return fxst("apply", self.folder / f"minutes{files}", *style, *out)
+
+        for what, style in (("model", ("--ref", RADIO)), ("table", ("--params", self.folder / "out.params.json"))):
+            measured(*self.apply(path))
+            (two, _, _), (many, _, _) = in_turn(3, two=run(2, *style), many=run(8, *style)).values()
+            told(f"warm, per 60 s stereo file in one call, {what}", f"{(many - two) / 6:.2f} CPU s")
+
+    def ray(self):
+        """A thousand short files on a Ray cluster of this machine beside two worker processes, on the clock."""
+        if importlib.util.find_spec("ray") is None:
+            told("fxst apply --engine ray", "skipped", "the extra ray is not installed")
+            return
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # as worker processes have it
+        from ray.cluster_utils import Cluster
+
+        voice, rate = soundfile.read(VOICE)
+        (self.folder / "thousand").mkdir()
+        for number in range(1000):
+            clip = np.roll(voice, -number * len(voice) // 1000)[: 3 * rate]
+            soundfile.write(self.folder / "thousand" / f"{number}.wav", clip, rate)
+        node = {"num_cpus": 2, "object_store_memory": 80_000_000, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=node)
+        try:
+            command = ("apply", self.folder / "thousand", "--ref", RADIO, "--overwrite", "--no-resume")
+            engine = ("--engine", "ray", "--address", cluster.address, "-o", self.folder / "by-ray")
+            found = in_turn(
+                1, jobs=fxst(*command, "--jobs", 2, "-o", self.folder / "by-jobs"), ray=fxst(*command, *engine)
+            )
+        finally:
+            cluster.shutdown()
+        (_, _, jobs), (_, _, ray) = found.values()
+        told(
+            f"1,000 files of 3 s, Ray ({ray:.0f} s) against --jobs 2",
+            f"{ray / jobs:.3f} x",
+            "1.10 x on an idle machine",
+        )
+
     def disk(self):
         """What the base installation takes on the disk."""
         waiting, found = ["fxst"], {}
@@ -222,8 +270,9 @@ class Rows:
 
             def drop():
                 tab = f"tabs/{json.loads(ask('tabs', b''))['tab']}"
-                for role, file in (("input", path), ("reference", reference)):
-                    ask(f"{tab}/files/{role}?name={file.name}", file.read_bytes())
+                sent = [f"{tab}/files/{role}?name=x.wav" for role in ("input", "reference")]
+                with ThreadPoolExecutor() as pool:  # both at once, as the page sends what is dropped
+                    list(pool.map(ask, sent, [file.read_bytes() for file in (path, reference)]))
                 ask(f"{tab}/choose", b"{}")
                 render(tab)
                 ask(f"{tab}/sounds/input"), ask(f"{tab}/sounds/reference")
@@ -262,7 +311,9 @@ class Rows:
             told(what, f"{ms:.1f} ms", f"{target:.0f} ms" if target else "")
 
 
-ROWS = ("help", "params", "cold", "minute", "ten_minutes", "batch", "memory", "disk", "ui", "training")
+ROWS = (
+    *("help", "params", "cold", "minute", "ten_minutes", "batch", "archive", "ray", "memory", "disk", "ui", "training"),
+)
 
 
 def main():

@@ -60,7 +60,7 @@ def training_step(method, *, directions=1):
     config = ClipsConfig(Path("nowhere"), gradient=method)
     model = StyleModel(StyleModelConfig(len(chain.knobs), EncoderConfig(sample_rate=SAMPLE_RATE, window_samples=CLIP)))
     renderer = make_renderer(method, chain, sample_rate=SAMPLE_RATE, options=MethodOptions(directions=directions))
-    module = StyleModule(model, renderer, config)
+    module = StyleModule(model, renderer, config, sample_rate=SAMPLE_RATE)
     optimiser = module.configure_optimizers()["optimizer"]
     dry, reference = (0.1 * torch.randn(32, config.listen_clips, CLIP, generator=generator) for _ in range(2))
     hidden = torch.rand(32, len(chain.knobs), generator=generator)

@@ -2,10 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+
+# The tensors of the tests are small: threads would wait for each other, and for those of other workers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import numpy as np
@@ -31,13 +35,16 @@ hypothesis.settings.load_profile("fxst")
 
 def pytest_configure(config):
     config.pluginmanager.register(extras)  # its hooks are for the package's doctests, too
+    # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def state(tmp_path_factory):
-    """Keep the record of what fxst has made out of the user's folders."""
+    """Keep the record of what fxst has made out of the user's folders, and the user's settings out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
 
 

@@ -131,9 +131,17 @@ if MISSING:
         return (yield from _skipping(item))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take what a worker has left out."""
+    LEFT_OUT.update(getattr(node, "workeroutput", {}).get("left_out", ()))
+
+
 def pytest_sessionfinish(session):
     """Fail where more was left out than `tests/left_out.txt` lists."""
-    if LEFT_OUT - listed():
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = sorted(LEFT_OUT)
+    elif LEFT_OUT - listed():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -17,12 +17,15 @@ import fxst.cli
 from fxst import records
 from fxst.batch.manifest import ManifestRow
 from fxst.chains.named import CHAINS, STUDIO_BANDS
+from fxst.chains.table import Table
 from fxst.chains.table_files import TableFile
 from fxst.checkpoints import catalogue
 from fxst.checkpoints.card import IN_REPOSITORY
 from fxst.cli.app import EXIT_CODES, app
 from fxst.effects import EFFECTS, Effect
 from fxst.evaluation.metrics import METRICS
+from fxst.exports import jsfx
+from fxst.exports.base import Export
 from fxst.layers import LAYERS
 from fxst.transfer import profiles
 from fxst.transfer.profiles import StyleProfile
@@ -215,11 +218,21 @@ def _takes(kind: Any, info: Any) -> str:
     return f" {info.metavar or {Path: 'PATH', int: 'INTEGER', float: 'NUMBER', str: 'TEXT'}[kind]}"
 
 
+def jsfx_sliders() -> str:
+    """Show the sliders of a JSFX: those of a compressor and a stereo width."""
+    chain = CHAINS["studio"]
+    away = {effect.name: effect.transparent() for effect in chain.effects if effect.name != "compressor"}
+    table = Table(chain, chain.defaults()).with_values(away | {"stereo_width": {"width": 1.2}})
+    export = Export(table, 44_100, 2, "")
+    return "\n".join(["```text", *re.findall("^(?:desc|slider).*", jsfx.write(export), re.MULTILINE), "```"])
+
+
 BLOCKS = {
     "chains": chains_table,
     "commands": commands,
     "effects": effects_table,
     "exit codes": exit_codes_table,
+    "jsfx sliders": jsfx_sliders,
     "layers": layers_table,
     "metrics": metrics_table,
     "models": models_table,
@@ -247,7 +260,9 @@ def schemas() -> dict[Path, str]:
     version = {"const": profiles.FORMAT_VERSION}
     return {
         ROOT / "docs/apply.schema.json": _schema(records.ApplyReport, "fxst apply --format json"),
+        ROOT / "docs/batch.schema.json": _schema(records.BatchReport, "fxst batch status --format json"),
         ROOT / "docs/card.schema.json": _schema(records.CardRecord, "card.json of a model"),
+        ROOT / "docs/chains.schema.json": _schema(records.ChainsReport, "fxst chains --format json"),
         ROOT / "docs/doctor.schema.json": _schema(records.DoctorReport, "fxst doctor --format json"),
         ROOT / "docs/models.schema.json": _schema(
             records.ModelsReport | records.ModelReport | records.VerifyReport, "fxst models --format json"

@@ -26,10 +26,13 @@ HOMES = {  # outside packages, and the modules or folders that may import them
     "lightning": {"training"},
     "matchering": {"evaluation.matchering"},
     "matplotlib": {"report.plot", "training"},
+    "mutagen": {"audio.tags"},
     "numba": {"dsp.compiled", "dsp.ballistics"},
+    "obstore": {"storage.objects"},
     "pedalboard": {"effects"},
     "pesq": {"evaluation"},
     "pyloudnorm": set(),
+    "ray": {"coordination.cluster"},
     "rich": {"cli"},
     "soundfile": {"audio"},
     "starlette": {"ui.server"},
@@ -214,7 +217,7 @@ def test_only_the_command_line_prints():
 
 HEAVY = {
     *("auraloss", "torch", "lightning", "pedalboard", "scipy", "numba", "torchaudio", "matplotlib"),
-    *("numpy.f2py", "pydantic", "rich", "jinja2", "starlette", "uvicorn"),
+    *("numpy.f2py", "pydantic", "ray", "rich", "jinja2", "starlette", "uvicorn"),
 }
 LIGHT = {"pedalboard", "scipy"}
 """What `fxst apply` loads of them; of SciPy, only the package itself and two compiled modules."""

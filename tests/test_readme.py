@@ -26,6 +26,10 @@ def test_schemas_are_those_of_the_records(path, text):
     assert path.read_text(encoding="utf-8") == text, "run: python tests/readme.py"
 
 
+def test_every_schema_is_generated():
+    assert set(readme.schemas()) == set(readme.ROOT.rglob("*.schema.json"))
+
+
 def test_the_readme_is_short():
     text = readme.README.read_bytes()
     assert len(text.splitlines()) <= 180

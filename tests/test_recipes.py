@@ -95,6 +95,28 @@ def test_the_edited_table_is_what_is_heard(recipes):
 
 
 @pytest.mark.slow
+def test_each_episode_has_its_own_table(recipes):
+    edited = table_files.read(Path("tables/season1/one.params.json"))
+    assert edited.to_dict()["compressor"]["makeup_db"] == -6
+    for name in ("season1/one.flac", "season1/two.flac", "trailer.flac"):
+        same = np.array_equal(audio.read(Path("final", name))[0], audio.read(Path("done", name))[0])
+        assert same == (name != "season1/one.flac")
+    assert not list(Path("final").rglob("*.params.*"))
+
+
+@pytest.mark.slow
+def test_presets_and_the_projects_file_set_the_loudness(recipes):
+    _, out, err = recipes
+    for name, lufs in (("for-radio.wav", -23), ("episodes/trailer.flac", -16), ("episodes/season1/one.flac", -16)):
+        x, sample_rate = audio.read(Path(name))
+        told = re.search(rf"'\S*{Path(name).name}': .*its loudness is (\S+) LUFS instead of {lufs}", err)
+        expected = float(told[1]) if told else lufs
+        assert loudness(x, sample_rate=sample_rate) == pytest.approx(expected, abs=0.1), name
+    assert "'fxst.toml' in this folder sets --preset, --params, --jobs, --loudness, --ceiling" in err
+    assert re.search(r"--loudness +-16 +preset podcast, in fxst\.toml", out)
+
+
+@pytest.mark.slow
 def test_amount_loudness_and_ceiling_are_as_told(recipes):
     x, sample_rate = audio.read(Path("voice.wav"))
     y, _ = audio.read(Path("as-loud.wav"))

@@ -5,13 +5,16 @@ Headers are not trusted: what counts is what can be read. A file that cannot be 
 `AudioError`, or is marked as truncated.
 """
 
+from fxst.audio.encoding import Encoding, bit_rate_like, encoding_of
 from fxst.audio.formats import (
     FLOAT_SUBTYPES,
     LOSSY_SUBTYPES,
+    LOSSY_SUFFIXES,
     READABLE_SUFFIXES,
     SUFFIXES,
     AudioInfo,
     Samples,
+    nearest_rate,
     output_format,
     unwritable_suffix,
 )
@@ -23,17 +26,22 @@ from fxst.dsp.loudness import LoudnessMeter, loudness
 __all__ = [
     "FLOAT_SUBTYPES",
     "LOSSY_SUBTYPES",
+    "LOSSY_SUFFIXES",
     "READABLE_SUFFIXES",
     "SUFFIXES",
     "AudioInfo",
+    "Encoding",
     "LoudnessMeter",
     "Reader",
     "Resampler",
     "Samples",
     "Writer",
+    "bit_rate_like",
     "compressed",
+    "encoding_of",
     "loudness",
     "mono",
+    "nearest_rate",
     "output_format",
     "probe",
     "read",

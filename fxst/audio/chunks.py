@@ -6,16 +6,17 @@ Source: Multimedia Programming Interface 1.0 (RIFF); EBU Tech 3306 (RF64); Apple
 Core Audio Format specifications; RFC 2361 (codecs of WAV).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from fxst.audio.id3 import Read
 
-__all__ = ["Layout", "layout"]
+__all__ = ["METADATA", "FileChunk", "Layout", "chunks", "layout"]
 
 _AUDIO: Final = frozenset({b"data", b"SSND"})
 _FORMAT: Final = frozenset({b"fmt ", b"COMM", b"desc"})
-_METADATA: Final = frozenset({
+METADATA: Final = frozenset({
     b"LIST", b"INFO", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"cue ", b"fact", b"smpl", b"inst", b"JUNK", b"PAD ",
     b"FLLR", b"PEAK", b"afsp", b"DISP", b"_PMX", b"cart", b"plst", b"NAME", b"AUTH", b"(c) ", b"ANNO", b"MARK", b"COMT",
     b"INST", b"APPL", b"info", b"free", b"strg", b"mark", b"regn", b"uuid",
@@ -119,6 +120,52 @@ def layout(read: Read, start: int, end: int) -> Layout | None:
     return Layout(head[:4], codec, offset, counted, max(0, len(filled) - 1) + others, uncounted, described)
 
 
+@dataclass(frozen=True)
+class FileChunk:
+    """One chunk of a file.
+
+    Args:
+        name: Its name.
+        start: Offset of its content.
+        size: Length of the content in bytes.
+    """
+
+    name: bytes
+    start: int
+    size: int
+
+
+def chunks(read: Read, start: int, end: int) -> Iterator[FileChunk]:
+    """Yield the complete chunks of a file but for the audio, up to the first one that is damaged.
+
+    Args:
+        read: Reads the file: `read(size, offset)`.
+        start: Offset at which the file begins, after tags.
+        end: Offset at which it ends, before tags.
+    """
+    head = read(12, start)
+    container = _CONTAINERS.get(head[:4])
+    if container is None:
+        return
+    at, long_size = start + container.first, None
+    for _ in range(_MOST_CHUNKS):
+        if (found := _chunk(read, at, end, container)) is None:
+            return
+        name, first, size = found
+        if name == b"ds64":
+            long_size = int.from_bytes(read(8, first + 8), "little")
+        if name in _AUDIO and size == 256**container.size_bytes - 1:
+            if long_size is None:
+                return
+            size = long_size
+        if name not in _AUDIO and first + size <= end:
+            yield FileChunk(name, first, size)
+        at = first + size
+        padded = at + (start - at) % container.multiple
+        if _chunk(read, padded, end, container):
+            at = padded
+
+
 def _chunk(read: Read, at: int, end: int, container: _Container) -> tuple[bytes, int, int] | None:
     head_bytes = container.name_bytes + container.size_bytes
     head = read(head_bytes, at)
@@ -129,7 +176,7 @@ def _chunk(read: Read, at: int, end: int, container: _Container) -> tuple[bytes,
         size = max(0, size - head_bytes)
     first = at + head_bytes
     complete = first + size <= end and all(byte in _PRINTABLE for byte in name)
-    return (name, first, size) if complete or name in _AUDIO | _METADATA else None
+    return (name, first, size) if complete or name in _AUDIO | METADATA else None
 
 
 def _codec(chunk: bytes, head: bytes, container: _Container) -> int | bytes:

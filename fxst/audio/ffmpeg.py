@@ -52,7 +52,13 @@ _SKIPPED_FRAMES: Final = 1 << 16
 _PADDING_FRAMES: Final = 8192
 """More than the encoder adds at the end to fill its last block."""
 
-_TRACK: Final = re.compile(r"\[info\] +Stream #0:\d+\S*: Audio: (\w+).*?, \d+ Hz, [^,]+, (\w+)")
+_TRACK: Final = re.compile(r"\[info\] +Stream #0:\d+\S*: Audio: (\w+).*?, \d+ Hz, ([^,]+), (\w+)(?:[^,]*, (\d+) kb/s)?")
+_PAIR: Final = re.compile(r"\[info\] {5}([A-Za-z0-9_-]+) *: (.*)$")
+"""A text of the file; those of its tracks are indented more."""
+_TOTAL: Final = re.compile(r"\[info\] +Duration: .*bitrate: (\d+) kb/s")
+"""The bit rate of the file, for containers that state none of a track."""
+_CONTINUED: Final = re.compile(r" {8,}: ")
+"""The next line of a text."""
 _ERROR: Final = re.compile(r"\[(?:error|fatal|panic)\] *(.+)")
 _LOG_ORIGIN: Final = re.compile(r"^\[[^\]]* @ 0x[0-9a-f]+\] *")
 
@@ -140,7 +146,10 @@ class ForeignPlayer:
         self.frames = None if stated is None else round(stated * self.sample_rate)
         self.truncated = _is_cut(self._bytes, size)
         self.tracks = len(self._tracks)
-        self.subtype = _subtype(*self._tracks[0]) if self._tracks else "PCM_24"
+        codec, self.layout, samples, kilobits = self._tracks[0] if self._tracks else ("", "", "", "")
+        self.subtype = _subtype(codec, samples)
+        lossless = codec in _LOSSLESS or codec.startswith("pcm_")
+        self.bit_rate = None if lossless else 1000.0 * (int(kilobits or 0) or self._kilobits) or None
 
     def close(self) -> None:
         """End the decoder."""
@@ -226,7 +235,9 @@ class ForeignPlayer:
         self._data = bytearray()
         self._line = b""
         self._problem = ""
-        self._tracks: list[tuple[str, str]] = []
+        self._tracks: list[tuple[str, str, str, str]] = []
+        self._kilobits = 0
+        self.pairs: list[tuple[str, str]] = []
         self._described = self._ended = False
         self._position = 0
         os.lseek(self._fd, 0, os.SEEK_SET)
@@ -299,13 +310,17 @@ class ForeignPlayer:
         self._line = self._line[:_LONGEST_LINE_BYTES]
         for line in (line.decode(errors="replace") for line in lines):
             self._described = self._described or "Stream mapping:" in line  # after which ffmpeg describes its output
+            if not self._described and (total := _TOTAL.match(line)):
+                self._kilobits = int(total[1])
+            if not self._described and (pair := _PAIR.match(line)):
+                self.pairs.append((pair[1], pair[2]))
             if not self._described and (track := _TRACK.search(line)):
-                self._tracks.append((track[1], track[2]))
+                self._tracks.append((track[1], track[2], track[3], track[4] or ""))
             if self._native:
                 found = _ERROR.search(line)
                 problem = found[1] if found else ""
             else:
-                problem = "" if line.startswith("[info]") else _LOG_ORIGIN.sub("", line)
+                problem = "" if line.startswith("[info]") or _CONTINUED.match(line) else _LOG_ORIGIN.sub("", line)
             self._problem = self._problem or problem.removeprefix(f"file:/dev/fd/{self._fd}: ").strip().rstrip(".")
 
 

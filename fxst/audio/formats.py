@@ -7,6 +7,7 @@ from typing import Final
 import soundfile
 
 from fxst.dsp import Samples
+from fxst.dsp.channels import ChannelLayout
 from fxst.errors import AudioError, OutputError
 from fxst.untrusted import quoted
 
@@ -15,12 +16,14 @@ __all__ = [
     "FOREIGN_SUFFIXES",
     "LOSSY_FORMATS",
     "LOSSY_SUBTYPES",
+    "LOSSY_SUFFIXES",
     "READABLE_SUFFIXES",
     "SAMPLE_BYTES",
     "SUFFIXES",
     "AudioInfo",
     "Samples",
     "check_room",
+    "nearest_rate",
     "output_format",
     "quoted",
     "reason",
@@ -35,6 +38,9 @@ _FORMATS: Final = {
 }  # fmt: skip
 SUFFIXES: Final = frozenset(_FORMATS)
 """The extensions of sound files that can be written, in lower case."""
+
+LOSSY_SUFFIXES: Final = (".mp3", ".ogg", ".oga", ".opus")
+"""The extensions of those that are compressed lossily."""
 
 FOREIGN_SUFFIXES: Final = frozenset({
     ".3g2", ".3gp", ".3gpp", ".aac", ".ac3", ".amr", ".ape", ".asf", ".avi", ".awb", ".dff", ".dsf", ".dts", ".eac3",
@@ -76,6 +82,7 @@ _RATES: Final = {
 }
 """Limits of an encoding or a container. libvorbis crashes beyond them."""
 
+_STEREO: Final = 2
 _FLAC_ANY_RATE: Final = 65_535
 
 _NAMES: Final = {"VORBIS": "Ogg Vorbis", "OPUS": "Opus", "MPEG_LAYER_III": "MP3"}
@@ -93,6 +100,8 @@ class AudioInfo:
         format: soundfile's name of the container, such as `WAV`, from the content and not the file's name; `FFMPEG`
             for all that FFmpeg decodes.
         subtype: soundfile's name of the sample encoding, such as `PCM_24`.
+        roles: The loudspeaker of each channel, as the file states them; empty where it states none.
+        bit_rate: Bits a second of lossy audio; None where it is not lossy, or not known.
     """
 
     path: Path
@@ -101,6 +110,13 @@ class AudioInfo:
     frames: int | None
     format: str
     subtype: str
+    roles: tuple[str, ...] = ()
+    bit_rate: float | None = None
+
+    @property
+    def layout(self) -> ChannelLayout:
+        """The loudspeakers of the channels, in the order of the audio; guessed where the file states none."""
+        return ChannelLayout(self.roles) if self.roles else ChannelLayout.guessed(self.channels)
 
     @property
     def seconds(self) -> float | None:
@@ -108,12 +124,13 @@ class AudioInfo:
         return None if self.frames is None else self.frames / self.sample_rate
 
 
-def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
+def output_format(path: Path, info: AudioInfo, *, output_sample_rate: int | None = None) -> tuple[str, str]:
     """Choose an output's container by its name, and its sample encoding by that of the input.
 
     Args:
         path: The output.
         info: The input.
+        output_sample_rate: The output's sample rate; by default the input's.
 
     Returns:
         soundfile's names of format and subtype. An encoding that the format lacks is replaced by the nearest: 8 bits
@@ -128,8 +145,10 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
     if suffix not in _FORMATS:
         raise AudioError(unwritable_suffix(path))
     container = _FORMATS[suffix]
-    if container == "WAV" and info.format == "WAVEX":
+    if container == "WAV" and (info.format == "WAVEX" or (info.roles and info.channels > _STEREO)):
         container = "WAVEX"
+    if container in ("WAV", "WAVEX") and info.format == "RF64":
+        container = "RF64"
     if suffix == ".opus":
         subtype = "OPUS"
     elif container in LOSSY_FORMATS:
@@ -137,8 +156,22 @@ def output_format(path: Path, info: AudioInfo) -> tuple[str, str]:
         subtype = info.subtype if kept else LOSSY_FORMATS[container]
     else:
         subtype = next(one for one in (*_nearest(info), "PCM_24") if _holds(container, one, info.channels))
-    check_room(path, container, subtype, sample_rate=info.sample_rate, channels=info.channels)
+    rate = output_sample_rate or nearest_rate(path, info.sample_rate)
+    check_room(path, container, subtype, sample_rate=rate, channels=info.channels)
     return container, subtype
+
+
+def nearest_rate(path: Path, sample_rate: int) -> int:
+    """Return a sample rate, or the next one that the lossy format of an output has.
+
+    Args:
+        path: The output.
+        sample_rate: The sample rate in Hz.
+    """
+    rates = _RATES.get({".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}.get(path.suffix.lower(), ""), ())
+    if not rates or sample_rate in rates:
+        return sample_rate
+    return min((rate for rate in rates if rate > sample_rate), default=rates[-1])
 
 
 def unwritable_suffix(path: Path) -> str:

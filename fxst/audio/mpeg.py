@@ -193,11 +193,12 @@ def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Stream | No
     frames, longest, cut, fault, change, other = 0, 0, False, None, None, None
     spans = []
     while True:
-        stop, more, length, cut = _run(file, at, kind)
-        if stop > at:
-            spans.append((at, stop))
-        frames, longest = frames + more, max(longest, length)
-        after_tags = min(id3.end(file.read, stop), end)
+        run = _run(file, at, kind)
+        cut = run.cut
+        if run.stop > at:
+            spans.append((at, run.stop))
+        frames, longest = frames + run.frames, max(longest, run.longest)
+        after_tags = min(id3.end(file.read, run.stop), end)
         found = None if cut else _next(file, after_tags, min(end, after_tags + _LONGEST_LEAD_BYTES), kind)
         if found is None:
             break
@@ -231,12 +232,24 @@ def begins(head: bytes) -> bool:
     return len(head) >= 4 and (_frame(number) is not None or _frame(number | 0x1000) is not None)
 
 
-def _run(file: _Pieces, at: int, kind: _Kind) -> tuple[int, int, int, bool]:
-    """Skip consecutive frames of one kind.
+class _Run(NamedTuple):
+    """Consecutive frames of one kind.
 
-    Returns:
-        The offset after them, their number, the length of the longest, and whether an incomplete one follows.
+    Args:
+        stop: The offset after them.
+        frames: Their number.
+        longest: The length of the longest, in bytes.
+        cut: Whether an incomplete one follows.
     """
+
+    stop: int
+    frames: int
+    longest: int
+    cut: bool
+
+
+def _run(file: _Pieces, at: int, kind: _Kind) -> _Run:
+    """Skip consecutive frames of one kind."""
     frames = longest = 0
     while at + 4 <= file.end:
         file.load(4, at)
@@ -247,14 +260,14 @@ def _run(file: _Pieces, at: int, kind: _Kind) -> tuple[int, int, int, bool]:
             (head,) = _HEADER.unpack_from(file.data, offset)
             frame = _frame(head)
             if frame is None or frame.kind is not kind:
-                return file.base + offset, frames, longest, False
+                return _Run(file.base + offset, frames, longest, cut=False)
             if file.base + offset + frame.length > file.end:
-                return file.base + offset, frames, longest, True
+                return _Run(file.base + offset, frames, longest, cut=True)
             longest = max(longest, frame.length)
             offset += frame.length
             frames += 1
         at = file.base + offset
-    return at, frames, longest, False
+    return _Run(at, frames, longest, cut=False)
 
 
 def _next(file: _Pieces, at: int, limit: int, kind: _Kind | None) -> int | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from fxst.audio.id3 import Read
 
-__all__ = ["Link", "flac_spans", "links"]
+__all__ = ["Link", "first_audio", "flac_spans", "links", "nominal_bit_rate"]
 
 _HEAD_BYTES: Final = 27
 _MARK: Final = b"OggS\0"
@@ -63,6 +63,33 @@ def links(read: Read, start: int, end: int) -> list[Link]:
         Link(place, starts[number + 1][0] if number + 1 < len(starts) else end, codec)
         for number, (place, codec) in enumerate(starts)
     ]
+
+
+def nominal_bit_rate(read: Read, start: int) -> float | None:
+    """Return the bit rate that the encoder of a Vorbis stream states, in bits a second; None where it states none.
+
+    Args:
+        read: Reads the file: `read(size, offset)`.
+        start: Offset of the stream.
+    """
+    stated = int.from_bytes(read(4, start + _HEAD_BYTES + read(_HEAD_BYTES, start)[26] + 20), "little", signed=True)
+    return float(stated) if stated > 0 else None
+
+
+def first_audio(read: Read, start: int, end: int) -> int:
+    """Return the offset of the first page that ends a packet of audio; headers and tags are before it.
+
+    Args:
+        read: Reads the file: `read(size, offset)`.
+        start: Offset of the stream.
+        end: Offset at which it ends.
+    """
+    at = start
+    while at < end and (head := read(_HEAD_BYTES + 255, at))[:5] == _MARK and len(head) > _HEAD_BYTES:
+        if 0 < int.from_bytes(head[6:14], "little") < 1 << 63:
+            return at
+        at += _HEAD_BYTES + head[26] + sum(head[_HEAD_BYTES : _HEAD_BYTES + head[26]])
+    return start
 
 
 def flac_spans(read: Read, link: Link) -> list[tuple[int, int]] | None:

@@ -37,11 +37,15 @@ def main(name: str, protocols: str, formats: str) -> None:
         if not tracks:
             raise ValueError("Stream map matches no streams")
         tracks[0].codec_context.thread_count = 1
+        sys.stderr.write(f"[info]   Duration: , bitrate: {container.bit_rate // 1000} kb/s\n")
+        for name, text in container.metadata.items():
+            sys.stderr.write(f"[info]     {name:<16}: {' '.join(text.splitlines())}\n")
         for track in tracks:
             context = track.codec_context
             sys.stderr.write(
                 f"[info] Stream #0:{track.index}: Audio: {context.name}, {context.sample_rate} Hz, "
-                f"{context.channels} channels, {context.format.name if context.format else 'none'}\n"
+                f"{'+'.join(channel.name for channel in context.layout.channels)}, "
+                f"{context.format.name if context.format else 'none'}, {(track.bit_rate or 0) // 1000} kb/s\n"
             )
         sys.stderr.flush()
         for data in _stream(av, _decoded(container.demux(tracks[0]))):

@@ -5,6 +5,8 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
@@ -12,8 +14,9 @@ import numpy as np
 import soundfile
 
 from fxst import extras
-from fxst.audio import ffmpeg
+from fxst.audio import ffmpeg, id3, layouts, metadata, ogg
 from fxst.audio.formats import FOREIGN_SUFFIXES, SAMPLE_BYTES, AudioInfo, Samples, quoted, reason
+from fxst.audio.metadata import Metadata
 from fxst.audio.playing import Player
 from fxst.audio.sources import ForeignError, Source, find, mpeg_source, unread
 from fxst.errors import AudioError
@@ -24,6 +27,7 @@ HIGHEST_SAMPLE_RATE: Final = 768_000
 LOUDEST: Final = 1e12
 """Largest sample, full scale being 1: after 24 dB from each of ten bands it is still finite in float32."""
 
+_COMPRESSED: Final = frozenset({"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"})
 _BLOCK_SAMPLES: Final = 1 << 23
 
 # libsndfile's log, the only source of the header's size before libsndfile corrected it.
@@ -106,6 +110,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._fd = _open_regular(path)
         self._player: Player | ffmpeg.ForeignPlayer
+        self._order: list[int] | None = None
         self.remarks = ()
         try:
             try:
@@ -119,12 +124,11 @@ class Reader:
             self.close()
             raise
 
-    @property
-    def tags(self) -> dict[str, str]:
-        """The file's text tags, such as `title` and `artist`."""
-        if not isinstance(self._player, Player):
-            return {}
-        return {name: text for name, text in self._player.file.copy_metadata().items() if text}
+    @cached_property
+    def metadata(self) -> Metadata:
+        """What the file holds besides its sound: tags, pictures, chapters, and chunks such as `bext`."""
+        pairs = () if isinstance(self._player, Player) else self._player.pairs
+        return metadata.read(self._fd, self._bytes, *self._span(), pairs=pairs, mpeg=self.info.format == "MP3")
 
     def __enter__(self) -> Self:
         return self
@@ -177,7 +181,7 @@ class Reader:
                         f"{position / self.info.sample_rate:.2f} s: normalise it."
                     )
                 position += len(block)
-                yield np.ascontiguousarray(block.T)
+                yield np.ascontiguousarray(block.T if self._order is None else block.T[self._order])
         except soundfile.SoundFileError as error:
             raise AudioError(
                 f"{quoted(self.info.path)} is damaged near {position / self.info.sample_rate:.2f} s "
@@ -214,6 +218,8 @@ class Reader:
         if "detection failed" in file.extra_info:
             raise AudioError(f"{quoted(path)} has a header that contradicts itself: export it again.")
         self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, file.format, subtype)
+        self._place(layouts.read_layout(self._bytes, *self._span(), player.channels))
+        self.info = replace(self.info, bit_rate=self._bit_rate())
         self.truncated = source.truncated or _promises_more(player, self.info)
         self.remarks = player.remarks
 
@@ -237,6 +243,8 @@ class Reader:
             ) from problem
         _check_rate(path, player.sample_rate)
         self.info = AudioInfo(path, player.sample_rate, player.channels, player.frames, "FFMPEG", player.subtype)
+        self._place(layouts.of_ffmpeg(player.layout, player.channels))
+        self.info = replace(self.info, bit_rate=player.bit_rate)
         lacking = os.pread(self._fd, 4, 0) == b"OggS" and _lacks_last_page(player.tail())
         self.truncated = player.truncated or lacking
         if isinstance(error, ForeignError) and error.changes:
@@ -244,6 +252,32 @@ class Reader:
             self.remarks = (f"the format changes partway: all of it is at {kind}",)
         if player.tracks > 1:
             self.remarks += (f"the first of {player.tracks} sound tracks is used",)
+
+    def _bytes(self, size: int, at: int) -> bytes:
+        return os.pread(self._fd, size, at)
+
+    def _span(self) -> tuple[int, int]:
+        """Return where the file begins and ends without tags around it."""
+        start = id3.end(self._bytes, 0)
+        return start, max(start, id3.begin(self._bytes, os.fstat(self._fd).st_size))
+
+    def _bit_rate(self) -> float | None:
+        """Return the bits a second of lossy audio, without tags: as the encoder states them, or as counted."""
+        start, end = self._span()
+        if self.info.subtype not in _COMPRESSED or not self.info.seconds:
+            return None
+        if self.info.format == "OGG":
+            if self.info.subtype == "VORBIS" and (stated := ogg.nominal_bit_rate(self._bytes, start)):
+                return stated
+            start = ogg.first_audio(self._bytes, start, end)
+        return 8 * (end - start) / self.info.seconds
+
+    def _place(self, roles: tuple[str, ...] | None) -> None:
+        """Put the channels into the order of a WAV's channel mask."""
+        if roles is None:
+            return
+        self._order = layouts.order(roles)
+        self.info = replace(self.info, roles=roles if self._order is None else tuple(roles[i] for i in self._order))
 
     def _note_end(self, position: int, *, nothing: bool) -> None:
         if nothing:

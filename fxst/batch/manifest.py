@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -25,6 +25,7 @@ from fxst.batch.references import Reference
 from fxst.checkpoints import card
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, OutputError
+from fxst.storage import copies
 from fxst.version import __version__
 
 try:
@@ -38,8 +39,10 @@ __all__ = [
     "Manifest",
     "ManifestRow",
     "Origin",
+    "exclusive",
     "input_state",
     "is_in_manifest",
+    "origin_for",
     "origin_of",
     "remove_empty",
     "unfinished",
@@ -47,7 +50,9 @@ __all__ = [
 
 _WITHOUT_EFFECT: Final = frozenset({
     "inputs", "output", "list_file", "recursive", "include", "exclude", "name", "references", "styles", "params",
-    "model", "device", "plot", "report", "report_items", "jobs", "resume", "overwrite", "dry_run", "format", "verbose",
+    "ref_eq", "ref_dynamics",
+    "params_dir", "model", "device", "preset", "plot", "report", "report_items", "jobs", "shard", "engine", "address",
+    "resume", "overwrite", "dry_run", "format", "verbose",
 })  # fmt: skip
 """Options that change no output, and those that name what is applied, which is identified by its content."""
 
@@ -133,6 +138,9 @@ class Manifest:
     Args:
         folder: The folder for a batch's outputs.
         write: Whether lines will be added; the folder is then created if needed.
+        part: The file of the lines, below the folder; that of a chunk has its own until the chunk is finished.
+
+    Of a folder of objects, the rows of finished chunks are trusted: the objects are not read again.
 
     Raises:
         OutputError: It cannot be read or written.
@@ -141,9 +149,10 @@ class Manifest:
     damaged: int
     """Number of invalid lines, which are ignored."""
 
-    def __init__(self, folder: Path, *, write: bool) -> None:
-        self.path = folder / MANIFEST
+    def __init__(self, folder: Path, *, write: bool, part: str = MANIFEST) -> None:
+        self.path = folder / part
         self._folder = Path(os.path.realpath(folder))
+        self._of_objects = copies.url_of(self._folder) is not None
         self.damaged = 0
         self._rows: dict[str, dict[ManifestRow, None]] = {}
         self._states: dict[str, set[FileState]] = {}
@@ -153,7 +162,7 @@ class Manifest:
         how = os.O_RDWR | os.O_CREAT | os.O_APPEND if write else os.O_RDONLY
         try:
             if write:
-                folder.mkdir(parents=True, exist_ok=True)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             # O_NONBLOCK: a pipe of this name must not block.
             self._fd = os.open(self.path, how | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             while write and not self._taken():
@@ -200,15 +209,21 @@ class Manifest:
                 del lines[0]
             if self._within_damage or len(rest) > _LONGEST_LINE:
                 self._within_damage, rest = True, b""
-            for line in lines:
-                row = ManifestRow.from_json(line)
-                if row is not None:
-                    self._rows.setdefault(row.output.path, {})[row] = None
-                    for state in (row.output, *row.companions):
-                        self._states.setdefault(state.path, set()).add(state)
-                elif line.strip():
-                    self.damaged += 1
+            self.damaged += self.learn(lines)
         self._end = position - len(rest)
+
+    def learn(self, lines: Iterable[bytes]) -> int:
+        """Take rows from lines of this file or of another part; return how many are no rows."""
+        damaged = 0
+        for line in lines:
+            row = ManifestRow.from_json(line)
+            if row is not None:
+                self._rows.setdefault(row.output.path, {})[row] = None
+                for state in (row.output, *row.companions):
+                    self._states.setdefault(state.path, set()).add(state)
+            elif line.strip():
+                damaged += 1
+        return damaged
 
     def add(self, row: ManifestRow) -> Callable[[], None]:
         """Add a line, and flush it to the disk; a line that exists is not added again.
@@ -266,19 +281,23 @@ class Manifest:
         """Return the name of a file in rows: its path below the folder, links followed."""
         return Path(os.path.relpath(os.path.realpath(path), self._folder)).as_posix()
 
-    def is_finished(self, job: Job, origin: Origin) -> bool:
-        """Return whether the output of a job exists, unchanged, with the same input and origin."""
+    def finished_row(self, job: Job, origin: Origin) -> ManifestRow | None:
+        """Return the row of a job whose output exists, unchanged, with the same input and origin; else None."""
         source = input_state(job)
         for row in self._rows.get(self.place(job.output), ()):
             companions = {state.path for state in row.companions}
             if (
                 (row.input, row.origin) == (source, origin)
                 and (job.table is None or self.place(job.table) in companions)
-                and all(os.path.lexists(self._at(place)) for place in companions)
-                and self._is_there(row.output.path, {row.output})
+                and (self._of_objects or self._are_there(row))
             ):
-                return True
-        return False
+                return row
+        return None
+
+    def _are_there(self, row: ManifestRow) -> bool:
+        """Return whether the files of a row exist, the output unchanged."""
+        companions = (self._at(state.path) for state in row.companions)
+        return all(map(os.path.lexists, companions)) and self._is_there(row.output.path, {row.output})
 
     def is_known(self, path: Path) -> bool:
         """Return whether the file at a path is as fxst wrote it, by any row."""
@@ -341,31 +360,44 @@ class Manifest:
 def remove_empty(folder: Path) -> None:
     """Remove an empty manifest, unless another process uses it.
 
+    Args:
+        folder: The folder; it need not exist.
+    """
+    with exclusive(folder) as path:
+        if path is not None and not path.stat().st_size:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[Path | None]:
+    """Keep other processes from a folder's manifest for the block; yield None where one uses it, or there is none.
+
     This process must not have it open, or it would lose its locks.
 
     Args:
         folder: The folder; it need not exist.
     """
-    if fcntl is None:
-        return
     path = folder / MANIFEST
-    with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
+    fd, alone = -1, False
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _IN_USE)
-            found = os.fstat(fd)
-            if stat.S_ISREG(found.st_mode) and not found.st_size:
-                path.unlink()
-        finally:
+            alone = stat.S_ISREG(os.fstat(fd).st_mode)
+    try:
+        yield path if alone else None
+    finally:
+        if fd >= 0:
             os.close(fd)
 
 
-def origin_of(config: ApplyConfig, references: Sequence[Reference]) -> Origin:
+def origin_of(config: ApplyConfig, references: Sequence[Reference], album: Sequence[Job] = ()) -> Origin:
     """Return what a command does to every file.
 
     Args:
         config: The command.
         references: Its references.
+        album: The recordings on all of which the settings, or the gain, of each depend.
 
     Raises:
         AudioError: The reference cannot be read.
@@ -377,23 +409,44 @@ def origin_of(config: ApplyConfig, references: Sequence[Reference]) -> Origin:
         if field.name not in _WITHOUT_EFFECT
     }
     options["weights"] = [reference.weight for reference in references]
+    if any(reference.role for reference in references):
+        options["roles"] = [reference.role for reference in references]
+    if album:
+        options["album_inputs"] = [
+            None if (state := input_state(job)) is None else msgspec.to_builtins(state) for job in album
+        ]
     digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
     model = None
     if config.by_model:
         folder = card.find(config.model, "style")
         model = (folder.resolve().name, str(card.read_card(folder, card.STYLE_FORMATS).get("sha256")))
     applied = [reference.path for reference in references]
-    if not applied:
-        assert config.params is not None, "plan() asks for one of the two"
+    if not applied and config.params is not None:  # else each recording has a table of its own
         applied = [config.params]
-    states = []
-    for path in applied:
-        try:
-            states.append(_state(path, path.name))
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise AudioError(f"{str(path)!r} cannot be read ({reason}): check its permissions.") from error
-    return Origin(tuple(states), model, digest, __version__)
+    return Origin(tuple(map(_applied, applied)), model, digest, __version__)
+
+
+def origin_for(job: Job, origin: Origin) -> Origin:
+    """Return what a command does to a recording, which may have a table of its own.
+
+    Args:
+        job: The recording.
+        origin: What the command does to every file.
+
+    Raises:
+        AudioError: The table cannot be read.
+    """
+    if job.applied is None or not job.applied.exists():  # without its table it fails
+        return origin
+    return msgspec.structs.replace(origin, applied=(_applied(job.applied),))
+
+
+def _applied(path: Path) -> FileState:
+    try:
+        return _state(path, path.name)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise AudioError(f"{str(path)!r} cannot be read ({reason}): check its permissions.") from error
 
 
 def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tuple[Job, ...], int]:
@@ -410,7 +463,9 @@ def unfinished(planned: Plan, config: ApplyConfig, origin: Origin) -> tuple[tupl
     """
     assert planned.folder is not None, "only a batch has a manifest"
     with Manifest(planned.folder, write=False) as manifest:
-        left = tuple(job for job in planned if not (config.resume and manifest.is_finished(job, origin)))
+        left = tuple(
+            job for job in planned if not (config.resume and manifest.finished_row(job, origin_for(job, origin)))
+        )
         replaced = (path for job in left for path in (job.output, job.table, *(file.path for file in job.exports)))
         authorship.check(filter(None, replaced), overwrite=config.overwrite, known=manifest.is_known)
         return left, manifest.damaged
@@ -430,7 +485,7 @@ def input_state(job: Job) -> InputState | None:
     try:
         found = job.input.stat()
     except (OSError, ValueError):
-        return None
+        return None if job.state is None else InputState(job.place, *job.state)
     return InputState(job.place, found.st_size, found.st_mtime_ns)
 
 

@@ -13,7 +13,7 @@ from fxst.batch.selection import InputRecording
 from fxst.errors import SettingsError
 from fxst.places import LONGEST_NAME_BYTES
 
-__all__ = ["FIELDS", "check_template", "companion_names", "one_spelling", "output_name", "table_names"]
+__all__ = ["FIELDS", "check_template", "companion_names", "one_name", "one_spelling", "output_name", "table_names"]
 
 FIELDS: Final = ("stem", "ref", "model", "relpath", "ext")
 """The fields of a naming template."""
@@ -38,7 +38,9 @@ def check_template(template: str, known: Mapping[str, str]) -> None:
             raise SettingsError(f"The name {template!r} asks for a {what}, and there is none: leave {{{field}}} out.")
 
 
-def output_name(template: str, recording: InputRecording, known: Mapping[str, str]) -> PurePosixPath:
+def output_name(
+    template: str, recording: InputRecording, known: Mapping[str, str], *, ending: str | None = None
+) -> PurePosixPath:
     """Return the path of a recording's output below the output folder.
 
     A name without an audio file extension gets that of the recording, or `.wav` where that cannot be written.
@@ -48,12 +50,13 @@ def output_name(template: str, recording: InputRecording, known: Mapping[str, st
             extension without its dot, `{relpath}` the path below the folder that was named, without the extension.
         recording: The recording.
         known: The values of `{ref}` and `{model}`.
+        ending: The extension of all outputs; None for that of the recording.
 
     Raises:
-        SettingsError: The name would be empty, too long, or outside the folder.
+        SettingsError: The name has another extension, or would be empty, too long, or outside the folder.
     """
-    ending = recording.path.suffix
-    ending = ending if ending.lower() in audio.SUFFIXES else ".wav"
+    own = recording.path.suffix
+    given, ending = ending, ending or (own if own.lower() in audio.SUFFIXES else ".wav")
     fields = {
         **known,
         "stem": _without_ending(PurePosixPath(recording.path.name)),
@@ -72,6 +75,8 @@ def output_name(template: str, recording: InputRecording, known: Mapping[str, st
         raise SettingsError(f"{where}, which is not a file name: put {{stem}} in it.")
     if name.suffix.lower() not in audio.SUFFIXES:
         name = name.with_name(name.name + ending)
+    if given is not None and name.suffix.lower() != given:
+        raise SettingsError(f"{where}, which is no {given} file: end it in {{ext}}, or leave out --to.")
     try:
         longest = max(len(os.fsencode(part)) for part in name.parts)
     except UnicodeEncodeError:
@@ -112,7 +117,12 @@ def one_spelling(path: Path) -> str:
     Args:
         path: A file; it need not exist.
     """
-    return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
+    return one_name(os.path.realpath(path))
+
+
+def one_name(name: str) -> str:
+    """Return one string for all spellings that some file system takes for the same name."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _fields(template: str) -> Iterator[str]:

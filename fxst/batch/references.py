@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fxst.batch.selection import recordings_in
 from fxst.configs import ApplyConfig
 from fxst.errors import NothingMatchedError, SettingsError
+from fxst.transfer.profiles import SUFFIX
 from fxst.untrusted import number, quoted
 
-__all__ = ["Reference", "find_references", "names_of", "references_of"]
+__all__ = ["Reference", "find_references", "names_of", "references_of", "split_weight"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Reference:
         weight: Its weight.
         given: What the command names: the file, or the folder that it was found in.
         is_profile: Whether it is a style profile.
+        role: What is taken from it alone: `eq` or `dynamics`; nothing for the rest.
     """
 
     path: Path
     weight: float
     given: Path
     is_profile: bool = False
+    role: str = ""
 
 
 def references_of(config: ApplyConfig) -> tuple[Reference, ...]:
@@ -47,6 +50,12 @@ def references_of(config: ApplyConfig) -> tuple[Reference, ...]:
     )
     if references and not sum(reference.weight for reference in references):
         raise SettingsError("All references and styles have the weight 0: give one a weight above 0.")
+    for role, given in (("eq", config.ref_eq), ("dynamics", config.ref_dynamics)):
+        if given is not None:
+            path = Path(given)
+            is_profile = path.suffix.lower() == SUFFIX
+            found = [Reference(path, 1.0, path, is_profile=True)] if is_profile else _found(path, 1.0, config.output)
+            references += tuple(replace(reference, role=role) for reference in found)
     return references
 
 
@@ -70,6 +79,9 @@ def names_of(references: Sequence[Reference]) -> dict[str, str]:
     names_by_kind: dict[str, list[str]] = {}
     weights: dict[tuple[bool, Path], float] = {}
     for reference in references:
+        if reference.role:
+            names_by_kind[f"reference_{reference.role}"] = [reference.given.name or str(reference.given)]
+            continue
         key = reference.is_profile, reference.given
         weights[key] = weights.get(key, 0.0) + reference.weight
     for (is_profile, given), weight in weights.items():
@@ -77,7 +89,7 @@ def names_of(references: Sequence[Reference]) -> dict[str, str]:
         names_by_kind.setdefault("style" if is_profile else "reference", []).append(
             name if len(set(weights.values())) == 1 else f"{name}:{weight:g}"
         )
-    return {kind: ", ".join(names) for kind, names in names_by_kind.items()}
+    return {kind: ", ".join(names) for kind, names in sorted(names_by_kind.items())}
 
 
 def _found(path: Path, weight: float, outside: Path | None) -> Iterator[Reference]:
@@ -92,15 +104,21 @@ def _found(path: Path, weight: float, outside: Path | None) -> Iterator[Referenc
 
 def _weighted(given: str) -> tuple[Path, float]:
     """Split a name from its weight, which is 1 by default."""
-    name, colon, weight = given.rpartition(":")
-    if not (colon and name and _is_numeric(weight)) or Path(given).exists():
+    name, weight = split_weight(given)
+    if not weight or Path(given).exists():
         return Path(given), 1.0
     try:
-        if (found := number(weight)) >= 0:
+        if (found := number(weight[1:])) >= 0:
             return Path(name), found
     except ValueError:
         pass
     raise SettingsError(f"{given!r}: a weight is a number of 0 or more, such as {quoted(f'{name}:2')}.")
+
+
+def split_weight(given: str) -> tuple[str, str]:
+    """Split a name from what may be its weight, with the colon; empty where nothing is meant as one."""
+    name, colon, weight = given.rpartition(":")
+    return (name, colon + weight) if colon and name and _is_numeric(weight) else (given, "")
 
 
 def _is_numeric(text: str) -> bool:

@@ -12,6 +12,8 @@ from fxst import audio, authorship
 from fxst.chains.table import AMOUNT, LOUDNESS, Table
 from fxst.errors import AudioError
 from fxst.report import FigureTable, OnDisk, Page, Recording, ReportEntry, Track, write_report
+from fxst.report.stereo import StereoImage
+from fxst.storage import copies
 
 if TYPE_CHECKING:
     from fxst.batch.results import FileResult
@@ -55,7 +57,7 @@ class TransferReport:
     def __init__(
         self, path: Path, *, references: Sequence[Path], items: int, names: Mapping[Path, str] | None = None
     ) -> None:
-        self._path = path
+        self.path = path
         self._references = tuple(references)
         self._items = items
         self._names = dict(names or {})
@@ -69,7 +71,7 @@ class TransferReport:
 
     def add(self, result: "FileResult") -> None:
         """Add the result of a file, and measure its input and output."""
-        name = self._names.get(result.input, str(result.input))
+        name = self._names.get(result.input) or copies.shown(str(result.input))
         if result.error:
             self._failed += 1
             if self._failed <= MOST_ROWS:
@@ -111,7 +113,7 @@ class TransferReport:
         lead = (*self._lead(len(entries), alone=alone), *lost)
         grids = () if alone and entries else tuple(self._grids(references))
         with authorship.noted():
-            write_report(self._path, Page(title, lead, grids, entries))
+            write_report(self.path, Page(title, lead, grids, entries))
 
     def _keep(self, rendered: _Rendered) -> None:
         self._kept.append(rendered)
@@ -123,13 +125,13 @@ class TransferReport:
         """Replace the names of temporary files in a message."""
         for path, name in self._names.items():
             message = message.replace(repr(str(path)), name)
-        return message
+        return copies.shown(message)
 
     def _notes(self, result: "FileResult", remarks: Iterable[str]) -> Iterator[str]:
         table = f", settings in {str(result.table_path)!r}" if result.table_path is not None else ""
         yield self._renamed(f"Written to {str(result.output)!r}{table}.")
         if result.exports:
-            yield f"For other programs: {', '.join(repr(str(path)) for path in result.exports)}."
+            yield copies.shown(f"For other programs: {', '.join(repr(str(path)) for path in result.exports)}.")
         if result.table is not None and AMOUNT in result.table.provenance:
             yield f"Amount of the style: {result.table.provenance[AMOUNT]}."
         if result.table is not None and LOUDNESS in result.table.provenance:
@@ -191,9 +193,22 @@ def _entry(rendered: _Rendered, references: Sequence[Track]) -> ReportEntry:
     return ReportEntry(rendered.name, tracks, _levels("Loudness and peaks", tracks), rendered.notes)
 
 
-def _levels(caption: str, tracks: Iterable[Track]) -> FigureTable:
-    header = ("", "Loudness (LUFS)", "Loudness range (LU)", "True peak (dBTP)", "Length (s)")
-    return FigureTable(caption, header, tuple((track.label, *_measures(track.recording)) for track in tracks))
+def _levels(caption: str, tracks: Sequence[Track]) -> FigureTable:
+    header: tuple[str, ...] = ("", "Loudness (LUFS)", "Loudness range (LU)", "True peak (dBTP)", "Length (s)")
+    rows: list[tuple[str, ...]] = [(track.label, *_measures(track.recording)) for track in tracks]
+    images = [track.recording.survey.stereo for track in tracks]
+    if any(images):
+        header += ("Correlation", "Side to mid (dB)")
+        rows = [(*row, *_width(image)) for row, image in zip(rows, images, strict=True)]
+    return FigureTable(caption, header, tuple(rows))
+
+
+def _width(image: StereoImage | None) -> tuple[str, str]:
+    """Return the correlation of the channels and the width of a recording, as text; dashes for one that has none."""
+    if image is None:
+        return _UNKNOWN, _UNKNOWN
+    correlation = _UNKNOWN if math.isnan(image.correlation) else f"{round(image.correlation, 2) + 0.0:.2f}"
+    return correlation.replace("-", "\u2212"), _db(image.side_db)
 
 
 def _measures(recording: Recording) -> Iterator[str]:
@@ -206,6 +221,8 @@ def _made_by(settings: Table) -> str:
     known = settings.provenance
     style = f"the style {known['style']}" if "style" in known else None
     references = " and ".join(filter(None, (known.get("reference"), style)))
+    for key, what in (("reference_eq", "equaliser"), ("reference_dynamics", "dynamics")):
+        references += f", with the {what} of {known[key]}" if references and key in known else ""
     model = f", by the model {known['model']}" if "model" in known else ""
     return f"Made to sound like {_shortened(references)}{model}." if references else ""
 

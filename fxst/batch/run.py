@@ -7,15 +7,16 @@ from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from fxst import staging
+from fxst.batch.chunked import apply_chunks, worker_count
 from fxst.batch.files import Progress
 from fxst.batch.manifest import remove_empty
+from fxst.batch.parts import settle
 from fxst.batch.plan import Job
 from fxst.batch.preflight import Preflight, preflight
 from fxst.batch.results import FileResult
 from fxst.batch.session import WAIT_SECONDS, Session, finished
 from fxst.batch.workers import Workers
 from fxst.configs import ApplyConfig
-from fxst.threads import processors
 
 __all__ = ["apply_files"]
 
@@ -46,6 +47,8 @@ def apply_files(
             written.
     """
     checked = preflight(config) if checked is None else checked
+    if checked.chunked:
+        return apply_chunks(checked, progress)
     folder, left = checked.plan.folder, set(checked.left)
     done = [finished(job, checked.table) for job in checked.plan if job not in left]
     staging.sweep(folder if folder is not None else checked.plan[0].output.parent, deep=folder is not None)
@@ -56,7 +59,7 @@ def apply_files(
         session = Session(checked)
         session.analyse_references(progress)
         return _results(done, _one_by_one(session, checked.left, progress), folder)
-    workers = Workers(min(config.jobs or processors(), len(left)), checked, progress)
+    workers = Workers(min(worker_count(config), len(left)), checked, progress)
     return _results(done, workers.run(checked.left), folder)
 
 
@@ -68,6 +71,8 @@ def _results(
     try:
         yield from done
         yield from results
+        if folder is not None:
+            settle(folder)
     finally:
         if folder is not None:  # nothing rendered leaves nothing behind
             remove_empty(folder)

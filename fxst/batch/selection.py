@@ -16,9 +16,21 @@ from typing import Final
 from fxst import audio
 from fxst.configs import ApplyConfig
 from fxst.errors import AudioError, NothingMatchedError, SettingsError
+from fxst.storage import copies
+from fxst.storage.urls import is_object, url_of
 from fxst.untrusted import encoding_of, printable, quoted
 
-__all__ = ["InputRecording", "Selection", "is_batch", "is_pattern", "read_list", "recordings_in", "select"]
+__all__ = [
+    "InputRecording",
+    "Selection",
+    "is_batch",
+    "is_pattern",
+    "is_sound",
+    "read_list",
+    "recordings_in",
+    "select",
+    "streamed",
+]
 
 _STANDARD_INPUT: Final = Path("-")
 _LARGEST_LIST_BYTES: Final = 1 << 28
@@ -36,11 +48,13 @@ class InputRecording:
         place: Its path below the folder, or the pattern's folder, that it was found in; the name of a file that was
             named directly.
         given: Likewise, but the path of a file that was named directly and is below the working folder.
+        state: Size and time of modification of an object that was listed; None where the file is to be asked.
     """
 
     path: Path
     place: PurePosixPath
     given: PurePosixPath
+    state: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,31 @@ def select(config: ApplyConfig) -> Selection:
     return Selection(tuple(kept), (*repeated, *remarks))
 
 
+def streamed(config: ApplyConfig) -> Iterator[InputRecording]:
+    """Yield the recordings of a command as they are found, in memory that does not grow with their number.
+
+    A recording that is named twice comes twice.
+
+    Args:
+        config: The command.
+
+    Raises:
+        As for `select`, but that a pattern which matches nothing is no matter.
+    """
+    patterns = (*config.include, *config.exclude)
+    for pattern in patterns:
+        _compiled(pattern)
+    found: Iterable[InputRecording] = _found(config)
+    places: list[PurePosixPath] = []
+    if any("[" in pattern for pattern in patterns):  # which may stand for themselves
+        found = list(found)
+        places = [recording.place for recording in found]
+    include, exclude = ([_compiled(pattern, places) for pattern in given] for given in (config.include, config.exclude))
+    for recording in found:
+        if (not include or _any(include, recording.place)) and not _any(exclude, recording.place):
+            yield recording
+
+
 def _distinct(found: Iterable[InputRecording]) -> tuple[list[InputRecording], list[Path]]:
     """Return the recordings, each place of a file once, and those that were found again."""
     distinct: dict[tuple[str, PurePosixPath], InputRecording] = {}
@@ -132,7 +171,7 @@ def _without_match(option: str, pattern: str, places: Sequence[PurePosixPath]) -
 
 def is_pattern(path: Path) -> bool:
     """Return whether a name is a pattern such as `*.wav`, and not the name of a file."""
-    return _MAGIC.search(str(path)) is not None and not os.path.lexists(path)
+    return copies.url_of(path) is None and _MAGIC.search(str(path)) is not None and not os.path.lexists(path)
 
 
 def read_list(path: Path) -> tuple[Path, ...]:
@@ -189,6 +228,8 @@ def _named_in(path: Path, name: str, *, spellings: Iterable[str], comment: bool 
     Raises:
         AudioError: The name is of no file, and has control characters as a binary file has.
     """
+    if is_object(name.strip()) and (url := url_of(name.strip())) is not None:
+        return copies.path_of(url)
     folders = (Path(),) if path == _STANDARD_INPUT else (path.parent, Path())
     for spelling in spellings:
         for folder in folders:
@@ -227,6 +268,9 @@ def _of_path(given: Path, config: ApplyConfig, *, root: Path | None = None) -> I
 
 
 def _of_folder(folder: Path, root: Path, config: ApplyConfig) -> Iterator[InputRecording]:
+    if copies.url_of(folder) is not None:
+        yield from _of_objects(folder, config)
+        return
     found = False
     for path in recordings_in(folder, outside=config.output, recursive=config.recursive, exclude=config.exclude):
         found = True
@@ -235,6 +279,24 @@ def _of_folder(folder: Path, root: Path, config: ApplyConfig) -> Iterator[InputR
     if not found:
         below = "" if config.recursive else ", or leave out --no-recursive"
         raise NothingMatchedError(f"{quoted(folder)} holds no sound files: name another folder{below}.")
+
+
+def _of_objects(folder: Path, config: ApplyConfig) -> Iterator[InputRecording]:
+    """Yield the recordings below a folder of objects as they are listed."""
+    empty = True
+    for path, found in copies.objects_below(folder):
+        place = PurePosixPath(found.name)
+        inside = path.is_relative_to(config.output)
+        if is_sound(place) and not inside and (config.recursive or len(place.parts) == 1):
+            empty = False
+            yield InputRecording(path, place, place, (found.size, found.mtime_ns))
+    if empty:
+        raise NothingMatchedError(f"{quoted(folder)} holds no sound files: name another folder.")
+
+
+def is_sound(place: PurePosixPath) -> bool:
+    """Return whether a path below a folder has the extension of a sound file, and no hidden part."""
+    return place.suffix.lower() in audio.READABLE_SUFFIXES and not any(part.startswith(".") for part in place.parts)
 
 
 def _of_pattern(pattern: Path, config: ApplyConfig) -> Iterator[InputRecording]:
@@ -302,6 +364,9 @@ def recordings_in(
         AudioError: A folder cannot be searched, so that its files would be missing without notice.
         SettingsError: A pattern is invalid.
     """
+    if copies.url_of(folder) is not None:
+        yield from (path for path, found in copies.objects_below(folder) if is_sound(PurePosixPath(found.name)))
+        return
     done = os.path.realpath(outside) if outside is not None else None
 
     def unsearchable(error: OSError) -> None:

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -38,6 +38,8 @@ _SPARE_BYTES: Final = 1 << 30
 """Memory that a worker may take after its model is loaded; any recording needs at most a tenth of it."""
 _PROGRESS_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 10.0
+_ATTEMPTS: Final = 3
+"""How often a file may end its worker before it is given up."""
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -57,6 +59,7 @@ class Workers:
         self._checked = checked.without_jobs()
         self._progress = progress
         self._workers: list[_Worker] = []
+        self._deaths: Counter[Job] = Counter()
         try:
             # The others load the model while the first one analyses the references.
             for _ in range(count):
@@ -70,46 +73,67 @@ class Workers:
             self.stop()
             raise
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[FileResult]:
-        """Render files; yield the result of each as it is done.
+    def run(self, jobs: Iterable[Job | FileResult]) -> Iterator[FileResult]:
+        """Render files, and end the workers; yield the result of each file as it is done.
 
         Args:
-            jobs: The files.
+            jobs: The files, taken as workers are free; a result among them is passed on.
         """
-        waiting = deque(jobs)
-        later: deque[tuple[float, Job]] = deque()  # files that another process renders
         try:
-            while waiting or later or any(worker.job for worker in self._workers):
-                now = time.monotonic()
-                while later and later[0][0] <= now:
-                    waiting.append(later.popleft()[1])
-                for worker in self._workers:
-                    if worker.job is None and waiting:
-                        worker.begin(waiting.popleft())
-                pause = max(0.0, later[0][0] - now) if later and not waiting else None
-                for connection in wait([worker.connection for worker in self._workers], pause):
-                    worker = next(one for one in self._workers if one.connection is connection)
-                    job = worker.job
-                    try:
-                        kind, content = worker.receive()
-                    except EOFError:
-                        yield from self._replace(worker)
-                        continue
-                    if kind == "progress" and self._progress is not None:
-                        self._progress(*content)
-                    elif kind == "failed":
-                        raise content
-                    elif kind == "busy" and job is not None:
-                        worker.job = None
-                        later.append((time.monotonic() + WAIT_SECONDS, job))
-                    elif kind == "result":
-                        worker.job = None
-                        yield content
+            yield from self.work(jobs)
             for worker in self._workers:
                 worker.send(("end", None))
             self._join()
         finally:
             self.stop()
+
+    def work(self, jobs: Iterable[Job | FileResult]) -> Iterator[FileResult]:
+        """Render files; the workers stay for more.
+
+        Args:
+            jobs: The files, taken as workers are free; a result among them is passed on.
+        """
+        coming, ended = iter(jobs), False
+        waiting: deque[Job] = deque()
+        later: deque[tuple[float, Job]] = deque()  # files that another process renders, or that ended theirs
+        while True:
+            now = time.monotonic()
+            while later and later[0][0] <= now:
+                waiting.append(later.popleft()[1])
+            for worker in self._workers:
+                while worker.job is None and (waiting or not ended):
+                    item = waiting.popleft() if waiting else next(coming, None)
+                    if item is None:
+                        ended = True
+                    elif isinstance(item, FileResult):
+                        yield item
+                    else:
+                        worker.begin(item)
+            if not later and not any(worker.job for worker in self._workers):
+                return
+            pause = max(0.0, later[0][0] - now) if later else None
+            for connection in wait([worker.connection for worker in self._workers], pause):
+                worker = next(one for one in self._workers if one.connection is connection)
+                job = worker.job
+                try:
+                    kind, content = worker.receive()
+                except EOFError:
+                    failed = self._replace(worker)
+                    if failed is not None:
+                        yield failed
+                    elif job is not None:
+                        later.append((time.monotonic(), job))
+                    continue
+                if kind == "progress" and self._progress is not None:
+                    self._progress(*content)
+                elif kind == "failed":
+                    raise content
+                elif kind == "busy" and job is not None:
+                    worker.job = None
+                    later.append((time.monotonic() + WAIT_SECONDS, job))
+                elif kind == "result":
+                    worker.job = None
+                    yield content
 
     def stop(self) -> None:
         """Terminate all workers; unfinished files are removed."""
@@ -128,8 +152,8 @@ class Workers:
                 worker.process.join()
         self._workers = []
 
-    def _replace(self, worker: "_Worker") -> Iterator[FileResult]:
-        """Replace a dead worker, and yield the failure of its file."""
+    def _replace(self, worker: "_Worker") -> FileResult | None:
+        """Replace a dead worker; return the failure of its file, or None where it is to be tried again."""
         worker.process.join()
         self._workers.remove(worker)
         if worker.job is None:
@@ -140,10 +164,14 @@ class Workers:
         staging.sweep(job.output.parent, deep=False)
         self._begin_worker()
         self._workers[-1].send(("recall", self._analysed))
-        yield failure(
+        self._deaths[job] += 1
+        if self._deaths[job] < _ATTEMPTS:  # something else may have killed it, such as a lack of memory
+            return None
+        return failure(
             job,
-            f"{str(job.input)!r}: the process that worked on it died {_cause(worker.process)}: convert the recording "
-            "to WAV first, or leave it out.",
+            f"{str(job.input)!r}: the process that worked on it died {_cause(worker.process)}, {_ATTEMPTS} times: "
+            "convert the recording to WAV first, or leave it out.",
+            crashed=True,
         )
 
     def _begin_worker(self) -> None:

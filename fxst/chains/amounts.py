@@ -18,6 +18,7 @@ SHORT_NAMES: Final = {
     "dist": "distortion",
     "up": "upward_compressor",
     "width": "stereo_width",
+    "exp": "expander",
 }
 """Short names of effects on the command line; a number may follow, as in `comp2`."""
 
@@ -83,7 +84,7 @@ def amount_of_each(amount: float | Mapping[str, float], labels: Sequence[str]) -
         if not 0 <= share <= HIGHEST_PERCENT / 100:
             raise SettingsError(f"An amount is a number from 0 to {HIGHEST_PERCENT / 100:g}, not {share:g}.")
     if others := shares.keys() - {_ALL, *labels}:
-        raise SettingsError(f"{unknown('effect', min(others), labels)} in the chain.")
+        raise SettingsError(f"{unknown('effect', min(others), labels, where=' in the chain')}.")
     return {label: shares.get(label, shares.get(_ALL, 1.0)) for label in labels}
 
 

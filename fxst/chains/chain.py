@@ -13,6 +13,7 @@ from fxst.effects import (
     EFFECTS,
     Dynamics,
     Effect,
+    Expander,
     ParametricEQ,
     Processor,
     undeclared,
@@ -24,6 +25,7 @@ from fxst.untrusted import brief, shell_word
 if TYPE_CHECKING:
     from torch import Tensor
 from fxst.dsp import Samples
+from fxst.dsp.channels import ChannelLayout
 
 __all__ = ["Chain", "Stage", "rounded"]
 
@@ -306,16 +308,32 @@ class Chain:
             raise SettingsError(f"Chain {self.name} has no {unknown}; remove the row or choose another chain.")
         return result
 
-    def exact(self, settings: Sequence[Setting], *, sample_rate: int, channels: int) -> Processor:
+    def exact(
+        self,
+        settings: Sequence[Setting],
+        *,
+        sample_rate: int,
+        channels: int,
+        layout: ChannelLayout | None = None,
+    ) -> Processor:
         """Make the exact effects of a parameter table: call the result with consecutive blocks of one signal.
 
         If no effect is active, it returns the block itself, not a copy.
 
+        Args:
+            settings: The table.
+            sample_rate: Sample rate in Hz.
+            channels: Channels of every block.
+            layout: Their loudspeakers; the LFE does not steer linked compressors. By default all channels do.
+
         Raises:
             SettingsError: The table is not one of this chain.
         """
+        shape = {"sample_rate": sample_rate, "channels": channels}
         processors = [
-            stage.effect.exact(stage.values, sample_rate=sample_rate, channels=channels)
+            stage.effect.steered(stage.values, **shape, steering=layout.heard)
+            if layout is not None and layout.has_lfe and isinstance(stage.effect, Dynamics | Expander)
+            else stage.effect.exact(stage.values, **shape)
             for stage in self.stages(settings)
             if stage.active
         ]

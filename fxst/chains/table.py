@@ -13,10 +13,12 @@ from fxst.effects import ParametricEQ
 from fxst.effects.parameters import Setting
 from fxst.errors import SettingsError
 
-__all__ = ["AMOUNT", "LOUDNESS", "Table", "equaliser_response", "short"]
+__all__ = ["AMOUNT", "CURVE_LIMITS", "LOUDNESS", "Table", "equaliser_response", "short"]
 
 AMOUNT: Final = "amount"
 """Key of a table's provenance for the amount of the chosen settings in it."""
+CURVE_LIMITS: Final = "curve_limits"
+"""Key of a table's provenance for the limits on the equaliser's curve."""
 LOUDNESS: Final = "loudness"
 """Key of a table's provenance for the gain after the chain."""
 

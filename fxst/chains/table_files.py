@@ -105,7 +105,7 @@ def staged(table: Table, path: Path) -> contextlib.AbstractContextManager[None]:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise SettingsError(f"{quoted(path)} has no table extension: use .json or .csv.")
+        raise SettingsError(f"The table {quoted(path)} must be .json or .csv.")
     return staging.staged(path, (to_json(table) if suffix == ".json" else _to_csv(table)).encode())
 
 

@@ -85,13 +85,18 @@ class CatalogueEntry:
         parts = (self.get("losses"), self.get("fidelity"))
         return {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
 
-    @property
-    def data(self) -> tuple[str, ...]:
-        """Its training data, a sentence for each dataset; empty where the card has none."""
+    def data(self, *, most_sources: int | None = None) -> tuple[str, ...]:
+        """Return its training data, a sentence for each dataset; nothing where the card has none.
+
+        Args:
+            most_sources: How many sources of a dataset to name; the others are counted. None for all.
+        """
         first = self.get("training", "data")
         also = first.get("also") if isinstance(first, dict) else None
         return tuple(
-            _dataset(data) for data in (first, *(also if isinstance(also, list) else ())) if _is_complete(data)
+            _dataset(data, most_sources)
+            for data in (first, *(also if isinstance(also, list) else ()))
+            if _is_complete(data)
         )
 
     @property
@@ -155,10 +160,13 @@ def _is_complete(data: Any) -> bool:
     )
 
 
-def _dataset(data: Mapping[str, Any]) -> str:
+def _dataset(data: Mapping[str, Any], most_sources: int | None) -> str:
     built, speakers, clips = data["built_with"], data["speakers"], data["clips"]
     sources = built.get("sources")
-    names = ", ".join(map(str, sources)) if isinstance(sources, list) else "?"
+    sources = sources if isinstance(sources, list) else ["?"]
+    names = ", ".join(map(str, sources[:most_sources]))
+    if more := len(sources) - len(sources[:most_sources]):
+        names += f" and {more:,} more"
     return (
         f"{names}: {clips.get('train')} clips of {built.get('seconds')} s at {built.get('sample_rate')} Hz of "
         f"{speakers.get('train')} speakers for training, {clips.get('val')} of {speakers.get('val')} for validation, "

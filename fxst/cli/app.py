@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from fxst import interrupts
-from fxst.cli.commands import Group, command_group
+from fxst.cli.commands import NO_CONFIG, Group, command_group
 from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
 from fxst.errors import SettingsError
@@ -77,6 +77,7 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
@@ -91,7 +92,9 @@ def _root(
             "types. It is run as a program, so name only files that you trust; repeat the option for more.",
         ),
     ] = None,
+    no_config: bool = typer.Option(False, "--no-config", help="Before the command: read no settings file (fxst.toml)."),
 ) -> None:
+    context.meta[NO_CONFIG] = no_config
     if effects:
         _declare(effects)
 

@@ -1,10 +1,12 @@
 """`fxst apply`."""
 
 import contextlib
+import dataclasses
 import gc
 import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,8 @@ from fxst.cli.app import app
 from fxst.cli.options import command
 from fxst.cli.results import Results
 from fxst.cli.streams import Spooled, spooled
-from fxst.cli.terminal import above, is_plain, warn
-from fxst.configs import ApplyConfig
+from fxst.cli.terminal import above, is_plain, say, warn
+from fxst.configs import REFERENCE, ApplyConfig, is_adopted
 from fxst.interrupts import exit_code
 from fxst.untrusted import quoted
 
@@ -30,23 +32,35 @@ if TYPE_CHECKING:
     from fxst.batch.results import FileResult
 
 
-@command(app, ApplyConfig, "apply")
+@command(app, ApplyConfig, "apply", urls=True)
 def apply(config: ApplyConfig) -> None:
     """Apply, print the result of each file, and fail if one failed."""
     if not config.inputs and config.list_file is None:
         raise typer.BadParameter("name a recording, a folder or a pattern, or a list of them (--list).")
-    if not config.by_model and config.params is None:
+    if not config.by_model and config.params is None and config.params_dir is None:
         raise typer.BadParameter(
             "name a recording to sound like (--ref), a style profile (--style), or a table to apply (--params)."
         )
-    with spooled(config) as files:
+    if not config.by_model and config.loudness == REFERENCE and is_adopted("loudness"):
+        config = replace(config, loudness=None)  # a settings file is for other commands, too
+    with _local(config) as local, spooled(local) as files:
         code = _apply(files)
     if code:
         raise typer.Exit(code)
 
 
+def _local(config: ApplyConfig) -> "contextlib.AbstractContextManager[ApplyConfig]":
+    """Replace URLs of objects by the paths of their copies; a command without any loads nothing for it."""
+    if "://" not in str(dataclasses.astuple(config)) and config.list_file is None:
+        return contextlib.nullcontext(config)
+    from fxst.batch.objects import local_apply
+
+    return local_apply(config)
+
+
 def _apply(files: Spooled) -> int:
     from fxst.batch.preflight import preflight
+    from fxst.storage import copies
 
     config = files.config
     checked = preflight(config)
@@ -57,7 +71,10 @@ def _apply(files: Spooled) -> int:
         warn(remark)
     # An applied table is the same for all files, so it is shown; those of a batch are written next to their outputs.
     batch = checked.plan.folder is not None
-    results = Results(files, show_table=not config.by_model or not batch, many=len(checked.plan) > 1)
+    many = checked.chunked or len(checked.plan) > 1
+    results = Results(files, show_table=checked.table is not None or not batch, many=many)
+    if checked.shard is not None:
+        say(f"fxst: shard {checked.shard.index} of the shards 0 to {checked.shard.count - 1}", err=True)
     if config.dry_run:
         left = set(checked.left)
         if left:
@@ -93,10 +110,12 @@ def _apply(files: Spooled) -> int:
                             references=references,
                             settings=result.table,
                         )
-                    results.wrote(quoted(config.plot))
+                    copies.publish(config.plot)
+                    results.wrote(files.shown(config.plot))
         if page is not None:
             page.write()
-            results.wrote(quoted(config.report))
+            copies.publish(page.path)
+            results.wrote(files.shown(page.path))
     except KeyboardInterrupt as interrupt:
         _remove_unfinished()
         results.end(interrupted=exit_code(interrupt))
@@ -107,7 +126,7 @@ def _apply(files: Spooled) -> int:
 
 def _interruptible(progress: "Progress | None", checked: "Preflight") -> "Progress | None":
     """Check for an interrupt with each block; several files are rendered by workers, which do so themselves."""
-    if len(checked.left) > 1:
+    if checked.chunked or len(checked.left) > 1:
         return progress
 
     def checking(path: Path, done: float) -> None:

@@ -11,8 +11,13 @@ def _chains(config: ChainsConfig) -> None:
     from fxst.chains.named import CHAINS
 
     if config.format == "json":
-        listed = {"format": "fxst-chains", "format_version": 1, "chains": [c.to_spec() for c in CHAINS.values()]}
-        print_json(listed)
+        import msgspec
+
+        from fxst.records import ChainsReport
+
+        report = {"format": "fxst-chains", "format_version": 1, "chains": [c.to_spec() for c in CHAINS.values()]}
+        msgspec.convert(report, ChainsReport)  # not printed from the record, which does not name an effect's options
+        print_json(report)
         return
 
     from fxst.chains.table import short

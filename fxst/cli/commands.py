@@ -6,17 +6,27 @@ takes as much again: a fifth of what `fxst apply` may take.
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["Command", "Group", "Reader", "command_group", "reader"]
+from fxst.cli.terminal import warn
+from fxst.configs import adopting, flags
+
+__all__ = ["NO_CONFIG", "Command", "Declared", "Group", "Reader", "command_group", "reader"]
 
 Reader = Callable[[str], Any]
 """Converts one word of the command line, or raises `ValueError` if Typer is to do it."""
 
+
+NO_CONFIG: Final = "fxst.no_config"
+"""Says in the context of the program that settings files are left out."""
+
+_OF_PROJECT: Final = "fxst.of_project"
+"""Holds in the context of a command the options that the file of the current folder sets."""
 
 _NARROWEST: Final = 52
 """Typer takes a narrower terminal to have this many columns."""
@@ -58,20 +68,52 @@ class _Light:
                 formatter.write_dl(records, col_max=min(30, formatter.width // 2))
 
 
+class Declared(NamedTuple):
+    """A field of a configuration, and its type."""
+
+    item: "Field[Any]"
+    hint: Any
+
+
 class Command(_Light, TyperCommand):
-    """A command."""
+    """A command. What the command line leaves out, settings files and presets may set."""
+
+    declared: ClassVar[Mapping[str, Declared]] = {}
+    """The fields of its configuration."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; refuse a second value for an option that takes one, which would replace the first."""
         if not ctx.resilient_parsing:
-            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            given, _, order = self.make_parser(ctx).parse_args(args=list(args))
             options: list[Any] = list(order)
             for option in options:
                 single = option.param_type_name == "option" and not option.multiple
                 switch = option.is_flag and not option.secondary_opts if single else True
                 if not switch and options.count(option) > 1:
                     raise typer.BadParameter("it is given twice: leave one of them out.", ctx=ctx, param=option)
+            ctx.default_map = {} if given.get("help") else self._adopt(ctx, given)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; say first what a file of the current folder sets, which may be a stranger's."""
+        if of_project := ctx.meta.get(_OF_PROJECT):
+            warn(f"'fxst.toml' in this folder sets {', '.join(of_project)}: see `fxst config show`.")
+        with adopting(ctx.default_map or ()):
+            return super().invoke(ctx)
+
+    def _adopt(self, ctx: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what settings files and a preset set, by field, less what the command line gives."""
+        from fxst.cli.settings import PROJECT, read_files, settings_of
+
+        root = ctx.find_root()
+        files = () if root.meta.get(NO_CONFIG) else read_files(root.command)
+        name = ctx.command_path.removeprefix(f"{root.info_name} ")
+        found = settings_of(name, files, {field: value for field, value in given.items() if value is not None})
+        found = {field: setting for field, setting in found.items() if setting.origin or setting.preset}
+        ctx.meta[_OF_PROJECT] = [
+            flags(self.declared[field].item)[0].split("/")[0] for field, one in found.items() if one.origin == PROJECT
+        ]
+        return {field: setting.value for field, setting in found.items()}
 
 
 class Group(_Light, TyperGroup):
@@ -105,7 +147,18 @@ def reader(annotation: Any) -> Reader | None:
     if get_origin(hint) is Literal:
         return _choice(get_args(hint))
     kinds = {kind for kind in get_args(hint) or (hint,) if kind is not type(None)}
-    return next(iter(kinds)) if kinds in ({str}, {Path}) else None
+    if kinds == {Path}:
+        return _path
+    return str if kinds == {str} else None
+
+
+def _path(word: str) -> Path:
+    """Return the path that a word names; most words have no colon, and need no more than this."""
+    if "://" not in word:
+        return Path(word)
+    from fxst.storage.urls import located
+
+    return located(word)
 
 
 def _choice(choices: Iterable[Any]) -> Reader:

@@ -4,7 +4,7 @@ import typer
 
 from fxst.cli.app import dataset_app
 from fxst.cli.options import command
-from fxst.cli.terminal import above, complain, is_plain
+from fxst.cli.terminal import above, complain, is_plain, say
 from fxst.configs import DatasetConfig
 
 
@@ -15,6 +15,7 @@ def build(config: DatasetConfig) -> None:
 
     from fxst.cli.grids import Console, Grid
     from fxst.data.build import build as build_dataset
+    from fxst.data.build import build_share
     from fxst.data.manifest import REPORT
 
     console = Console(err=True, soft_wrap=True)
@@ -23,7 +24,14 @@ def build(config: DatasetConfig) -> None:
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal or is_plain()) as bar,
         above(console),
     ):
-        task = bar.add_task("clips", total=None)
+        task = bar.add_task("clips" if config.shard is None else "recordings", total=None)
+        if config.shard is not None:
+            count = build_share(config, progress=lambda done, total: bar.update(task, completed=done, total=total))
+            recordings = "recording" if count == 1 else "recordings"
+            say(
+                f"fxst: shard {config.shard} is done: {count:,} {recordings}; fxst batch merge makes the dataset of all"
+            )
+            return
         summary = build_dataset(config, progress=lambda done, total: bar.update(task, completed=done, total=total))
     table = Grid()
     for heading in ("split", "speakers", "clips"):

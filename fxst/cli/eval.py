@@ -11,7 +11,7 @@ import typer
 from fxst import extras, interrupts
 from fxst.cli.app import app
 from fxst.cli.options import command
-from fxst.cli.terminal import above, complain, is_plain, warn
+from fxst.cli.terminal import above, complain, is_plain, say, warn
 from fxst.configs import EvalConfig
 from fxst.errors import SettingsError
 from fxst.untrusted import printable
@@ -41,10 +41,15 @@ def _evaluate(config: EvalConfig) -> None:
         except SettingsError as error:
             raise typer.BadParameter(str(error), param_hint="--require") from error
 
-    from fxst.evaluation.evaluate import evaluate
+    from fxst.evaluation.evaluate import evaluate, evaluate_share
 
     try:
         with _progress_bar() as progress:
+            if config.shard is not None:
+                count = evaluate_share(config, progress)
+                items = "item" if count == 1 else "items"
+                say(f"fxst: shard {config.shard} is done: {count:,} {items}; fxst batch merge makes one result of all")
+                return
             evaluation = evaluate(config, progress)
     except KeyboardInterrupt as interrupt:
         hint = "" if config.output is None else "; run the same command again to continue"
@@ -121,6 +126,8 @@ def _show(evaluation: "Evaluation") -> None:
         f"{compared_with(has_targets=evaluation.task.items.has_targets)}. Below each figure is its 95 % bootstrap "
         f"interval {sure_over(groups)}; below each row is its share of the input's. {which_is_better(evaluation.rows)}",
     )
+    if not evaluation.task.judged:
+        console.print("No model was measured: name one with --model, such as --model studio.")
     if "pesq" in measured and not pesq_available():
         console.print(f"PESQ is missing: {extras.install('pesq')} (or leave it out with --no-pesq).")
     for path in (evaluation.config.output, evaluation.config.audio, evaluation.config.report):

@@ -1,7 +1,7 @@
 """`fxst models list`, `info` and `verify`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -15,6 +15,9 @@ from fxst.untrusted import printable
 
 if TYPE_CHECKING:
     from fxst.checkpoints.catalogue import CatalogueEntry
+
+SOURCES: Final = 3
+"""How many sources of a dataset are named without --verbose."""
 
 models_app = command_group("List, describe and verify models.")
 app.add_typer(models_app, name="models")
@@ -49,7 +52,7 @@ def _info(config: ModelsInfoConfig) -> None:
     if config.format == "json":
         _print_json("ModelReport", **entry.to_dict(), limits=list(entry.limits), card=entry.card)
     else:
-        _show_entry(entry)
+        _show_entry(entry, most_sources=None if config.verbose else SOURCES)
 
 
 @command(models_app, ModelsVerifyConfig, "verify")
@@ -101,7 +104,7 @@ def _show_list(entries: "list[CatalogueEntry]") -> None:
     Console().print(grid)
 
 
-def _show_entry(entry: "CatalogueEntry") -> None:
+def _show_entry(entry: "CatalogueEntry", *, most_sources: int | None) -> None:
     from rich.text import Text
 
     from fxst.cli.grids import Console, Grid
@@ -123,7 +126,7 @@ def _show_entry(entry: "CatalogueEntry") -> None:
     add("figure", entry.figure.text if entry.figure else "")
     add("figures", *(f"{name} {_number(value)}" for name, value in entry.figures.items()))
     add("limits", *entry.limits)
-    add("data", *entry.data)
+    add("data", *entry.data(most_sources=most_sources))
     add("recordings", entry.recordings)
     steps, seconds = entry.get("training", "steps"), entry.get("training", "seconds")
     add("training", f"{steps} steps in {seconds} s" if steps and seconds else "", *_history(entry))

@@ -6,39 +6,59 @@ import inspect
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
 from fxst import staging
-from fxst.cli.commands import Command, reader
+from fxst.cli.commands import Command, Declared, reader
 from fxst.cli.completion import completion
 from fxst.cli.interrupts import terminable
 from fxst.cli.terminal import say
 from fxst.configs import flags
+from fxst.errors import SettingsError
 from fxst.interrupts import exit_code
-from fxst.untrusted import brief, number, whole_number
+from fxst.untrusted import brief, number, quoted, whole_number
 
 __all__ = ["command", "documentation", "expose", "parameter"]
 
 
-def command(app: typer.Typer, config_type: type[Any], name: str) -> Callable[[Callable[[Any], None]], None]:
+def command(
+    app: typer.Typer, config_type: type[Any], name: str, *, urls: bool = False
+) -> Callable[[Callable[[Any], None]], None]:
     """Register `run(config)` as command `name` of `app`, with the fields of `config_type` as its parameters.
 
     The dataclass' docstring is the command's help. A `tuple[X, ...]` field takes any number of values, or none for an
-    argument that is not required.
+    argument that is not required. With `urls`, a path may be the URL of an object, which is refused otherwise.
     """
 
     def register(run: Callable[[Any], None]) -> None:
         def call(**given: Any) -> None:
-            run(config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}))
+            if "preset" in given:  # its values are among the others
+                given["preset"] = "none"
+            config = config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
+            if not urls:
+                _refuse_urls(config)
+            run(config)
 
         hints = get_type_hints(config_type)
-        parameters = [parameter(item, hints[item.name]) for item in dataclasses.fields(config_type)]
-        expose(app, name, call, parameters, documentation(config_type))
+        declared = {item.name: Declared(item, hints[item.name]) for item in dataclasses.fields(config_type)}
+        parameters = [parameter(*each) for each in declared.values()]
+        expose(app, name, call, parameters, documentation(config_type), declared)
 
     return register
+
+
+def _refuse_urls(config: Any) -> None:
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Path) and type(one) is not type(Path()):
+                raise SettingsError(
+                    f"{quoted(str(one))} is an object, and this command takes files: copy it here first."
+                )
 
 
 def documentation(of: Any) -> str | None:
@@ -56,9 +76,14 @@ def documentation(of: Any) -> str | None:
 
 
 def expose(
-    app: typer.Typer, name: str, run: Callable[..., None], parameters: Sequence[inspect.Parameter], doc: str | None
+    app: typer.Typer,
+    name: str,
+    run: Callable[..., None],
+    parameters: Sequence[inspect.Parameter],
+    doc: str | None,
+    declared: Mapping[str, Declared],
 ) -> None:
-    """Register `run` as command `name` of `app`, with these parameters and this help."""
+    """Register `run` as command `name` of `app`, with these parameters, this help and these fields."""
 
     def call(**given: Any) -> None:
         try:
@@ -74,7 +99,7 @@ def expose(
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     call.__doc__ = doc
     readers = {parameter.name: reader(parameter.annotation) for parameter in parameters}
-    app.command(name, cls=type("Command", (Command,), {"readers": readers}))(call)
+    app.command(name, cls=type("Command", (Command,), {"readers": readers, "declared": declared}))(call)
 
 
 def parameter(item: "dataclasses.Field[Any]", hint: Any, *, panel: str | None = None) -> inspect.Parameter:

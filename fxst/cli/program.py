@@ -58,7 +58,9 @@ def _is_nowhere() -> bool:
 
 def _run() -> None:
     import fxst.cli.apply
+    import fxst.cli.batch
     import fxst.cli.chains
+    import fxst.cli.config
     import fxst.cli.dataset
     import fxst.cli.doctor
     import fxst.cli.eval

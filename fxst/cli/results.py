@@ -118,14 +118,15 @@ class Results:
         if self._format not in ("json", "jsonl"):
             return
         from fxst import records
+        from fxst.storage import copies
 
         row = records.plain(
             records.FileReport,
-            input=self._files.names.get(input, str(input)),
+            input=self._files.names.get(input) or copies.shown(str(input)),
             status=status,
-            output=None if output is None else str(output),
-            table=None if table is None else str(table),
-            exports=[str(path) for path in exports],
+            output=None if output is None else copies.shown(str(output)),
+            table=None if table is None else copies.shown(str(table)),
+            exports=[copies.shown(str(path)) for path in exports],
             settings=None if settings is None else settings.to_dict(),
             warnings=list(warnings),
             error=error or None,

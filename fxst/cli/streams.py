@@ -36,7 +36,9 @@ class Spooled:
 
     def shown(self, path: Path) -> str:
         """Return a file's name for a message."""
-        return self.names.get(path, quoted(path))
+        from fxst.storage import copies
+
+        return self.names.get(path) or copies.shown(quoted(path))
 
     def spoken(self, message: str) -> str:
         """Replace the paths of temporary files in a message by their names."""
@@ -68,7 +70,7 @@ def spooled(config: ApplyConfig) -> Iterator[Spooled]:
             if not config.dry_run:
                 _store(source)
             config = replace(config, inputs=(source,))
-        output = Path(folder, "stdout.wav")
+        output = Path(folder, f"stdout.{config.to or 'wav'}")
         if writes:
             names[output] = "standard output"
             config = replace(config, output=output)

@@ -35,11 +35,13 @@ def _train(config: ClipsConfig | PassagesConfig, resume: bool, report: "Report")
     return run, f", MR-STFT {ratio:.3f} of the unprocessed input's."
 
 
-@command(style_app, ProfileConfig, "save")
+@command(style_app, ProfileConfig, "save", urls=True)
 def _save(config: ProfileConfig) -> None:
+    from fxst.batch.objects import local_profile
     from fxst.batch.profiles import save_profile
 
-    profile, remarks = save_profile(config)
+    with local_profile(config) as local:
+        profile, remarks = save_profile(local)
     for remark in remarks:
         warn(remark)
     count = len(profile.recordings)

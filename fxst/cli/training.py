@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 import typer
 
 from fxst import extras
+from fxst.cli.commands import Declared
 from fxst.cli.options import documentation, expose, parameter
-from fxst.cli.terminal import above, is_plain, say
+from fxst.cli.terminal import above, complain, is_plain, say, warn
 from fxst.configs import CHANGEABLE, TrainingConfig, flags, option
 from fxst.errors import SettingsError
-from fxst.untrusted import shell_word
+from fxst.untrusted import quoted, shell_word
 
 if TYPE_CHECKING:
     from fxst.training.progress import Progress as Stage
@@ -45,7 +46,9 @@ def training_command(
         _field("resume", False, _help_of_resume(recipes), flags=("--resume",)),
         *([_field("recipe", default, help_of_recipes)] if len(recipes) > 1 else []),
     ]
-    parameters = {item.name: parameter(item, Literal[tuple(recipes)] if item.default else bool) for item in shared}
+    declared = {item.name: Declared(item, Literal[tuple(recipes)] if item.default else bool) for item in shared}
+    parameters = {name: parameter(*each) for name, each in declared.items()}
+    del declared["resume"]
     for recipe, kind in recipes.items():
         hints = get_type_hints(kind)
         for item in dataclasses.fields(kind):
@@ -54,6 +57,7 @@ def training_command(
             if item.default is dataclasses.MISSING and item.name != "dataset":
                 made = made.replace(default=None)  # a run that is resumed has it
             parameters.setdefault(item.name, made)
+            declared.setdefault(item.name, Declared(item, hints[item.name]))
     parameters["context"] = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
     def register(train: Train) -> None:
@@ -63,23 +67,36 @@ def training_command(
                 for name, value in {"recipe": recipe, **values}.items()
                 if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
             }
+            adopted = context.default_map or {}
             extras.need(context.command_path, *extras.TRAINING)
             if resume:
                 from fxst.training.run_folder import read_config
 
-                folder: Any = given.pop("dataset")
+                named: Any = given.pop("recipe", None)
+                # With -o it is the run's folder that -o names, and the argument is the dataset, where it is now.
+                folder: Any = given.pop("output") if "output" in given else given.pop("dataset")
                 config = read_config(folder, list(recipes.values()), given)
+                if named is not None and type(config) is not recipes[named]:
+                    raise SettingsError("A run is resumed with its own settings: leave out --recipe.")
             else:
                 given.pop("recipe", None)
+                mine = {item.name for item in dataclasses.fields(recipes[recipe])}
+                given |= {
+                    name: tuple(value) if isinstance(value, list) else value
+                    for name, value in adopted.items()
+                    if name in mine
+                }
                 config = _config(recipes, recipe, given)
             from fxst.training import launch
 
             rank, _ = launch.check(config)
+            for note in _notes(config) if rank == 0 else ():
+                warn(note)
             with _progress(shown=rank == 0) as report:
                 run, findings = train(config, resume, report)
             _show(run, findings, context.command_path)
 
-        expose(app, "train", call, list(parameters.values()), documentation(train))
+        expose(app, "train", call, list(parameters.values()), documentation(train), declared)
 
     return register
 
@@ -88,8 +105,8 @@ def _help_of_resume(recipes: Mapping[str, type[TrainingConfig]]) -> str:
     fields = {item.name: item for kind in recipes.values() for item in dataclasses.fields(kind)}
     *others, last = (flags(fields[name])[0] for name in CHANGEABLE if name != "steps" and name in fields)
     return (
-        "Resume the run in the given folder with its own settings. You may raise --steps and change "
-        f"{', '.join(others)} and {last}."
+        "Resume the run in the given folder with its own settings; with -o, the one in that folder, whose dataset is "
+        f"now in DATASET. You may raise --steps and change {', '.join(others)} and {last}."
     )
 
 
@@ -116,6 +133,16 @@ def _config(recipes: Mapping[str, type[TrainingConfig]], recipe: str, given: Map
         if item.default is dataclasses.MISSING and name not in given:
             raise SettingsError(f"Missing option {flags(item)[0]}: {item.metadata['help']}")
     return recipes[recipe](**given)
+
+
+def _notes(config: TrainingConfig) -> Iterator[str]:
+    """Yield what the build of the datasets has found; a dataset of the user's own type has no such notes."""
+    from fxst.data.manifest import CARD, read_card
+
+    for path in (config.dataset, *getattr(config, "also", ())):
+        if (path / CARD).is_file():
+            for note in read_card(path)["notes"]:
+                yield f"of the dataset {quoted(path)}: {note}"
 
 
 @contextlib.contextmanager
@@ -155,7 +182,8 @@ def _show(run: "Run[Any]", findings: str, command: str) -> None:
     from fxst.cli.grids import Console
 
     console = Console(err=True, soft_wrap=True)
-    state = "finished" if run.signal is None else "interrupted"
+    problem = run.problem
+    state = "interrupted" if run.signal is not None else "ended" if problem else "finished"
     if run.best:
         best = f"Best at step {run.best['step']}: validation loss {run.best['val_loss']:.4f}{findings}"
     else:
@@ -169,6 +197,10 @@ def _show(run: "Run[Any]", findings: str, command: str) -> None:
             from fxst.training import launch
 
             console.print("Slurm runs the job again." if launch.requeue() else "Slurm would not requeue the job.")
+    if problem:
+        complain(problem)
     say(str(run.folder))
     if run.signal is not None:
         raise typer.Exit(128 + run.signal)
+    if problem:
+        raise typer.Exit(1)

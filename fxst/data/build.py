@@ -11,11 +11,13 @@ import hashlib
 import io
 import itertools
 import math
+import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +25,22 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst import staging
-from fxst.configs import DatasetConfig
+from fxst.configs import DatasetConfig, check_used
+from fxst.coordination.cluster import Lost, Pool
+from fxst.coordination.parts import FOLDER
+from fxst.coordination.shards import Shard, shard_of
 from fxst.data import cutting
 from fxst.data.manifest import CARD, COLUMNS, FORMAT, FORMAT_VERSION, MANIFEST, REPORT, clips_in_a_shard, read_card
 from fxst.data.selection import Candidates
 from fxst.data.shards import Position, Shards, write_atomically
+from fxst.data.sharing import CutTask, SharedCuts, cut_all
 from fxst.data.sources import SPLITS, Problem, SourceRecording, assign_splits, find_recordings, located, root_folder
-from fxst.errors import AudioError, NothingMatchedError, SettingsError
+from fxst.errors import AudioError, FxstError, NothingMatchedError, SettingsError
 from fxst.places import check_inside
 from fxst.untrusted import from_json, quoted, to_json
 from fxst.workers import WorkerPool, processors
 
-__all__ = ["DatasetSummary", "Progress", "build"]
+__all__ = ["DatasetSummary", "Progress", "build", "build_share"]
 
 Progress = Callable[[int, int], None]
 
@@ -91,15 +97,18 @@ def build(config: DatasetConfig, *, progress: Progress | None = None) -> Dataset
     if not math.isfinite(config.seconds) or round(config.seconds * config.sample_rate) < 1:
         raise SettingsError(f"A clip cannot be {config.seconds} seconds long: choose another --seconds.")
     settings = _settings(config)
+    _shard(config)
     was_finished = _check_folder(config.output, settings)
     if not was_finished:
         try:
             _Build(config, settings, progress).run()
         except OSError as error:
             raise staging.unwritable(config.output, error) from error
-    elif (config.output / NOTES).exists():
-        # The last run was killed between finishing the dataset and tidying up.
-        shutil.rmtree(config.output / NOTES)
+    else:
+        for name in (NOTES, FOLDER):
+            if (config.output / name).exists():
+                # The last run was killed between finishing the dataset and tidying up.
+                shutil.rmtree(config.output / name)
     card = read_card(config.output)
     return DatasetSummary(
         config.output,
@@ -111,6 +120,35 @@ def build(config: DatasetConfig, *, progress: Progress | None = None) -> Dataset
         was_finished,
         time.monotonic() - started,
     )
+
+
+def build_share(config: DatasetConfig, *, progress: Progress | None = None) -> int:
+    """Cut the clips of a share of the recordings, which `--shard` names; `fxst batch merge` makes the dataset of all.
+
+    Args:
+        config: The settings.
+        progress: Called with the number of recordings that are cut, and the total.
+
+    Returns:
+        The number of recordings of the share.
+
+    Raises:
+        As for `build`.
+    """
+    shard = _shard(config)
+    if _check_folder(config.output, _settings(config)):
+        return 0
+    return _Build(config, _settings(config), progress).share(shard)
+
+
+def _shard(config: DatasetConfig) -> Shard | None:
+    """Return the share that `--shard` names."""
+    check_used(config, {"address": (config.engine == "ray", "a cluster (--engine ray)")})
+    if config.shard is None:
+        return None
+    if config.engine == "ray":
+        raise SettingsError("--engine ray shares the recordings itself: leave out --shard.")
+    return shard_of(config.shard, os.environ)
 
 
 def _settings(config: DatasetConfig) -> dict[str, Any]:
@@ -131,7 +169,7 @@ def _check_folder(folder: Path, settings: dict[str, Any]) -> bool:
         found = read_card(folder)["settings"]
     elif begun.exists():
         found = _begun_with(begun)
-    elif folder.exists() and (not folder.is_dir() or {item.name for item in folder.iterdir()} - {NOTES}):
+    elif folder.exists() and (not folder.is_dir() or {item.name for item in folder.iterdir()} - {NOTES, FOLDER}):
         raise SettingsError(f"{str(folder)!r} is not empty and not a dataset: choose another --output.")
     if not (folder / CARD).exists():
         # The target of a link in there would be emptied or overwritten.
@@ -175,6 +213,8 @@ class _Build:
             raise NothingMatchedError(
                 f"No recordings were found in {self._sources()}: name a folder that holds sound files."
             )
+        if self.config.engine == "ray":
+            self.share(None)
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._claimed_folder())
             workers = stack.enter_context(WorkerPool(min(self.config.workers or processors(), len(recordings))))
@@ -184,7 +224,38 @@ class _Build:
             self._cut(recordings, lengths, workers, shards)
             problems += self._problems(recordings, lengths, shards)
             self._write_tables(recordings, lengths, shards, problems)
+        self._shared(recordings, lengths).remove()
         shutil.rmtree(self.notes_folder)
+
+    def share(self, shard: Shard | None) -> int:
+        """Cut the clips of the first round, those of a share or on a cluster; return the number of recordings."""
+        recordings, _ = find_recordings(self.config.sources, leave_out=self.config.output)
+        if not recordings:
+            raise NothingMatchedError(
+                f"No recordings were found in {self._sources()}: name a folder that holds sound files."
+            )
+        with contextlib.ExitStack() as stack:
+            count = self.config.workers or processors()
+            workers = stack.enter_context(WorkerPool(min(count, len(recordings))))
+            lengths = self._measured(recordings, workers)
+            drawn, numbers = self._candidates(recordings, lengths).draw(self.config.clips or None)
+            edges = self._job_edges(drawn)
+            jobs: dict[str, list[tuple[int, cutting.CuttingJob]]] = {}
+            for job in range(len(edges) - 1):
+                recording = recordings[drawn[edges[job]]]
+                cut = self._job(recordings, drawn, numbers, edges, job)
+                jobs.setdefault(f"{recording.root}/{recording.name}", []).append((job, cut))
+
+            def do(tasks: Iterable[CutTask]) -> Iterator[int]:
+                return workers.map(cut_all, tasks)
+
+            if self.config.engine == "ray":
+                pool = stack.enter_context(Pool(self.config.address, self.config.workers, _cutter, lambda: None))
+                count, do = pool.workers, partial(_on_cluster, pool)
+            return self._shared(recordings, lengths).share(self.config, jobs, shard, count, do, self.progress)
+
+    def _shared(self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]) -> SharedCuts:
+        return SharedCuts(self.config.output, self._note(recordings, lengths))
 
     @contextlib.contextmanager
     def _claimed_folder(self) -> Iterator[None]:
@@ -211,11 +282,15 @@ class _Build:
         groups = iter(lambda: list(itertools.islice(paths, _MEASURED_AT_ONCE)), [])
         return list(itertools.chain.from_iterable(workers.map(cutting.measure, groups)))
 
-    def _note_settings(self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]) -> None:
+    def _note(self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]) -> str:
+        """Return what the clips depend on."""
         digest = hashlib.sha256()
         for recording, length in zip(recordings, lengths, strict=True):
             digest.update(repr((recording, length)).encode("utf-8", "surrogateescape"))
-        note = to_json({"settings": self.settings, "recordings": digest.hexdigest()})
+        return to_json({"settings": self.settings, "recordings": digest.hexdigest()})
+
+    def _note_settings(self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]) -> None:
+        note = self._note(recordings, lengths)
         path = self.notes_folder / "settings.json"
         if path.exists() and path.read_text(encoding="utf-8") != note:
             raise SettingsError(
@@ -231,8 +306,8 @@ class _Build:
         workers: WorkerPool,
         shards: Shards,
     ) -> None:
-        windows = [math.floor(length.seconds * self.config.sample_rate / self.clip_samples) for length in lengths]
-        candidates = Candidates([item.speaker for item in recordings], windows, seed=self.config.seed)
+        candidates = self._candidates(recordings, lengths)
+        shared = self._shared(recordings, lengths)
         # Clips of an earlier run: the same rounds are drawn again, and only missing clips are cut.
         stored: dict[int, Counter[int]] = {}
         for clip in shards.clips():
@@ -252,16 +327,11 @@ class _Build:
                 0 if number > resume_at.round else resume_at.job if number == resume_at.round else len(edges) - 1,
                 len(edges) - 1,
             )
-            tasks = (
-                cutting.CuttingJob(
-                    self._path(recordings[drawn[edges[job]]]),
-                    numbers[edges[job] : edges[job + 1]],
-                    self.clip_samples,
-                    self.config.sample_rate,
-                )
-                for job in jobs
-            )
-            for job, cut in zip(jobs, workers.map(cutting.cut, tasks), strict=True):
+            known = shared.jobs if number == 0 else frozenset()
+            tasks = (self._job(recordings, drawn, numbers, edges, job) for job in jobs if job not in known)
+            cuts = workers.map(cutting.cut, tasks)
+            for job in jobs:
+                cut = shared.load(job) if job in known else next(cuts)
                 recording = int(drawn[edges[job]])
                 resumed = (number, job) == (resume_at.round, resume_at.job)
                 position = Position(number, job, resume_at.stored if resumed else 0)
@@ -271,6 +341,26 @@ class _Build:
             drawn_before += len(drawn)
             candidates.drop(fault.recording for fault in shards.faults if fault.round == number and not fault.usable)
         shards.finish()
+
+    def _candidates(self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]) -> Candidates:
+        windows = [math.floor(length.seconds * self.config.sample_rate / self.clip_samples) for length in lengths]
+        return Candidates([item.speaker for item in recordings], windows, seed=self.config.seed)
+
+    def _job(
+        self,
+        recordings: Sequence[SourceRecording],
+        drawn: npt.NDArray[np.int64],
+        numbers: npt.NDArray[np.int64],
+        edges: npt.NDArray[np.int64],
+        job: int,
+    ) -> cutting.CuttingJob:
+        """Return what a job of a round cuts."""
+        return cutting.CuttingJob(
+            self._path(recordings[drawn[edges[job]]]),
+            numbers[edges[job] : edges[job + 1]],
+            self.clip_samples,
+            self.config.sample_rate,
+        )
 
     def _job_edges(self, drawn: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the edges of the jobs: at each recording, and within it where a job would hold too much audio."""
@@ -327,6 +417,7 @@ class _Build:
         if self.config.clips and total < self.config.clips:
             notes.append(f"Only {total:,} of the {self.config.clips:,} requested clips could be cut.")
         notes += [f"No clip is in {split}." for split in SPLITS if not clips[split]]
+        notes += self._rate_notes(lengths)
         draft.replace(self.config.output / MANIFEST)
         report = io.StringIO()
         csv.writer(report, lineterminator="\n").writerows(
@@ -347,6 +438,24 @@ class _Build:
             "notes": notes,
         }
         write_atomically(self.config.output / CARD, to_json(card, indent=2) + "\n")
+
+    def _rate_notes(self, lengths: Sequence[cutting.Length]) -> list[str]:
+        """Return a note on recordings without the treble that clips of this sample rate have."""
+        readable = [length.sample_rate for length in lengths if length.problem is None]
+        lower = [rate for rate in readable if rate < self.config.sample_rate]
+        if not lower:
+            return []
+        count = (
+            "All recordings have"
+            if len(lower) == len(readable)
+            else f"{len(lower):,} of {len(readable):,} recordings have"
+        )
+        lowest = min(lower)
+        return [
+            f"{count} a sample rate below {self.config.sample_rate} Hz (the lowest: {lowest} Hz), so their clips lack "
+            "treble that others of this rate have: build with --sample-rate "
+            f"{max(lowest, 8000)}, or leave these recordings out."
+        ]
 
     def _splits(
         self, recordings: Sequence[SourceRecording], lengths: Sequence[cutting.Length]
@@ -369,3 +478,18 @@ class _Build:
 
     def _sources(self) -> str:
         return ", ".join(repr(str(source)) for source in self.config.sources)
+
+
+def _cutter(_: None) -> Callable[[CutTask], int]:
+    """Return what cuts chunks in an actor."""
+    return cut_all
+
+
+def _on_cluster(pool: Pool, tasks: Iterable[CutTask]) -> Iterator[int]:
+    for result in pool.run(tasks):
+        if isinstance(result, Lost):
+            raise FxstError(
+                f"Among {result.task.jobs[0][1].path!r} and the recordings of its chunk, one ended its worker three "
+                f"times ({result.reason}): run the command without --engine ray."
+            )
+        yield result

@@ -38,10 +38,12 @@ class Length:
     Args:
         seconds: The length; 0 if it cannot be read.
         problem: The recording's fault, or None.
+        sample_rate: Its sample rate in Hz; 0 if it cannot be read.
     """
 
     seconds: float
     problem: str | None
+    sample_rate: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,9 @@ def _length(path: Path) -> Length:
             frames = reader.info.frames
             if frames is None:
                 frames = sum(block.shape[1] for block in reader.blocks())
-            return Length(frames / reader.info.sample_rate, None)
+            return Length(frames / reader.info.sample_rate, None, reader.info.sample_rate)
     except AudioError as error:
-        return Length(0.0, str(error))
+        return Length(0.0, str(error), 0)
 
 
 def _runs(job: CuttingJob) -> Iterator[npt.NDArray[np.int64]]:

@@ -33,6 +33,7 @@ __all__ = [
     "FORMAT_VERSION",
     "MANIFEST",
     "REPORT",
+    "SHARDS",
     "Dataset",
     "clips_in_a_shard",
     "read_card",
@@ -47,6 +48,7 @@ REPORT: Final = "report.csv"
 COLUMNS: Final = (
     "clip", "split", "speaker", "root", "source", "offset_seconds", "seconds", "rms_db", "scale",
 )  # fmt: skip
+SHARDS: Final = "clips-*.npy"
 SHARD_BYTES = 1 << 27
 
 

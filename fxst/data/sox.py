@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -149,19 +149,28 @@ def _toward(corner: Point, other: Point, distance: float) -> Point:
     return corner[0] + part * (other[0] - corner[0]), corner[1] + part * (other[1] - corner[1])
 
 
-def _line(start: Point, end: Point) -> tuple[float, float, float, float]:
+class _Piece(NamedTuple):
+    """A piece of a curve: its first point, and the slope and the bend of the parabola from there."""
+
+    x: float
+    y: float
+    slope: float
+    bend: float
+
+
+def _line(start: Point, end: Point) -> _Piece:
     """Return a line as a piece of the curve; one without length is never looked up."""
     width = end[0] - start[0]
-    return (*start, (end[1] - start[1]) / width if width > 0 else 0.0, 0.0)
+    return _Piece(*start, slope=(end[1] - start[1]) / width if width > 0 else 0.0, bend=0.0)
 
 
-def _parabola(start: Point, corner: Point, end: Point) -> tuple[float, float, float, float]:
+def _parabola(start: Point, corner: Point, end: Point) -> _Piece:
     """Return the parabola that rounds a corner, through the centroid of the three points."""
     (x0, y0), (x1, y1), (x2, y2) = start, corner, end
     middle = (x0 + x1 + x2) / 3 - x0, (y0 + y1 + y2) / 3 - y0
     width, height = x2 - x0, y2 - y0
     bend = (height / width - middle[1] / middle[0]) / (width - middle[0])
-    return x0, y0, middle[1] / middle[0] - bend * middle[0], bend
+    return _Piece(x0, y0, slope=middle[1] / middle[0] - bend * middle[0], bend=bend)
 
 
 def compand(

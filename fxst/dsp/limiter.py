@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fxst.dsp import Array, Samples
+from fxst.dsp.channels import ChannelLayout
 
-__all__ = ["Limiter"]
+__all__ = ["Limiter", "moving_maximum"]
 
 OVERSAMPLING: Final = 8
 """Points per sample at which peaks are measured."""
@@ -47,17 +48,27 @@ class Limiter:
     """Reduce the gain of a stream where its true peaks would pass a ceiling.
 
     All channels get the same gain. It falls along a smooth curve before a peak, and recovers by 30 dB a second after
-    it. Far from peaks samples pass bit for bit. The output does not depend on the lengths of the blocks, and is as long
-    as the input.
+    it. The LFE does not steer it, and is then limited on its own. Far from peaks samples pass bit for bit. The output
+    does not depend on the lengths of the blocks, and is as long as the input.
 
     Args:
         ceiling_db: The highest true peak, full scale 0 dB.
         sample_rate: Sample rate in Hz.
         channels: Number of channels.
+        layout: Their loudspeakers; by default guessed from their number.
     """
 
-    def __init__(self, *, ceiling_db: float, sample_rate: int, channels: int) -> None:
-        self._passes = [_Pass(ceiling_db=ceiling_db, sample_rate=sample_rate, channels=channels) for _ in range(PASSES)]
+    def __init__(
+        self, *, ceiling_db: float, sample_rate: int, channels: int, layout: ChannelLayout | None = None
+    ) -> None:
+        heard = list((layout or ChannelLayout.guessed(channels)).heard)
+        everything = list(range(channels))
+        lfe = [channel for channel in everything if channel not in heard]
+        groups = [(heard, everything)] * PASSES + [(lfe, lfe)] * (PASSES if lfe else 0)
+        self._passes = [
+            _Pass(ceiling_db=ceiling_db, sample_rate=sample_rate, steering=steering, steered=steered, channels=channels)
+            for steering, steered in groups
+        ]
         self._latency = self._early = sum(one.latency for one in self._passes)
         self._waiting: list[Samples] = [np.zeros((channels, 0), np.float32)]
         self._pending = 0  # samples taken in and not yet returned
@@ -105,8 +116,8 @@ class Limiter:
         ready = []
         for first in range(0, x.shape[1], CHUNK_FRAMES):
             chunk, changed = x[:, first : first + CHUNK_FRAMES], True
-            for one in self._passes:
-                chunk, changed = one.process(chunk, suspect=changed)
+            for number, one in enumerate(self._passes):
+                chunk, changed = one.process(chunk, suspect=changed or number == PASSES)
             ready.append(chunk)
         y = np.concatenate(ready, axis=1)[:, self._early :]
         self._early = max(0, self._early - x.shape[1])
@@ -121,7 +132,11 @@ class _Pass:
     window, starts to rise before each peak and is never less than the reduction needed around it.
     """
 
-    def __init__(self, *, ceiling_db: float, sample_rate: int, channels: int) -> None:
+    def __init__(
+        self, *, ceiling_db: float, sample_rate: int, channels: int, steering: list[int], steered: list[int]
+    ) -> None:
+        self._steering = steering if len(steering) < channels else slice(None)
+        self._steered = steered if len(steered) < channels else None
         self._trigger = 10 ** ((ceiling_db - TRIGGER_DB) / 20)
         self._target_db = ceiling_db - TARGET_DB
         self._falling_db = np.arange(CHUNK_FRAMES + 1) * (RELEASE_DB_A_SECOND / sample_rate)
@@ -149,7 +164,8 @@ class _Pass:
         x = np.concatenate([self._x, chunk], axis=1)
         delayed, self._x = x[:, :CHUNK_FRAMES], x[:, CHUNK_FRAMES:]
         # An interpolation needs half of its taps on each side: gaps start that far before the chunk, and end as early.
-        gaps_db = self._attenuation(x[:, self.latency - (_TAPS - 1) :]) if suspect or self._suspect else None
+        around = x[self._steering, self.latency - (_TAPS - 1) :]
+        gaps_db = self._attenuation(around) if suspect or self._suspect else None
         self._suspect = suspect
         if gaps_db is None:
             if not self._active:
@@ -162,7 +178,7 @@ class _Pass:
         needed_db = np.concatenate([self._needed_db, needed_db])
         self._needed_db = needed_db[CHUNK_FRAMES:]
         # Held for as long as an interpolation reaches on both sides of a peak.
-        held_db = _moving_maximum(needed_db, len(self._needed_db) + 1)
+        held_db = moving_maximum(needed_db, len(self._needed_db) + 1)
         held_db = np.concatenate([self._held_db, held_db])
         self._held_db = held_db[CHUNK_FRAMES:]
         self._active = bool(self._gaps_db.any() or self._needed_db.any() or self._held_db.any())
@@ -175,7 +191,11 @@ class _Pass:
         gain = np.ones(CHUNK_FRAMES, np.float32)
         reduced = np.flatnonzero(reduction_db > LEAST_DB)
         gain[reduced] = 10 ** (-reduction_db[reduced] / 20)
-        return delayed * gain, True
+        if self._steered is None:
+            return delayed * gain, True
+        delayed = delayed.copy()
+        delayed[self._steered] *= gain
+        return delayed, True
 
     def _released(self, db: Array) -> Array:
         """Let values fall no faster than the release."""
@@ -294,7 +314,7 @@ def _block_maxima(x: Samples) -> Samples:
     return x[:, ::_BLOCK]
 
 
-def _moving_maximum(db: Array, width: int) -> Array:
+def moving_maximum(db: Array, width: int) -> Array:
     """Return the maximum of every `width` consecutive values."""
     reached, highest = 1, db
     while 2 * reached <= width:

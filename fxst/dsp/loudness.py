@@ -3,14 +3,16 @@
 import functools
 import math
 from array import array
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import numpy as np
 
 from fxst.dsp import Array, Samples
+from fxst.dsp.channels import ChannelLayout
 from fxst.dsp.kernels import sosfilt
 
-__all__ = ["LoudnessMeter", "TruePeakMeter", "loudness", "loudness_range", "true_peak"]
+__all__ = ["LoudnessMeter", "TruePeakMeter", "joint_loudness", "loudness", "loudness_range", "true_peak"]
 
 ABSOLUTE_GATE_LUFS: Final = -70.0
 RELATIVE_GATE_LU: Final = -10.0
@@ -48,6 +50,18 @@ def loudness(x: Samples, *, sample_rate: int) -> float:
         ITU-R BS.1770-4, annex 1.
     """
     return _fed(LoudnessMeter(sample_rate=sample_rate, channels=x.shape[0]), x).integrated()
+
+
+def joint_loudness(meters: "Sequence[LoudnessMeter]") -> float:
+    """Return the integrated loudness of several recordings as one programme, in LUFS; minus infinity for silence.
+
+    The gate is that of the programme, so a soft song counts less beside a loud one. No block spans two recordings.
+
+    Args:
+        meters: The meter of each recording.
+    """
+    blocks = [meter.blocks() for meter in meters]
+    return _gated_lufs(np.concatenate(blocks)) if blocks else -math.inf
 
 
 def loudness_range(x: Samples, *, sample_rate: int) -> float:
@@ -92,17 +106,16 @@ def true_peak(x: Samples, *, sample_rate: int) -> float:
 class LoudnessMeter:
     """Measure the loudness and loudness range of a stream.
 
-    Channels have equal weights, except in five (L R C Ls Rs) and six channels (L R C LFE Ls Rs).
-
     Args:
         sample_rate: Sample rate in Hz.
         channels: Number of channels.
+        layout: Their loudspeakers, which weight them; by default guessed from their number.
     """
 
-    def __init__(self, *, sample_rate: int, channels: int) -> None:
+    def __init__(self, *, sample_rate: int, channels: int, layout: ChannelLayout | None = None) -> None:
         self._sections = _k_weighting(sample_rate)
         self._state = np.zeros((2, channels, 2))
-        self._weights = _channel_weights(channels)
+        self._weights = (layout or ChannelLayout.guessed(channels)).weights
         self._step_frames = max(1, round(_STEP_SECONDS * sample_rate))
         self._step_energies = array("d")  # thousands of small arrays would fragment the memory
         self._pending = np.zeros(0)
@@ -131,8 +144,18 @@ class LoudnessMeter:
         steps = np.array(self._step_energies)
         if len(steps) < _STEPS_A_BLOCK:
             return _lufs(self._energy / self._frames if self._frames else 0.0)
-        blocks = _gated(steps, steps_a_block=_STEPS_A_BLOCK, relative_gate=RELATIVE_GATE_LU)
-        return _lufs(float(blocks.mean())) if len(blocks) else -math.inf
+        return _gated_lufs(_blocks(steps, _STEPS_A_BLOCK))
+
+    def blocks(self) -> Array:
+        """Return the energies of the blocks of 400 ms so far; of less than one, that of all.
+
+        Shape:
+            `(blocks,)`.
+        """
+        steps = np.array(self._step_energies)
+        if len(steps) < _STEPS_A_BLOCK:
+            return np.array([self._energy / self._frames] if self._frames else [])
+        return _blocks(steps, _STEPS_A_BLOCK)
 
     def ungated(self) -> float:
         """Return the loudness so far without gates, in LUFS; minus infinity for digital silence."""
@@ -143,7 +166,7 @@ class LoudnessMeter:
         steps = np.array(self._step_energies)
         if len(steps) < _STEPS_A_SHORT_TERM_BLOCK:
             return math.nan
-        blocks = _gated(steps, steps_a_block=_STEPS_A_SHORT_TERM_BLOCK, relative_gate=RANGE_RELATIVE_GATE_LU)
+        blocks = _gated(_blocks(steps, _STEPS_A_SHORT_TERM_BLOCK), RANGE_RELATIVE_GATE_LU)
         if not len(blocks):
             return math.nan
         # Nearest rank, as in the standard: no interpolation between two blocks.
@@ -208,9 +231,18 @@ def _fed(meter: _Meter, x: Samples) -> _Meter:
     return meter
 
 
-def _gated(steps: Array, *, steps_a_block: int, relative_gate: float) -> Array:
+def _blocks(steps: Array, steps_a_block: int) -> Array:
+    """Return the energies of overlapping blocks of so many steps."""
+    return np.convolve(steps, np.full(steps_a_block, 1 / steps_a_block), mode="valid")
+
+
+def _gated_lufs(blocks: Array) -> float:
+    gated = _gated(blocks, RELATIVE_GATE_LU)
+    return _lufs(float(gated.mean())) if len(gated) else -math.inf
+
+
+def _gated(blocks: Array, relative_gate: float) -> Array:
     """Return the energies of the blocks that pass the absolute and the relative gate."""
-    blocks = np.convolve(steps, np.full(steps_a_block, 1 / steps_a_block), mode="valid")
     blocks = blocks[blocks > _energy(ABSOLUTE_GATE_LUFS)]
     if not len(blocks):
         return blocks
@@ -246,11 +278,6 @@ def _interpolation(factor: int) -> tuple[Samples, float]:
         for first in range(_TAPS):
             matrix[first : first + _TAPS, first, phase - 1] = taps
     return matrix.reshape(2 * _TAPS, -1).astype(np.float32), most
-
-
-def _channel_weights(channels: int) -> Array:
-    surround = {5: (1, 1, 1, 1.41, 1.41), 6: (1, 1, 1, 0, 1.41, 1.41)}
-    return np.array(surround.get(channels, (1,) * channels), np.float64)
 
 
 def _k_weighting(sample_rate: int) -> Array:

@@ -5,6 +5,7 @@ from fxst.effects.compressor import Compressor
 from fxst.effects.declarations import undeclared
 from fxst.effects.distortion import Distortion
 from fxst.effects.dynamics import Dynamics
+from fxst.effects.expander import Expander
 from fxst.effects.parametric_eq import ParametricEQ
 from fxst.effects.plugin import declare_plugin
 from fxst.effects.reverb import Reverb
@@ -17,6 +18,7 @@ __all__ = [
     "Distortion",
     "Dynamics",
     "Effect",
+    "Expander",
     "ParametricEQ",
     "Processor",
     "Reverb",

@@ -1,7 +1,7 @@
 """Compressor: reduces levels above a threshold."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -50,6 +50,11 @@ class Compressor(Dynamics):
         return {"ratio": 1.0, "makeup_db": 0.0}
 
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
+        return self.steered(values, sample_rate=sample_rate, channels=channels, steering=range(channels))
+
+    def steered(
+        self, values: Mapping[str, float], *, sample_rate: int, channels: int, steering: Sequence[int]
+    ) -> Processor:
         from pedalboard import Compressor
 
         plugin = Compressor(
@@ -61,7 +66,7 @@ class Compressor(Dynamics):
         linked = self.linked and channels > 1
         compress = plugin_processor(plugin, sample_rate=sample_rate, channels=1 if linked else channels)
         if linked:
-            compress = _linked(compress)
+            compress = _linked(compress, steering)
         makeup = 10.0 ** (values["makeup_db"] / 20)
         return compress if makeup == 1.0 else lambda block: compress(block) * makeup
 
@@ -99,11 +104,11 @@ class Compressor(Dynamics):
         return (slope[:, None, None] * over.clamp_min(0)).exp()
 
 
-def _linked(compress: Processor) -> Processor:
-    """Return a processor that gives all channels the gain of a mono compressor for the loudest of them."""
+def _linked(compress: Processor, steering: Sequence[int]) -> Processor:
+    """Return a processor that gives all channels the gain of a mono compressor for the loudest of those that steer."""
 
     def process(block: Samples) -> Samples:
-        loudest = functools.reduce(np.maximum, np.abs(block))
+        loudest = functools.reduce(np.maximum, (np.abs(block[channel]) for channel in steering))
         # In float64, so that dividing and multiplying again is exact: equal channels stay equal.
         gain = np.divide(compress(loudest[None])[0], np.maximum(loudest, TINY), dtype=np.float64)
         y = np.empty_like(block)

@@ -1,16 +1,16 @@
 """The base class of effects that follow a signal's level."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fxst.effects.base import Effect
+from fxst.effects.base import Effect, Processor
 from fxst.errors import SettingsError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Dynamics"]
+__all__ = ["Dynamics", "log_envelope"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,19 @@ class Dynamics(Effect):
             raise SettingsError(f"linked must be true or false, not {self.linked!r:.40}.")
         super().__post_init__()
 
+    def steered(
+        self, values: Mapping[str, float], *, sample_rate: int, channels: int, steering: Sequence[int]
+    ) -> Processor:
+        """Return a processor as `exact` does, but with only some of the channels steering linked gains.
+
+        Args:
+            values: The settings.
+            sample_rate: Sample rate in Hz.
+            channels: Channels of every block.
+            steering: The channels whose level counts. All get the gain.
+        """
+        return self.exact(values, sample_rate=sample_rate, channels=channels)
+
     def summary(self, values: Mapping[str, float]) -> str:
         shown = {p.name: p.written(values[p.name]) for p in self.parameters}
         makeup = f", make-up {shown['makeup_db']}" if values.get("makeup_db") else ""
@@ -59,27 +72,43 @@ class Dynamics(Effect):
         floor: float = 0.0,
         begin: "Tensor | None" = None,
     ) -> "Tensor":
-        """Return the natural logarithm of the envelope v.
-
-        Args:
-            x: The signal.
-            values: `attack_ms` and `release_ms`.
-            sample_rate: Sample rate in Hz.
-            floor: Lowest value of v.
-            begin: v before the first sample; 0 by default.
+        """Return the natural logarithm of the envelope v of the channels, or of all together where they are linked.
 
         Shape:
             x: (B, C, T); begin: (B,); result: (B, 1 or C, T).
         """
-        import torch
-
-        from fxst.dsp.ballistics import envelope
-
-        # In float64, as in JUCE: one float32 ulp changes a long release time by a thousandth.
-        attack, release = (
-            torch.exp(-2000 * torch.pi / (values[ms].double() * sample_rate)) for ms in ("attack_ms", "release_ms")
-        )
         loudness = x.abs()
         loudness = loudness.amax(1, keepdim=True) if self.linked else loudness
-        level = envelope(loudness, attack, release, begin)
-        return level.clamp_min(max(floor, torch.finfo(level.dtype).tiny)).log()  # finite for silence, too
+        return log_envelope(loudness, values, sample_rate=sample_rate, floor=floor, begin=begin)
+
+
+def log_envelope(
+    u: "Tensor",
+    values: Mapping[str, "Tensor"],
+    *,
+    sample_rate: int,
+    floor: float = 0.0,
+    begin: "Tensor | None" = None,
+) -> "Tensor":
+    """Return the natural logarithm of the envelope v of `Dynamics`.
+
+    Args:
+        u: What it follows.
+        values: `attack_ms` and `release_ms`.
+        sample_rate: Sample rate in Hz.
+        floor: Lowest value of v.
+        begin: v before the first sample; 0 by default.
+
+    Shape:
+        u, result: (B, C, T); begin: (B,).
+    """
+    import torch
+
+    from fxst.dsp.ballistics import envelope
+
+    # In float64, as in JUCE: one float32 ulp changes a long release time by a thousandth.
+    attack, release = (
+        torch.exp(-2000 * torch.pi / (values[ms].double() * sample_rate)) for ms in ("attack_ms", "release_ms")
+    )
+    level = envelope(u, attack, release, begin)
+    return level.clamp_min(max(floor, torch.finfo(level.dtype).tiny)).log()  # finite for silence, too

@@ -1,7 +1,7 @@
 """Upward compressor: raises levels below a threshold."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -51,6 +51,11 @@ class UpwardCompressor(Dynamics):
         return {"ratio": 1.0}
 
     def exact(self, values: Mapping[str, float], *, sample_rate: int, channels: int) -> Processor:
+        return self.steered(values, sample_rate=sample_rate, channels=channels, steering=range(channels))
+
+    def steered(
+        self, values: Mapping[str, float], *, sample_rate: int, channels: int, steering: Sequence[int]
+    ) -> Processor:
         from fxst.dsp.follower import Follower
 
         linked = self.linked and channels > 1
@@ -59,10 +64,11 @@ class UpwardCompressor(Dynamics):
         threshold = 10.0 ** (values["threshold_db"] / 20)
         follow = Follower(attack, release, begin=threshold, channels=1 if linked else channels)
         slope = 1 / values["ratio"] - 1
+        steering = list(steering)
 
         def process(block: Samples) -> Samples:
             u = np.abs(block)
-            level = follow(u.max(axis=0, keepdims=True) if linked else u)
+            level = follow(u[steering].max(axis=0, keepdims=True) if linked else u)
             y = np.empty_like(block)
             np.multiply(block, (np.clip(level, FLOOR, threshold) / threshold) ** slope, out=y, casting="same_kind")
             return y

@@ -12,12 +12,13 @@ from fxst.evaluation.journal import Journal, KeptAudio, is_journal, make_folder
 from fxst.evaluation.metrics import METRICS, RATES
 from fxst.evaluation.results import FILES, write_results
 from fxst.evaluation.scores import SETTINGS, Scored, score_item
+from fxst.evaluation.sharing import on_cluster, score_share, scored_before, shard_in
 from fxst.evaluation.summary import INPUT, Requirement, SystemRow, summarise
 from fxst.evaluation.task import NO_TARGETS, Evaluation, Task, make_task
 from fxst.places import check_inside
 from fxst.workers import WorkerPool, processors
 
-__all__ = ["Progress", "evaluate"]
+__all__ = ["Progress", "evaluate", "evaluate_share"]
 
 FEW_ITEMS: Final = 4
 """With fewer items, a second process does not pay: it would still load its libraries."""
@@ -42,6 +43,7 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
         ModelError: A model or dataset cannot be read.
         FxstError: A folder cannot be written, or a worker process died.
     """
+    shard_in(config)
     requirements = [Requirement.parse(text) for text in config.require]
     # Models and files may have changed since the last call with the same settings.
     make_task.cache_clear()
@@ -63,8 +65,15 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
         raise FxstError(f"{str(config.report)!r} is a folder: name a file for the page, such as page.html in it.")
 
     count = len(task.items.names)
+    if config.engine == "ray":
+        finished = 0
+        for more in on_cluster(config, task, _scorer):
+            finished += more
+            if progress is not None:
+                progress(finished, count)
+    batch, shared = scored_before(config, task)
     with Journal(config.output, task.identity) as journal:
-        done = {index: scored for index, scored in journal.finished.items() if index < count}
+        done = {index: scored for index, scored in {**journal.finished, **shared}.items() if index < count}
         left = [index for index in range(count) if index not in done]
         for index, scored in zip(left, _score(config, left), strict=True):
             journal.add(index, scored)
@@ -86,7 +95,39 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Evaluation
 
             write_evaluation(result, config.report)
     journal.remove()
+    if batch is not None:
+        batch.remove()
     return result
+
+
+def evaluate_share(config: EvalConfig, progress: Progress | None = None) -> int:
+    """Score the share of the items that `--shard` names; `fxst batch merge` makes one result of all.
+
+    Args:
+        config: The command's settings.
+        progress: Called after each item.
+
+    Returns:
+        The number of items of the share.
+
+    Raises:
+        As for `evaluate`.
+    """
+    shard = shard_in(config)
+    assert shard is not None, "a share has a number"
+    make_task.cache_clear()
+    task = make_task(config)
+    if config.audio is not None:
+        KeptAudio(config.audio).check(task.systems, task.items, overwrite=config.overwrite)
+    for folder in (config.output, config.audio):
+        if folder is not None:
+            make_folder(folder)
+    return score_share(config, task, shard, partial(_score, config), progress)
+
+
+def _scorer(config: EvalConfig) -> Callable[[tuple[int, Sequence[int]]], tuple[int, list[Scored]]]:
+    """Return what scores the items of a chunk in an actor."""
+    return lambda chunk: (chunk[0], [_score_one(config, index) for index in chunk[1]])
 
 
 def _score(config: EvalConfig, indices: Sequence[int]) -> Iterator[Scored]:

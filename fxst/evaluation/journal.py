@@ -21,7 +21,17 @@ from fxst.evaluation.systems import Output
 from fxst.places import check_inside, check_names
 from fxst.untrusted import from_json, to_json
 
-__all__ = ["FORMAT_VERSION", "UNFINISHED", "Journal", "KeptAudio", "csv_text", "is_journal", "make_folder"]
+__all__ = [
+    "FORMAT_VERSION",
+    "UNFINISHED",
+    "Journal",
+    "KeptAudio",
+    "csv_text",
+    "from_line",
+    "is_journal",
+    "make_folder",
+    "to_line",
+]
 
 FORMAT_VERSION: Final = 3
 UNFINISHED: Final = "unfinished.jsonl"
@@ -51,7 +61,7 @@ class Journal:
     def __enter__(self) -> Self:
         if self._path is not None:
             lines = self._lines(self._path)
-            self.finished = dict(map(_from_line, lines))
+            self.finished = dict(map(from_line, lines))
             # Rewritten: a killed run may have left an incomplete last line.
             with staging.writing(self._path):
                 write_atomically(self._path, "".join([to_json(self._identity) + "\n", *lines]))
@@ -73,7 +83,7 @@ class Journal:
         """
         if self._file is not None and self._path is not None:
             with staging.writing(self._path):
-                self._file.write(_to_line(index, scored))
+                self._file.write(to_line(index, scored))
                 self._file.flush()
 
     def remove(self) -> None:
@@ -101,11 +111,13 @@ def is_journal(path: Path) -> bool:
     return isinstance(identity, str) and _IDENTITY.fullmatch(identity) is not None
 
 
-def _to_line(index: int, scored: Scored) -> str:
+def to_line(index: int, scored: Scored) -> str:
+    """Return the line of a finished item."""
     return to_json({"index": index, **asdict(scored)}) + "\n"
 
 
-def _from_line(line: str) -> tuple[int, Scored]:
+def from_line(line: str) -> tuple[int, Scored]:
+    """Return the number and the scores of an item, from its line."""
     found = from_json(line)
     scores = tuple(
         Score(

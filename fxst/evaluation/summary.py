@@ -232,7 +232,7 @@ def _draws(groups: Sequence[str | None], generator: np.random.Generator) -> Arra
     times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS)
     for name, of_group in zip(names, times.T, strict=True):
         members = np.flatnonzero([group == name for group in groups])
-        # A group that is drawn twice gives twice as many items, drawn anew each time.
+        # A group that is drawn twice gives twice as many items, drawn again each time.
         draws[:, members] = generator.multinomial(of_group * len(members), np.full(len(members), 1 / len(members)))
     return draws
 

@@ -1,5 +1,6 @@
 """Systems: functions that render the output of an item."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fxst.audio import SUFFIXES, Samples
 from fxst.chains.table import Table
+from fxst.dsp.loudness import loudness
 from fxst.errors import AudioError, SettingsError
 from fxst.evaluation.items import Item, fitting
 
@@ -35,16 +37,11 @@ System = Callable[[Item], Output]
 
 
 def applied(model: "StyleTransfer") -> System:
-    """Return the system that applies a model."""
+    """Return the system that applies a model, at the levels that the recordings have."""
 
     def apply(item: Item) -> Output:
-        result = model.apply(
-            item.input,
-            item.reference,
-            sample_rate=item.sample_rate,
-            reference_sample_rate=item.reference_sample_rate,
-        )
-        return Output(result.audio, result.table)
+        table = _chosen(model, item)
+        return Output(model.render(item.input, table, sample_rate=item.sample_rate), table)
 
     return apply
 
@@ -59,12 +56,7 @@ def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System
     import torch
 
     def imitate(item: Item) -> Output:
-        settings = model.predict(
-            item.input,
-            item.reference,
-            sample_rate=item.sample_rate,
-            reference_sample_rate=item.reference_sample_rate,
-        )
+        settings = _chosen(model, item)
         chain = renderer.chain
         knobs = chain.knobs_of([row for row in settings if row.effect in chain.labels])
         with torch.no_grad():
@@ -76,6 +68,19 @@ def through_proxies(model: "StyleTransfer", renderer: "ProxyRenderer") -> System
         return Output(audio[0].numpy(), settings)
 
     return imitate
+
+
+def _chosen(model: "StyleTransfer", item: Item) -> Table:
+    """Choose the settings for an item.
+
+    `StyleTransfer.apply` analyses soft floating-point recordings louder than they are, since their level is arbitrary.
+    That of an item is not: the target has it.
+    """
+    rate = item.reference_sample_rate
+    lufs = loudness(item.reference, sample_rate=rate)
+    reference = model.analyse([item.reference], sample_rate=rate)
+    profile = model.profile(reference, loudness_lufs=lufs if lufs > -math.inf else None)
+    return model.choose(model.analyse([item.input], sample_rate=item.sample_rate), profile)
 
 
 def given(files: Mapping[str, Path | None]) -> System:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from fxst.effects import Compressor, Distortion, Dynamics, ParametricEQ, Reverb, UpwardCompressor
+from fxst.effects import Compressor, Distortion, Dynamics, ParametricEQ, Reverb, StereoWidth, UpwardCompressor
 from fxst.effects.parameters import Parameter
 from fxst.effects.parametric_eq import HIGHEST_F0
 from fxst.effects.upward_compressor import FLOOR_DB
@@ -13,7 +13,13 @@ from fxst.untrusted import printable
 
 __all__ = ["NULL_DB", "write"]
 
-NULL_DB: Final = {"upward_compressor": -140.0, "parametric_eq": -140.0, "compressor": -90.0, "distortion": -130.0}
+NULL_DB: Final = {
+    "upward_compressor": -140.0,
+    "parametric_eq": -140.0,
+    "compressor": -90.0,
+    "distortion": -130.0,
+    "stereo_width": -130.0,
+}
 """Declared and tested null of the JSFX' arithmetic against fxst's own rendering."""
 
 _MOST_CHANNELS: Final = 64
@@ -71,6 +77,7 @@ def write(export: Export) -> str:
         ParametricEQ: _equalizer,
         Compressor: _compressor,
         Distortion: _distortion,
+        StereoWidth: _stereo_width,
     }
     codes, written, lines = [], [], comments(export, "REAPER, as a JSFX")
     for index, stage in enumerate(export.stages, 1):
@@ -187,6 +194,16 @@ def _distortion(stage: Stage, own: str, sliders: _Sliders) -> _Code:
         f"  spl(c) = (1 - {own}mix) * x + {own}mix * sign(x) * (1 - t) / (1 + t);\n  c = c + 1;\n);\n"
     )
     return _Code("", design, process)
+
+
+def _stereo_width(stage: Stage, own: str, sliders: _Sliders) -> _Code:
+    """Add its share of the other channel to each, on a track of two; any other number passes unchanged."""
+    slider = sliders.of(stage)
+    process = (
+        f"c = num_ch > 1 ? 1 : 0;\nt = num_ch > 2 ? 0 : (1 - {slider['width']}) / 2 * (spl(c) - spl(0));\n"
+        "spl(0) = spl(0) + t;\nspl(c) = spl(c) - t;\n"
+    )
+    return _Code("", "", process)
 
 
 def _cleared(place: int, value: str) -> str:

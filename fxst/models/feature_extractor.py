@@ -1,7 +1,7 @@
 """The feature extractor of the studio model: statistics of a recording of any sample rate that can be averaged."""
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,25 @@ LEVELS_DB: Final = tuple(range(-98, 2, 4))
 
 CHANGES_DB: Final = tuple(range(-30, 34, 4))
 """Thresholds for changes of level."""
+
+
+class ComparedFeatures(NamedTuple):
+    """Two recordings, compared by their features.
+
+    Args:
+        features: The input's features.
+        difference: The reference's features less the input's.
+        shared: 1 for the features that both have, else 0.
+        rate: The input's sample rate, in octaves above 24 kHz.
+
+    Shape:
+        features, difference, shared: (B, n_features); rate: (B, 1).
+    """
+
+    features: AnyArray
+    difference: AnyArray
+    shared: AnyArray
+    rate: AnyArray
 
 
 class FeatureExtractor(Part):
@@ -163,21 +182,13 @@ class FeatureExtractor(Part):
         ]
         return level, fixed
 
-    def compare(self, input: AnyArray, reference: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:  # noqa: A002
-        """Turn two recordings' statistics into features.
-
-        Returns:
-            The input's features, their difference to the reference's, 1 for the features that both have, and the
-            input's sample rate in octaves above 24 kHz.
-
-        Shape:
-            input, reference: (B, D); results: (B, n_features), and the last (B, 1).
-        """
+    def compare(self, input: AnyArray, reference: AnyArray) -> ComparedFeatures:  # noqa: A002
+        """Turn two recordings' statistics, (B, D) each, into features."""
         xp = array_namespace(input)
         ours, theirs = self.features(input), self.features(reference)
         # Bands that one of the two sample rates does not hold do not count.
         shared = self._shared(24_000 * 2 ** xp.minimum(input[:, -1:], reference[:, -1:]))
-        return ours, (theirs - ours) * shared, shared, input[:, -1:]
+        return ComparedFeatures(ours, (theirs - ours) * shared, shared, input[:, -1:])
 
     def features(self, statistics: AnyArray) -> AnyArray:
         """Turn statistics into features, in the units in which they are compared: (B, D) to (B, n_features)."""

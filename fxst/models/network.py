@@ -76,6 +76,17 @@ class StyleNetwork:
             ValueError: The sizes are not this network's.
         """
 
+    @classmethod
+    def untrained(cls, n_knobs: int, *, sample_rate: int, window_samples: int) -> "StyleNetwork":
+        """Make a network with random weights, which `fxst style train --network` trains.
+
+        Args:
+            n_knobs: The knobs that it sets.
+            sample_rate: The rate of the dataset in Hz. The network must analyse it at this rate.
+            window_samples: The length of the dataset's clips. The network's windows must have it, too.
+        """
+        raise NotImplementedError("it defines no `untrained`")
+
     @abstractmethod
     def analysis_rate(self, sample_rate: int) -> int:
         """Return the sample rate at which a recording is analysed."""
@@ -99,6 +110,20 @@ class StyleNetwork:
         Shape:
             input, reference: (B, D); matched: (B, M), what `match` returns.
         """
+
+    def knobs_of_windows(self, input: AnyArray, reference: AnyArray, *, sample_rate: int) -> AnyArray:  # noqa: A002
+        """Set the knobs, each recording analysed by its windows and no frames compared.
+
+        Shape:
+            input, reference: (B, windows, window); result: (B, n_knobs), on [0, 1].
+        """
+        xp = array_namespace(input)
+        analysed = []
+        for x in (input, reference):
+            statistics = self.analyse(xp.reshape(x, (-1, x.shape[2])), sample_rate=sample_rate)
+            analysed.append(xp.mean(xp.reshape(statistics, (*x.shape[:2], -1)), axis=1))
+        ours, theirs = analysed
+        return self.decide(ours, theirs, ours[:, :0]).knobs
 
     def embed(self, statistics: AnyArray) -> AnyArray:
         """Return the features of statistics: numbers of one scale, which can be compared.

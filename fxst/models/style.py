@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fxst.dsp.arrays import AnyArray, array_namespace
+from fxst.dsp.arrays import AnyArray
 from fxst.models.controller import Controller
 from fxst.models.encoder import Encoder, EncoderConfig
 from fxst.models.layers import Part
@@ -131,16 +131,3 @@ class ClipsNetwork(StyleNetwork, Part):
             input, reference: (B, D); result: (B, n_knobs), on [0, 1].
         """
         return self.controller(self.encoder.features(input), self.encoder.features(reference))
-
-    def forward(self, input: AnyArray, reference: AnyArray) -> AnyArray:  # noqa: A002
-        """Set the knobs, each recording analysed by its windows.
-
-        Shape:
-            input, reference: (B, windows, window_samples); result: (B, n_knobs), on [0, 1].
-        """
-        xp = array_namespace(input)
-        analysed = []
-        for x in (input, reference):
-            statistics = self.statistics(xp.reshape(x, (-1, x.shape[2])))
-            analysed.append(xp.mean(xp.reshape(statistics, (*x.shape[:2], -1)), axis=1))
-        return self.controls(*analysed)

@@ -64,6 +64,7 @@ def charts_of(entry: ReportEntry, excerpt: LoudExcerpt) -> Iterator[Chart]:
         excerpt: The excerpt of the input that is played.
     """
     yield from spectra_charts(entry)
+    yield from _stereo(entry)
     yield from _equalisers(entry)
     yield from reduction_charts(entry, excerpt)
 
@@ -79,18 +80,37 @@ def spectra_charts(entry: ReportEntry) -> Iterator[Chart]:
         yield spectra_chart(curves)
 
 
-def spectra_chart(curves: Sequence[Line], *, span_hz: tuple[float, float] | None = None) -> Chart:
+def _stereo(entry: ReportEntry) -> Iterator[Chart]:
+    """Yield the charts of the mid and of the side signals, if a recording has a stereo image."""
+    mids, sides = [], []
+    for track, style in zip(entry.tracks, styles(entry.tracks), strict=True):
+        survey = track.recording.survey
+        if survey.stereo is not None and len(survey.bands_hz) > 1 and math.isfinite(survey.stereo.side_db):
+            mids.append(Line(track.label, style, survey.bands_hz, survey.stereo.mid_bands_db))
+            sides.append(Line(track.label, style, survey.bands_hz, survey.stereo.side_bands_db))
+    if mids:
+        yield spectra_chart(mids, title="Mid signal, (L + R) / 2, in third octaves")
+        yield spectra_chart(sides, title="Side signal, (L \u2212 R) / 2, in third octaves")
+
+
+def spectra_chart(
+    curves: Sequence[Line],
+    *,
+    span_hz: tuple[float, float] | None = None,
+    title: str = "Long-term spectra in third octaves",
+) -> Chart:
     """Lay out the spectra of recordings.
 
     Args:
         curves: The spectra, in Hz and dB.
         span_hz: The frequencies shown; by default those of the curves.
+        title: What they are of.
     """
     high = 10 * math.ceil(max(float(curve.y.max()) for curve in curves) / 10)
     lowest = 10 * math.floor(min(float(curve.y.min()) for curve in curves) / 10)
     return frequency_chart(
         curves,
-        title="Long-term spectra in third octaves",
+        title=title,
         description=f"Level in third octaves, over all of each recording, of {_listed(curves)}.",
         y_label="level (dBFS)",
         low=max(min(lowest, high - 20), high - _SPECTRUM_RANGE_DB),

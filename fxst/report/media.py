@@ -101,7 +101,7 @@ def excerpts(entry: ReportEntry, *, seconds: float) -> tuple[LoudExcerpt, ...]:
     shared = _loudest(main_track(entry).recording, seconds=seconds)
     result = []
     for track in entry.tracks:
-        length = track.recording.survey.seconds
+        length = track.recording.outline.seconds
         if track.role == "reference":
             result.append(_loudest(track.recording, seconds=seconds))
         else:
@@ -169,10 +169,10 @@ def _playable(recording: Recording, excerpt: LoudExcerpt, *, rate: int) -> Sampl
 
 def _loudest(recording: Recording, *, seconds: float) -> LoudExcerpt:
     """Return the excerpt with the most power, to a tenth of a second."""
-    survey = recording.survey
-    if survey.seconds <= seconds:
-        return LoudExcerpt(0.0, survey.seconds)
-    total = np.concatenate([[0.0], np.cumsum(survey.step_powers)])
-    window = min(len(survey.step_powers), round(seconds / survey.step_seconds))
+    outline = recording.outline
+    if outline.seconds <= seconds:
+        return LoudExcerpt(0.0, outline.seconds)
+    total = np.concatenate([[0.0], np.cumsum(outline.step_powers)])
+    window = min(len(outline.step_powers), round(seconds / outline.step_seconds))
     first = int(np.argmax(total[window:] - total[:-window]))
-    return LoudExcerpt(min(first * survey.step_seconds, survey.seconds - seconds), seconds)
+    return LoudExcerpt(min(first * outline.step_seconds, outline.seconds - seconds), seconds)

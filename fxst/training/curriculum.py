@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fxst import staging
-from fxst.training.progress import Monitor, Progress
+from fxst.training.progress import DivergedError, Monitor, Progress
 from fxst.training.run_folder import damaged, read_checkpoint
 
 __all__ = ["GradientStage", "TrainingStage", "run_stages"]
@@ -66,6 +66,11 @@ class GradientStage(TrainingStage):
         mean = 0.0
         for step, batch in enumerate(self.batches(), 1):
             loss, figure = self.measure(batch)
+            if not loss.isfinite():
+                raise DivergedError(
+                    f"The loss is not finite at step {step} of the stage {self.name}: check the dataset, and the "
+                    "ranges of effects of your own."
+                )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -76,7 +81,7 @@ class GradientStage(TrainingStage):
 
 
 def run_stages(stages: Sequence[TrainingStage], model: nn.Module, path: Path, monitor: Monitor) -> None:
-    """Run stages in order, from the first that is not finished yet; a stage that was interrupted begins anew.
+    """Run stages in order, from the first that is not finished yet; a stage that was interrupted starts again.
 
     Args:
         stages: The stages.
@@ -86,6 +91,7 @@ def run_stages(stages: Sequence[TrainingStage], model: nn.Module, path: Path, mo
 
     Raises:
         ModelError: The file is damaged.
+        DivergedError: A loss is not finite.
         StoppedError: The training was asked to end.
     """
     done = 0

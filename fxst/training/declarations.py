@@ -22,7 +22,9 @@ __all__ = [
     "PairDataset",
     "declare_dataset",
     "declare_loss",
+    "find",
     "measure",
+    "reported",
     "try_loss",
 ]
 
@@ -90,15 +92,33 @@ def _declare(what: str, name: str, known: dict[str, Any]) -> Callable[[_Declared
     return declare
 
 
-def _find(what: str, name: str, known: Mapping[str, Any]) -> Any:
+def find(what: str, name: str, known: Mapping[str, Any]) -> Any:
+    """Return what was declared under a name.
+
+    Args:
+        what: What the name is of.
+        name: The name.
+        known: All that is declared.
+
+    Raises:
+        SettingsError: Nothing of that name is declared.
+    """
     if name not in known:
         raise SettingsError(undeclared(what, name, known))
     return known[name]
 
 
 @contextlib.contextmanager
-def _reported(what: str, name: str) -> Iterator[None]:
-    """Turn an exception in the user's code into a sentence that names the line."""
+def reported(what: str, name: str) -> Iterator[None]:
+    """Turn an exception in the user's code into a sentence that names the line.
+
+    Args:
+        what: What runs.
+        name: Its name.
+
+    Raises:
+        SettingsError: It failed.
+    """
     try:
         yield
     except FxstError:
@@ -124,8 +144,8 @@ def measure(name: str, output: "Tensor", target: "Tensor", *, sample_rate: int) 
     """
     import torch
 
-    with _reported("loss", name):
-        found = _find("loss", name, LOSSES)(output, target, sample_rate=sample_rate)
+    with reported("loss", name):
+        found = find("loss", name, LOSSES)(output, target, sample_rate=sample_rate)
     parts = {f"loss_{part}": value for part, value in found.items()} if isinstance(found, Mapping) else {"loss": found}
     if not parts or not all(isinstance(value, torch.Tensor) and value.ndim == 0 for value in parts.values()):
         raise SettingsError(f"The loss {name!r} must return a scalar tensor, or a dict of named scalar tensors.")
@@ -155,7 +175,7 @@ def try_loss(name: str, *, samples: int, sample_rate: int) -> None:
 
 
 class DeclaredPairs:
-    """Batches of a dataset whose type was declared. Other processes open it anew.
+    """Batches of a dataset whose type was declared. Other processes open it again.
 
     Args:
         name: The type's name.
@@ -167,9 +187,9 @@ class DeclaredPairs:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        make = _find("dataset type", name, DATASETS)
+        make = find("dataset type", name, DATASETS)
         self._splits: dict[str, PairDataset] = {}
-        with _reported("dataset type", name):
+        with reported("dataset type", name):
             for split in ("train", "val"):
                 self._splits[split] = make(folder, split)
                 if not len(self._splits[split]):
@@ -178,7 +198,7 @@ class DeclaredPairs:
             self.samples = len(self._splits["train"][0][0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _open_anew, (tuple(declared_in), self.name, self.folder)
+        return _open_again, (tuple(declared_in), self.name, self.folder)
 
     def describe(self) -> dict[str, Any]:
         """Return what a card says of it."""
@@ -200,7 +220,7 @@ class DeclaredPairs:
         """
         data = self._splits[split]
         indices = np.random.default_rng(seed).integers(len(data), size=batch).tolist()
-        with _reported("dataset type", self.name):
+        with reported("dataset type", self.name):
             items = [[np.asarray(part, np.float32) for part in data[index]] for index in indices]
         for item in items:
             if [part.shape for part in item] != [(self.samples,)] * 3 or not np.isfinite(item).all():
@@ -211,7 +231,7 @@ class DeclaredPairs:
         return np.array(items)
 
 
-def _open_anew(files: Sequence[Path], name: str, folder: Path) -> DeclaredPairs:
+def _open_again(files: Sequence[Path], name: str, folder: Path) -> DeclaredPairs:
     for path in files:
         if path not in declared_in:
             run_declarations(path)

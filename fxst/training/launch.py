@@ -32,8 +32,8 @@ __all__ = ["agree", "by_the_first", "check", "is_requeued", "joined", "options",
 
 DONE: Final = b"done"
 
-FOLDER_SECONDS: Final = 300
-"""How long a process waits for the folder that the first one makes."""
+FOLDER_SECONDS: Final = 1800
+"""How long a process waits for the folder that the first one makes, once it has read all of the data."""
 
 _PARENT: Final = "FXST_TRAINS_FOR"
 """Variable with the process that started this one to train with it."""

@@ -156,7 +156,7 @@ def supervised_loss(
     counts = all_rows_mean((placed @ of_effects.T).sum(0))
     of_each = (missed @ of_effects.T).sum(0) / torch.where(counts > 0, counts, 1)
     knobs = of_each.sum() / (counts > 0).sum().clamp_min(1)
-    shared = model.extractor.compare(examples.input, examples.reference)[2][:, model.extractor.spectrum_features]
+    shared = model.extractor.compare(examples.input, examples.reference).shared[:, model.extractor.spectrum_features]
     curve = ((decided.curve - centred(examples.curves, shared)).abs() * _band_weights(shared)).sum(1).mean()
     loss = CURVE_WEIGHT * curve + 0.1 * activation + KNOB_WEIGHT * knobs
     return loss, decided, {"activation": activation, "knobs": knobs, "curve_db": 20 * curve}

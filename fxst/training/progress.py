@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from fxst import interrupts
+from fxst.errors import FxstError
 
-__all__ = ["Monitor", "Progress", "Report", "StoppedError", "leave_signals"]
+__all__ = ["DivergedError", "Monitor", "Progress", "Report", "StoppedError", "leave_signals"]
 
 
 class Progress(NamedTuple):
@@ -36,6 +37,10 @@ _KINDS: Final = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: interrupts.Te
 
 class StoppedError(Exception):
     """Ctrl-C or SIGTERM has asked the training to end, and its step is done."""
+
+
+class DivergedError(FxstError):
+    """The training cannot go on, for its loss is not finite."""
 
 
 class Monitor(contextlib.AbstractContextManager["Monitor"]):

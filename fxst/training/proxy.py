@@ -36,7 +36,7 @@ class ProxyModule(runs.TrainingModule):
         config: The run's settings.
     """
 
-    columns = ("step", "seconds", "train_loss", "val_loss", "val_mae", "val_stft", "val_error_db")
+    columns = ("step", "seconds", "train_loss", "val_loss", "val_mae", "val_stft", "val_error_db", runs.LOSS_RATIO)
 
     def __init__(self, model: ProxyModel, config: ProxyConfig) -> None:
         super().__init__(model, config)
@@ -56,9 +56,12 @@ class ProxyModule(runs.TrainingModule):
         losses = {"loss": self.config.mae_weight * mae + stft, "mae": mae, "stft": stft}
         if not self.training:
             losses |= {"error": (output - target).square().mean(), "change": (target - x).square().mean()}
+            input_mae, input_stft = self.loss(x, target)
+            losses |= {"output_loss": losses["loss"], "input_loss": self.config.mae_weight * input_mae + input_stft}
         return losses
 
     def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
         metrics = self.trainer.callback_metrics
         ratio = metrics["val_error"].clamp_min(1e-30) / metrics["val_change"].clamp_min(1e-30)
         self.log("val_error_db", 10 * ratio.log10())
@@ -88,7 +91,8 @@ def train(
         raise SettingsError(f"{unknown('chain', config.chain, CHAINS)}.")
     whole = CHAINS[config.chain]
     if config.effect not in whole.labels:
-        raise SettingsError(f"{unknown('effect', config.effect, whole.labels)} in the chain {whole.name}.")
+        where = f" in the chain {whole.name}"
+        raise SettingsError(f"{unknown('effect', config.effect, whole.labels, where=where)}.")
     effect = whole.effects[whole.labels.index(config.effect)]
     chain = Chain(effect.name, (effect,))
     if not chain.predicted.knobs:

@@ -31,7 +31,7 @@ from fxst.data import manifest
 from fxst.errors import FxstError, SettingsError
 from fxst.memory import keep_freed_memory
 from fxst.training import launch, run_folder
-from fxst.training.progress import Monitor, Progress, Report, StoppedError, leave_signals
+from fxst.training.progress import DivergedError, Monitor, Progress, Report, StoppedError, leave_signals
 from fxst.version import __version__
 
 __all__ = ["LossCurve", "Run", "TrainingModule", "describe", "device_is_there", "run"]
@@ -45,6 +45,14 @@ BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 
 PREPARED = "checkpoints/prepared"
 """A file that is there while the first of several processes prepares what all train on."""
+LOSS_RATIO = "val_ratio"
+"""Column of the loss table: how far the output is from the target, relative to the unprocessed input."""
+
+INAUDIBLE = 0.05
+"""An input whose loss is less is the target for what anyone hears: to be worse than that is no failure."""
+
+WORSE, WORSE_AT_FIRST = 1.01, 1.1
+"""A model at a higher ratio is worse than doing nothing; while its learning rate still rises, it has hardly begun."""
 
 Draw = Callable[[str, int], Batch]
 """Gives the batch of a split (`train` or `val`) and a step, and depends on nothing else, so that resuming is exact."""
@@ -69,10 +77,15 @@ class TrainingModule(lightning.LightningModule, ABC):
         self.model: Any = model
         self.config: Any = config
         self.monitor = Monitor(None)
+        self.schedules: list[tuple[int, int]] = [(0, config.steps)]
 
     @abstractmethod
     def measure(self, batch: Any) -> dict[str, Tensor]:
-        """Return the losses of a batch; `loss` is what is minimised."""
+        """Return the losses of a batch; `loss` is what is minimised.
+
+        Those of a validation batch include `output_loss` and `input_loss`: how far the model's output and the
+        unprocessed input are from the target.
+        """
 
     def prepare(self, folder: Path) -> None:
         """Train what is trained before the first step, and report it to the monitor."""
@@ -117,6 +130,21 @@ class TrainingModule(lightning.LightningModule, ABC):
     def on_validation_batch_end(self, outputs: Any, batch: Any, index: int, *_: Any) -> None:
         self.monitor.report(Progress("validation", index + 1, _validation_batches(self.config)))
 
+    def on_validation_epoch_end(self) -> None:
+        metrics = self.trainer.callback_metrics
+        least = INAUDIBLE if getattr(self.config, "loss", None) is None else 1e-12
+        self.log(LOSS_RATIO, metrics["val_output_loss"] / metrics["val_input_loss"].clamp_min(least))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["schedules"] = [list(schedule) for schedule in self.schedules]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the schedule of the checkpoint, and from it to that of another number of steps."""
+        step = checkpoint["global_step"]
+        kept = [(first, steps) for first, steps in checkpoint.get("schedules", self.schedules)]
+        changed = [(step, self.config.steps)] if kept[-1][1] != self.config.steps else []
+        self.schedules = [*kept, *changed]
+
     def _is_to_stop(self) -> bool:
         """Whether any process has got a signal: all end after the same step."""
         number = data_parallel.largest(self.monitor.signal or 0, self.device)
@@ -134,10 +162,9 @@ class TrainingModule(lightning.LightningModule, ABC):
         if not losses["loss"].isfinite():
             if data_parallel.rank():
                 raise StoppedError  # the first process says so
-            raise SettingsError(
+            raise DivergedError(
                 f"The loss is not finite at step {self.global_step}: start a new run with a lower --learning-rate, or "
-                "with "
-                "narrower ranges of an effect of your own; the last checkpoint is from before this step."
+                "with narrower ranges of an effect of your own."
             )
         return measured["loss"], losses
 
@@ -148,16 +175,33 @@ class TrainingModule(lightning.LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         config: TrainingConfig = self.config
         optimizer = torch.optim.AdamW(self.parameter_groups(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
-
-        def factor(step: int) -> float:
-            """Rise for the first steps, then fall along half a cosine to a hundredth."""
-            if step < config.warmup_steps:
-                return (step + 1) / config.warmup_steps
-            progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, self.schedules, warmup_steps=config.warmup_steps)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def learning_rate_factor(step: int, schedules: Sequence[tuple[int, int]], *, warmup_steps: int) -> float:
+    """Return the learning rate of a step, relative to its peak.
+
+    It rises for the first steps, then falls along half a cosine to a hundredth at the last one. Where a resumed run got
+    another number of steps, it moves to the cosine of that number over as many steps as it rose first.
+
+    Args:
+        step: The step.
+        schedules: From which step on the run was to have how many steps, the first from step 0.
+        warmup_steps: Over how many steps it rises.
+    """
+    *earlier, (first, steps) = [schedule for schedule in schedules if schedule[0] <= step]
+    if step < warmup_steps:
+        factor = (step + 1) / warmup_steps
+    else:
+        progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+        factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    if not earlier:
+        return factor
+    before = learning_rate_factor(first, earlier, warmup_steps=warmup_steps)
+    return before + min(1.0, (step - first) / warmup_steps) * (factor - before)
 
 
 class _Batches(Dataset[Batch]):
@@ -286,6 +330,7 @@ class Run(Generic[Module]):
         step_seconds: How long a step took, in the median.
         signal: Which signal stopped it before its last step, if any.
         last: How far it was then.
+        failure: Why it ended before its last step by itself, if it did.
         processes: In how many processes it ran at last.
     """
 
@@ -297,7 +342,28 @@ class Run(Generic[Module]):
     step_seconds: float
     signal: int | None
     last: Progress | None
+    failure: str | None = None
     processes: int = 1
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the model of a run that no signal stopped, in sentences; None if nothing is."""
+        best, last = self.best.get(LOSS_RATIO, 0.0), self.rows[-1].get(LOSS_RATIO, 0.0) if self.rows else 0.0
+        worse = WORSE if self.steps > self.module.config.warmup_steps else WORSE_AT_FIRST
+        if self.signal is not None or (self.failure is None and max(best, last) <= worse):
+            return None
+        remedy = "start a new run with a lower --learning-rate"
+        if best > worse:
+            found = f"The model is worse than doing nothing: its loss is {best:.3g} times that of the unprocessed input"
+            remedy += ", or continue this one with more --steps (--resume)"
+        elif last > worse:
+            found = (
+                f"The run diverged: at its last validation its loss was {last:.3g} times that of the unprocessed "
+                f"input, so it was worse than doing nothing, and the model of step {self.best['step']} is kept"
+            )
+        else:
+            return f"{self.failure} The model of step {self.best['step']} is kept."
+        return f"{self.failure or ''} {found}; {remedy}.".lstrip()
 
     @property
     def best(self) -> dict[str, float]:
@@ -396,11 +462,14 @@ def run(
         step = run_folder.read_checkpoint(last, parts)["global_step"]
         if step > config.steps:
             raise SettingsError(f"The run in {str(folder)!r} has already taken {step} steps: use a larger --steps.")
+        if rank == 0:
+            run_folder.change(config, folder)
     lightning.seed_everything(config.seed, verbose=False)
     keep_freed_memory()
     _silence_lightning()
     module, draw = make()
     table = _LossTable(folder, module.columns)
+    failure = None
     with run_folder.writable(folder):
         trainer = _trainer(config, folder, table)
         with Monitor(report if rank == 0 else None) as monitor:
@@ -409,13 +478,18 @@ def run(
             with _loader_errors(monitor), suppress(StoppedError, SystemExit), launch.joined(rank, processes):
                 # By its whole path, for Lightning would fetch what begins like an address, and as plain data.
                 start = last.resolve() if last.is_file() else None
-                trainer.fit(module, datamodule=_Data(draw, config), ckpt_path=start, weights_only=True)
+                try:
+                    trainer.fit(module, datamodule=_Data(draw, config), ckpt_path=start, weights_only=True)
+                except DivergedError as error:
+                    if not table.rows:
+                        raise
+                    failure = str(error)
     if rank:
         raise SystemExit(0)
     if table.rows:
         best = run_folder.read_checkpoint(folder / BEST, {"state_dict"})
         module.load_state_dict(best["state_dict"])
-    finished = bool(table.rows) and table.rows[-1]["step"] == config.steps
+    finished = failure is not None or (bool(table.rows) and table.rows[-1]["step"] == config.steps)
     return Run(
         module,
         folder,
@@ -425,6 +499,7 @@ def run(
         statistics.median(table.step_seconds) if table.step_seconds else math.nan,
         None if finished else monitor.signal or signal.SIGINT,
         monitor.last,
+        failure,
         processes,
     )
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxst.chains.chain import Chain
+from fxst.checkpoints import card as cards
 from fxst.checkpoints import checkpoint, torch_models
 from fxst.configs import PassagesConfig
 from fxst.data import manifest
@@ -25,12 +26,13 @@ from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models.studio import StudioModelConfig
 from fxst.models.trainable import StudioModel
-from fxst.training import declarations, runs
+from fxst.training import declarations, run_folder, runs
 from fxst.training.cached_examples import REVERB_SECONDS, AnalysisStage, CachedExamples, Examples, PairBatch, analyse
 from fxst.training.curriculum import TrainingStage, run_stages
 from fxst.training.losses import SpectralDistance
 from fxst.training.pretraining import CURVE_WEIGHT, EQFitterStage, PretrainingStage, supervised_loss
 from fxst.training.progress import Report
+from fxst.untrusted import quoted
 
 __all__ = ["StudioLoss", "StudioModule", "render_active", "studio_config", "train"]
 
@@ -44,6 +46,9 @@ EXAMPLES_OF_A_PASSAGE: Final = 2 * VERSIONS
 
 CACHED: Final = "cached"
 """Split of the batches that are analysed once, beside `train` and `val`."""
+
+LOWEST_RATE: Final = 22_050
+"""Of the corruptions of the published evaluation, many act on frequencies that lower rates do not hold."""
 
 SHORT_SHARE: Final = 0.3
 """How often passages are half as long: the model is to judge short recordings, too."""
@@ -168,6 +173,7 @@ class StudioModule(runs.TrainingModule):
         "seconds",
         "train_loss",
         "val_loss",
+        runs.LOSS_RATIO,
         "val_published_stft",
         "val_published_input_stft",
         "val_published_ratio",
@@ -225,15 +231,21 @@ class StudioModule(runs.TrainingModule):
         if self.config.loss is not None:
             own = declarations.measure(self.config.loss, output, target, sample_rate=sample_rate)
         losses |= own
-        losses["loss"] = losses["loss"] + sum(weight * of_labels[part] for part, weight in LABEL_WEIGHTS.items())
+        output_loss = losses["loss"]
+        losses["loss"] = output_loss + sum(weight * of_labels[part] for part, weight in LABEL_WEIGHTS.items())
         if self.training:
             return {**losses, **of_labels}
         kind = STYLES[int(examples.styles)]
         undone = self.loss(x, target, sample_rate=sample_rate)
         right = (predicted == (label > 0)) & label.isfinite()
+        input_loss = undone["loss"]
+        if self.config.loss is not None:
+            input_loss = declarations.measure(self.config.loss, x, target, sample_rate=sample_rate)["loss"]
         return {
             **own,
             "loss": losses["loss"],
+            "output_loss": output_loss,
+            "input_loss": input_loss,
             f"{kind}_stft": losses["stft"],
             f"{kind}_input_stft": undone["stft"],
             f"{kind}_crest_ratio": all_rows_mean(losses["crest_db"]) / all_rows_mean(undone["crest_db"]),
@@ -261,6 +273,7 @@ class StudioModule(runs.TrainingModule):
         super().on_train_batch_end(outputs, batch, index)
 
     def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
         metrics = self.trainer.callback_metrics
         for kind in STYLES:
             if f"val_{kind}_stft" in metrics:  # a validation of few batches has none of the last
@@ -353,7 +366,7 @@ def train(
             return StudioModule(model, chain, config, fitter), draw
         extractor = copy.deepcopy(model).requires_grad_(False).eval()
         cache = CachedExamples(folder / "cached-examples", extractor, draw, CACHED, config.cached_batches)
-        stages = _curriculum(config, chain, model, datasets, cache)
+        stages = _curriculum(config, chain, model, datasets, cache, folder)
         return StudioModule(model, chain, config, stages), partial(_cached, cache, config.seed)
 
     run = runs.run(config, folder, make, resume=resume, report=report)
@@ -367,11 +380,20 @@ def _datasets(config: PassagesConfig) -> list[manifest.Dataset]:
     """Open the datasets, and check that passages of them are long enough."""
     datasets = [manifest.Dataset(path) for path in (config.dataset, *config.also)]
     seconds = datasets[0].clip_samples / datasets[0].sample_rate
+    least_rate, needed_for = LOWEST_RATE, "the recipe passages"
+    if config.begin_with:
+        begun = cards.read_card(cards.find(config.begin_with, "style"), cards.STYLE_FORMATS)
+        least_rate, needed_for = int(begun["sample_rate"]), f"the model {quoted(config.begin_with)}"
     for data in datasets:
         if abs(data.clip_samples - seconds * data.sample_rate) > 1:
             raise SettingsError(
                 f"The clips of {str(data.folder)!r} are not as long as those of the first dataset: build it with "
                 f"--seconds {seconds:.6g}."
+            )
+        if data.sample_rate < least_rate:
+            raise SettingsError(
+                f"The dataset {str(data.folder)!r} has a sample rate of {data.sample_rate} Hz, and {least_rate} Hz are "
+                f"needed for {needed_for}: build it with a higher --sample-rate, from recordings that have it."
             )
     if config.batch < EXAMPLES_OF_A_PASSAGE:
         raise SettingsError(f"A passage makes {EXAMPLES_OF_A_PASSAGE} examples: use a --batch of at least as many.")
@@ -428,10 +450,12 @@ def _curriculum(
     model: StudioModel,
     datasets: Sequence[manifest.Dataset],
     cache: CachedExamples,
+    folder: Path,
 ) -> list[TrainingStage]:
     """List what comes before a model learns through the sound; one to begin with has been through it."""
     about = {
-        "datasets": [str(data.folder.absolute()) for data in datasets],
+        # By their content: a dataset that was moved must not be analysed again.
+        "datasets": run_folder.contents_of(folder) or [str(data.folder.absolute()) for data in datasets],
         **{name: getattr(config, name) for name in ("batch", "listen_clips", "seed")},
         "chain": chain.to_spec(),  # its ranges, too: labels are on them
     }

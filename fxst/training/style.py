@@ -19,9 +19,10 @@ from fxst.data.examples import draw
 from fxst.errors import SettingsError, unknown
 from fxst.gradients import MethodOptions, Renderer, make_renderer
 from fxst.models.encoder import Encoder, EncoderConfig
+from fxst.models.network import StyleNetwork
 from fxst.models.style import StyleModelConfig
 from fxst.models.trainable import StyleModel
-from fxst.training import declarations, runs, studio
+from fxst.training import declarations, networks, runs, studio
 from fxst.training.losses import StyleLoss
 from fxst.training.progress import Report
 
@@ -32,17 +33,20 @@ class StyleModule(runs.TrainingModule):
     """One training step: render a reference and a target, predict, render the prediction, compare.
 
     Args:
-        model: Predicts knobs.
+        model: Predicts knobs: a `StyleNetwork` in torch.
         renderer: Passes the gradient from audio to knobs.
         config: The run's settings.
+        sample_rate: The data's sample rate in Hz.
     """
 
-    columns = ("step", "seconds", "train_loss", "val_loss", "val_mae", "val_stft", "val_input_stft", "val_stft_ratio")
+    columns = (
+        "step", "seconds", "train_loss", "val_loss", "val_mae", "val_stft", "val_input_stft", "val_stft_ratio",
+        runs.LOSS_RATIO,
+    )  # fmt: skip
 
-    def __init__(self, model: StyleModel, renderer: Renderer, config: ClipsConfig) -> None:
+    def __init__(self, model: Any, renderer: Renderer, config: ClipsConfig, *, sample_rate: int) -> None:
         super().__init__(model, config)
-        self.renderer = renderer
-        self.sample_rate = model.config.encoder.sample_rate
+        self.renderer, self.sample_rate = renderer, sample_rate
         self.loss = StyleLoss(windows=config.stft_windows, hop=config.stft_hop, mae_weight=config.mae_weight)
 
     def measure(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -65,7 +69,8 @@ class StyleModule(runs.TrainingModule):
             x, reference, target = batch
             dry, reference = (self._windows(recording) for recording in (x, reference))
         self.renderer.at_step(self.global_step)
-        output = self.renderer(x, self.model(dry, reference), sample_rate=self.sample_rate)
+        knobs = self.model.knobs_of_windows(dry, reference, sample_rate=self.sample_rate)
+        output = self.renderer(x, knobs, sample_rate=self.sample_rate)
         own = {}
         if self.config.loss is not None:
             own = declarations.measure(self.config.loss, output[:, 0], target[:, 0], sample_rate=self.sample_rate)
@@ -74,15 +79,22 @@ class StyleModule(runs.TrainingModule):
         mae, stft = self.loss(output, target)
         losses = {"loss": self.config.mae_weight * mae + stft, "mae": mae, "stft": stft} | own
         if not self.training:
-            losses["input_stft"] = self.loss(x, target)[1]
+            input_mae, losses["input_stft"] = self.loss(x, target)
+            losses["output_loss"] = losses["loss"]
+            losses["input_loss"] = self.config.mae_weight * input_mae + losses["input_stft"]
+            if self.config.loss is not None:
+                losses["input_loss"] = declarations.measure(
+                    self.config.loss, x[:, 0], target[:, 0], sample_rate=self.sample_rate
+                )["loss"]
         return losses
 
     def _windows(self, x: Tensor) -> Tensor:
         """Cut recordings into the windows that the model analyses: (B, 1, T) to (B, clips, window)."""
-        clips, window = self.config.listen_clips, self.model.window_samples
+        clips, window = self.config.listen_clips, self.model.window_at(self.sample_rate)
         return x[..., : clips * window].reshape(len(x), clips, window)
 
     def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
         metrics = self.trainer.callback_metrics
         self.log("val_stft_ratio", metrics["val_stft"] / metrics["val_input_stft"])
 
@@ -144,11 +156,11 @@ def _train_on_clips(
             raise SettingsError("--mae-weight is for the recipe's own loss: leave out --mae-weight, or --loss.")
         declarations.try_loss(config.loss, samples=data.window_samples, sample_rate=data.sample_rate)
     _renderer(config, predicted, data.sample_rate)
+    _model(config, len(predicted.knobs), data)
 
     def make() -> tuple[StyleModule, runs.Draw]:
-        encoder = EncoderConfig(sample_rate=data.sample_rate, window_samples=data.window_samples)
-        model = StyleModel(StyleModelConfig(len(predicted.knobs), encoder))
-        return StyleModule(model, _renderer(config, predicted, data.sample_rate), config), data.draw
+        model, renderer = _model(config, len(predicted.knobs), data), _renderer(config, predicted, data.sample_rate)
+        return StyleModule(model, renderer, config, sample_rate=data.sample_rate), data.draw
 
     run = runs.run(config, folder, make, resume=resume, report=report)
     card = run.card(data.description, gradient=config.gradient)
@@ -174,6 +186,14 @@ class _Data:
     draw: runs.Draw
     description: dict[str, Any]
     remedy: str
+
+
+def _model(config: ClipsConfig, n_knobs: int, data: _Data) -> StyleNetwork:
+    """Make the recipe's own network, or one that the user declares."""
+    rate, window = data.sample_rate, data.window_samples
+    if config.network is not None:
+        return networks.make(config.network, n_knobs, sample_rate=rate, window_samples=window)
+    return StyleModel(StyleModelConfig(n_knobs, EncoderConfig(sample_rate=rate, window_samples=window)))
 
 
 def _clips(config: ClipsConfig, n_knobs: int) -> _Data:

@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from fxst.audio import Resampler, Samples
+from fxst.audio import Resampler, Samples, resample
+from fxst.dsp.voice_activity import FRAME_SECONDS
 from fxst.models.network import StyleNetwork
 from fxst.transfer.descriptors import (
     FLOOR_PERCENTILE,
-    FRAME_SECONDS,
     SILENCE,
     Descriptors,
     Excerpt,
@@ -22,7 +22,7 @@ from fxst.transfer.descriptors import (
 )
 from fxst.transfer.level_matching import loudness_key
 
-__all__ = ["BEYOND_FULL_SCALE", "Analyser", "Analysis", "from_tenths", "in_tenths"]
+__all__ = ["BEYOND_FULL_SCALE", "Analyser", "Analysis", "from_tenths", "in_tenths", "merged", "thinned"]
 
 BEYOND_FULL_SCALE: Final = np.errstate(over="ignore", invalid="ignore")
 """Decorates what may meet numbers beyond float32, which are refused with a sentence, and not with NumPy's warnings."""
@@ -39,6 +39,7 @@ _BUCKET_DB: Final = 3
 _BUCKETS: Final = 50
 _MOST_KEPT: Final = 16
 _MOST_PAUSES: Final = 4
+_MOST_MERGED: Final = 32
 _MOST_CHANNELS: Final = 2
 # So many windows stay in a processor's cache; more at once are slower.
 _BATCH: Final = 16
@@ -57,6 +58,8 @@ class Analysis:
         short: Whether it is shorter than one window, so that it was repeated to fill one.
         frames: The levels of short-time frames of the excerpt, in dB to a tenth, the softest first: their order in time
             is not kept. There are none in silence, or for a model that uses none.
+        sample_rate: The sample rate of the recording, which may differ from that of the excerpt.
+        active_seconds: The length of the windows that count.
 
     Shape:
         statistics: (D,); frames: (n, bands), or (0, 0).
@@ -68,6 +71,8 @@ class Analysis:
     seconds: float
     short: bool
     frames: Samples
+    sample_rate: int
+    active_seconds: float = 0.0
 
     @cached_property
     def descriptors(self) -> Descriptors:
@@ -136,22 +141,12 @@ class Analyser:
             before = np.tile(self._rest, math.ceil(self._window / rest)) if short else self._last_window
             self._wait(np.concatenate([before, self._rest], axis=1)[:, -self._window :])
         self._analyse()
-        mean, excerpt = self._mean(), self._excerpt()
+        (mean, active), excerpt = self._mean(), self._excerpt()
         softest = [window for _, _, window in sorted(self._softest, key=lambda one: one[1])]
         pauses = Excerpt(np.concatenate([self._rest[:_MOST_CHANNELS, :0], *softest], axis=1), self._model_rate)
-        frames = np.zeros((0, 0), np.float32) if mean is None else self._measure_frames(excerpt)
-        return Analysis(mean, excerpt, pauses, self._samples / self._sample_rate, short, frames)
-
-    @BEYOND_FULL_SCALE
-    def _measure_frames(self, excerpt: Excerpt) -> Samples:
-        windows = excerpt.samples.reshape(-1, self._window)
-        frames: Samples = self._model.frames(windows, sample_rate=self._model_rate)
-        if not excerpt.samples.any():  # the active signal lies between the windows that were kept
-            frames = frames[:0]
-        # Rounded as a profile rounds them, so that a profile is as good as its recording. In their own order, those of
-        # a short recording would be a picture that its sound could be made from again.
-        rows = sorted(in_tenths(frames), key=loudness_key)
-        return from_tenths(rows) if rows else frames
+        frames = np.zeros((0, 0), np.float32) if mean is None else _measured_frames(self._model, excerpt)
+        seconds = self._samples / self._sample_rate
+        return Analysis(mean, excerpt, pauses, seconds, short, frames, self._sample_rate, active * seconds)
 
     def _excerpt(self) -> Excerpt:
         powers = [float(np.square(window, dtype=np.float64).mean(axis=1).max()) for window in self._kept]
@@ -224,9 +219,10 @@ class Analyser:
         np.add.at(self._sums, index, statistics)
         np.add.at(self._counts, index, 1)
 
-    def _mean(self) -> Samples | None:
+    def _mean(self) -> tuple[Samples | None, float]:
+        """Return the mean statistics, and the share of the windows that count."""
         if not self._counts.any():
-            return None
+            return None, 0.0
         counts, sums = self._counts.reshape(2, _BUCKETS), self._sums.reshape(2, _BUCKETS, -1)
         counts, sums = (counts[0], sums[0]) if self._times > TURNS_AFTER else (counts.sum(0), sums.sum(0))
         # The loudest tenth sets the level: one clap must not turn all the rest into pauses.
@@ -234,7 +230,90 @@ class Analyser:
         loudest = _BUCKETS - 1 - int(np.argmax(from_the_top >= 0.1 * from_the_top[-1]))
         loud = slice(max(0, loudest - RANGE_DB // _BUCKET_DB), _BUCKETS)
         mean: Samples = (sums[loud].sum(0) / counts[loud].sum()).astype(np.float32)
-        return mean
+        analysed = self._times * (1 if self._times > TURNS_AFTER else len(self._rest))
+        return mean, float(counts[loud].sum() / analysed)
+
+
+def merged(model: StyleNetwork, analyses: Sequence[Analysis]) -> Analysis:
+    """Return the analysis of several recordings together, each weighted by its active length.
+
+    Args:
+        model: The model that analysed them.
+        analyses: One or more, each at the level at which it is rendered; silent ones do not count.
+    """
+    sounding = [one for one in analyses if one.statistics is not None and one.excerpt.samples.size]
+    if len(sounding) < 2:
+        return (sounding or analyses)[0]
+    weights = np.array([one.active_seconds for one in sounding])
+    shares = weights / weights.sum()
+    statistics = (shares @ np.array([one.statistics for one in sounding], np.float64)).astype(np.float32)
+    rate = max(sounding, key=lambda one: one.active_seconds).excerpt.sample_rate
+    channels = max(len(one.excerpt.samples) for one in sounding)
+    window = model.window_at(rate)
+
+    def windows(x: Excerpt) -> list[Samples]:
+        samples = resample(x.samples, source_rate=x.sample_rate, target_rate=rate)
+        samples = np.repeat(samples, channels, axis=0) if len(samples) < channels else samples
+        samples = np.pad(samples, [(0, 0), (0, -samples.shape[1] % window)], mode="edge")  # of resampling
+        return [samples[:, first : first + window] for first in range(0, samples.shape[1], window)]
+
+    # Windows evenly spread over all active signal, as if the recordings were one.
+    ends = np.cumsum(shares)
+    kept: dict[tuple[int, int], Samples] = {}
+    softest: list[tuple[float, int, Samples]] = []
+    for index, one in enumerate(sounding):
+        points = (np.arange(_MOST_MERGED) + 0.5) / _MOST_MERGED
+        points = points[np.searchsorted(ends[:-1], points, side="right") == index]
+        if len(points):
+            found = windows(one.excerpt)
+            within = (points - (ends[index] - shares[index])) / shares[index]
+            kept |= {
+                (index, place): found[place] for place in (within * len(found)).astype(int).clip(0, len(found) - 1)
+            }
+        softest += [(noise_floor_db(Excerpt(pause, rate)), len(softest), pause) for pause in windows(one.pauses)]
+        softest = sorted(softest, key=lambda one: one[:2])[:_MOST_PAUSES]
+    nothing = np.zeros((channels, 0), np.float32)
+    surround = any(one.excerpt.surround for one in sounding)
+    excerpt = Excerpt(np.concatenate([nothing, *kept.values()], axis=1), rate, surround)
+    return Analysis(
+        statistics,
+        excerpt,
+        Excerpt(np.concatenate([nothing, *(window for _, _, window in softest)], axis=1), rate),
+        sum(one.seconds for one in sounding),
+        all(one.short for one in sounding),
+        _measured_frames(model, excerpt),
+        max(one.sample_rate for one in sounding),
+        float(weights.sum()),
+    )
+
+
+def thinned(model: StyleNetwork, analysis: Analysis, most: int) -> Analysis:
+    """Return an analysis with so many windows of its excerpt, evenly spread, and of its pauses at most.
+
+    Args:
+        model: The model that made it.
+        analysis: The analysis.
+        most: The number of windows, 1 or more.
+    """
+
+    def thin(x: Excerpt) -> Excerpt:
+        windows = x.samples.reshape(len(x.samples), -1, model.window_at(x.sample_rate))
+        places = np.linspace(0, windows.shape[1] - 1, min(most, windows.shape[1])).round().astype(int)
+        return Excerpt(windows[:, places].reshape(len(windows), -1), x.sample_rate, x.surround)
+
+    return replace(analysis, excerpt=thin(analysis.excerpt), pauses=thin(analysis.pauses))
+
+
+@BEYOND_FULL_SCALE
+def _measured_frames(model: StyleNetwork, excerpt: Excerpt) -> Samples:
+    windows = excerpt.samples.reshape(-1, model.window_at(excerpt.sample_rate))
+    frames: Samples = model.frames(windows, sample_rate=excerpt.sample_rate)
+    if not excerpt.samples.any():  # the active signal lies between the windows that were kept
+        frames = frames[:0]
+    # Rounded as a profile rounds them, so that a profile is as good as its recording. In their own order, those of a
+    # short recording would be a picture that its sound could be made from again.
+    rows = sorted(in_tenths(frames), key=loudness_key)
+    return from_tenths(rows) if rows else frames
 
 
 def in_tenths(frames: Samples) -> tuple[tuple[int, ...], ...]:

@@ -4,17 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 
 from fxst.audio import Samples
 from fxst.chains.chain import Chain
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS, loudness
-from fxst.effects import Distortion, Effect, ParametricEQ, UpwardCompressor
+from fxst.effects import Distortion, Dynamics, Effect, ParametricEQ, UpwardCompressor
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analysis, from_tenths
-from fxst.transfer.descriptors import Excerpt, describe, distance_db
+from fxst.transfer.curve_limits import CurveLimits
+from fxst.transfer.descriptors import Descriptors, Excerpt, describe, distance_db
 from fxst.transfer.level_matching import FrameLevels, match_level, move_gain, rendered
+from fxst.transfer.noise_guard import NoiseLimit, guard_noise
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
 from fxst.transfer.scope import Scope, scope
@@ -57,8 +60,11 @@ class Choice:
         chain: The chain that it sets, linked or not.
         analysis: The analysis of the recording.
         profile: The style profile of the reference.
+        parts: Profiles of the references that some kinds of effects follow instead.
         name: The model's name.
         sha256: Hash of the model's weights and card.
+        limits: Limits on the equaliser's curve.
+        noise: How far noise may rise.
 
     Attributes:
         provenance: What a table is to say of where its settings are from.
@@ -70,16 +76,30 @@ class Choice:
     """
 
     def __init__(
-        self, model: "StyleNetwork", chain: Chain, analysis: Analysis, profile: StyleProfile, *, name: str, sha256: str
+        self,
+        model: "StyleNetwork",
+        chain: Chain,
+        analysis: Analysis,
+        profile: StyleProfile,
+        parts: Mapping[type[Effect], StyleProfile],
+        *,
+        name: str,
+        sha256: str,
+        limits: CurveLimits,
+        noise: NoiseLimit,
     ) -> None:
-        check_model(profile, name, sha256)
+        for one in (profile, *parts.values()):
+            check_model(one, name, sha256)
+            if analysis.statistics is not None:
+                check_statistics(one, len(analysis.statistics), analysis.frames.shape[1])
         if analysis.statistics is not None:
-            check_statistics(profile, len(analysis.statistics), analysis.frames.shape[1])
             check_level(analysis, "recording")
-        self._model, self._chain, self._analysis, self._profile = model, chain, analysis, profile
-        self._statistics = np.array(profile.statistics, np.float32)
-        self._frames = from_tenths(profile.frames)
-        self._levels = _frame_levels(model, self._frames)
+        self._model, self._chain, self._analysis, self._profile, self._parts = model, chain, analysis, profile, parts
+        self._reference = _combined(profile, parts)
+        # Through another reference's equaliser no frames are alike, and the model's gain was for another compressor.
+        self._levels = None if parts else _frame_levels(model, from_tenths(profile.frames))
+        self._gain_share = 1.0 if parts else GAIN_SHARE
+        self._limits, self._noise = limits, noise
         self._scope: Scope | None = None
         self.provenance = {"fxst": __version__, "model": name, "model_sha256": sha256}
         self.probabilities: dict[str, float] = {}
@@ -91,30 +111,52 @@ class Choice:
 
     def settings(self) -> tuple[Setting, ...]:
         """Return the settings: decided, fitted, matched in level and width, and checked."""
-        decision = self._decide()
+        decision, self._scope = self._decide(self._profile)
+        for kind, profile in self._parts.items():
+            decision = self._replaced(decision, kind, self._decide(profile)[0])
         predicted = self._chain.predicted
         knobs = _fit_curve(self._model, predicted, decision, self._analysis.excerpt.sample_rate)
         if decision.activation is None:
-            return self._match_width(self._chain.completed(predicted.settings(knobs)))
-        settings = self._chain.completed(predicted.settings(knobs, bypassed=self._bypassed(decision)))
+            return self._guard_noise(self._match_width(self._shaped(predicted.settings(knobs))))
+        settings = self._shaped(predicted.settings(knobs, bypassed=self._bypassed(decision)))
         settings = self._match_width(self._tried(self._match_level(settings)))
-        return self._check(self._match_loudness(settings))
+        return self._check(self._guard_noise(self._match_loudness(settings)))
+
+    def _shaped(self, predicted: Sequence[Setting]) -> tuple[Setting, ...]:
+        """Return the table of the whole chain, with the curve within its limits."""
+        settings = self._chain.completed(predicted)
+        return self._limits.shaped(self._chain, settings, sample_rate=self._analysis.sample_rate)
 
     @BEYOND_FULL_SCALE
-    def _decide(self) -> "Decision":
+    def _decide(self, profile: StyleProfile) -> "tuple[Decision, Scope | None]":
+        """Decide on the settings that bring the recording to a reference, and where its curve may do something."""
         statistics = self._analysis.statistics
         assert statistics is not None, "a silent recording is not decided on"
-        model, reference = self._model, self._statistics
-        matched = model.match(statistics, self._analysis.frames, reference, self._frames)
+        model, reference = self._model, np.array(profile.statistics, np.float32)
+        matched = model.match(statistics, self._analysis.frames, reference, from_tenths(profile.frames))
+        found: Scope | None = None
         decision: Decision = model.decide(statistics[None], reference[None], matched[None])
         ours, theirs = model.long_term(statistics), model.long_term(reference)
         if ours is not None and theirs is not None and decision.curve is not None:
             hz = model.curve_frequencies(self._analysis.excerpt.sample_rate)
-            self._scope = scope(ours, theirs, hz)
-            decision = decision._replace(curve=self._scope.limited(decision.curve, hz))
+            found = scope(ours, theirs, hz)
+            decision = decision._replace(curve=found.limited(decision.curve, hz))
         if not np.isfinite(decision.knobs).all():
             raise AudioError("The recording or the style profile is far beyond full scale: normalise it.")
-        return decision
+        return decision, found
+
+    def _replaced(self, decision: "Decision", kind: type[Effect], other: "Decision") -> "Decision":
+        """Return a decision with that on the effects of a kind taken from another."""
+        chain = self._chain.predicted
+        of_kind = np.array([isinstance(effect, kind) for effect in chain.effects])
+        labels = {label for label, one in zip(chain.labels, of_kind, strict=True) if one}
+        replaced = np.array([label in labels for label, _ in chain.knobs])
+        knobs: Samples = np.where(replaced, np.asarray(other.knobs), np.asarray(decision.knobs)).astype(np.float32)
+        activation = decision.activation
+        if activation is not None and other.activation is not None:
+            activation = np.where(of_kind, other.activation, activation)
+        curve = other.curve if kind is ParametricEQ else decision.curve
+        return decision._replace(knobs=knobs, activation=activation, curve=curve)
 
     def _bypassed(self, decision: "Decision") -> list[str]:
         """Return the effects to bypass: those that the model holds for inactive, where that does no harm.
@@ -137,7 +179,7 @@ class Choice:
 
     def _tried(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         """Bypass the effects of `CERTAIN` where a recording is no further from the reference without them."""
-        excerpt, reference = self._analysis.excerpt, self._profile.descriptors
+        excerpt, reference = self._analysis.excerpt, self._reference
         for stage in self._chain.stages(settings):
             if type(stage.effect) in CERTAIN and stage.active:
                 without = self._match_level(
@@ -152,9 +194,13 @@ class Choice:
                     settings = without
         return settings
 
-    def _match_level(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
-        excerpt, reference = self._analysis.excerpt, self._profile.descriptors
-        return match_level(self._chain, settings, excerpt, reference, self._levels, share=GAIN_SHARE)
+    def _match_level(self, settings: Sequence[Setting], share: float | None = None) -> tuple[Setting, ...]:
+        share = self._gain_share if share is None else share
+        excerpt, reference = self._analysis.excerpt, self._reference
+        return match_level(self._chain, settings, excerpt, reference, self._levels, share=share)
+
+    def _relevel(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+        return self._match_loudness(self._match_level(settings, share=1.0))
 
     def _match_loudness(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
         """Bring the excerpt to the reference's loudness where the two are not of one session.
@@ -174,14 +220,33 @@ class Choice:
         return settings
 
     def _match_width(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:
-        return match_width(self._chain, settings, self._analysis.excerpt, self._profile.descriptors)
+        return match_width(self._chain, settings, self._analysis.excerpt, self._reference)
+
+    def _guard_noise(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+        if not self._noise.guard or self._noise.most_db is None:
+            return settings
+        return guard_noise(self._chain, settings, self._analysis.excerpt, self._analysis.pauses, self._noise.most_db)
 
     def _check(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
-        excerpt, pauses, reference = self._analysis.excerpt, self._analysis.pauses, self._profile.descriptors
-        checked = limit_amount(self._chain, settings, excerpt, reference, self._levels, pauses)
+        excerpt, pauses, reference = self._analysis.excerpt, self._analysis.pauses, self._reference
+        most_db = self._noise.most_db
+        checked = limit_amount(self._chain, settings, excerpt, reference, self._relevel, pauses, most_db)
         if checked.remark:
             self.provenance[SAFETY_CHECK] = checked.remark
         return checked.settings
+
+
+def _combined(profile: StyleProfile, parts: Mapping[type[Effect], StyleProfile]) -> Descriptors:
+    """Return what the result is compared with: the spectrum and the dynamics of the references that set them."""
+    rest = profile.descriptors
+    eq, dynamics = (parts.get(kind, profile).descriptors for kind in (ParametricEQ, Dynamics))
+    louder_db = rest.level_db - eq.level_db
+    return msgspec.structs.replace(
+        rest,
+        spectrum_db={hz: level_db + louder_db for hz, level_db in eq.spectrum_db.items()},
+        crest_db=dynamics.crest_db,
+        range_db=dynamics.range_db,
+    )
 
 
 def check_level(analysis: Analysis, what: str) -> None:

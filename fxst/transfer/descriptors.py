@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fxst.audio import Samples
 from fxst.dsp.spectra import third_octaves
+from fxst.dsp.voice_activity import FRAME_SECONDS, pause_frames
 from fxst.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ __all__ = [
     "soft_rise_db",
 ]
 
-FRAME_SECONDS: Final = 0.05
 FLOOR_PERCENTILE: Final = 10
 LOUD_PERCENTILE: Final = 95
 RANGE_DB: Final = 70.0
@@ -92,8 +92,16 @@ class Excerpt:
         return self._measured[2]
 
     @cached_property
+    def pause_frames(self) -> npt.NDArray[np.intp]:
+        """The numbers of the frames in pauses, by their voice activity; none where it has no clear pauses."""
+        marks = pause_frames(self.active, sample_rate=self.sample_rate)
+        return np.flatnonzero(marks[: len(self.frame_powers)])
+
+    @cached_property
     def soft_frames(self) -> npt.NDArray[np.intp]:
-        """The numbers of the softest tenth of its frames; digital silence does not count."""
+        """The numbers of the frames in pauses, or else of the softest tenth; digital silence does not count."""
+        if self.pause_frames.size:
+            return self.pause_frames
         heard = np.flatnonzero(self.frame_powers > SILENCE)
         powers = self.frame_powers[heard]
         return heard[powers <= np.percentile(powers, FLOOR_PERCENTILE)] if len(heard) else heard
@@ -116,7 +124,8 @@ class Descriptors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a recording was produced: what recordings of different content can be compared by.
 
     Args:
-        spectrum_db: The long-term spectrum: the power in each third octave, in dB, by the band's centre in Hz.
+        spectrum_db: The long-term spectrum without pauses: the power in each third octave, in dB, by the band's centre
+            in Hz.
         level_db: The mean power of the active signal (gated): pauses depend on the content.
         crest_db: The crest factor: the highest peak above that level.
         range_db: The level of the loud frames above that of the soft ones.
@@ -140,7 +149,7 @@ class Descriptors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def describe(x: Excerpt) -> Descriptors:
     """Measure the descriptors of a recording from an excerpt."""
-    centres_hz, bands_db = third_octaves(x.active, sample_rate=x.sample_rate)
+    centres_hz, bands_db = third_octaves(_without_pauses(x), sample_rate=x.sample_rate)
     mean_db = 10 * np.log10(np.mean(10 ** (bands_db / 10), axis=0))
     return Descriptors(
         spectrum_db=dict(zip(centres_hz.round(3).tolist(), mean_db.tolist(), strict=True)),
@@ -150,6 +159,16 @@ def describe(x: Excerpt) -> Descriptors:
         floor_db=noise_floor_db(x),
         side_db=side_db(x),
     )
+
+
+def _without_pauses(x: Excerpt) -> Samples:
+    """Return the active channels without pauses, for the noise in them depends on how much of them there is."""
+    if not x.pause_frames.size:
+        return x.active
+    frames = _frames(x.active, x.sample_rate)
+    kept = np.delete(frames, x.pause_frames, axis=1).reshape(len(frames), -1)
+    rest: Samples = x.active[:, frames.shape[1] * frames.shape[2] :]
+    return np.concatenate([kept, rest], axis=1)
 
 
 def mean_descriptors(several: Sequence[Descriptors], weights: Sequence[float]) -> Descriptors:

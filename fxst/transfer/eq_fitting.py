@@ -33,8 +33,8 @@ def fitted(eq: ParametricEQ, knobs: AnyArray, curve_db: AnyArray, hz: AnyArray, 
     A network that sets bands for curves gets most of the way; a few rounds of least squares from there get nearer.
 
     Args:
-        eq: The equaliser, every knob of it free.
-        knobs: The knobs to begin with.
+        eq: The equaliser.
+        knobs: The knobs to begin with: those of its parameters that are no constants.
         curve_db: The target response.
         hz: Its frequencies; all below half the sample rate.
         sample_rate: Samples a second.
@@ -49,8 +49,12 @@ def fitted(eq: ParametricEQ, knobs: AnyArray, curve_db: AnyArray, hz: AnyArray, 
         return knobs
     target, at = np.asarray(curve_db, np.float64), np.asarray(hz, np.float64)
 
+    free = np.array([not p.constant for p in eq.parameters])
+
     def bands_db(rows: Array) -> Array:
-        values = {p.name: p.to_value(column) for p, column in zip(eq.parameters, rows.T, strict=True)}
+        every = np.zeros((len(rows), len(free)))
+        every[:, free] = rows
+        values = {p.name: p.to_value(column) for p, column in zip(eq.parameters, every.T, strict=True)}
         found: Array = eq.bands_response_db(values, at, sample_rate=sample_rate)
         return found
 
@@ -60,8 +64,8 @@ def fitted(eq: ParametricEQ, knobs: AnyArray, curve_db: AnyArray, hz: AnyArray, 
 
     def errors(logits: Array) -> tuple[Array, Array]:
         # A knob changes its own band alone, so one knob of every band is nudged at a time.
-        bands = bands_db(_turned(logits + np.tile(NUDGE * np.eye(4, 3, -1), len(eq.bands))))
-        slopes = (bands[1:] - bands[0]).T.reshape(len(at), -1) / NUDGE
+        bands = bands_db(_turned(logits + np.tile(NUDGE * np.eye(4, 3, -1), len(eq.bands))[:, free]))
+        slopes = (bands[1:] - bands[0]).T.reshape(len(at), -1)[:, free] / NUDGE
         return bands[0].sum(0) - target, slopes
 
     start = np.asarray(knobs, np.float64)

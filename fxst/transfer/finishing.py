@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
 from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.table import Table
-from fxst.configs import ApplyConfig
+from fxst.configs import REFERENCE, ApplyConfig
+from fxst.dsp.channels import ChannelLayout
 from fxst.dsp.limiter import Limiter
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS, TruePeakMeter
 from fxst.errors import SettingsError
@@ -32,7 +33,6 @@ BLOCK_FRAMES: Final = 1 << 15
 """Recordings are rendered in blocks: larger ones leave a processor's cache, smaller ones spend their time on calls."""
 
 KEEP: Final = "keep"
-REFERENCE: Final = "reference"
 UNTIL_SILENT: Final = math.inf
 """A tail as long as it is heard."""
 
@@ -64,12 +64,14 @@ _TAIL_SECONDS: Final = (0.0, 600.0)
 
 
 class AudioShape(Protocol):
-    """The sample rate and the channels of a recording."""
+    """The sample rate and the channels of a recording, and their loudspeakers."""
 
     @property
     def sample_rate(self) -> int: ...
     @property
     def channels(self) -> int: ...
+    @property
+    def layout(self) -> ChannelLayout: ...
 
 
 class ArrayShape(NamedTuple):
@@ -77,6 +79,11 @@ class ArrayShape(NamedTuple):
 
     sample_rate: int
     channels: int
+
+    @property
+    def layout(self) -> ChannelLayout:
+        """The usual loudspeakers of so many channels."""
+        return ChannelLayout.guessed(self.channels)
 
 
 @dataclass(frozen=True)
@@ -89,12 +96,14 @@ class Finish:
         ceiling_db: The highest true peak; None for any.
         floats_keep_peaks: Whether a file of floating-point samples, which loses nothing above full scale, is let be.
         tail_seconds: How much of what rings on after the end is kept.
+        gain_db: A gain that is known already, that of an album; then there is no loudness to reach.
     """
 
     loudness: float | str | None = None
     ceiling_db: float | None = -1.0
     floats_keep_peaks: bool = False
     tail_seconds: float = 0.0
+    gain_db: float = 0.0
 
     @staticmethod
     def of(config: ApplyConfig) -> "Finish":
@@ -136,7 +145,7 @@ def rendered(
     Shape:
         Each block: `(channels, time)`.
     """
-    process = table.chain.exact(table, sample_rate=info.sample_rate, channels=info.channels)
+    process = table.chain.exact(table, sample_rate=info.sample_rate, channels=info.channels, layout=info.layout)
     for block in blocks:
         yield process(block)
     left = finish.longest_tail_frames(info.sample_rate)
@@ -156,7 +165,7 @@ def rendered(
 
 
 class Finisher:
-    """Bring what a chain rendered to its loudness and under its ceiling, and tell what that took.
+    """Bring what a chain rendered to its loudness and under its ceiling, and say what that took.
 
     Args:
         finish: What is to be done.
@@ -166,8 +175,9 @@ class Finisher:
 
     def __init__(self, finish: Finish, info: AudioShape, *, floats: bool) -> None:
         self._finish = finish
-        self._shape = {"sample_rate": info.sample_rate, "channels": info.channels}
-        self._gain_db = 0.0
+        self._rate_and_channels = {"sample_rate": info.sample_rate, "channels": info.channels}
+        self._shape: dict[str, Any] = {**self._rate_and_channels, "layout": info.layout}
+        self._gain_db = finish.gain_db
         self._goal_lufs: float | None = None
         self._unmeasured = finish.loudness is not None
         self._unsettled = False
@@ -182,7 +192,7 @@ class Finisher:
 
     @property
     def unmeasured(self) -> bool:
-        """Whether `measure` has to be told of the whole recording before anything can be finished."""
+        """Whether `measure` must get the whole recording before anything can be finished."""
         return self._unmeasured
 
     @property
@@ -264,7 +274,7 @@ class Finisher:
             encoded: The whole recording, finished, encoded and decoded.
         """
         assert self._finish.ceiling_db is not None, "asked only where there is a ceiling"
-        meter = TruePeakMeter(**self._shape)
+        meter = TruePeakMeter(**self._rate_and_channels)
         for block in encoded:
             meter.process(block)
         self._encodings += 1
@@ -289,7 +299,9 @@ class Finisher:
 
     @property
     def note(self) -> str:
-        """What a table should tell of the gain behind its chain; nothing where there is none."""
+        """What a table should say of the gain after its chain; nothing where there is none."""
+        if self._finish.gain_db:
+            return f"{self._finish.gain_db:+.2f} dB, as all of the album"
         return "" if self._goal_lufs is None else f"{self._gain_db:+.2f} dB, to {self._goal_lufs:.2f} LUFS"
 
     @property

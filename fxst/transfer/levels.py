@@ -1,4 +1,4 @@
-"""The level of a recording: silence is told from a floating-point recording that was made at a low level.
+"""The level of a recording: silence is distinguished from a floating-point recording that was made at a low level.
 
 The level of floating-point samples is arbitrary: they lose nothing at any. So a soft recording of such samples is
 analysed, and rendered, as if it were at the usual loudness. In other formats a low level is a choice, or a fault.
@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from fxst.audio import LoudnessMeter, Samples
+from fxst.dsp.channels import ChannelLayout
 from fxst.dsp.loudness import ABSOLUTE_GATE_LUFS
 from fxst.transfer.analysis import Analysis
 
@@ -67,6 +68,7 @@ def levelled(
     *,
     sample_rate: int,
     channels: int,
+    layout: ChannelLayout | None = None,
     floats: bool,
     measured: bool,
 ) -> Levelled:
@@ -77,13 +79,14 @@ def levelled(
         blocks: Returns the blocks of the recording, each time from its start.
         sample_rate: Its sample rate.
         channels: Its channels.
+        layout: Their loudspeakers; by default guessed from their number.
         floats: Whether its samples are floating-point numbers.
         measured: Whether to measure its loudness in any case.
 
     Shape:
         Each block: `(channels, time)`.
     """
-    meter = LoudnessMeter(sample_rate=sample_rate, channels=channels)
+    meter = LoudnessMeter(sample_rate=sample_rate, channels=channels, layout=layout)
     power = 0.0
     offset, begun = np.zeros((channels, 1), np.float32), False
 
@@ -113,7 +116,7 @@ def levelled(
     lufs, ungated = meter.integrated(), meter.ungated()
     if lufs == -math.inf and floats and ungated > -math.inf:
         # Below the absolute gate, which its pauses must be as well.
-        raised = LoudnessMeter(sample_rate=sample_rate, channels=channels)
+        raised = LoudnessMeter(sample_rate=sample_rate, channels=channels, layout=layout)
         _feed(raised, amplified(centred(), _USUAL_LUFS - ungated))
         lufs = raised.integrated() - (_USUAL_LUFS - ungated)
     elif lufs == -math.inf:

@@ -18,7 +18,7 @@ from fxst.transfer.descriptors import (
     noise_floor_db,
     soft_rise_db,
 )
-from fxst.transfer.level_matching import FrameLevels, match_level, rendered
+from fxst.transfer.level_matching import match_level, rendered
 
 __all__ = ["AMOUNTS", "MOST_NOISE_DB", "MOST_RISE_DB", "SafetyResult", "limit_amount"]
 
@@ -47,6 +47,8 @@ class SafetyResult:
         after_db: The distance with these settings.
         noisy: Whether noise was why the amount was reduced.
         upward_share: The amount of its upward compressor in it, which raises soft passages.
+        levelled: Whether the level was matched though nothing of the style was applied.
+        most_noise_db: By how much the noise floor was allowed to rise relative to the signal.
     """
 
     settings: tuple[Setting, ...]
@@ -55,6 +57,8 @@ class SafetyResult:
     after_db: float
     noisy: bool
     upward_share: float = 1.0
+    levelled: bool = False
+    most_noise_db: float = MOST_NOISE_DB
 
     @property
     def remark(self) -> str:
@@ -62,14 +66,14 @@ class SafetyResult:
         if self.amount == self.upward_share == 1:
             return ""
         if self.amount == 0:
-            applied = "nothing was changed"
+            applied = "only the level was changed" if self.levelled else "nothing was changed"
         elif self.amount == 1:
             applied = f"{self.upward_share:.0%} of the upward compressor was applied"
         else:
             upward = f", {self.upward_share:.0%} of the upward compressor" if self.upward_share < 1 else ""
             applied = f"{self.amount:.0%} of the style was applied{upward}"
         if self.noisy:
-            limits = f"{MOST_NOISE_DB:g} dB relative to the signal, or by more than {MOST_RISE_DB:g} dB in all"
+            limits = f"{self.most_noise_db:g} dB relative to the signal, or by more than {MOST_RISE_DB:g} dB in all"
             return f"{applied}: more would have raised the noise floor by more than {limits}"
         return f"{applied}: more did not bring the recording nearer to the reference"
 
@@ -79,8 +83,9 @@ def limit_amount(
     settings: Sequence[Setting],
     excerpt: Excerpt,
     reference: Descriptors,
-    frames: FrameLevels | None = None,
+    relevel: Callable[[Sequence[Setting]], tuple[Setting, ...]] | None = None,
     pauses: Excerpt | None = None,
+    most_noise_db: float | None = None,
 ) -> SafetyResult:
     """Try settings on an excerpt, and reduce them where they do harm.
 
@@ -88,20 +93,26 @@ def limit_amount(
     floor of its softest moments rises too far relative to its active signal; both their percentile and the rise of the
     soft frames must say so. Where it is too noisy, the largest amount that is not is taken, and of an upward compressor
     alone if that is enough. Where it is further away, the amount that comes nearest is taken. The level is matched
-    again then, unless that raised the noise.
+    again then, unless that raised the noise. Where the level alone comes nearer than any amount, it is all that is
+    changed.
 
     Args:
         chain: The effects.
         settings: The settings that were chosen.
         excerpt: An excerpt of the recording to change.
         reference: The descriptors of the reference.
-        frames: Frames of both; None for a model that uses none.
+        relevel: Matches the level of a table; None for the level of the active signal.
         pauses: The softest stretches of the whole recording; None for those of the excerpt.
+        most_noise_db: By how much the noise floor may rise relative to the recording's own; None for `MOST_NOISE_DB`
+            above that of the recording or the reference.
     """
+    relevel = relevel or (lambda table: match_level(chain, table, excerpt, reference))
     soft = excerpt if pauses is None or not pauses.samples.size else pauses
     before = msgspec.structs.replace(describe(excerpt), floor_db=noise_floor_db(soft))
     before_db = distance_db(before, reference)
-    most_noise_db = max(before.noise_db, reference.noise_db) + MOST_NOISE_DB
+    allowed_db = MOST_NOISE_DB if most_noise_db is None else most_noise_db
+    noisier_db = max(before.noise_db, reference.noise_db) if most_noise_db is None else before.noise_db
+    highest_noise_db = noisier_db + allowed_db
     most_floor_db = max(before.floor_db, reference.floor_db) + MOST_RISE_DB
 
     def floor_db(table: Sequence[Setting]) -> float:
@@ -109,20 +120,21 @@ def limit_amount(
         return min(noise_floor_db(output), before.floor_db + soft_rise_db(soft, output))
 
     def is_noisy(output: Excerpt, its_floor_db: float) -> bool:
-        return its_floor_db - active_level_db(output) > most_noise_db
+        return its_floor_db - active_level_db(output) > highest_noise_db
 
     def makes_noisy(table: Sequence[Setting]) -> bool:
         output = rendered(chain, table, excerpt)
         return is_noisy(output, floor_db(table))
 
     settings, upward_share = _limit_upward(chain, settings, makes_noisy)
-    best = SafetyResult(chain.at_amount(settings, 0.0), 0.0, before_db, before_db, noisy=False)
+    nothing = chain.at_amount(settings, 0.0)
+    best = SafetyResult(nothing, 0.0, before_db, before_db, noisy=False, most_noise_db=allowed_db)
     noisy = upward_share < 1
     raised = harmful = False
     for amount in AMOUNTS[:-1]:
         table = chain.at_amount(settings, amount)
         if (amount < 1 or upward_share < 1) and not raised:
-            table = match_level(chain, table, excerpt, reference, frames)
+            table = relevel(table)
         output = rendered(chain, table, excerpt)
         its_floor_db = floor_db(table)
         too_high = its_floor_db > most_floor_db
@@ -130,14 +142,19 @@ def limit_amount(
             noisy, raised = True, raised or too_high
             continue
         after_db = distance_db(describe(output), reference)
-        result = SafetyResult(table, amount, before_db, after_db, noisy, upward_share)
+        result = SafetyResult(table, amount, before_db, after_db, noisy, upward_share, most_noise_db=allowed_db)
         if after_db < before_db + TOLERANCE_DB and not harmful:
             # The largest amount: a smaller one is nearer by chance only.
             return result
         harmful = True
         if after_db < best.after_db:
             best = result
-    return best if harmful else replace(best, noisy=noisy)
+    best = best if harmful else replace(best, noisy=noisy)
+    levelled = relevel(chain.at_amount(settings, 0.0))
+    after_db = distance_db(describe(rendered(chain, levelled, excerpt)), reference)
+    if after_db < best.after_db and floor_db(levelled) <= most_floor_db:
+        return replace(best, settings=levelled, amount=0.0, after_db=after_db, upward_share=1.0, levelled=True)
+    return best
 
 
 def _limit_upward(

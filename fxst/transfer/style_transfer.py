@@ -17,21 +17,24 @@ from numpy.typing import NDArray
 from fxst import extras
 from fxst.audio import LoudnessMeter, Samples
 from fxst.chains.chain import Chain
-from fxst.chains.table import Table
+from fxst.chains.table import CURVE_LIMITS, Table
+from fxst.effects import Effect
 from fxst.effects.parameters import Setting
 from fxst.errors import AudioError, SettingsError
-from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, in_tenths
+from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analyser, Analysis, in_tenths, merged, thinned
 from fxst.transfer.choice import SAFETY_CHECK, Choice, check_level
+from fxst.transfer.curve_limits import CurveLimits
 from fxst.transfer.finishing import BLOCK_FRAMES, KEEP, REFERENCE, ArrayShape, Finish, Finisher, rendered
 from fxst.transfer.level_matching import confidence
 from fxst.transfer.levels import Levelled, levelled
+from fxst.transfer.noise_guard import NoiseLimit, guarded
 from fxst.transfer.profiles import StyleProfile
 
 if TYPE_CHECKING:
     # A table is applied without a model.
     from fxst.checkpoints.checkpoint import Checkpoint
 
-__all__ = ["Result", "StyleTransfer", "load", "remarks_on", "render", "safety_remarks"]
+__all__ = ["Result", "StyleTransfer", "limited", "load", "remarks_on", "render", "safety_remarks"]
 
 _MOST_CHANNELS: Final = 1024
 _AS_RENDERED: Final = Finish(ceiling_db=None)
@@ -248,6 +251,18 @@ class StyleTransfer:
             analyser.process(block)
         return analyser.finish()
 
+    def merge(self, analyses: Sequence[Analysis]) -> Analysis:
+        """Return the analysis of several recordings together, such as the songs of an album.
+
+        Args:
+            analyses: One or more; each counts by its active length, and silent ones do not.
+        """
+        return merged(self._model, analyses)
+
+    def thin(self, analysis: Analysis, most: int) -> Analysis:
+        """Return an analysis with so many windows of its excerpt at most, to be merged with many others."""
+        return thinned(self._model, analysis, most)
+
     def profile(
         self, analysis: Analysis, *, loudness_lufs: float | None = None, recordings: Sequence[str] = ()
     ) -> StyleProfile:
@@ -282,6 +297,9 @@ class StyleTransfer:
         *,
         amount: float | Mapping[str, float] = 1.0,
         linked: bool | None = None,
+        limits: CurveLimits = CurveLimits(),  # noqa: B008  # it is frozen
+        parts: Mapping[type[Effect], StyleProfile] | None = None,
+        noise: NoiseLimit = NoiseLimit(),  # noqa: B008
     ) -> Table:
         """Choose the settings that bring a recording to a reference.
 
@@ -294,6 +312,10 @@ class StyleTransfer:
             amount: How much of the style: 0 changes nothing, 1 is all of it, 1.5 the most; in a mapping, by effect.
             linked: Whether a compressor applies one gain to all channels, or compresses each by itself; None for what
                 the model's chain does.
+            limits: Limits on the equaliser's curve, which hold at any amount.
+            parts: Profiles of other references, which the effects of some kinds follow instead: `ParametricEQ`,
+                `Dynamics`.
+            noise: How far noise may rise.
 
         Raises:
             AudioError: The recording is far beyond full scale.
@@ -301,10 +323,14 @@ class StyleTransfer:
                 or damaged.
         """
         chain = self.chain if linked is None else self.chain.linked(linked)
-        choice = Choice(self._model, chain, analysis, profile, name=self.name, sha256=self.sha256)
+        if noise.guard:
+            chain = guarded(chain)
+        about = {"name": self.name, "sha256": self.sha256}
+        choice = Choice(self._model, chain, analysis, profile, parts or {}, **about, limits=limits, noise=noise)
         settings = choice.silent() if analysis.statistics is None else choice.settings()
         table = Table(chain, settings, choice.provenance | dict(names or {}), choice.probabilities)
-        return table if amount in (1, {}) else table.at_amount(amount)  # the whole amount needs no note
+        table = table if amount in (1, {}) else table.at_amount(amount)  # the whole amount needs no note
+        return limited(table, limits, sample_rate=analysis.sample_rate)
 
     def _analyse_both(
         self, audio: Any, reference: Any, sample_rate: int, reference_sample_rate: int | None
@@ -392,6 +418,22 @@ def _like(given: Any, y: Samples) -> Any:
     import torch
 
     return torch.from_numpy(y).to(given.device)
+
+
+def limited(table: Table, limits: CurveLimits, *, sample_rate: int, smooth: bool = False) -> Table:
+    """Return a table whose curve keeps to its limits, noted in its provenance.
+
+    Args:
+        table: The table.
+        limits: The limits.
+        sample_rate: The sample rate of what is rendered, in Hz.
+        smooth: Whether the curve is to be smoothed, too, because that was not done yet.
+    """
+    if not limits.note:
+        return table
+    keep = limits.shaped if smooth else limits.held
+    rows = keep(table.chain, table.rows, sample_rate=sample_rate)
+    return replace(table, rows=rows, provenance={**table.provenance, CURVE_LIMITS: limits.note})
 
 
 def safety_remarks(table: Table) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class FolderRun:
         self._rows: list[dict[str, Any]] = []
         self._words = ""
         declared = [word for path in declared_in for word in ("--effects", str(path))]
-        program = [sys.executable, "-m", "fxst", *declared]
+        program = [sys.executable, "-m", "fxst", "--no-config", *declared]  # what is heard, and nothing else
         self._command = [*program, "apply", folder, *options, "--format", "jsonl"]
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()

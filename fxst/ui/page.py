@@ -15,18 +15,19 @@ TRACKS: Final = (("input", "Input", "input"), ("output", "Output", "output1"), (
 """Role, label and style of each track, in the order of its keys."""
 
 
-def page(model: str) -> str:
+def page(model: str, *, largest: int) -> str:
     """Return the page.
 
     Args:
         model: The model's name.
+        largest: The most bytes that an upload may have.
     """
     silent = SimpleNamespace(seconds=0.0, matched_gain=1.0)
     tracks = [(SimpleNamespace(role=role, label=label), style, silent) for role, label, style in TRACKS]
     return (
         templates("fxst.ui")
         .get_template("ui.html")
-        .render(tracks=tracks, model=model, exports=tuple(FORMATS), version=__version__)
+        .render(tracks=tracks, model=model, exports=tuple(FORMATS), largest=largest, version=__version__)
     )
 
 

@@ -92,7 +92,7 @@ def serve(config: UiConfig, ready: Callable[[str], None]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that also stops the work of its tabs when it is told to end."""
+    """A server that also stops the work of its tabs when it ends."""
 
     def __init__(self, settings: uvicorn.Config, tabs: Tabs) -> None:
         super().__init__(settings)
@@ -149,6 +149,7 @@ def application(tabs: Tabs, *, token: str, port: int) -> ASGIApp:
             Route(f"{tab}/write", answers.write, methods=["POST"]),
             Route(f"{tab}/progress", answers.progress),
             Route(f"{tab}/sounds/{{role}}", answers.sound),
+            Route(f"{tab}/figures", answers.figures),
             Route(f"{tab}/charts/{{kind}}", answers.charts),
             Route(f"{tab}/downloads/{{kind}}", answers.download),
             Route(f"{tab}/run", answers.run, methods=["POST"]),
@@ -211,7 +212,7 @@ class _Answers:
         self._tabs = tabs
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(page(self._tabs.model))
+        return HTMLResponse(page(self._tabs.model, largest=LARGEST_UPLOAD_BYTES))
 
     async def asset(self, request: Request) -> Response:
         content, kind = ASSETS[request.url.path.rpartition("/")[2]]
@@ -235,6 +236,9 @@ class _Answers:
                 await _store(request, path)
                 add = tab.set_input if role == "input" else tab.add_reference
                 return await run_in_threadpool(add, path, name)
+            except Superseded:
+                path.unlink(missing_ok=True)
+                return {"superseded": True}
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
@@ -269,17 +273,20 @@ class _Answers:
 
     async def progress(self, request: Request) -> Response:
         async def answer(tab: Tab) -> Any:
-            return {"done": tab.progress}
+            return tab.progress()
 
         return await self._answered(request, answer)
 
     async def sound(self, request: Request) -> Response:
         async def answer(tab: Tab) -> Any:
-            heard = tab.heard(request.path_params["role"])
+            heard = await run_in_threadpool(tab.heard, request.path_params["role"])  # it may wait for a rendering
             headers = {"x-channels": str(len(heard.samples)), "x-sample-rate": str(heard.sample_rate)}
             return Response(heard.pcm, media_type="application/octet-stream", headers=headers)
 
         return await self._answered(request, answer)
+
+    async def figures(self, request: Request) -> Response:
+        return await self._answered(request, lambda tab: run_in_threadpool(tab.figures))
 
     async def charts(self, request: Request) -> Response:
         async def answer(tab: Tab) -> Any:

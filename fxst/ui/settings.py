@@ -10,7 +10,7 @@ import msgspec
 from fxst.chains.chain import rounded
 from fxst.chains.table import Table
 from fxst.configs import ApplyConfig
-from fxst.effects import ParametricEQ
+from fxst.effects import ParametricEQ, StereoWidth
 from fxst.errors import SettingsError
 from fxst.transfer.finishing import Finish
 
@@ -27,6 +27,7 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         loudness: As `--loudness` takes it; None to leave it.
         ceiling: As `--ceiling` takes it.
         start: Where the excerpt begins, in seconds; None for the loudest.
+        reference: The key of the reference that is played; None for the first.
     """
 
     values: dict[str, dict[str, float]] = {}
@@ -35,6 +36,7 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loudness: str | None = None
     ceiling: str = "-1"
     start: float | None = None
+    reference: str | None = None
 
     def table(self, chosen: Table) -> Table:
         """Return the parameter table of these settings.
@@ -81,12 +83,13 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Finish.of(config), loudness
 
 
-def described(table: Table, probabilities: Mapping[str, float]) -> list[dict[str, Any]]:
+def described(table: Table, probabilities: Mapping[str, float], *, channels: int) -> list[dict[str, Any]]:
     """Return what the page shows of a table, effect by effect.
 
     Args:
         table: The table.
         probabilities: The model's probability that each effect is active.
+        channels: Channels of the recording.
     """
     scales = {(label, p.name): p.scale for label, p in table.chain.knobs}
     return [
@@ -94,6 +97,7 @@ def described(table: Table, probabilities: Mapping[str, float]) -> list[dict[str
             "label": stage.label,
             "summary": stage.effect.summary(stage.values) if stage.active else "no change",
             "bypass": stage.bypass,
+            "stereo_only": isinstance(stage.effect, StereoWidth) and channels != 2,
             "scalable": bool(stage.effect.transparent()),
             "probability": probabilities.get(stage.label),
             "bands": (

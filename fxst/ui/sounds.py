@@ -1,4 +1,4 @@
-"""Recordings of a tab: measured once, drawn as a waveform, and sent to the page as plain samples."""
+"""Recordings of a tab: drawn as a waveform, measured, and sent to the page as plain samples."""
 
 import math
 from array import array
@@ -10,7 +10,7 @@ import numpy as np
 
 from fxst import audio
 from fxst.audio import Samples
-from fxst.report.recordings import OnDisk
+from fxst.report.recordings import OnDisk, Outline, OutlineMeter
 
 __all__ = ["MOST_HEARD_CHANNELS", "Sound", "heard_rate", "level", "repeated"]
 
@@ -26,6 +26,9 @@ MOST_HEARD_CHANNELS: Final = 32
 class Sound(OnDisk):
     """A recording on disk, and its waveform.
 
+    Whoever reads it first passes its blocks to `watch`, so that the waveform and the loudest excerpt need no reading of
+    their own. What the meters show is measured later, when it is asked for.
+
     Args:
         path: The file.
         name: What the user calls it.
@@ -40,21 +43,37 @@ class Sound(OnDisk):
         self.name = name
         self._check = check
         self._pairs = array("f")
+        self._meter = OutlineMeter(sample_rate=self.sample_rate)
+
+    def watch(self, block: Samples) -> None:
+        """Take in the next block of the recording, the first time that it is read.
+
+        Shape:
+            block: `(channels, time)`.
+        """
+        self._meter.process(block)
+        starts = np.arange(0, block.shape[1], max(1, self.sample_rate // _PAIRS_A_SECOND))
+        low = np.minimum.reduceat(block.min(axis=0), starts)
+        high = np.maximum.reduceat(block.max(axis=0), starts)
+        self._pairs.frombytes(np.stack([low, high], axis=1).astype(np.float32).tobytes())
+
+    def look(self) -> None:
+        """Read it, where nobody has done so yet."""
+        for block in self._blocks():
+            self.watch(block)
+
+    @property
+    def outline(self) -> Outline:
+        """How loud it is over time."""
+        return self._meter.outline()
 
     def _blocks(self) -> Iterator[Samples]:
-        self._pairs = array("f")
-        step = max(1, self.sample_rate // _PAIRS_A_SECOND)
         for block in super()._blocks():
             self._check()
-            starts = np.arange(0, block.shape[1], step)
-            low = np.minimum.reduceat(block.min(axis=0), starts)
-            high = np.maximum.reduceat(block.max(axis=0), starts)
-            self._pairs.frombytes(np.stack([low, high], axis=1).astype(np.float32).tobytes())
             yield block
 
     def waveform(self) -> list[list[float]]:
         """Return the lowest and the highest sample of each of some equal parts."""
-        assert self.survey, "the survey reads the blocks"
         pairs = np.array(self._pairs, np.float32).reshape(-1, 2)
         starts = np.arange(min(len(pairs), _MOST_PAIRS)) * len(pairs) // min(len(pairs), _MOST_PAIRS)
         low, high = np.minimum.reduceat(pairs[:, 0], starts), np.maximum.reduceat(pairs[:, 1], starts)
@@ -78,10 +97,9 @@ class Sound(OnDisk):
         """Return what the page shows of it."""
         return {
             "name": self.name,
-            "seconds": self.survey.seconds,
+            "seconds": self.outline.seconds,
             "sample_rate": self.sample_rate,
             "channels": self.channels,
-            "figures": self.figures(),
             "waveform": self.waveform(),
         }
 

@@ -1,10 +1,11 @@
 """The tabs of the page: each has its own recordings, settings, folder and lock."""
 
+import contextlib
 import secrets
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from fxst import audio, exports
 from fxst.audio import Samples
-from fxst.batch.files import analyse_file, analyse_reference, render_file
+from fxst.batch.files import Progress, analyse_file, analyse_reference, render_file
 from fxst.batch.plan import Job
 from fxst.chains import table_files
 from fxst.chains.table import Table
@@ -61,6 +62,7 @@ class Heard:
     Args:
         samples: The samples.
         sample_rate: Their rate.
+        level: Their loudness in LUFS; None for silence.
 
     Shape:
         samples: `(channels, time)`.
@@ -68,11 +70,12 @@ class Heard:
 
     samples: Samples
     sample_rate: int
+    level: float | None
 
-    @cached_property
-    def level(self) -> float | None:
-        """The loudness in LUFS; None for silence."""
-        return level(self.samples, sample_rate=self.sample_rate)
+    @staticmethod
+    def of(samples: Samples, sample_rate: int) -> "Heard":
+        """Measure samples and return them."""
+        return Heard(samples, sample_rate, level(samples, sample_rate=sample_rate))
 
     @property
     def pcm(self) -> bytes:
@@ -123,23 +126,26 @@ class Tab:
         self.folder = folder
         self._model = model
         self.run: FolderRun | None = None
-        self.progress = 0.0
-        """How much of the whole recording is rendered, from 0 to 1."""
+        self._rendered = 0.0
+        self._read: dict[Path, float] = {}
         self._style = style
         self._lock = threading.RLock()
         self._writing = threading.Lock()
         self._closed = False
         self._version = 0
         self._names: dict[str, str] = {}
+        self._order: dict[Path, int] = {}
+        self._newest = 0
         self._input: Sound | None = None
         self._analysis: Analysis | None = None
         self._input_remarks: tuple[str, ...] = ()
         self._references: list[_Reference] = []
+        self._played: _Reference | None = None
         self._chosen: Table | None = None
         self._profile: StyleProfile | None = None
         self._settings: _Settings | None = None
         self._excerpt = LoudExcerpt(0.0, 0.0)
-        self._placed: tuple[Sound, Sound | None, LoudExcerpt] | None = None
+        self._placed: tuple[Sound, _Reference | None, LoudExcerpt] | None = None
         self._heard: dict[str, Heard] = {}
         self._written: _Written | None = None
 
@@ -152,7 +158,12 @@ class Tab:
         suffix = Path(name).suffix.lower()
         path = self.folder / f"{secrets.token_hex(8)}{suffix if suffix in audio.SUFFIXES else ''}"
         self._names[str(path)] = name
+        self._order[path] = len(self._order) + 1
         return path
+
+    def progress(self) -> dict[str, float]:
+        """Return how much of what is being read is read, and how much of the output is rendered, from 0 to 1."""
+        return {"read": min(list(self._read.values()), default=1.0), "rendered": self._rendered}
 
     def spoken(self, message: str) -> str:
         """Replace the paths of uploads in a message by the names that the user knows."""
@@ -165,22 +176,26 @@ class Tab:
 
         Raises:
             AudioError: It cannot be read, or is a very soft recording of floating-point numbers.
+            Superseded: Another recording, chosen later, was taken first.
         """
         sound = Sound(path, name, self._check)
-        found = sound.described()
-        level, remarks = analyse_file(self._style, path, "input", self._progress, share=1.0)
+        with self._reading(path) as progress:
+            level, remarks = analyse_file(self._style, path, "input", progress, share=1.0, watch=sound.watch)
         if level.gain_db:  # a table does not hold that gain
             raise AudioError(
                 f"{quoted(path)} is a floating-point recording at {level.lufs:.0f} LUFS: raise it by "
                 f"{level.gain_db:.0f} dB first, or use `fxst apply`, which does so."
             )
         with self._lock:
+            if self._order[path] < self._newest:
+                raise Superseded
+            self._newest = self._order[path]
             self._version += 1
             if self._input is not None:
                 self._input.path.unlink(missing_ok=True)
             self._input, self._analysis, self._input_remarks = sound, level.analysis, remarks
             self._chosen = self._settings = self._written = None
-        return found | {"remarks": remarks}
+        return sound.described() | {"remarks": remarks}
 
     def add_reference(self, path: Path, name: str) -> dict[str, Any]:
         """Take a recording to sound like, or a style profile.
@@ -197,8 +212,9 @@ class Tab:
             path.unlink()
             found: dict[str, Any] = {"name": name}
         else:
-            profile, remarks = analyse_reference(self._style, path, "reference", self._progress)
             sound = Sound(path, name, self._check)
+            with self._reading(path) as progress:
+                profile, remarks = analyse_reference(self._style, path, "reference", progress, watch=sound.watch)
             found = sound.described()
         with self._lock:
             reference = _Reference(secrets.token_hex(8), name, profile, sound, remarks)
@@ -228,11 +244,12 @@ class Tab:
             self._profile = profiles.mean(found, [1.0] * len(found))
             names = ", ".join(reference.name for reference in self._references)
             table = self._style.choose(self._analysis, self._profile, {"input": self._input.name, "reference": names})
+            self._play(None)
             self._chosen, self._written = table, None
             self._version += 1
             remarks = (*self._input_remarks, *(r for one in self._references for r in one.remarks))
             return {
-                "effects": described(table, table.probabilities),
+                "effects": described(table, table.probabilities, channels=self._input.channels),
                 "remarks": (*remarks, *safety_remarks(table)),
                 "reference_loudness": self._profile.loudness_lufs,
             }
@@ -250,6 +267,7 @@ class Tab:
             source, chosen, profile = self._input, self._chosen, self._profile
             if source is None or chosen is None or profile is None:
                 raise SettingsError("Choose a recording and a reference first.")
+            self._play(wanted.reference)
             table = wanted.table(chosen)
             finish, loudness = wanted.finish(profile.loudness_lufs)
             amounts = tuple(wanted.amounts.items())
@@ -262,20 +280,25 @@ class Tab:
                 "version": self._version,
                 "excerpt": {"start": self._excerpt.start, "seconds": self._excerpt.seconds},
                 "levels": {role: heard.level for role, heard in self._heard.items()},
-                "effects": described(table, chosen.probabilities),
+                "effects": described(table, chosen.probabilities, channels=source.channels),
                 "command": self.command(),
             }
 
+    def _play(self, key: str | None) -> None:
+        """Choose the reference that is played: that of a key, or else the first; a style profile has no sound."""
+        with_sound = [one for one in self._references if one.sound is not None]
+        self._played = next((one for one in with_sound if one.key == key), with_sound[0] if with_sound else None)
+
     def _place(self, source: Sound, start: float | None) -> None:
-        """Choose the excerpt, and read it from the input and the first reference."""
-        reference = next((one.sound for one in self._references if one.sound is not None), None)
+        """Choose the excerpt, and read it from the input and the reference that is played."""
+        reference = self._played.sound if self._played is not None else None
         tracks = [Track("input", "input", source)] + ([Track("", "reference", reference)] if reference else [])
         found = excerpts(ReportEntry("", tuple(tracks)), seconds=EXCERPT_SECONDS)
         excerpt = found[0]
         if start is not None:
-            latest = max(0.0, source.survey.seconds - EXCERPT_SECONDS)
+            latest = max(0.0, source.outline.seconds - EXCERPT_SECONDS)
             excerpt = replace(excerpt, start=min(max(start, 0.0), latest))
-        placed = source, reference, excerpt
+        placed = source, self._played, excerpt
         if placed == self._placed:
             return
         self._placed, self._excerpt = placed, excerpt
@@ -284,7 +307,8 @@ class Tab:
         if reference is not None:
             y = reference.read(start=found[1].start, seconds=found[1].seconds)
             rate, frames = heard_rate(source.sample_rate), self._heard["input"].samples.shape[1]
-            self._heard["reference"] = Heard(repeated(_heard(y, reference.sample_rate, rate).samples, frames), rate)
+            y = audio.resample(_playable(y), source_rate=reference.sample_rate, target_rate=rate)
+            self._heard["reference"] = Heard.of(repeated(y, frames), rate)
 
     def _preview(self, source: Sound, table: Table, finish: Finish) -> Samples:
         first = max(0.0, self._excerpt.start - _RUN_UP_SECONDS)
@@ -330,7 +354,7 @@ class Tab:
                     raise Superseded
                 written = self._written
             if written is None or written.settings != settings:
-                self.progress = 0.0
+                self._rendered = 0.0
                 folder = self.folder / "output"
                 job = Job(source.path, folder / "output.wav", folder / "output.params.json")
 
@@ -341,10 +365,11 @@ class Tab:
 
                 def progress(path: Path, done: float) -> None:
                     check()
-                    self.progress = done
+                    self._rendered = done
 
                 table, remarks = render_file(job, settings.table, progress, share=1.0, finish=settings.finish)
                 sound = Sound(job.output, self.name("wav"), check)
+                sound.look()
                 assert sound.survey, "measured before it is shown"
                 written = _Written(settings, table, sound, remarks)
             with self._lock:
@@ -354,6 +379,7 @@ class Tab:
                 x = written.sound.read(start=self._excerpt.start, seconds=self._excerpt.seconds)
                 self._heard["output"] = _heard(x, written.sound.sample_rate)
                 return written.sound.described() | {
+                    "figures": written.sound.figures(),
                     "remarks": written.remarks,
                     "level": self._heard["output"].level,
                 }
@@ -368,6 +394,12 @@ class Tab:
             if role not in self._heard:
                 raise SettingsError(f"There is no {role} to hear.")
             return self._heard[role]
+
+    def figures(self) -> dict[str, dict[str, float | None]]:
+        """Return what the meters show of the input and of the reference that is played."""
+        with self._lock:
+            sounds = {"input": self._input, "reference": self._played.sound if self._played is not None else None}
+        return {role: sound.figures() for role, sound in sounds.items() if sound is not None}
 
     def charts(self, kind: str) -> str:
         """Return charts as HTML: the spectra of whole recordings, or the gain reduction in the excerpt.
@@ -384,7 +416,8 @@ class Tab:
                 tracks.append(Track("output", "output", written.sound, settings.table))
             elif settings is not None and kind == "reduction":
                 tracks.append(Track("output", "output", source, settings.table))
-            tracks += [Track("reference", "reference", one.sound) for one in self._references[:1] if one.sound]
+            if self._played is not None and self._played.sound is not None:
+                tracks.append(Track("reference", "reference", self._played.sound))
             entry, excerpt = ReportEntry("", tuple(tracks)), self._excerpt
         charts = spectra_charts(entry) if kind == "spectra" else reduction_charts(entry, excerpt)
         return drawings(list(charts), key=kind)
@@ -509,8 +542,19 @@ class Tab:
         with self._writing:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _progress(self, path: Path, done: float) -> None:
-        self._check()
+    @contextlib.contextmanager
+    def _reading(self, path: Path) -> Iterator[Progress]:
+        """Tell how far the reading of an upload is, and stop it when it is of no use any more."""
+
+        def progress(_: Path, done: float) -> None:
+            self._check()
+            self._read[path] = done
+
+        self._read[path] = 0.0
+        try:
+            yield progress
+        finally:
+            del self._read[path]
 
     def _check(self) -> None:
         if self._closed:
@@ -582,11 +626,14 @@ def _blocks(x: Samples) -> "list[Samples]":
     return [x[:, first : first + BLOCK_FRAMES] for first in range(0, x.shape[1], BLOCK_FRAMES)]
 
 
-def _heard(x: Samples, sample_rate: int, rate: int | None = None) -> Heard:
-    """Return audio as a page plays it, at a rate, or at its own where browsers play that."""
-    rate = heard_rate(sample_rate) if rate is None else rate
-    x = audio.mono(x) if len(x) > MOST_HEARD_CHANNELS else x
-    return Heard(audio.resample(x, source_rate=sample_rate, target_rate=rate), rate)
+def _heard(x: Samples, sample_rate: int) -> Heard:
+    """Return audio as a page plays it."""
+    rate = heard_rate(sample_rate)
+    return Heard.of(audio.resample(_playable(x), source_rate=sample_rate, target_rate=rate), rate)
+
+
+def _playable(x: Samples) -> Samples:
+    return audio.mono(x) if len(x) > MOST_HEARD_CHANNELS else x
 
 
 def _program() -> list[str]:

@@ -46,8 +46,9 @@
     (await answered(`${base()}/${path}`, { method: "POST", body: JSON.stringify(body || {}) })).json();
   const get = async (path) => (await answered(`${base()}/${path}`)).json();
 
-  const complain = (problem) => {
+  const complain = (problem, where = "") => {
     $("problem").textContent = problem ? problem.message || String(problem) : "";
+    $("problem").dataset.where = problem ? where : "";
     $("problem").hidden = !problem;
   };
   const say = (words) => ($("status").textContent = words);
@@ -65,8 +66,11 @@
   let slot = "a";
   let slots = {};
   let start = null; // of the excerpt; null for the loudest
+  let played = null; // the key of the reference that is heard; null for the first
   let excerpt = { start: 0, seconds: 0 };
   let version = 0;
+  let unmeasured = false; // whether the meters and spectra are of other recordings
+  let failure = null; // why the present settings could not be rendered
   let written = null; // what the whole recording measures, with the settings of `version`
 
   // The player
@@ -456,6 +460,7 @@
     if (effect.probability !== null) {
       tools.append(made("span", { class: "note" }, `the model: ${Math.round(100 * effect.probability)} % sure that it is needed`));
     }
+    if (effect.stereo_only) tools.append(made("span", { class: "note" }, "changes only recordings of two channels"));
     const box = made(
       "fieldset", { class: "panel", "data-effect": effect.label },
       made("legend", {}, words(effect.label)), tools,
@@ -606,8 +611,16 @@
       const each = effect.bands.map((band) =>
         hz.map((f) => bandDb(band.kind, value(band, "gain_db"), value(band, "f0_hz"), value(band, "q"), f, rate)),
       );
-      const line = (levels) => `M${levels.map((db, index) => `${x(hz[index]).toFixed(1)} ${y(db).toFixed(1)}`).join("L")}`;
-      singles.setAttribute("d", off ? "" : each.filter((levels) => levels.some((db) => Math.abs(db) > 0.1)).map(line).join(""));
+      const line = (levels, from = 0, to = points) => {
+        const corners = levels.map((db, index) => `${x(hz[index]).toFixed(1)} ${y(db).toFixed(1)}`);
+        return `M${corners.slice(from, to).join("L")}`;
+      };
+      const bell = (levels) => {
+        // Only where it does something: lines of all bands on top of each other at 0 dB would look like one of their own.
+        const heard = levels.flatMap((db, index) => (Math.abs(db) > 0.05 ? [index] : []));
+        return heard.length > 1 ? line(levels, heard[0], heard.at(-1) + 1) : "";
+      };
+      singles.setAttribute("d", off ? "" : each.map(bell).join(""));
       curve.setAttribute("d", line(hz.map((_, index) => (off ? 0 : each.reduce((sum, levels) => sum + levels[index], 0)))));
       for (const { band, circle, number } of handles) {
         const [gain, f0] = [value(band, "gain_db"), value(band, "f0_hz")];
@@ -663,6 +676,7 @@
 
   const schedule = async () => {
     dirty = true;
+    failure = null;
     written = null;
     $("exact").textContent = "Preview of the excerpt";
     clearTimeout(timer);
@@ -673,33 +687,41 @@
         dirty = false;
         await render();
       }
-      complain(null);
+      if ($("problem").dataset.where === "settings") complain(null);
     } catch (problem) {
-      complain(problem);
+      failure = problem;
+      complain(problem, "settings");
       return;
     } finally {
       running = false;
     }
+    if (unmeasured) measure().catch(complain);
     if (files.input.seconds <= LONGEST_WRITTEN_UNASKED) timer = setTimeout(() => write().catch(complain), QUIET_MS);
     else $("exact").textContent = "Preview of the excerpt; downloading renders the whole recording";
   };
 
+  let placed = ""; // the excerpt and the reference that are loaded
   const render = async () => {
     const { values, bypassed, amounts, loudness, ceiling } = settings;
-    const answer = await ask("render", { values, bypassed, amounts, loudness, ceiling, start });
-    const moved = !player.sounds.input || answer.excerpt.start !== excerpt.start || answer.excerpt.seconds !== excerpt.seconds;
+    const reference = heardReference()?.key ?? null;
+    const answer = await ask("render", { values, bypassed, amounts, loudness, ceiling, start, reference });
+    const place = JSON.stringify([answer.excerpt, reference]);
+    const moved = placed !== place;
     version = answer.version;
     excerpt = answer.excerpt;
+    const there = moved && reference !== null;
+    const [output, input, other] = await Promise.all([
+      sound("output"), moved && sound("input"), there && sound("reference"),
+    ]);
     if (moved) {
-      player.take("input", await sound("input"));
-      const there = files.references.some((reference) => reference.waveform);
-      const silent = new AudioBuffer({ length: 1, sampleRate: player.sounds.input.sampleRate });
-      player.take("reference", there ? await sound("reference") : silent);
+      player.take("input", input);
+      player.take("reference", other || new AudioBuffer({ length: 1, sampleRate: input.sampleRate }));
       player.tracks[2].disabled = !there;
       if (!there && player.track === 2) player.choose(1);
       $("start").value = excerpt.start.toFixed(1);
+      placed = place;
     }
-    player.take("output", await sound("output"));
+    player.take("output", output);
     player.levels(answer.levels);
     $("command").textContent = answer.command;
     document.body.dataset.version = version; // the last settings that are heard
@@ -780,7 +802,40 @@
     $("files-reference").replaceChildren(...files.references.map((reference) => row(reference, drop(reference))));
   };
 
+  const withSound = () => files.references.filter((reference) => reference.waveform);
+  const heardReference = () => withSound().find((reference) => reference.key === played) || withSound()[0];
+
+  // Several references make one style; one of them is heard and drawn.
+  const offerReferences = () => {
+    const options = withSound().map((reference) => made("option", { value: reference.key }, reference.name));
+    $("played").replaceChildren(...options);
+    if (heardReference()) $("played").value = heardReference().key;
+    $("played-field").hidden = options.length < 2;
+  };
+  $("played").addEventListener("change", () => {
+    played = $("played").value;
+    outlines.reference = heardReference().waveform;
+    showFigures("reference", null);
+    drawWhole();
+    unmeasured = true;
+    schedule();
+  });
+
+  // What nobody waits for to listen: the meters and the spectra.
+  const measure = async () => {
+    unmeasured = false;
+    const heard = played;
+    const found = await get("figures");
+    if (heard !== played) return;
+    showFigures("input", found.input);
+    showFigures("reference", found.reference);
+    await showChart("spectra");
+  };
+
+  const largest = Number(document.body.dataset.largest);
   const upload = async (role, file) => {
+    if (file.size > largest)
+      throw new Error(`${file.name} is too large: a file may have ${largest / 2 ** 30} GiB at most. Use \`fxst apply\` for this one.`);
     const path = `${base()}/files/${role}?name=${encodeURIComponent(file.name)}`;
     return (await answered(path, { method: "POST", body: file })).json();
   };
@@ -789,12 +844,14 @@
   const take = async (given) => {
     complain(null);
     taking += 1;
+    $("read").hidden = false;
     say(`Reading ${given.map(({ file }) => file.name).join(", ")}\u2026`);
     const problems = [];
     await Promise.all(
       given.map(async ({ role, file }) => {
         try {
           const found = await upload(role, file);
+          if (found.superseded) return;
           if (role === "input") files.input = found;
           else files.references.push(found);
         } catch (problem) {
@@ -804,16 +861,25 @@
     );
     taking -= 1;
     listed();
-    say("");
     if (problems.length) complain(new Error(problems.map((problem) => problem.message).join(" ")));
-    else if (!taking) await choose();
+    if (taking) return;
+    $("read").hidden = true;
+    if (problems.length < given.length) await choose();
+    else invite();
   };
+  setInterval(() => {
+    if (taking) get("progress").then(({ read }) => ($("read").value = read), () => {});
+  }, 500);
 
+  const invite = () => {
+    if (files.input) say(files.references.length ? "" : "Now choose a reference.");
+    else say(files.references.length ? "Now choose a recording." : "");
+  };
   const choose = async () => {
     if (!files.input || !files.references.length) {
       $("work").hidden = true;
       if (player.playing) player.pause();
-      say(files.input ? "Now choose a reference." : files.references.length ? "Now choose a recording." : "");
+      invite();
       return;
     }
     try {
@@ -829,23 +895,24 @@
       [past, future, slots, slot, start] = [[], [], {}, "a", null];
       excerpt = { start: 0, seconds: 0 };
       player.loop = null;
+      [placed, unmeasured] = ["", true];
       ({ remarks } = found);
       remark([]);
-      const reference = files.references.find((one) => one.waveform);
+      offerReferences();
+      const reference = heardReference();
       outlines.input = files.input.waveform;
       outlines.output = [];
       outlines.reference = reference ? reference.waveform : [];
       document.querySelector('#loudness [value="reference"]').disabled = found.reference_loudness === null;
       $("work").hidden = false;
-      showFigures("input", files.input.figures);
-      showFigures("reference", reference && reference.figures);
+      for (const role of ROLES) showFigures(role, null);
+      $("spectra").replaceChildren();
       delete document.body.dataset.written;
       build();
       refresh();
       drawWhole();
-      say("");
-      showChart("spectra").catch(complain);
       await schedule();
+      say("");
     } catch (problem) {
       say("");
       complain(problem);
@@ -889,9 +956,10 @@
     complain(null);
     if (kind === "wav" || kind === "table") {
       $("written").hidden = false;
-      const watch = setInterval(() => get("progress").then(({ done }) => ($("written").value = done), () => {}), 300);
+      const watch = setInterval(() => get("progress").then(({ rendered }) => ($("written").value = rendered), () => {}), 300);
       try {
         while (!written) {
+          if (failure) throw failure;
           if (running) await new Promise((resolve) => setTimeout(resolve, 50));
           else await write();
         }

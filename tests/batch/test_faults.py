@@ -26,14 +26,25 @@ KILLS = 20 if SLOW else 6
 FILES = 24
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory, begin_batch):
+    """A folder with a batch and what comes of it when nothing happens; and how many seconds that takes."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        batch = begin_batch(FILES, seconds=1.0)
+        start = time.monotonic()
+        assert batch.run(*command("unbroken"))[0] == 0
+        return folder, batch, time.monotonic() - start
+
+
 @pytest.fixture
-def unbroken(batch):
+def unbroken(once, tmp_path, monkeypatch):
     """A batch, what comes of it when nothing happens, and how many seconds it takes."""
-    shutil.rmtree("in")
-    batch.recordings(FILES, seconds=1.0)
-    start = time.monotonic()
-    assert batch.run(*command("unbroken"))[0] == 0
-    return batch, batch.tree("unbroken"), time.monotonic() - start
+    folder, batch, seconds = once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return batch, batch.tree("unbroken"), seconds
 
 
 def command(output, *arguments):
@@ -161,7 +172,7 @@ def test_a_manifest_that_cannot_grow_vouches_for_nothing(unbroken):
     batch, whole, _ = unbroken
     shutil.copytree("unbroken", "out")
     rows = Path("out/fxst-manifest.jsonl").read_bytes().splitlines(keepends=True)
-    Path("out/fxst-manifest.jsonl").write_bytes(b"\n" * 400_000 + b"".join(rows[1:]))
+    Path("out/fxst-manifest.jsonl").write_bytes(b"\n".rjust(400_000) + b"".join(rows[1:]))
     gone = Path("out", json.loads(rows[0])["output"]["path"])
     gone.unlink()
     code, _, err = batch.run(*command("out"), preexec_fn=limited(400_000))
@@ -171,7 +182,7 @@ def test_a_manifest_that_cannot_grow_vouches_for_nothing(unbroken):
     assert not left_over("out")
     assert batch.run(*command("out"))[0] == 0
     found = batch.tree("out")
-    assert [line for line in found["fxst-manifest.jsonl"] if line] == whole["fxst-manifest.jsonl"]
+    assert [line for line in found["fxst-manifest.jsonl"] if line.strip()] == whole["fxst-manifest.jsonl"]
     assert gone.read_bytes() == whole[gone.relative_to("out").as_posix()]
 
 

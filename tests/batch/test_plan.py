@@ -181,7 +181,7 @@ REFUSED = {
         lambda: config("a.wav", reference=None, params=touched("t.json"), model="eq"),
         "--model is for settings that a model chooses",
     ),
-    "table of another ending": (lambda: config("a.wav", output="x.wav", params="x.txt"), r"use \.json or \.csv"),
+    "table of another ending": (lambda: config("a.wav", output="x.wav", params="x.txt"), r"must be \.json or \.csv"),
 }
 
 
@@ -235,8 +235,8 @@ def test_a_hidden_folder_is_taken_where_it_is_named():
     ("arguments", "options", "message"),
     [
         (("a.wav", "b.flac"), {"output": "out", "plot": "p.svg"}, "one recording"),
-        (("a.wav",), {"report": Path("p.txt")}, "no web page extension"),
-        (("a.wav",), {"plot": "p.wav"}, "no picture extension"),
+        (("a.wav",), {"report": Path("p.txt")}, r"must be \.html or \.htm\."),
+        (("a.wav",), {"plot": "p.wav"}, r"The picture 'p\.wav' must be \.png, \.svg or \.pdf\."),
     ],
 )
 def test_a_picture_is_of_one_recording_beside_its_reference(arguments, options, message):

@@ -90,7 +90,7 @@ def test_the_figures_are_those_that_the_meters_give_for_the_whole_files(speech, 
     reference = recording("radio.wav", speech(RATE, seconds=4), 16_000)
     result = result_of(source)
     html = page(result, references=[reference])
-    assert rows(html, "Loudness and peaks")[1:] == [
+    assert [row[:5] for row in rows(html, "Loudness and peaks")[1:]] == [  # the rest is tests/report/test_stereo's
         ["input", *levels(source)],
         ["output", *levels(result.output)],
         ["reference", *levels(reference)],

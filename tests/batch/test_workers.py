@@ -11,62 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-FAULTY = """
-import os, signal
-from dataclasses import dataclass
-from typing import ClassVar
-import numpy as np
-from fxst.chains.chain import Chain
-from fxst.chains.named import CHAINS
-from fxst.effects import Effect
-from fxst.effects.parameters import Parameter
-
-kept = []
-
-def die(number):
-    os.kill(os.getpid(), number)
-
-def fail(_):
-    raise ZeroDivisionError("of all things")
-
-DEEDS = {
-    8001: lambda x: die(signal.SIGSEGV),
-    8002: lambda x: kept.append(np.ones(1 << 28)),
-    8003: lambda x: os._exit(7),
-    8004: fail,
-    8005: lambda x: die(signal.SIGTERM),
-}
-
-@dataclass(frozen=True)
-class Faulty(Effect):
-    parameters: tuple = (Parameter("gain", 0.0, 1.0, 0.5, ""),)
-    name: ClassVar[str] = "faulty"
-
-    def exact(self, values, *, sample_rate, channels):
-        def process(x):
-            if sample_rate in DEEDS:
-                DEEDS[sample_rate](x)
-            return x * np.float32(values["gain"])
-        return process
-
-    def autodiff(self, x, values, *, sample_rate):
-        raise NotImplementedError
-
-CHAINS["faulty"] = Chain("faulty", (Faulty(),))
-"""
-
-TABLE = """chain,effect,parameter,value,unit,minimum,maximum,scale
-faulty,faulty,gain,0.5,,0.0,1.0,linear
-"""
-
 
 @pytest.fixture
 def faulty(batch):
     """Recordings of which the effect makes nothing but trouble, by their sample rate, among good ones."""
-    Path("faulty.py").write_text(FAULTY)
-    Path("faulty.csv").write_text(TABLE)
-    for number in range(8001, 8006):
-        soundfile.write(f"in/{number}.wav", np.full(1000, 0.5), number)
+    batch.faults("in", *range(8001, 8006))
     return batch
 
 

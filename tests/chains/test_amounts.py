@@ -43,7 +43,7 @@ def test_what_is_no_share_is_refused_in_a_sentence(word):
 
 
 def test_an_effect_that_is_not_in_the_chain_is_named():
-    with pytest.raises(SettingsError, match=r"no effect 'chorus'; there are: upward_compressor, parametric_eq"):
+    with pytest.raises(SettingsError, match=r"no effect 'chorus' in the chain; choose from: upward_compressor"):
         amount_of_each(parse_amounts(["chorus=50"]), STUDIO.labels)
     with pytest.raises(SettingsError, match=r"from 0 to 1\.5, not 2"):
         amount_of_each(2.0, STUDIO.labels)

@@ -153,7 +153,7 @@ CSV_DAMAGE = {
     "wrong effect": (lambda t: t.replace("compressor", "flanger"), r"parametric_eq, flanger"),
     "unknown effect": (
         lambda t: t.replace("compressor", "flanger").replace("eq-comp", "mine"),
-        r"no effect 'flanger'; there are: compressor, ",
+        r"no effect 'flanger'; choose from: compressor, ",
     ),
     "unknown parameter": (lambda t: t.replace(",ratio,", ",rate,"), r"row 21: compressor has no 'rate'"),
     "row twice": (lambda t: t + t.splitlines()[-1] + "\n", r"row 25 sets 'compressor' 'makeup_db' again"),
@@ -305,7 +305,7 @@ def test_many_effects_are_refused_in_a_moment_and_in_few_words(tmp_path, rows):
 
 def test_writing_needs_a_tables_ending_and_a_place(tmp_path):
     table = table_of(CHAINS["eq"])
-    with pytest.raises(SettingsError, match=r"use \.json or \.csv"):
+    with pytest.raises(SettingsError, match=r"must be \.json or \.csv"):
         table_files.write(table, tmp_path / "table.txt")
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(OutputError, match="is a folder"):

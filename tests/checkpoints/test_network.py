@@ -1,6 +1,7 @@
 """A network of a user's own: declared in a file, saved as a model, and used by the command."""
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -73,23 +74,32 @@ checkpoint.save(Path("model"), Louder(len(CHAINS["eq"].knobs)), CHAINS["eq"], sa
 """
 
 
-def python(*arguments):
+def python(*arguments, cwd=None):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with the file that declares the network, its model, and recordings."""
+    import torch  # noqa: F401
+
+    folder = tmp_path_factory.mktemp("network")
+    (folder / "mine.py").write_text(MINE)
+    done = python("-c", MINE + SAVE, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    rng = np.random.default_rng(0)
+    (folder / "in").mkdir()
+    for name, level in (("in/a.wav", 0.01), ("in/b.wav", 0.02), ("loud.wav", 0.3)):
+        soundfile.write(folder / name, level * rng.standard_normal((24_000, 1)), 24_000)
+    return folder
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    import torch  # noqa: F401
-
+def folder(made, tmp_path, monkeypatch):
+    """A copy of it to work in."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    Path("mine.py").write_text(MINE)
-    made = python("-c", MINE + SAVE)
-    assert made.returncode == 0, made.stderr
-    rng = np.random.default_rng(0)
-    Path("in").mkdir()
-    for name, level in (("in/a.wav", 0.01), ("in/b.wav", 0.02), ("loud.wav", 0.3)):
-        soundfile.write(name, level * rng.standard_normal((24_000, 1)), 24_000)
     return tmp_path
 
 

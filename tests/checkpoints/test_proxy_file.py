@@ -70,7 +70,7 @@ def test_a_style_model_is_no_proxy_and_a_proxy_no_style_model(saved, tmp_path):
 
 @pytest.mark.parametrize("name", ["nosuch", "runs/none"])
 def test_an_unknown_name_is_answered_with_the_shipped_ones(name):
-    with pytest.raises(ModelError, match=f"There is no proxy '{name}'; there are: compressor"):
+    with pytest.raises(ModelError, match=f"There is no proxy '{name}'; choose from: compressor"):
         proxy_file.load(name)
     with pytest.raises(ModelError, match=f"There is no model '{name}'"):
         checkpoint.load(name)

@@ -189,12 +189,12 @@ FAILURES = {
     "unknown model": (lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "none"], "no model 'none'; ", 4),
     "a model misspelt": (
         lambda: ["voice.wav", "-r", "radio.wav", "-o", "o.wav", "-m", "Stduio"],
-        r"no model 'Stduio' \(did you mean 'studio'\?\); there are: ",
+        r"no model 'Stduio' \(did you mean 'studio'\?\); choose from: ",
         4,
     ),
     "an effect misspelt": (
         lambda: ["voice.wav", "-p", "house.json", "-o", "o.wav", "--amount", "compresor=50"],
-        r"no effect 'compresor' \(did you mean 'compressor'\?\); there are: parametric_eq, compressor in the chain",
+        r"no effect 'compresor' in the chain \(did you mean 'compressor'\?\); choose from: parametric_eq, compressor\.",
         2,
     ),
     "an export misspelt": (

@@ -63,12 +63,12 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     for number in (1, 2):
-        noise = 0.1 * generator.standard_normal((3 * RATE, 2))
+        noise = 0.1 * generator.standard_normal((2 * RATE, 2))
         soundfile.write(f"in{number}.wav", noise, RATE, subtype="FLOAT")
         soundfile.write(f"target{number}.wav", 0.5 * noise, RATE, subtype="FLOAT")
         soundfile.write(f"out{number}.wav", 0.5 * noise, RATE, subtype="FLOAT")
         # As strong in every hertz as the target, at its own rate.
-        reference = 0.05 * (44_100 / RATE) ** 0.5 * generator.standard_normal(3 * 44_100)
+        reference = 0.05 * (44_100 / RATE) ** 0.5 * generator.standard_normal(2 * 44_100)
         soundfile.write(f"ref{number}.wav", reference, 44_100, subtype="FLOAT")
     pairs("in1.wav,ref1.wav,target1.wav,out1.wav", "in2.wav,ref2.wav,target2.wav,out2.wav")
     return tmp_path
@@ -127,6 +127,15 @@ def test_models_run_on_pairs_at_their_own_rates(fxst, model):
     assert all(row["error"] == "" for row in items())
 
 
+def test_an_evaluation_without_a_model_says_so(fxst, model):
+    words = "No model was measured: name one with --model, such as --model studio."
+    pairs("in1.wav,ref1.wav,target1.wav", header="input,reference,target")
+    assert words in fxst("eval", *QUICK)[1]
+    assert words not in fxst("eval", *QUICK, "-m", model)[1]
+    pairs("in1.wav,ref1.wav,target1.wav,out1.wav")  # outputs are what is measured
+    assert words not in fxst("eval", *QUICK)[1]
+
+
 def test_without_targets_distances_to_the_references_are_measured(fxst):
     pairs("in1.wav,ref1.wav,out1.wav", "in2.wav,ref2.wav,out2.wav", header="input,reference,output")
     code, out, err = fxst("eval", "--pairs", "pairs.csv", "-o", "out", "--require", "ltas_db_ratio<=0.5")
@@ -181,7 +190,7 @@ def test_wrong_usage(fxst, recordings):
 @pytest.mark.parametrize(
     ("requirement", "message"),
     [
-        ("yours.mae<1", "There is no row 'yours'; there are: input, closed-form, output"),
+        ("yours.mae<1", "There is no row 'yours'; choose from: input, closed-form, output"),
         ("mae<1", "there is no model and no output to check"),
     ],
 )
@@ -243,7 +252,7 @@ def test_targets_of_a_chain_tell_their_settings(fxst, model, recordings):
     assert json.loads(Path("out/summary.json").read_text())["chain"]["name"] == "fx"
     code, _, err = fxst(*arguments, "--chain", "reverb")
     assert code == 2
-    assert "there are: eq, eq-comp, fx" in err
+    assert "choose from: eq, eq-comp, fx" in err
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +301,7 @@ def test_proxies_render_at_their_own_rate_and_for_a_model_only(fxst, loud, recor
     code, out, err = fxst(*arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "proxies are for 24000 Hz: --through-proxies cannot render at 44100 Hz." in err
-    noise = 0.1 * np.random.default_rng(0).standard_normal(3 * 44_100)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(2 * 44_100)
     for part in ("in", "ref", "target"):
         soundfile.write(f"{part}.wav", noise, 44_100)
     pairs("in.wav,ref.wav,target.wav", header="input,reference,target")
@@ -687,15 +696,15 @@ def test_what_cannot_be_scored_is_counted(fxst):
     code, out, err = fxst("eval", *QUICK, "-o", "out")
     assert code == 1
     assert err == (
-        "fxst: in2, output: 'out2.wav' has 2 channels of 71,999 samples at 24,000 Hz, and its input 2 channels of "
-        "72,000 samples at 24,000 Hz: it must be of the input's rate, channels and length.\n"
+        "fxst: in2, output: 'out2.wav' has 2 channels of 47,999 samples at 24,000 Hz, and its input 2 channels of "
+        "48,000 samples at 24,000 Hz: it must be of the input's rate, channels and length.\n"
     )
     assert "1 missing" in out
     figures = summary()["output"]["mrstft"]
     assert figures["missing"] == 1
     assert figures["mean"] == {"value": 0, "low": None, "high": None}
     assert items()[-1]["mrstft"] == ""
-    assert "71,999" in items()[-1]["error"]
+    assert "47,999" in items()[-1]["error"]
 
 
 def test_a_requirement_is_not_met_on_the_easy_items_alone(fxst):
@@ -808,7 +817,7 @@ def test_baselines_are_chosen_by_name(fxst):
     assert list(summary()) == ["input", "output"]
     code, _, err = fxst(*quick, "--baseline", "magic")
     assert (code, err.count("\n")) == (2, 1)
-    assert "there are: closed-form, rule-based, matchering, oracle-eq" in err
+    assert "choose from: closed-form, rule-based, matchering, oracle-eq" in err
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,17 @@ def test_what_is_told_of_a_model_is_its_cards(fxst):
     assert as_json(fxst, "info", pretrained_folder() / "style/eq")["name"] == "eq"
 
 
+def test_a_datasets_sources_are_counted_and_all_named_with_verbose(fxst, copied):
+    dataset = {"speakers": {"train": 1, "val": 1, "test": 1}, "clips": {"train": 1, "val": 1, "test": 1}}
+    names = [f"song{number}" for number in range(1, 6)]
+    for count, words in ((3, "song1, song2, song3: 1 clips"), (5, "song1, song2, song3 and 2 more: 1 clips")):
+        seal(copied, training={"data": dataset | {"built_with": {"sources": names[:count]}}})
+        assert words in " ".join(fxst("models", "info", copied)[1].split())
+    assert "song3, song4, song5: 1 clips" in " ".join(fxst("models", "info", copied, "--verbose")[1].split())
+    card = as_json(fxst, "info", copied)["card"]
+    assert card["training"]["data"]["built_with"]["sources"] == names
+
+
 def test_a_model_that_is_not_there_is_answered_with_the_names(fxst):
     for command in ("info", "verify"):
         code, out, err = fxst("models", command, "nosuch")

@@ -100,10 +100,10 @@ def test_a_page_beside_a_reference(fxst, examples):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--report", "voice.wav"), "no web page extension"),
+        (("--report", "voice.wav"), "The web page 'voice.wav' must be .html or .htm."),
         (("--report", "house.json/page.html"), "'house.json' is a file where a folder is needed"),
         (("--report", "house.html"), "would replace the table to apply"),
-        (("--report", "p.html", "--plot", "p.html"), "no picture extension"),
+        (("--report", "p.html", "--plot", "p.html"), "The picture 'p.html' must be .png, .svg or .pdf."),
     ],
 )
 def test_a_page_that_cannot_be_is_refused_before_anything_is_done(fxst, here, arguments, message):

@@ -344,18 +344,20 @@ def tagged(name, **options):
         ("a.flac", "out.flac", set()),
         ("a.flac", "out.wav", set()),
         ("a.wav", "out.ogg", set()),
-        ("a.flac", "out.mp3", {"title", "album"}),  # which are not ASCII
-        ("a.flac", "out.aiff", {"title", "album", "date"}),
+        ("a.flac", "out.mp3", set()),
+        ("a.flac", "out.aiff", set()),
+        ("a.flac", "out.caf", set()),
+        ("a.aiff", "out.opus", {"date", "album"}),  # which libsndfile does not write into the input
         ("a.wav", "out.w64", set(TAGS)),
     ],
 )
 def test_tags_travel_where_the_container_can_hold_them(fxst, source, output, lost):
     code, _, err = fxst("apply", tagged(source), "-p", save({}), "-o", output)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert ("does not hold" in err) == (lost == set(TAGS))
     with audio.Reader(Path(output)) as reader:
-        told = reader.tags
-    told.pop("software", None)  # in which MP3's encoder names itself
-    assert told == {tag: words for tag, words in TAGS.items() if tag not in lost}
+        told = reader.metadata.tags.texts
+    assert told == {tag.upper(): (words,) for tag, words in TAGS.items() if tag not in lost}
 
 
 def test_a_recording_without_tags_stays_without(fxst, voices):

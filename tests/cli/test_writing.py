@@ -247,9 +247,7 @@ def test_an_output_that_is_a_little_larger_than_what_may_be_written_is_not_cut(f
         (256, 8_000, "o.ogg", "256 channels (Ogg Vorbis has at most 255)"),
         (1024, 8_000, "o.ogg", "1024 channels (Ogg Vorbis has at most 255)"),
         (256, 48_000, "o.opus", "256 channels (Opus has at most 255)"),
-        (1, 44_100, "o.opus", "44100 Hz (Opus has only 8000, 12000, 16000, 24000 and 48000 Hz)"),
         (3, 48_000, "o.mp3", "3 channels (MP3 has at most 2)"),
-        (1, 96_000, "o.mp3", "96000 Hz (MP3 has only 8000, 11025"),
         (9, 48_000, "o.flac", "9 channels (FLAC has at most 8)"),
         (1, 705_600, "o.flac", "705600 Hz (FLAC goes up to 655350 Hz)"),
         (1, 88_201, "o.flac", "88201 Hz (above 65535 Hz, FLAC has only multiples of 10)"),
@@ -263,6 +261,35 @@ def test_what_a_format_has_no_room_for_is_one_line(fxst, channels, rate, output,
     assert err.rstrip().endswith(": name it .wav.")
     assert not Path(output).exists()
     assert fxst("apply", "a.wav", "-p", "t.json", "-o", "o.wav")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "output", "told"),
+    [
+        (44_100, "o.opus", "44100 Hz (Opus has only 8000, 12000, 16000, 24000 and 48000 Hz)"),
+        (96_000, "o.mp3", "96000 Hz (MP3 has only 8000, 11025"),
+        (88_201, "o.flac", "88201 Hz (above 65535 Hz"),
+    ],
+)
+def test_a_rate_that_a_format_lacks_is_refused_where_it_is_asked_for(fxst, rate, output, told):
+    save("a.wav", noise(0.02, 1, 48_000), 48_000)
+    code, _, err = fxst("apply", "a.wav", "-p", "t.json", "-o", output, "--rate", rate)
+    assert code == 5
+    assert f"'{output}' cannot hold {told}" in err
+    assert not Path(output).exists()
+
+
+@pytest.mark.parametrize(
+    ("rate", "output", "chosen"),
+    [(44_100, "o.opus", 48_000), (22_050, "o.opus", 24_000), (96_000, "o.mp3", 48_000), (30_000, "o.mp3", 32_000)],
+)
+def test_the_next_rate_is_taken_where_a_lossy_format_lacks_that_of_the_input(fxst, rate, output, chosen):
+    save("a.wav", noise(0.5, 1, rate), rate)
+    code, _, err = fxst("apply", "a.wav", "-p", "t.json", "-o", output)
+    assert code == 0
+    assert f"no sample rate of {rate} Hz, so the output is at {chosen} Hz" in err
+    info = audio.probe(Path(output))
+    assert (info.sample_rate, info.frames) == (chosen, chosen // 2)
 
 
 @pytest.mark.parametrize(

@@ -348,6 +348,40 @@ def test_fewer_than_three_speakers(tmp_path):
     assert any("all clips are in train" in note for note in summary.notes)
 
 
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        (
+            (16_000, 24_000, 48_000, 11_025),
+            "2 of 4 recordings have a sample rate below 24000 Hz (the lowest: 11025 Hz)",
+        ),
+        ((8_000, 8_000, 16_000), "All recordings have a sample rate below 24000 Hz (the lowest: 8000 Hz)"),
+        ((24_000, 44_100, 48_000), None),
+    ],
+)
+def test_recordings_below_the_datasets_rate_are_told(rates, words, tmp_path, fxst):
+    for number, rate in enumerate(rates):
+        sing(tmp_path / f"in/p{number}/a.wav", 2, sample_rate=rate)
+    code, _, err = fxst("dataset", "build", tmp_path / "in", "-o", tmp_path / "data", "-n", "8", "--workers", "1")
+    assert code == 0
+    assert (" ".join(err.split()).count(words) if words else err.count("sample rate")) == bool(words)
+    notes = [note for note in manifest.read_card(tmp_path / "data")["notes"] if "sample rate" in note]
+    assert bool(notes) == bool(words)
+    assert not words or f"build with --sample-rate {min(rates)}" in notes[0]
+
+
+def test_training_repeats_what_the_build_has_found(tmp_path, fxst):
+    import torch  # noqa: F401
+
+    for number in range(3):
+        sing(tmp_path / f"in/p{number}/a.wav", 2, sample_rate=16_000)
+    build(config(tmp_path / "in", tmp_path / "data", clips=8, workers=1))
+    for command in (("style", "train"), ("proxy", "train", "--effect", "none")):
+        code, _, err = fxst(*command, tmp_path / "data", "-o", tmp_path / "run", "--chain", "none")
+        assert code == 2
+        assert f"of the dataset '{tmp_path / 'data'}': All recordings have a sample rate below 24000 Hz" in err
+
+
 def test_names_of_any_kind(tmp_path):
     for name in ('sp ace, "q"\n日本', os.fsdecode(b"\xff\xfe"), "plain"):
         sing(tmp_path / "in" / name / "x.wav", 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from fxst.dsp.loudness import LoudnessMeter, TruePeakMeter, loudness_range, true_peak
+from fxst.dsp.loudness import LoudnessMeter, TruePeakMeter, joint_loudness, loudness, loudness_range, true_peak
 
 RATES = [8_000, 24_000, 44_100, 48_000, 96_000, 192_000]
 
@@ -137,3 +137,16 @@ def test_a_stream_is_measured_as_a_whole_is(noise, sizes):
         turn += 1
     assert meters[0].loudness_range() == pytest.approx(loudness_range(x, sample_rate=8_000), abs=1e-6)
     assert meters[1].peaks_dbtp().max() == pytest.approx(true_peak(x, sample_rate=8_000), abs=1e-5)
+
+
+def test_recordings_together_are_as_loud_as_one_after_the_other(noise):
+    parts = [gain * noise(48_000, 2, seconds) for gain, seconds in ((0.5, 6), (0.1, 3), (0.002, 4))]
+    meters = [LoudnessMeter(sample_rate=48_000, channels=2) for _ in parts]
+    for meter, part in zip(meters, parts, strict=True):
+        meter.process(part)
+    together = loudness(np.concatenate(parts, axis=1), sample_rate=48_000)
+    assert joint_loudness(meters) == pytest.approx(together, abs=0.15)  # but for the blocks that span two of them
+    assert joint_loudness(meters[:1]) == meters[0].integrated()
+    # The gate is that of all: what is far below the rest does not count.
+    assert joint_loudness(meters) == joint_loudness(meters[:2])
+    assert joint_loudness([]) == -np.inf

@@ -68,6 +68,8 @@ def test_the_list_of_items_makes_the_same_sound_again(voices):
     """What is written of an item is all that it is made of."""
     expanded = 0
     for index in range(40):
+        if index >= 4 and expanded >= 2:
+            break
         item = items(voices, count=40)[index]
         drawn = json.loads(json.dumps(item.drawn))
         # Every way that an item can be made: one in ten has an expander.

@@ -64,7 +64,7 @@ def test_what_plays_an_impulse_response_gets_it(tmp_path):
 
 
 def test_there_is_no_other_format(tmp_path):
-    with pytest.raises(SettingsError, match=r"no export 'mp3'; there are: ffmpeg, apo, .*, all"):
+    with pytest.raises(SettingsError, match=r"no export 'mp3'; choose from: ffmpeg, apo, .*, all"):
         exports.export_files(["mp3"], tmp_path / "voice")
 
 

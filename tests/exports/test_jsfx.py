@@ -113,8 +113,11 @@ def by_reaper(text, x, sample_rate):
     return np.array(names["out"]).T
 
 
-@pytest.mark.parametrize("effect", NULL_DB)
-@pytest.mark.parametrize(("channels", "linked"), [(1, True), (2, True), (2, False)])
+LAYOUTS = [(1, True), (2, True), (2, False)]
+CASES = [(effect, *layout) for effect in NULL_DB for layout in LAYOUTS if effect != "stereo_width" or layout[0] == 2]
+
+
+@pytest.mark.parametrize(("effect", "channels", "linked"), CASES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_its_arithmetic_nulls_against_fxst(exported, draw, exact, null_db, passages, effect, channels, linked, seed):
     table = draw(seed, effect, linked=linked)
@@ -128,11 +131,18 @@ def test_its_arithmetic_nulls_against_fxst(exported, draw, exact, null_db, passa
 
 
 def test_a_whole_chain_nulls_as_its_least_exact_effect(exported, draw, exact, null_db, passages):
-    table = draw(3).with_values({"reverb": {"wet_level": 0.0, "dry_level": 0.5}, "stereo_width": {"width": 1.0}})
+    table = draw(3).with_values({"reverb": {"wet_level": 0.0, "dry_level": 0.5}})
     file = exported("jsfx", table, sample_rate=16_000, channels=2)
     for x in passages(16_000, 2):
         x = x[:, :8000]
         assert null_db(by_reaper(file.read_text(), x, 16_000), exact(table, x, 16_000)) <= max(NULL_DB.values()) + 10
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_a_stereo_width_leaves_tracks_of_other_than_two_channels_as_they_are(exported, draw, passages, channels):
+    text = exported("jsfx", draw(0, "stereo_width"), sample_rate=16_000, channels=2).read_text(encoding="utf-8")
+    x = passages(16_000, channels)[0][:, :1000]
+    np.testing.assert_array_equal(by_reaper(text, x, 16_000), x)
 
 
 def test_it_says_how_to_add_the_reverb(exported, draw):

@@ -107,7 +107,7 @@ def test_options_belong_to_their_method(make):
             else:
                 with pytest.raises(SettingsError, match=f"--gradient {method} has no {flag}: leave it out"):
                     make(method, chain, **{option: value})
-    with pytest.raises(SettingsError, match="there are: autodiff, proxy, half-hybrid, full-hybrid, spsa"):
+    with pytest.raises(SettingsError, match="choose from: autodiff, proxy, half-hybrid, full-hybrid, spsa"):
         make("magic", chain)
 
 

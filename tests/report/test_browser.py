@@ -344,6 +344,38 @@ def test_only_tables_scroll_sideways(shown, width):
     assert shown.troubles == []
 
 
+PHONES = [(390, 844), (390, 664), (360, 640)]
+
+
+@pytest.mark.parametrize(("width", "height"), PHONES)
+def test_on_a_phone_the_first_player_is_on_the_first_screen(open_page, ten_entries_html, width, height):
+    shown = open_page(ten_entries_html, viewport={"width": width, "height": height})
+    first = shown.page.locator(".player").first
+    box = first.bounding_box()
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= height
+    play(shown.page)
+    # Nothing is lost: the overview opens, and a wide screen has it open.
+    assert not shown.page.locator(".scroll").first.is_visible()
+    shown.page.get_by_text("Overview").click()
+    assert shown.page.locator(".scroll").first.is_visible()
+    shown.page.get_by_text("Overview").click()
+    shown.page.set_viewport_size({"width": 1280, "height": height})
+    shown.page.locator(".scroll").first.wait_for(state="visible")
+    assert shown.troubles == []
+
+
+def test_an_overview_that_leaves_room_for_the_player_stays_open(open_page, tmp_path, noise):
+    track = Track("Input", "input", InMemory(noise(24_000), sample_rate=24_000))
+    page = Page("Short", ("A word.",), entries=(ReportEntry("one", (track,)),))
+    write_report(tmp_path / "short.html", page)
+    shown = open_page(tmp_path / "short.html", viewport={"width": 390, "height": 844})
+    assert shown.page.get_by_text("A word.").is_visible()
+    box = shown.page.locator(".player").bounding_box()
+    assert box["y"] + box["height"] <= 844
+    assert shown.troubles == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_is_readable(shown, scheme):
     # Without motion, colours do not fade from one scheme to the other.
@@ -418,6 +450,8 @@ def test_a_transfer_is_heard_before_after_and_beside_its_reference(open_page, tr
 def test_a_transfers_page_scrolls_sideways_only_in_its_tables(open_page, transferred, width):
     shown = open_page(transferred, viewport={"width": width, "height": 800})
     assert shown.page.evaluate("document.documentElement.scrollWidth") == width
+    first = shown.page.locator(".player").first.bounding_box()
+    assert width == 1280 or first["y"] + first["height"] <= 800
     assert shown.troubles == []
 
 

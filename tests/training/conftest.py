@@ -1,14 +1,26 @@
+import copy
 import csv
+import io
 import os
+import sys
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from fxst.chains.named import CHAINS
+from fxst.checkpoints.card import STYLE_FORMATS
+from fxst.checkpoints.checkpoint import NETWORKS
+from fxst.cli.program import main
 from fxst.configs import DatasetConfig
 from fxst.data.build import build
+from fxst.effects import EFFECTS
+from fxst.effects.declarations import declared_in
+from fxst.training.declarations import DATASETS, LOSSES
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,6 +36,49 @@ def one_thread():
 def environment():
     """The environment of a process that trains to the same numbers."""
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
+
+
+REGISTRIES = (EFFECTS, CHAINS, NETWORKS, STYLE_FORMATS, LOSSES, DATASETS, declared_in)
+
+
+@contextmanager
+def undeclared():
+    """Undo what is declared in the block, as the end of a process does."""
+    before = list(map(copy.copy, REGISTRIES))
+    try:
+        yield
+    finally:
+        for registry, names in zip(REGISTRIES, before, strict=True):
+            registry.clear()
+            (registry.update if isinstance(registry, dict) else registry.extend)(names)
+
+
+@pytest.fixture
+def nothing_declared():
+    """Nothing that the test declares is known after it."""
+    with undeclared():
+        yield
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Run the program in this process as in a new one, which knows nothing of the user's own.
+
+    `program(*arguments, cwd=None)` gives `returncode`, `stdout` and `stderr`. A process that imports torch takes four
+    seconds to begin.
+    """
+
+    def run(*arguments, cwd=None):
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, undeclared():
+            patch.setenv("COLUMNS", "200")
+            patch.chdir(cwd or Path.cwd())
+            patch.setattr(sys, "argv", ["fxst", *map(str, arguments)])
+            with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+                main()
+        return SimpleNamespace(returncode=ended.value.code or 0, stdout=out.getvalue(), stderr=err.getvalue())
+
+    return run
 
 
 @pytest.fixture(scope="session")

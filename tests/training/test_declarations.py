@@ -4,7 +4,7 @@ import csv
 import json
 import pickle
 import re
-import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +12,17 @@ import pytest
 import soundfile
 import torch
 
-from fxst.cli.program import main
-from fxst.effects.declarations import declared_in
+from fxst.checkpoints import torch_models
+from fxst.checkpoints.checkpoint import declare_network
 from fxst.errors import SettingsError
-from fxst.training.declarations import DATASETS, LOSSES, DeclaredPairs, declare_dataset, declare_loss, measure, try_loss
+from fxst.models.network import Decision, StyleNetwork
+from fxst.training.declarations import DeclaredPairs, declare_dataset, declare_loss, measure, try_loss
 
 DOCS = Path(__file__).parents[2] / "docs"
 QUICK = ["--batch", "2", "--steps", "2", "--validate-every", "1", "--validation-examples", "2", "--device", "cpu"]
 
 
-def forget():
-    for known in (LOSSES, DATASETS, declared_in):
-        known.clear()
-
-
-@pytest.fixture(autouse=True)
-def forgotten():
-    """Each test begins and ends as a new process does: nothing of the user's own is declared."""
-    forget()
-    yield
-    forget()
+pytestmark = pytest.mark.usefixtures("nothing_declared")
 
 
 def write_pairs(folder, noise):
@@ -44,7 +35,7 @@ def write_pairs(folder, noise):
 
 
 @pytest.fixture(scope="module")
-def page(tiny_dataset, tmp_path_factory, noise):
+def page(tiny_dataset, tmp_path_factory, noise, program):
     """Run the page's commands word for word and in its order, but for how long they train."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "docs").symlink_to(DOCS)
@@ -55,13 +46,8 @@ def page(tiny_dataset, tmp_path_factory, noise):
     commands = [line.split() for block in blocks for line in block.splitlines()]
     assert len(commands) == 3
     for command in commands:
-        forget()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder)
-            patch.setattr(sys, "argv", command + ([] if "--resume" in command else QUICK))
-            with pytest.raises(SystemExit) as ended:
-                main()
-        assert not ended.value.code, command
+        done = program(*command[1:], *([] if "--resume" in command else QUICK), cwd=folder)
+        assert done.returncode == 0, (command, done.stderr)
     return folder
 
 
@@ -220,3 +206,77 @@ def test_batches_depend_on_the_seed_alone_also_in_another_process(tmp_path):
     assert drawn.shape == (4, 3, 24_000)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(pairs)).draw("train", batch=4, seed=(0, 1)), drawn)
     assert not np.array_equal(pairs.draw("train", batch=4, seed=(0, 2)), drawn)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    n_knobs: int
+    window: int
+
+    def to_dict(self):
+        return asdict(self)
+
+
+class Mine(StyleNetwork, torch.nn.Module):
+    """Sets every knob to a number of its own."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.config = sizes
+        self.logits = torch.nn.Parameter(torch.zeros(sizes.n_knobs))
+
+    @classmethod
+    def untrained(cls, n_knobs, *, sample_rate, window_samples):
+        return cls(Sizes(n_knobs, window_samples))
+
+    @classmethod
+    def from_plain(cls, sizes, state):
+        return cls(Sizes(**sizes))
+
+    def analysis_rate(self, sample_rate):
+        return sample_rate
+
+    def window_at(self, sample_rate):
+        return self.config.window
+
+    def analyse(self, windows, *, sample_rate):
+        return windows[:, :1]
+
+    def decide(self, x, reference, matched):
+        return Decision(self.logits.sigmoid().expand(len(x), -1))
+
+
+BAD_NETWORKS = {
+    "none": (None, "There is no network 'mine'"),
+    "not trainable": ({"untrained": StyleNetwork.untrained}, "failed: NotImplementedError: it defines no `untrained`"),
+    "no module": ({"untrained": classmethod(lambda cls, n_knobs, **sizes: n_knobs)}, "must be a torch.nn.Module"),
+    "another rate": ({"analysis_rate": lambda self, sample_rate: 16_000}, "12720 samples at 24000 Hz"),
+    "another window": ({"window_at": lambda self, sample_rate: 4000}, "12720 samples at 24000 Hz"),
+    "other knobs": ({"decide": lambda self, x, *_: Decision(self.logits[None, 1:].expand(len(x), -1))}, "6 knobs"),
+    "out of range": ({"decide": lambda self, x, *_: Decision((self.logits + 2).expand(len(x), -1))}, "from 0 to 1"),
+    "no gradient": ({"decide": lambda self, x, *_: Decision(torch.full((len(x), 6), 0.5))}, "differentiable"),
+    "not loaded": ({"from_plain": classmethod(lambda cls, sizes, state: cls(Sizes(1, 2)))}, "failed: RuntimeError"),
+    "no plain sizes": ({"config": property(lambda self: None, lambda self, sizes: None)}, "failed: AttributeError"),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD_NETWORKS.values(), ids=BAD_NETWORKS)
+def test_a_network_that_cannot_train_is_refused_in_a_sentence_and_nothing_is_written(
+    changes, words, tiny_dataset, tmp_path, fxst
+):
+    if changes is not None:
+        declare_network("mine")(type("Changed", (Mine,), changes))
+    options = ("--chain", "eq", "--network", "mine", "-o", tmp_path / "run", *QUICK)
+    code, _, err = fxst("style", "train", tiny_dataset, *options)
+    assert code == 2
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_of_ones_own_learns_from_what_it_renders(tiny_dataset, tmp_path, fxst):
+    declare_network("mine")(Mine)
+    options = ("--chain", "eq", "--network", "mine", "-o", tmp_path / "run", *QUICK, "--learning-rate", "0.1")
+    assert fxst("style", "train", tiny_dataset, *options, "--warmup-steps", "1")[0] == 0
+    learned = torch_models.load_trainable(tmp_path / "run").model.logits
+    assert (learned != 0).all()  # where all began

@@ -7,7 +7,7 @@ import torch
 
 from fxst.checkpoints import checkpoint, torch_models
 from fxst.configs import ClipsConfig
-from fxst.errors import ModelError, SettingsError
+from fxst.errors import ModelError
 from fxst.gradients import METHODS, SPSARenderer
 from fxst.training.losses import StyleLoss
 from fxst.training.style import train
@@ -80,8 +80,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_what_was_before_is_kept(trai
         return (mae / 0 if loss.training == training and sum(trained) > 2 else mae), stft
 
     monkeypatch.setattr(StyleLoss, "forward", infinite_after_two_steps)
-    with pytest.raises(SettingsError, match=f"not finite at step {step}: .*--learning-rate"):
-        train(config)
+    run = train(config)
+    assert (run.steps, run.signal) == (step, None)
+    assert f"not finite at step {step}: " in run.problem
+    assert "--learning-rate" in run.problem
+    assert "The model of step 2 is kept" in run.problem
+    assert (config.output / "model.safetensors").is_file()
     for name in ("best", "last"):
         kept = torch.load(config.output / "checkpoints" / f"{name}.ckpt", weights_only=False)
         assert kept["global_step"] == 2

@@ -1,29 +1,23 @@
 """An effect of the user's own, from the file that declares it to the recording, by the commands alone."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from fxst.effects import EFFECTS
 from fxst.effects.declarations import run_declarations
 from fxst.errors import SettingsError
 
 PROJECT = Path(__file__).parents[2]
+OWN = {"own-effect": "saturated.wav", "own-network": "levels.wav"}
+"""The runs of the page's own effect and network, and what their models make."""
 EXAMPLE = PROJECT / "docs/phaser.py"
 QUICK = ("--batch", "2", "--steps", "2", "--validate-every", "1", "--validation-examples", "2", "--device", "cpu")
-
-
-def fxst(*arguments, cwd=None):
-    """Run the program in a process of its own, for what a file declares stays declared."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "fxst", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
 
 
 def fails(done, words, code=2):
@@ -33,32 +27,32 @@ def fails(done, words, code=2):
 
 
 @pytest.fixture(scope="module")
-def model(tiny_dataset, tmp_path_factory):
+def model(tiny_dataset, tmp_path_factory, program):
     folder = tmp_path_factory.mktemp("spsa") / "model"
     options = ("--chain", "phaser", "--gradient", "spsa", "--listen-clips", "3", *QUICK, "-o", folder)
-    done = fxst("--effects", EXAMPLE, "style", "train", tiny_dataset, *options)
+    done = program("--effects", EXAMPLE, "style", "train", tiny_dataset, *options)
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
-def folder(model, tmp_path_factory, noise):
+def folder(model, tmp_path_factory, noise, program):
     """A folder with a stereo recording, a reference at another rate, and what the model made of them."""
     folder = tmp_path_factory.mktemp("work")
     soundfile.write(folder / "voice.wav", noise(48_000, 2, 1).T, 48_000, subtype="PCM_24")
     soundfile.write(folder / "radio.wav", noise(44_100, 1, 1).T, 44_100)
     for table in ("json", "csv"):
         arguments = ("voice.wav", "-r", "radio.wav", "-o", "out.wav", "-p", table, "-m", model)
-        done = fxst("--effects", EXAMPLE, "apply", *arguments, cwd=folder)
+        done = program("--effects", EXAMPLE, "apply", *arguments, cwd=folder)
         assert done.returncode == 0, done.stderr
         assert "centre frequency" in done.stdout
     return folder
 
 
 @pytest.mark.parametrize("table", ["out.params.json", "out.params.csv"])
-def test_a_model_trained_by_spsa_is_applied_and_its_table_gives_the_same_samples(table, folder, tmp_path):
+def test_a_model_trained_by_spsa_is_applied_and_its_table_gives_the_same_samples(table, folder, tmp_path, program):
     again = tmp_path / "again.wav"
-    done = fxst("--effects", EXAMPLE, "apply", "voice.wav", "-p", table, "-o", again, cwd=folder)
+    done = program("--effects", EXAMPLE, "apply", "voice.wav", "-p", table, "-o", again, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert again.read_bytes() == (folder / "out.wav").read_bytes()
     rendered, _ = soundfile.read(again)
@@ -78,16 +72,16 @@ def test_files_carry_the_effects_name_and_ranges_and_no_program(model, folder):
 
 
 @pytest.mark.parametrize("means", ["model", "out.params.json", "out.params.csv"])
-def test_without_its_declaration_a_model_and_a_table_are_refused_in_a_sentence(means, model, folder, tmp_path):
+def test_without_its_declaration_a_model_and_a_table_are_refused_in_a_sentence(means, model, folder, tmp_path, program):
     arguments = ("-r", "radio.wav", "-m", model) if means == "model" else ("-p", means)
-    done = fxst("apply", "voice.wav", "-o", tmp_path / "out.wav", *arguments, cwd=folder)
+    done = program("apply", "voice.wav", "-o", tmp_path / "out.wav", *arguments, cwd=folder)
     fails(done, "There is no effect 'phaser'", code=4 if means == "model" else 2)
     assert "fxst --effects FILE.py" in done.stderr
     assert not (tmp_path / "out.wav").exists()
 
 
 @pytest.fixture(scope="module")
-def page(tiny_dataset, tmp_path_factory, noise):
+def page(tiny_dataset, tmp_path_factory, noise, program):
     """Run the page's commands word for word and in its order, but for how long they train; give what they wrote."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "docs").symlink_to(EXAMPLE.parent)
@@ -100,7 +94,7 @@ def page(tiny_dataset, tmp_path_factory, noise):
     quick = {"style": ("--listen-clips", "3", *QUICK), "proxy": ("--test-examples", "2", *QUICK)}
     errors = []
     for command in filter(None, commands):
-        done = fxst(*command, *quick.get(command[2], ()), cwd=folder)
+        done = program(*command, *quick.get(command[2], ()), cwd=folder)
         assert done.returncode == 0, (command, done.stderr)
         errors.append(done.stderr)
     return folder, errors
@@ -117,37 +111,65 @@ def test_the_pages_commands_work_word_for_word_and_in_its_order(page):
     assert (card["fidelity"]["gradient_cosine"], card["fidelity"]["gradient_examples"]) == (None, 0)
     for name, gradient in (("phaser", "spsa"), ("phaser-by-proxy", "full-hybrid")):
         assert json.loads((folder / f"runs/{name}/card.json").read_text())["training"]["gradient"] == gradient
+    effect, network = (json.loads((folder / f"runs/{name}/card.json").read_text()) for name in OWN)
+    assert effect["training"]["gradient"] == "autodiff"
+    assert [made["effect"] for made in effect["chain"]["effects"]] == ["saturation"]
+    assert (network["format"], network["training"]["config"]["network"]) == ("levels", "levels")
+    voice = (folder / "voice.wav").read_bytes()
+    for name in OWN.values():
+        assert (folder / name).read_bytes() != voice
+
+
+@pytest.mark.usefixtures("nothing_declared")
+def test_both_forms_of_the_pages_effect_render_the_same(noise, null_db):
+    run_declarations(PROJECT / "docs/own_effect.py")
+    effect = EFFECTS["saturation"]()
+    x = noise(24_000, 2, 0.1)
+    for drive_db in (0.0, 12.0, 36.0):
+        exact = effect.exact({"drive_db": drive_db}, sample_rate=24_000, channels=2)(x)
+        autodiff = effect.autodiff(
+            torch.from_numpy(x)[None], {"drive_db": torch.tensor([drive_db])}, sample_rate=24_000
+        )
+        assert null_db(autodiff[0], exact) < effect.autodiff_error_db
+
+
+def test_a_run_with_a_network_of_ones_own_goes_on_with_its_file_alone(page, program):
+    resume = ("style", "train", "runs/own-network", "--resume", "--steps", "3")
+    fails(program(*resume, cwd=page[0]), "There is no network 'levels'")
+    done = program("--effects", "docs/own_network.py", *resume, cwd=page[0])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((page[0] / "runs/own-network/card.json").read_text())["training"]["config"]["steps"] == 3
 
 
 @pytest.mark.slow
-def test_without_the_file_a_chain_of_ones_own_is_not_known(page, tiny_dataset, tmp_path):
+def test_without_the_file_a_chain_of_ones_own_is_not_known(page, tiny_dataset, tmp_path, program):
     options = ("--chain", "phaser", "--gradient", "full-hybrid", "--proxy", page[0] / "runs/proxy-phaser")
-    fails(fxst("style", "train", tiny_dataset, *options, "-o", tmp_path / "other"), "no chain 'phaser'")
+    fails(program("style", "train", tiny_dataset, *options, "-o", tmp_path / "other"), "no chain 'phaser'")
 
 
-def test_a_proxy_that_nobody_has_trained_is_told_of_with_the_command_that_does(tiny_dataset, tmp_path):
+def test_a_proxy_that_nobody_has_trained_is_told_of_with_the_command_that_does(tiny_dataset, tmp_path, program):
     options = ("--chain", "phaser", "--gradient", "proxy", "-o", tmp_path / "run")
-    done = fxst("--effects", EXAMPLE, "style", "train", tiny_dataset, *options)
+    done = program("--effects", EXAMPLE, "style", "train", tiny_dataset, *options)
     words = "There is no proxy of the phaser: train one with `fxst proxy train DIR --chain phaser --effect phaser`"
     fails(done, words, code=4)
     assert not (tmp_path / "run").exists()
 
 
-def test_autodiff_is_refused_before_anything_is_written(tiny_dataset, tmp_path):
-    done = fxst("--effects", EXAMPLE, "style", "train", tiny_dataset, "--chain", "phaser", "-o", tmp_path / "run")
+def test_autodiff_is_refused_before_anything_is_written(tiny_dataset, tmp_path, program):
+    done = program("--effects", EXAMPLE, "style", "train", tiny_dataset, "--chain", "phaser", "-o", tmp_path / "run")
     fails(done, "phaser has no torch form: train it with --gradient spsa, or through a proxy")
     assert not (tmp_path / "run").exists()
 
 
-def test_it_is_evaluated_in_processes_that_know_it_too(model, examples, tmp_path):
+def test_it_is_evaluated_in_processes_that_know_it_too(model, examples, tmp_path, program):
     data = examples / "voices"
     options = ("--data", data, "--split", "all", "--each-file", "-n", "4", "--no-pesq", "--workers", "2")
-    done = fxst(
+    done = program(
         "--effects", EXAMPLE, "eval", "-m", model, *options, "--protocol", "chain", "--baseline", "closed-form",
         "-o", tmp_path / "scores",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    oracle = fxst("--effects", EXAMPLE, "eval", "-m", model, *options, "--baseline", "oracle-chain")
+    oracle = program("--effects", EXAMPLE, "eval", "-m", model, *options, "--baseline", "oracle-chain")
     fails(oracle, "leave that row out")
 
 
@@ -177,13 +199,13 @@ def test_a_file_that_fails_is_told_of_by_its_line(text, words, tmp_path):
     assert "\n" not in message
 
 
-def test_a_file_that_fails_ends_the_command(tmp_path):
+def test_a_file_that_fails_ends_the_command(tmp_path, program):
     (tmp_path / "mine.py").write_text("import nothing_of_that_name\n")
-    fails(fxst("--effects", "mine.py", "chains", cwd=tmp_path), "'mine.py', line 1: ModuleNotFoundError")
+    fails(program("--effects", "mine.py", "chains", cwd=tmp_path), "'mine.py', line 1: ModuleNotFoundError")
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(tmp_path):
-    done = fxst("--effects", "none.py", "chains", cwd=tmp_path)
+def test_a_file_that_is_not_there_is_wrong_usage(tmp_path, program):
+    done = program("--effects", "none.py", "chains", cwd=tmp_path)
     assert done.returncode == 2
     assert "none.py" in done.stderr
 
@@ -200,34 +222,34 @@ def test_a_file_that_is_not_there_is_wrong_usage(tmp_path):
     ],
     ids=["nothing", "another chain's name", "a chain removed"],
 )
-def test_a_file_that_declares_nothing_or_changes_what_is_not_its_own_is_refused(text, words, tmp_path):
+def test_a_file_that_declares_nothing_or_changes_what_is_not_its_own_is_refused(text, words, tmp_path, program):
     (tmp_path / "mine.py").write_text(text)
-    fails(fxst("--effects", "mine.py", "chains", cwd=tmp_path), words)
+    fails(program("--effects", "mine.py", "chains", cwd=tmp_path), words)
 
 
-def test_a_file_that_is_interrupted_says_so(tmp_path):
+def test_a_file_that_is_interrupted_says_so(tmp_path, program):
     (tmp_path / "mine.py").write_text("raise KeyboardInterrupt\n")
-    fails(fxst("--effects", "mine.py", "chains", cwd=tmp_path), "interrupted while 'mine.py' ran", code=130)
+    fails(program("--effects", "mine.py", "chains", cwd=tmp_path), "interrupted while 'mine.py' ran", code=130)
 
 
-def test_after_the_command_it_is_told_where_it_belongs():
-    done = fxst("chains", "--effects", EXAMPLE)
+def test_after_the_command_it_is_told_where_it_belongs(program):
+    done = program("chains", "--effects", EXAMPLE)
     assert done.returncode == 2
     assert "--effects FILE goes before the command" in done.stderr
-    assert "No such option: --nonsense" in fxst("chains", "--nonsense").stderr
+    assert "No such option: --nonsense" in program("chains", "--nonsense").stderr
 
 
-def test_help_says_that_the_file_is_run():
-    words = " ".join(fxst("--help").stdout.replace("│", " ").split())
+def test_help_says_that_the_file_is_run(program):
+    words = " ".join(program("--help").stdout.replace("│", " ").split())
     assert "run as a program" in words
 
 
-def test_several_files_may_build_on_each_other(tmp_path):
+def test_several_files_may_build_on_each_other(tmp_path, program):
     (tmp_path / "two.py").write_text(
         "from fxst.chains.chain import Chain\nfrom fxst.chains.named import CHAINS\n"
         "from fxst.effects import EFFECTS, Reverb\n"
         "CHAINS['mine'] = Chain('mine', (EFFECTS['phaser'](), Reverb()))\n"
     )
-    done = fxst("--effects", EXAMPLE, "--effects", tmp_path / "two.py", "chains")
+    done = program("--effects", EXAMPLE, "--effects", tmp_path / "two.py", "chains")
     assert "mine: phaser, reverb; 10 knobs" in done.stdout
-    assert "mine" not in fxst("chains").stdout
+    assert "mine" not in program("chains").stdout

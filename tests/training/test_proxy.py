@@ -150,7 +150,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_written(tiny_dataset, tmp
         (
             replace(good, chain="eq-comp"),
             SettingsError,
-            "There is no effect 'reverb'; there are: parametric_eq, compressor in the chain eq-comp",
+            "There is no effect 'reverb' in the chain eq-comp; choose from: parametric_eq, compressor.",
         ),
         (replace(good, parts=("tone", "soul")), SettingsError, "no part 'soul'"),
         (replace(good, parts=("",)), SettingsError, "no part ''; the parts are: tone"),

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import math
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +14,9 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +25,7 @@ from fxst.configs import ClipsConfig
 from fxst.data import examples
 from fxst.errors import AudioError, FxstError, ModelError, NothingMatchedError, OutputError, SettingsError
 from fxst.training.run_folder import read_config
+from fxst.training.runs import Run, learning_rate_factor
 from fxst.training.style import StyleModule, train
 
 PARTS = {"config.json", "model.safetensors", "card.json", "losses.csv", "losses.png", "checkpoints", "logs"}
@@ -145,6 +150,93 @@ def test_a_resumed_run_may_take_more_steps_and_not_fewer(unbroken, tmp_path, los
     assert [row["step"] for row in losses(folder)[3:]] == ["7", "8"]
     with pytest.raises(SettingsError, match="has already taken 8 steps: use a larger --steps"):
         resumed(folder, steps=7)
+
+
+def test_a_longer_run_that_is_stopped_goes_on_as_if_it_was_not(
+    unbroken, tiny_dataset, tmp_path, losses, stopping, fxst
+):
+    """Also once its dataset was moved: by the command, which need not be told of the steps again."""
+    moved = tmp_path / "moved"
+    shutil.copytree(tiny_dataset, moved)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        shutil.copytree(unbroken, folder)
+    resumed(whole, steps=8)
+    run = train(
+        read_config(cut, [ClipsConfig], {"steps": 8}), resume=True, report=stopping("training", 6, signal.SIGTERM)
+    )
+    assert (run.steps, run.signal) == (6, signal.SIGTERM)
+    code, out, err = fxst("style", "train", moved, "-o", cut, "--resume")
+    assert (code, out.strip()) == (0, str(cut)), err
+    assert "finished after 8 steps" in err
+    same(cut, whole, losses)
+    card = json.loads((cut / "card.json").read_text())["training"]
+    assert (card["steps"], card["config"]["steps"], card["config"]["dataset"]) == (8, 8, "moved")
+    assert " && " in card["command"]
+
+
+@pytest.mark.parametrize(
+    "steps", [[(0, 100)], [(0, 100), (100, 400)], [(0, 400), (150, 200)], [(0, 50), (50, 90), (90, 300)]]
+)
+def test_the_learning_rate_moves_to_the_schedule_of_the_steps_that_a_run_gets(steps):
+    def factor(step, schedules):
+        return learning_rate_factor(step, schedules, warmup_steps=10)
+
+    whole = [factor(step, steps) for step in range(steps[-1][1] + 1)]
+    assert whole[9] == max(whole) == 1
+    assert whole[-1] == pytest.approx(0.01)  # a run ends as low as any other
+    assert np.abs(np.diff(whole)).max() < 0.101  # it never jumps
+    first, last = steps[-1]
+    for step in range(first + 10, last):
+        assert whole[step] == pytest.approx(factor(step, [(0, last)]))
+    if len(steps) > 1:  # what is done is done
+        assert factor(first, steps) == factor(first, steps[:-1])
+
+
+def test_a_model_that_is_worse_than_doing_nothing_is_no_success(tiny_dataset, tmp_path, fxst, options, monkeypatch):
+    words = ("style", "train", tiny_dataset, "-o", tmp_path / "run", *options, "--learning-rate", "1000")
+    code, out, err = fxst(*words)
+    assert (code, out.strip()) == (1, str(tmp_path / "run"))
+    assert "Training ended after 5 steps" in err
+    assert re.search(r"worse than doing nothing: its loss is \S+ times that of the unprocessed input", err)
+    assert "lower --learning-rate" in err
+    assert checkpoint.load(tmp_path / "run").card["losses"]["val_ratio"] > 1.01
+
+
+def test_a_loss_that_is_never_finite_leaves_no_model(tiny_dataset, tmp_path, fxst, options, monkeypatch):
+    measure = StyleModule.measure
+    monkeypatch.setattr(
+        StyleModule, "measure", lambda module, batch: {name: x * math.nan for name, x in measure(module, batch).items()}
+    )
+    code, out, err = fxst("style", "train", tiny_dataset, "-o", tmp_path / "run", *options)
+    assert (code, out) == (1, "")
+    assert "The loss is not finite at step 0: start a new run with a lower --learning-rate" in err
+    assert not (tmp_path / "run/model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("ratios", "number", "words"),
+    [
+        ([0.9, 0.5], None, None),
+        ([1.0, 1.009], None, None),
+        ([1.0, 1.009], signal.SIGTERM, None),
+        ([2.0, 1.5], None, "The model is worse than doing nothing: its loss is 1.5 times"),
+        ([2.0, 1.5], signal.SIGTERM, None),
+        ([0.5, 1.5], None, "The run diverged: at its last validation its loss was 1.5 times"),
+    ],
+)
+def test_a_run_that_ends_worse_than_doing_nothing_says_so(ratios, number, words):
+    rows = [{"step": step, "val_loss": ratio, "val_ratio": ratio} for step, ratio in enumerate(ratios, 1)]
+    module = SimpleNamespace(config=SimpleNamespace(warmup_steps=1))
+    problem = Run(module, Path("run"), rows, 2, 1.0, 0.1, number, None).problem
+    assert problem is None if words is None else words in problem
+
+
+def test_a_model_that_has_hardly_begun_may_be_a_little_worse_than_doing_nothing():
+    for warmup_steps, ratio, is_problem in ((200, 1.05, False), (200, 1.2, True), (3, 1.05, True)):
+        module = SimpleNamespace(config=SimpleNamespace(warmup_steps=warmup_steps))
+        rows = [{"step": 5, "val_loss": 1.0, "val_ratio": ratio}]
+        assert bool(Run(module, Path("run"), rows, 5, 1.0, 0.1, None, None).problem) == is_problem
 
 
 @pytest.mark.parametrize("dataset", ["none", "empty"])

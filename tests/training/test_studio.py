@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import signal
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,8 @@ import torch
 from fxst.chains.chain import Chain
 from fxst.chains.named import CHAINS
 from fxst.checkpoints import checkpoint, torch_models
-from fxst.configs import PassagesConfig
+from fxst.configs import DatasetConfig, PassagesConfig
+from fxst.data.build import build
 from fxst.effects import Reverb
 from fxst.errors import ModelError, NothingMatchedError, SettingsError
 from fxst.training import studio
@@ -108,6 +110,39 @@ def test_a_run_that_was_stopped_in_each_stage_comes_to_the_same_weights(trained,
         cut, resume = read_config(folder, [PassagesConfig], {}), True
     assert train(cut, resume=True).signal is None
     assert (folder / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_examples_are_not_analysed_again_when_a_dataset_was_moved(trained, config, tmp_path, stopping):
+    folder, moved = tmp_path / "run", tmp_path / "moved"
+    train(replace(config, output=folder), report=stopping("pretraining", 1, signal.SIGTERM))
+    cached = {path: path.stat().st_mtime_ns for path in folder.glob("cached-examples/*.npz")}
+    shutil.copytree(config.dataset, moved)
+    assert train(read_config(folder, [PassagesConfig], {"dataset": moved}), resume=True).signal is None
+    assert cached.items() <= {path: path.stat().st_mtime_ns for path in folder.glob("cached-examples/*.npz")}.items()
+    assert (folder / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_a_finished_run_takes_more_steps(trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    run = train(read_config(folder, [PassagesConfig], {"steps": 4}), resume=True)
+    assert (run.steps, run.signal, [row["step"] for row in run.rows]) == (4, None, [2, 3, 4])
+    assert run.rows[-1]["val_ratio"] > 0
+
+
+@pytest.mark.parametrize(("rate", "begin_with", "words"), [
+    (16_000, None, "16000 Hz, and 22050 Hz are needed for the recipe passages"),
+    (22_050, "studio", "22050 Hz, and 24000 Hz are needed for the model 'studio'"),
+])  # fmt: skip
+def test_data_below_the_models_rate_is_refused(rate, begin_with, words, config, tmp_path, noise):
+    for voice in range(3):
+        (tmp_path / f"voices/{voice}").mkdir(parents=True)
+        soundfile.write(tmp_path / f"voices/{voice}/a.wav", noise(rate, 1, 2).T, rate)
+    data = tmp_path / "data"
+    build(DatasetConfig((tmp_path / "voices",), output=data, clips=0, seconds=0.75, sample_rate=rate, workers=1))
+    with pytest.raises(SettingsError, match=words):
+        train(replace(config, dataset=data, also=(), begin_with=begin_with, output=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_its_model_is_applied_to_any_rate_and_tells_how_sure_it_is(trained, tmp_path, noise, fxst):

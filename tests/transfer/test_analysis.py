@@ -10,7 +10,7 @@ from fxst.models.matching import MOST_FRAMES
 from fxst.models.style import StyleModelConfig
 from fxst.models.trainable import StudioModel, StyleModel
 from fxst.training.studio import studio_config
-from fxst.transfer.analysis import RANGE_DB, TURNS_AFTER, Analyser, from_tenths, in_tenths
+from fxst.transfer.analysis import RANGE_DB, TURNS_AFTER, Analyser, from_tenths, in_tenths, merged, thinned
 
 RATE = 24_000
 
@@ -223,3 +223,40 @@ def test_an_excerpt_holds_the_active_signal_without_pauses_offset_or_more_than_t
     offset = excerpt(voice + 0.2)
     np.testing.assert_allclose(offset.samples, alone.samples, atol=1e-4)
     assert excerpt(np.repeat(voice, 16, axis=0)).samples.shape == (2, voice.shape[1])
+
+
+def test_recordings_together_count_by_their_active_length(studio, speech, noise):
+    voice, hiss = speech(RATE, 1, 3), noise(RATE, 1, 2)
+    pause = np.zeros((1, 6 * RATE), np.float32)
+    long = heard(studio, np.tile(voice, 3))
+    paused = heard(studio, np.concatenate([hiss, pause], axis=1))
+    assert paused.active_seconds == pytest.approx(2, abs=0.6)
+    together = merged(studio, [long, paused])
+    share = long.active_seconds / (long.active_seconds + paused.active_seconds)
+    np.testing.assert_allclose(
+        together.statistics, share * long.statistics + (1 - share) * paused.statistics, rtol=1e-5, atol=1e-5
+    )
+    assert together.seconds == pytest.approx(long.seconds + paused.seconds)
+    assert len(together.frames) > 0
+
+
+def test_an_album_of_one_or_of_two_alike_is_that_recording(studio, speech):
+    one = heard(studio, speech(RATE, 2, 3))
+    silent = heard(studio, np.zeros((1, RATE), np.float32))
+    assert merged(studio, [silent, one]) is one
+    assert merged(studio, [silent, silent]).statistics is None
+    twice = merged(studio, [one, one])
+    np.testing.assert_allclose(twice.statistics, one.statistics, rtol=1e-6)
+    for name in ("level_db", "crest_db", "range_db", "side_db"):
+        assert getattr(twice.descriptors, name) == pytest.approx(getattr(one.descriptors, name), abs=1.5), name
+    assert twice.descriptors.floor_db <= one.descriptors.floor_db  # its softest stretches are there twice
+
+
+def test_a_thinned_analysis_has_so_many_windows(studio, speech):
+    one = heard(studio, speech(RATE, 2, 3))
+    window = studio.window_at(one.excerpt.sample_rate)
+    thin = thinned(studio, one, 2)
+    assert thin.excerpt.samples.shape == (2, 2 * window)
+    np.testing.assert_array_equal(thin.excerpt.samples[:, :window], one.excerpt.samples[:, :window])
+    np.testing.assert_array_equal(thin.excerpt.samples[:, window:], one.excerpt.samples[:, -window:])
+    assert thinned(studio, one, 99).excerpt.samples.shape == one.excerpt.samples.shape

@@ -7,7 +7,7 @@ import pytest
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.transfer import safety
-from fxst.transfer.descriptors import Excerpt, describe, noise_floor_db
+from fxst.transfer.descriptors import Excerpt, active_level_db, describe, noise_floor_db
 from fxst.transfer.safety import limit_amount
 
 RATE = 24_000
@@ -36,9 +36,26 @@ def test_what_brings_a_recording_nearer_is_applied_whole(halves):
 def test_what_takes_a_recording_away_is_not_applied_at_all(halves):
     x, other = halves
     dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -18.0}})
-    result = limit_amount(STUDIO, dull.rows, Excerpt(x, RATE), describe(Excerpt(render(other, BRIGHT), RATE)))
+    reference = describe(Excerpt(render(other, BRIGHT), RATE))
+    as_loud = msgspec.structs.replace(reference, level_db=active_level_db(Excerpt(x, RATE)))
+    result = limit_amount(STUDIO, dull.rows, Excerpt(x, RATE), as_loud)
     assert result.amount == 0
-    np.testing.assert_array_equal(render(x, Table(STUDIO, result.settings)), x)
+    np.testing.assert_allclose(render(x, Table(STUDIO, result.settings)), x, rtol=1e-4)
+    assert not limit_amount(STUDIO, dull.rows, Excerpt(x, RATE), reference, tuple).levelled
+
+
+def test_where_nothing_of_a_style_is_applied_the_level_is_matched_all_the_same(halves):
+    x, other = halves
+    dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -18.0}})
+    reference = describe(Excerpt(render(other, BRIGHT), RATE))
+    soft = Excerpt(0.1 * x, RATE)
+    result = limit_amount(STUDIO, dull.rows, soft, reference)
+    assert (result.amount, result.levelled) == (0, True)
+    assert "only the level was changed" in result.remark
+    table = Table(STUDIO, result.settings)
+    gain_db = table.to_dict()["compressor"]["makeup_db"]
+    np.testing.assert_allclose(render(soft.samples, table), 10 ** (gain_db / 20) * soft.samples, rtol=1e-4, atol=1e-6)
+    assert active_level_db(Excerpt(render(soft.samples, table), RATE)) == pytest.approx(reference.level_db, abs=0.3)
 
 
 def test_too_much_of_the_right_thing_is_turned_down(halves):

@@ -257,3 +257,35 @@ def test_what_goes_wrong_is_told_and_the_rest_goes_on(opened, examples, tmp_path
     assert page.locator("img").count() == 0
     choose(page, examples)
     assert problem.is_hidden()
+
+    # What can be used of several files is; the rest is told.
+    shorter = examples / "voices" / sorted(path.name for path in (examples / "voices").iterdir())[0]
+    version = int(page.evaluate("document.body.dataset.version"))
+    page.set_input_files("#file-reference", [shorter, tmp_path / HOSTILE])
+    rendered_after(page, version)
+    assert "onerror=alert(1)" in problem.inner_text()
+    assert page.locator("#files-reference li").count() == 2
+    settled(page)
+
+    # Too large a file is not even sent.
+    page.evaluate("Object.defineProperty(File.prototype, 'size', { configurable: true, get: () => 5 * 2 ** 30 })")
+    page.set_input_files("#file-reference", shorter)
+    page.wait_for_function("() => document.querySelector('#problem').innerText.includes('4 GiB at most')")
+    page.evaluate("delete File.prototype.size")
+    assert page.locator("#files-reference li").count() == 2
+
+    # Of several references, one is heard and drawn.
+    row = page.locator('#meters tr[data-role="reference"]')
+    wave = "() => document.querySelector('#whole .reference1').getAttribute('d')"
+    page.wait_for_function("() => /\\d/.test(document.querySelector('#meters tr[data-role=reference]').innerText)")
+    before, drawn, version = row.inner_text(), page.evaluate(wave), int(page.evaluate("document.body.dataset.version"))
+    assert page.locator("#played").input_value() == page.locator("#played option").first.get_attribute("value")
+    page.get_by_label("Reference to hear").select_option(index=1)
+    rendered_after(page, version)
+    page.wait_for_function(
+        "(old) => /\\d/.test(document.querySelector('#meters tr[data-role=reference]').innerText) "
+        "&& document.querySelector('#meters tr[data-role=reference]').innerText !== old",
+        arg=before,
+    )
+    assert page.evaluate(wave) != drawn
+    settled(page)

@@ -6,10 +6,12 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -17,9 +19,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from fxst import audio
 from fxst.chains import table_files
+from fxst.errors import AudioError
 from fxst.exports import FORMATS
+from fxst.report import OnDisk
 from fxst.ui import server
+from fxst.ui.sounds import Sound
+from fxst.ui.tabs import Superseded
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ui_page import HOST, PORT, TOKEN, Page, wav
@@ -84,6 +91,59 @@ def test_a_preview_deep_in_a_long_recording_is_close_to_the_whole_one(page, spee
     np.testing.assert_array_equal(page.heard("input"), x[:, 12 * 44_100 : 22 * 44_100])
 
 
+def test_any_of_several_references_is_heard_and_drawn(page, recordings, speech):
+    x = speech(24_000, 1, 1.0)
+    found = [page.upload(*given).json() for given in (("input", recordings[0]), ("reference", recordings[1]))]
+    other = page.upload("reference", wav(x, 24_000, "FLOAT"), "other.wav").json()
+    for given, sent in ((found[1], samples(recordings[1])), (other, x)):
+        assert np.max(given["waveform"]) == pytest.approx(sent.max(), abs=1e-3)
+    effects = page.ask("choose")["effects"]
+    drawn, meters = {}, {}
+    for key, sent in ((None, samples(recordings[1])), (other["key"], x), (found[1]["key"], samples(recordings[1]))):
+        rendered = page.ask("render", reference=key)
+        assert rendered["effects"] == effects  # which one is heard changes no setting
+        heard = page.heard("reference")
+        length = min(heard.shape[1], sent.shape[1])
+        np.testing.assert_array_equal(heard[:, :length], sent[:, :length])
+        meters[key] = page.get("figures").json()
+        assert meters[key]["reference"]["loudness"] == pytest.approx(audio.loudness(sent, sample_rate=24_000), abs=0.01)
+        drawn[key] = page.get("charts/spectra").json()["html"]
+    assert meters[None] == meters[found[1]["key"]]
+    assert drawn[None] == drawn[found[1]["key"]] != drawn[other["key"]]
+    page.ask("remove", key=other["key"])
+    page.ask("choose")
+    page.ask("render", reference=other["key"])
+    assert page.get("figures").json() == meters[None]
+
+
+def test_the_recording_that_was_chosen_last_is_taken(tabs, recordings):
+    tab = tabs[tabs.open()]
+    paths = {name: tab.new_path(name) for name in ("first.wav", "last.wav", "damaged.wav")}
+    for path in paths.values():
+        path.write_bytes(recordings[0])
+    paths["damaged.wav"].write_bytes(b"no sound")
+    with pytest.raises(AudioError):
+        tab.set_input(paths["damaged.wav"], "damaged.wav")
+    tab.set_input(paths["last.wav"], "last.wav")
+    with pytest.raises(Superseded):  # it took longer to analyse
+        tab.set_input(paths["first.wav"], "first.wav")
+    assert tab.name("wav") == "last-fxst.wav"
+
+
+def test_an_upload_is_measured_as_a_report_measures_it(page, tabs, speech, recordings):
+    x = np.repeat(speech(16_000, 2, 1.0)[:, None], 22, axis=1) * np.repeat([0.1, 1], 11).astype(np.float32)[:, None]
+    x = x.reshape(2, -1)
+    page.open(wav(x, 16_000, "FLOAT"), recordings[1])
+    assert page.ask("render")["excerpt"]["start"] >= 11.0
+    (path,) = [path for path in tabs.folder.rglob("*.wav") if soundfile.info(path).channels == 2]
+    report, sound = OnDisk(path), Sound(path, "", lambda: None)
+    sound.look()
+    assert sound.outline.seconds == report.outline.seconds == 22.0
+    np.testing.assert_array_equal(sound.outline.step_powers, report.survey.step_powers)
+    assert page.get("figures").json()["input"] == sound.figures()
+    assert sound.figures()["true_peak"] == pytest.approx(report.survey.true_peak_dbtp, abs=0.01)
+
+
 def test_newer_settings_stop_the_rendering_of_older_ones(page, recordings):
     page.open(*recordings)
     old = page.ask("render", ceiling="-1")["version"]
@@ -117,6 +177,7 @@ def test_charts_are_drawn_of_what_there_is(page, recordings):
     page.open(*recordings)
     assert page.get("charts/spectra").json()["html"].count("<li>") == 2
     version = page.ask("render")["version"]
+    assert set(page.get("figures").json()) == {"input", "reference"}
     assert "gain (dB)" in page.get("charts/reduction").json()["html"]
     page.ask("write", version=version)
     assert page.get("charts/spectra").json()["html"].count("<li>") == 3
@@ -202,11 +263,12 @@ def test_a_damaged_file_is_told_in_a_sentence(page, tabs, role, name):
 
 def test_silence_is_an_input_and_no_reference(page, recordings):
     silence = wav(np.zeros((1, 24_000), np.float32), 24_000)
-    assert "silent" in page.upload("reference", silence).json()["error"]
+    assert "'sound.wav' is silent, or" in page.upload("reference", silence).json()["error"]
     effects = page.open(silence, recordings[1])
     assert all(effect["bypass"] for effect in effects)
     rendered = page.ask("render", loudness="-16")
     assert rendered["levels"]["output"] is None
+    assert set(page.get("figures").json()["input"].values()) == {None}
     written = page.ask("write", version=rendered["version"])
     assert written["figures"]["loudness"] is None
     assert any("silent" in remark for remark in written["remarks"])
@@ -315,7 +377,15 @@ def test_its_end_removes_what_was_uploaded(tmp_path, recordings, number, code):
 
         tab = json.loads(post("tabs"))["tab"]
         assert b"voice.wav" in post(f"tabs/{tab}/files/input?name=voice.wav", recordings[0])
-        assert [path for path in tmp_path.rglob("*") if path.is_file()]
+        (kept,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+        # Five gigabytes are refused before they come.
+        with socket.create_connection(("127.0.0.1", urllib.parse.urlsplit(address).port)) as connection:
+            path = urllib.parse.urlsplit(address).path + f"tabs/{tab}/files/input?name=x.wav"
+            host = f"127.0.0.1:{urllib.parse.urlsplit(address).port}"
+            head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: {5 << 30}\r\n\r\n"
+            connection.sendall(head.encode() + b"x" * 1000)
+            assert connection.makefile("rb").readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
         process.send_signal(number)
         words = process.communicate()[1]
     assert process.returncode == code
