@@ -43,7 +43,7 @@ __all__ = [
     "option",
 ]
 
-CHANGEABLE: Final = ("steps", "device", "loaders", "data_note", "test_examples")
+CHANGEABLE: Final = ("steps", "nodes", "devices", "device", "loaders", "data_note", "test_examples")
 """Settings that a resumed training run may change."""
 
 REFERENCE: Final = "reference"
@@ -204,6 +204,12 @@ class TrainingConfig:
     data_note: str = option("", "What the recordings are, and their licence, for the model's card.")
     seed: int = option(0, "Seed of every random choice.", minimum=0)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
+    devices: int = option(
+        1,
+        "Devices of each machine, with a process each that takes its part of every batch; on a CPU, processes.",
+        minimum=1,
+    )
+    nodes: int = option(1, "Machines that train together; start the same command on each.", minimum=1)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ LAYERS: Final = (
     ("errors", "configs", "records", "version", "untrusted"),
     (
         "authorship",
+        "data_parallel",
         "documents",
         "extras",
         "interrupts",

@@ -113,7 +113,7 @@ def begin(target: Path) -> tuple[Path, int]:
                 hidden.unlink(missing_ok=True)
             _begun.discard(hidden)
             raise
-        if _locked(fd) is not False and os.fstat(fd).st_nlink:
+        if lock(fd) is not False and os.fstat(fd).st_nlink:
             return hidden, fd
         # Another process removed it between the two calls.
         discard(hidden, fd)
@@ -325,14 +325,18 @@ def _rename(hidden: Path, fd: int, target: Path) -> None:
 def _remove_if_abandoned(hidden: Path) -> None:
     fd = os.open(hidden, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if _locked(fd):
+        if lock(fd):
             hidden.unlink()
     finally:
         os.close(fd)
 
 
-def _locked(fd: int) -> bool | None:
-    """Lock an open file; return False where another process has the lock, None where files cannot be locked."""
+def lock(fd: int) -> bool | None:
+    """Lock an open file until it is closed, or its process ends.
+
+    Returns:
+        False where another process has the lock, None where files cannot be locked.
+    """
     if fcntl is None:
         return None
     try:

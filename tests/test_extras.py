@@ -33,6 +33,7 @@ NEEDS_AN_EXTRA = [
     "checkpoints.proxy_file",
     "checkpoints.torch_models",
     "data.renders",
+    "data_parallel",
     "dsp.ballistics",
     "dsp.biquads",
     "dsp.compiled",

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import inspect
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -86,9 +87,12 @@ def training_command(
                     if name in mine
                 }
                 config = _config(recipes, recipe, given)
-            for note in _notes(config):
+            from fxst.training import launch
+
+            rank, _ = launch.check(config)
+            for note in _notes(config) if rank == 0 else ():
                 warn(note)
-            with _progress() as report:
+            with _progress(shown=rank == 0) as report:
                 run, findings = train(config, resume, report)
             _show(run, findings, context.command_path)
 
@@ -142,7 +146,7 @@ def _notes(config: TrainingConfig) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator["Report"]:
+def _progress(*, shown: bool) -> Iterator["Report"]:
     """Show how far each stage has come, with a bar where there is a terminal, else with a line."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -151,10 +155,9 @@ def _progress() -> Iterator["Report"]:
     console = Console(err=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
     tasks: dict[str, Any] = {}
+    disable = not (shown and console.is_terminal) or is_plain()
     with (
-        Progress(
-            TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal or is_plain()
-        ) as bars,
+        Progress(TextColumn("{task.description}"), *columns, console=console, disable=disable) as bars,
         above(console),
     ):
 
@@ -190,6 +193,10 @@ def _show(run: "Run[Any]", findings: str, command: str) -> None:
     console.print(f"Training {state} after {steps}. {best}")
     if run.signal is not None:
         console.print(f"Continue it with `{command} {shell_word(run.folder)} --resume`.")
+        if run.signal == signal.SIGUSR1:
+            from fxst.training import launch
+
+            console.print("Slurm runs the job again." if launch.requeue() else "Slurm would not requeue the job.")
     if problem:
         complain(problem)
     say(str(run.folder))

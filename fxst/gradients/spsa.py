@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxst import data_parallel
 from fxst.chains.chain import Chain
 from fxst.chains.rendering import render_exact
 from fxst.errors import SettingsError
@@ -66,7 +67,9 @@ class SPSARenderer(Renderer):
     def forward(self, x: Tensor, knobs: Tensor, *, sample_rate: int) -> Tensor:
         epsilon = max(SMALLEST_EPSILON, self.epsilon / (1 + self._step) ** self.epsilon_decay)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._step)
-        signs = torch.randint(0, 2, (self.directions, *knobs.shape), generator=generator) * 2.0 - 1.0
+        rows, n_knobs = knobs.shape
+        of_all = torch.randint(0, 2, (self.directions, data_parallel.all_rows(rows), n_knobs), generator=generator)
+        signs = data_parallel.my_rows(of_all.transpose(0, 1)).transpose(0, 1) * 2.0 - 1.0
         render = partial(render_exact, self.chain, sample_rate=sample_rate)
         result: Tensor = _Perturbed.apply(x, knobs, render, epsilon * signs)
         return result

@@ -379,5 +379,5 @@ class _Scale(Part):
         """Move mean and mean square towards those of a batch, of torch tensors."""
         self.batches += 1
         share = 1 / self.batches.clamp_max(self.MEMORY)
-        self.mean.lerp_(x.mean(0), share)
-        self.square.lerp_(x.square().mean(0), share)
+        self.mean.lerp_(self.nn.batch_mean(x), share)
+        self.square.lerp_(self.nn.batch_mean(x.square()), share)

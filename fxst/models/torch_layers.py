@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import BatchNorm1d, Conv1d, Conv2d, Dropout, Linear, ModuleList, ReLU, Sequential, init
+from torch.nn import Conv1d, Conv2d, Linear, ModuleList, ReLU, Sequential, init
+from torch.nn import functional as F
 
+from fxst import data_parallel
 from fxst.threads import side_by_side as without_gradients
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "TorchModule",
+    "batch_mean",
     "detached",
     "init",
     "on_gpu",
@@ -42,6 +45,34 @@ Module = TorchModule
 """As the other family calls it."""
 
 
+class BatchNorm1d(nn.BatchNorm1d):
+    """Standardises features by the statistics of the whole batch, of which other processes may have rows, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or data_parallel.processes() == 1:
+            return super().forward(x)
+        rows = data_parallel.all_rows(len(x))
+        mean = batch_mean(x)
+        variance = batch_mean((x - mean).square())
+        momentum = self.momentum
+        assert momentum is not None
+        with torch.no_grad():
+            self.get_buffer("num_batches_tracked").add_(1)
+            self.get_buffer("running_mean").lerp_(mean, momentum)
+            self.get_buffer("running_var").lerp_(variance * (rows / (rows - 1)), momentum)
+        return (x - mean) * (variance + self.eps).rsqrt()
+
+
+class Dropout(nn.Dropout):
+    """Drops the same features of a row however many processes a batch is divided among."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or data_parallel.processes() == 1:
+            return super().forward(x)
+        of_all = x.new_ones(data_parallel.all_rows(len(x)), *x.shape[1:])
+        return x * data_parallel.my_rows(F.dropout(of_all, self.p))
+
+
 def Parameter(values: npt.NDArray[Any]) -> nn.Parameter:  # noqa: N802  # as torch.nn calls it
     """Return weights with initial values."""
     return nn.Parameter(torch.from_numpy(values.astype(np.float32)))
@@ -50,6 +81,11 @@ def Parameter(values: npt.NDArray[Any]) -> nn.Parameter:  # noqa: N802  # as tor
 def on_gpu(x: Tensor) -> bool:
     """Return whether a tensor lies on a GPU."""
     return x.is_cuda
+
+
+def batch_mean(x: Tensor) -> Tensor:
+    """Return the mean over the rows of a batch, of which other processes may have some."""
+    return data_parallel.all_rows_mean(x.mean(0))
 
 
 def detached(x: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Examples that a studio model has analysed, cached as files: analysis takes longer than all that follows."""
 
+import contextlib
 import hashlib
 import io
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +29,9 @@ PUBLISHED_SECONDS: Final = (0.25, 1.0)
 REVERB_SECONDS: Final = (0.75, 0.75)
 """What is rendered of each example before it is compared, for there filters and followers settle and the sound gathers
 that a reverb still holds; and what is compared."""
+
+MARK: Final = "cache.json"
+"""What the cached examples depend on; its bytes are locked while they are made."""
 
 FULL_SCALE: Final = 32767
 
@@ -177,7 +181,7 @@ class CachedExamples(Dataset[Examples]):
         weights = b"".join(tensor.numpy().tobytes() for tensor in self.model.extractor.state_dict().values())
         about = {"layout": list(Examples._fields), **about, "extractor": hashlib.sha256(weights).hexdigest()}
         text = to_json(about, indent=1) + "\n"
-        mark = self.folder / "cache.json"
+        mark = self.folder / MARK
         if mark.is_file() and mark.read_text(encoding="utf-8") == text:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -188,13 +192,26 @@ class CachedExamples(Dataset[Examples]):
         """Return a batch."""
         path = self.folder / f"{split}-{number:06d}.npz"
         if not path.is_file():
-            with torch.no_grad():
-                self._keep(path, analyse(self.model, self.draw(split, number)))
+            with self._made_once(split, number), torch.no_grad():
+                if not path.is_file():
+                    self._keep(path, analyse(self.model, self.draw(split, number)))
         with np.load(path, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in Examples._fields}  # each is read where it is asked for
             for name in ("inputs", "targets"):
                 arrays[name] = _from_16_bits(arrays[name], kept[f"{name}_scale"])
         return Examples(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    @contextlib.contextmanager
+    def _made_once(self, split: str, number: int) -> Iterator[None]:
+        """Wait while another process makes the same batch, unless it dies."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(ImportError, OSError):  # where nothing can be locked, both make it
+                import fcntl
+
+                mark = stack.enter_context(open(self.folder / MARK, "rb+"))
+                place = 2 * number + (split == self.split)
+                fcntl.lockf(mark, fcntl.LOCK_EX, 1, place)  # a byte for each batch, whether the file is so long or not
+            yield
 
     def _keep(self, path: Path, examples: Examples) -> None:
         arrays = {name: tensor.numpy() for name, tensor in examples._asdict().items()}

@@ -100,8 +100,9 @@ def run_stages(stages: Sequence[TrainingStage], model: nn.Module, path: Path, mo
             kept = read_checkpoint(path, {"stages", "model", "random"})
             done = kept["stages"]
             model.load_state_dict(kept["model"])
-            for stage in stages[:done]:
-                stage.recall()
+            if done < len(stages):  # else nothing needs them
+                for stage in stages[:done]:
+                    stage.recall()
             torch.set_rng_state(kept["random"])
     for number, stage in enumerate(stages[done:], done + 1):
         stage.run(monitor)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxst.data.training_pairs import random_curve
+from fxst.data_parallel import all_rows_mean
 from fxst.effects import ParametricEQ
 from fxst.models.feature_extractor import BANDWIDTH, octave_centres
 from fxst.models.network import Decision
@@ -144,12 +145,17 @@ def supervised_loss(
     assert decided.activation is not None, "a studio model says which effects it wants"
     assert decided.curve is not None, "and what its equaliser should do"
     labelled = examples.active.isfinite()
-    activation = F.binary_cross_entropy_with_logits(decided.activation[labelled], examples.active[labelled])
+    unlike = F.binary_cross_entropy_with_logits(
+        decided.activation[labelled], examples.active[labelled], reduction="sum"
+    )
+    # Labels are counted over all rows of a batch, of which other processes may have some.
+    activation = unlike / all_rows_mean(labelled.sum().float())
     # Every effect counts alike: a rare one has few labels.
-    of_effects, placed = labelled_knobs.to(labelled.device), examples.knobs.isfinite().float()
+    of_effects, placed = labelled_knobs.to(examples.knobs), examples.knobs.isfinite().to(examples.knobs)
     missed = (decided.knobs - examples.knobs.nan_to_num()).abs() * placed
-    counts = (placed @ of_effects.T).sum(0)
-    knobs = ((missed @ of_effects.T).sum(0) / counts.clamp_min(1)).sum() / (counts > 0).sum().clamp_min(1)
+    counts = all_rows_mean((placed @ of_effects.T).sum(0))
+    of_each = (missed @ of_effects.T).sum(0) / torch.where(counts > 0, counts, 1)
+    knobs = of_each.sum() / (counts > 0).sum().clamp_min(1)
     shared = model.extractor.compare(examples.input, examples.reference).shared[:, model.extractor.spectrum_features]
     curve = ((decided.curve - centred(examples.curves, shared)).abs() * _band_weights(shared)).sum(1).mean()
     loss = CURVE_WEIGHT * curve + 0.1 * activation + KNOB_WEIGHT * knobs

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fxst import interrupts
 from fxst.errors import FxstError
@@ -57,11 +57,12 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
         self._report = report
         self._stack = contextlib.ExitStack()
         self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
         self.last: Progress | None = None
 
     @property
     def signal(self) -> int | None:
-        """Which signal has come, if any."""
+        """Which signal has come, if any; SIGUSR1 where Slurm is about to end the job."""
         kind = interrupts.requested()
         if kind is not None:
             self._signal = signal.SIGTERM if issubclass(kind, interrupts.Terminated) else signal.SIGINT
@@ -76,12 +77,25 @@ class Monitor(contextlib.AbstractContextManager["Monitor"]):
                 # The command line has handlers of its own, and a job in the background ignores Ctrl-C.
                 if handler in (signal.default_int_handler, signal.SIG_DFL):
                     signal.signal(number, lambda *_, kind=kind: interrupts.request(kind))
+            if "SLURM_JOB_ID" in os.environ and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+                self._stack.callback(signal.signal, signal.SIGUSR1, signal.SIG_DFL)
+                signal.signal(signal.SIGUSR1, lambda number, _: self.take(number))
+            self._handlers = {number: signal.getsignal(number) for number in _KINDS}
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.signal is not None:
             interrupts.forget()  # it is known here, and is not to end what follows
         self._stack.close()
+
+    def take(self, number: int) -> None:
+        """Take in a signal, which another process may have got."""
+        self._signal = self._signal or number
+
+    def hold_signals(self) -> None:
+        """Take back the signals, where a library has set handlers of its own during the block."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def report(self, progress: Progress) -> None:
         """Report a step."""
@@ -105,6 +119,7 @@ def leave_signals(_: int) -> None:
     It still ends where the main process itself sends SIGTERM, as multiprocessing does when a program ends.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if not hasattr(signal, "sigwaitinfo"):  # macOS
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return

@@ -25,11 +25,13 @@ from fxst.untrusted import from_json, shell_word, to_json
 from fxst.version import __version__
 
 __all__ = [
+    "CONFIG",
     "begin",
     "change",
     "command_of",
     "contents_of",
     "damaged",
+    "is_of",
     "read_checkpoint",
     "read_config",
     "writable",
@@ -56,8 +58,13 @@ def writable(folder: Path) -> Iterator[None]:
         raise staging.unwritable(folder, error) from error
 
 
-def begin(config: TrainingConfig, folder: Path) -> None:
+def begin(config: TrainingConfig, folder: Path, *, first: bool = True) -> None:
     """Make a run's folder, and keep in it what the run is begun with.
+
+    Args:
+        config: The run's settings.
+        folder: Its folder.
+        first: Whether this is the first of its processes; the others only check.
 
     Raises:
         AudioError: The data cannot be read.
@@ -71,6 +78,8 @@ def begin(config: TrainingConfig, folder: Path) -> None:
         if begun or not leftovers <= {CONFIG, "cached-examples", "logs", "checkpoints"}:
             resume = " to continue its run, give it with --resume instead of the dataset, or" if begun else ""
             raise SettingsError(f"The folder {str(folder)!r} is not empty:{resume} choose another with -o.")
+        if not first:
+            return
     contents = list(map(_content, _data(config)))
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,6 +149,13 @@ def _content(folder: Path) -> str:
         reason = (error.strerror or str(error)).lower()
         raise AudioError(f"{str(path)!r} cannot be read ({reason}): check the dataset.") from error
     return digest.hexdigest()
+
+
+def is_of(config: TrainingConfig, folder: Path) -> bool:
+    """Return whether a folder holds a run that was begun with the same settings."""
+    if not (folder / CONFIG).is_file():
+        return False
+    return bool(from_json(to_json(_settings(config))) == _record(folder)["config"])
 
 
 def _located(name: str, value: Any) -> Any:

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -24,12 +25,12 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fxst import staging
+from fxst import data_parallel, staging
 from fxst.configs import TrainingConfig
 from fxst.data import manifest
 from fxst.errors import FxstError, SettingsError
 from fxst.memory import keep_freed_memory
-from fxst.training import run_folder
+from fxst.training import launch, run_folder
 from fxst.training.progress import DivergedError, Monitor, Progress, Report, StoppedError, leave_signals
 from fxst.version import __version__
 
@@ -42,6 +43,8 @@ REPORTED_STEPS = 10
 
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 
+PREPARED = "checkpoints/prepared"
+"""A file that is there while the first of several processes prepares what all train on."""
 LOSS_RATIO = "val_ratio"
 """Column of the loss table: how far the output is from the target, relative to the unprocessed input."""
 
@@ -87,26 +90,42 @@ class TrainingModule(lightning.LightningModule, ABC):
     def prepare(self, folder: Path) -> None:
         """Train what is trained before the first step, and report it to the monitor."""
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        losses = self._finite(batch)
+    def setup(self, stage: str) -> None:
+        folder = Path(self.trainer.default_root_dir)
+        resumed = (folder / LAST).is_file()
+        launch.agree(self.config, resumed=resumed)
+        if not resumed:
+            launch.by_the_first(partial(self.prepare, folder), folder / PREPARED, self.monitor)
+        if data_parallel.processes() > 1:  # gradients of all that has one are awaited
+            trained = {id(parameter) for group in self.parameter_groups() for parameter in group["params"]}
+            for parameter in self.parameters():
+                parameter.requires_grad_(parameter.requires_grad and id(parameter) in trained)
+
+    def on_train_start(self) -> None:
+        if data_parallel.processes() > 1:  # Lightning's handler talks to the other processes at any time
+            self.monitor.hold_signals()
+
+    def training_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
+        loss, losses = self._finite(batch)
         self.log_dict({f"train_{name}": value for name, value in losses.items()})
         self.log("learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        return losses["loss"]
+        return {"loss": loss, "mean_loss": losses["loss"]}
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        losses = self._finite(batch)
+        losses = self._finite(batch)[1]
         self.log_dict({f"val_{name}": value for name, value in losses.items()}, batch_size=batch[0].shape[0])
 
     def on_train_epoch_start(self) -> None:
-        self.monitor.check()  # all is kept since the validation
+        if self._is_to_stop():
+            raise StoppedError  # all is kept since the validation
 
     def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
-        figures = {"loss": float(outputs["loss"])} if self.global_step % REPORTED_STEPS == 0 else {}
+        figures = {"loss": float(outputs["mean_loss"])} if self.global_step % REPORTED_STEPS == 0 else {}
         self.monitor.report(Progress(self.stage, self.global_step, self.config.steps, figures))
         # At the last step of an epoch the validation comes first, for Lightning would leave it out of a resumed run.
-        if self.monitor.signal is not None and not self.trainer.is_last_batch:
+        if self._is_to_stop() and not self.trainer.is_last_batch:
             self.trainer.save_checkpoint(Path(self.trainer.default_root_dir, LAST).resolve(), weights_only=False)
-            self.monitor.check()
+            raise StoppedError
 
     def on_validation_batch_end(self, outputs: Any, batch: Any, index: int, *_: Any) -> None:
         self.monitor.report(Progress("validation", index + 1, _validation_batches(self.config)))
@@ -126,15 +145,28 @@ class TrainingModule(lightning.LightningModule, ABC):
         changed = [(step, self.config.steps)] if kept[-1][1] != self.config.steps else []
         self.schedules = [*kept, *changed]
 
-    def _finite(self, batch: Batch) -> dict[str, Tensor]:
-        """Measure a batch; a loss that is not finite would train on to the end, and every weight with it."""
-        losses = self.measure(batch)
+    def _is_to_stop(self) -> bool:
+        """Whether any process has got a signal: all end after the same step."""
+        number = data_parallel.largest(self.monitor.signal or 0, self.device)
+        if number:
+            self.monitor.take(number)
+        return bool(number)
+
+    def _finite(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Measure a batch: the loss of this process's rows, and the losses of all rows.
+
+        A loss that is not finite would train on to the end, and every weight with it.
+        """
+        measured = self.measure(batch)
+        losses = data_parallel.means(measured)
         if not losses["loss"].isfinite():
+            if data_parallel.rank():
+                raise StoppedError  # the first process says so
             raise DivergedError(
                 f"The loss is not finite at step {self.global_step}: start a new run with a lower --learning-rate, or "
                 "with narrower ranges of an effect of your own."
             )
-        return losses
+        return measured["loss"], losses
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what is trained, and the peak learning rate of each part of it."""
@@ -173,16 +205,17 @@ def learning_rate_factor(step: int, schedules: Sequence[tuple[int, int]], *, war
 
 
 class _Batches(Dataset[Batch]):
-    """Batches by their step."""
+    """Batches by their step: of each, the rows that are this process's."""
 
     def __init__(self, draw: Draw, split: str, first: int, count: int) -> None:
         self.draw, self.split, self.first, self.count = draw, split, first, count
+        self.process = data_parallel.rank(), data_parallel.processes()  # not known in a process of --loaders
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Batch:
-        return self.draw(self.split, self.first + index)
+        return data_parallel.part(self.draw(self.split, self.first + index), *self.process)
 
 
 class _Data(lightning.LightningDataModule):
@@ -239,7 +272,7 @@ class _LossTable(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        self._training.append(outputs["loss"].detach())
+        self._training.append(outputs["mean_loss"])
         now = time.monotonic()
         if self._last_step is not None:
             self.step_seconds.append(now - self._last_step)
@@ -298,6 +331,7 @@ class Run(Generic[Module]):
         signal: Which signal stopped it before its last step, if any.
         last: How far it was then.
         failure: Why it ended before its last step by itself, if it did.
+        processes: In how many processes it ran at last.
     """
 
     module: Module
@@ -309,6 +343,7 @@ class Run(Generic[Module]):
     signal: int | None
     last: Progress | None
     failure: str | None = None
+    processes: int = 1
 
     @property
     def problem(self) -> str | None:
@@ -356,7 +391,8 @@ class Run(Generic[Module]):
                 "examples": self.steps * self.module.config.batch,
                 "ms_per_step": None if math.isnan(self.step_seconds) else round(1000 * self.step_seconds),
                 "peak_memory_mb": round(_peak_memory(self.module.device)),
-                "machine": f"{torch.get_num_threads()} threads, {self.module.device.type}",
+                "machine": f"{torch.get_num_threads()} threads, {self.module.device.type}"
+                + (f", {self.processes} processes" if self.processes > 1 else ""),
             },
             "losses": {name: round(value, 6) for name, value in self.best.items()},
         }
@@ -412,17 +448,22 @@ def run(
         report: Gets the progress of every stage.
 
     Raises:
-        FxstError: The folder will not do.
+        FxstError: The folder will not do, or the processes that were asked for are not there.
+        SystemExit: This is not the first process of several, which alone keeps the run.
     """
+    rank, processes = launch.check(config)
     last = folder / LAST
+    resume = resume or (launch.is_requeued() and run_folder.is_of(config, folder))
     if not resume:
-        run_folder.begin(config, folder)
+        run_folder.begin(config, folder, first=rank == 0)
+        launch.wait_for(folder / run_folder.CONFIG)
     elif last.is_file():
         parts = {"state_dict", "global_step", "loops", "callbacks", "optimizer_states"}
         step = run_folder.read_checkpoint(last, parts)["global_step"]
         if step > config.steps:
             raise SettingsError(f"The run in {str(folder)!r} has already taken {step} steps: use a larger --steps.")
-        run_folder.change(config, folder)
+        if rank == 0:
+            run_folder.change(config, folder)
     lightning.seed_everything(config.seed, verbose=False)
     keep_freed_memory()
     _silence_lightning()
@@ -431,12 +472,10 @@ def run(
     failure = None
     with run_folder.writable(folder):
         trainer = _trainer(config, folder, table)
-        with Monitor(report) as monitor:
+        with Monitor(report if rank == 0 else None) as monitor:
             module.monitor = monitor
             # Stopped by a signal; Lightning raises SystemExit at a second one, and here the model is exported first.
-            with _loader_errors(monitor), suppress(StoppedError, SystemExit):
-                if not last.is_file():
-                    module.prepare(folder)
+            with _loader_errors(monitor), suppress(StoppedError, SystemExit), launch.joined(rank, processes):
                 # By its whole path, for Lightning would fetch what begins like an address, and as plain data.
                 start = last.resolve() if last.is_file() else None
                 try:
@@ -445,6 +484,8 @@ def run(
                     if not table.rows:
                         raise
                     failure = str(error)
+    if rank:
+        raise SystemExit(0)
     if table.rows:
         best = run_folder.read_checkpoint(folder / BEST, {"state_dict"})
         module.load_state_dict(best["state_dict"])
@@ -459,6 +500,7 @@ def run(
         None if finished else monitor.signal or signal.SIGINT,
         monitor.last,
         failure,
+        processes,
     )
 
 
@@ -483,10 +525,11 @@ def _loader_errors(monitor: Monitor) -> Iterator[None]:
 
 def _silence_lightning() -> None:
     # Tips, devices that are not there, remarks on workers (batches are copied from a file; a worker would only take a
-    # processor), on proxies that are not trained, on signals, and on what resuming means here.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # processor), on proxies that are not trained, on signals, on what resuming means here, and on means over processes.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     remarks = "many workers|LeafSpec|in eval mode at the start|logging interval|is not empty"
-    remarks += "|could not find the monitored|across ranks is zero|ended before the epoch ended"
+    remarks += "|could not find the monitored|across ranks is zero|ended before the epoch ended|sync_dist=True"
     warnings.filterwarnings("ignore", message=f".*({remarks}).*")
 
 
@@ -517,8 +560,7 @@ def _trainer(config: TrainingConfig, folder: Path, table: _LossTable) -> lightni
     return lightning.Trainer(
         default_root_dir=folder,
         max_steps=config.steps,
-        accelerator=config.device,
-        devices=1,
+        **launch.options(config),
         callbacks=[table],
         enable_checkpointing=False,
         logger=[CSVLogger(folder / "logs", name="csv"), TensorBoardLogger(folder / "logs", name="tensorboard")],

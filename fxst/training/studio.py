@@ -21,6 +21,7 @@ from fxst.checkpoints import checkpoint, torch_models
 from fxst.configs import PassagesConfig
 from fxst.data import manifest
 from fxst.data.training_pairs import STYLES, VERSIONS, Styles, draw_pairs, drawn_rates
+from fxst.data_parallel import all_rows_mean
 from fxst.effects import ParametricEQ
 from fxst.errors import ModelError, SettingsError
 from fxst.models.studio import StudioModelConfig
@@ -236,6 +237,7 @@ class StudioModule(runs.TrainingModule):
             return {**losses, **of_labels}
         kind = STYLES[int(examples.styles)]
         undone = self.loss(x, target, sample_rate=sample_rate)
+        right = (predicted == (label > 0)) & label.isfinite()
         input_loss = undone["loss"]
         if self.config.loss is not None:
             input_loss = declarations.measure(self.config.loss, x, target, sample_rate=sample_rate)["loss"]
@@ -246,8 +248,8 @@ class StudioModule(runs.TrainingModule):
             "input_loss": input_loss,
             f"{kind}_stft": losses["stft"],
             f"{kind}_input_stft": undone["stft"],
-            f"{kind}_crest_ratio": losses["crest_db"] / undone["crest_db"],
-            f"{kind}_right": (predicted == (label > 0))[label.isfinite()].float().mean(),
+            f"{kind}_crest_ratio": all_rows_mean(losses["crest_db"]) / all_rows_mean(undone["crest_db"]),
+            f"{kind}_right": right.sum().float() / all_rows_mean(label.isfinite().sum().float()),
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -395,6 +397,12 @@ def _datasets(config: PassagesConfig) -> list[manifest.Dataset]:
             )
     if config.batch < EXAMPLES_OF_A_PASSAGE:
         raise SettingsError(f"A passage makes {EXAMPLES_OF_A_PASSAGE} examples: use a --batch of at least as many.")
+    processes = config.nodes * config.devices
+    if (config.batch // EXAMPLES_OF_A_PASSAGE) % processes:
+        raise SettingsError(
+            f"A --batch of {config.batch} has {config.batch // EXAMPLES_OF_A_PASSAGE} passages, which {processes} "
+            f"processes cannot divide equally: use a multiple of {processes * EXAMPLES_OF_A_PASSAGE}."
+        )
     clips = max(1, config.listen_clips // 2)
     if clips * seconds < sum(REVERB_SECONDS):
         raise SettingsError(
