@@ -78,7 +78,7 @@ class Expander(Effect):
         attack, release = (math.exp(-2000 * math.pi / (values[ms] * sample_rate)) for ms in ("attack_ms", "release_ms"))
         threshold = 10.0 ** (values["threshold_db"] / 20)
         follow = Follower(attack, release, begin=threshold, channels=1)
-        held = np.full(_hold(sample_rate) - 1, threshold)
+        held = np.full(_hold(sample_rate=sample_rate) - 1, threshold)
         steering = list(steering)
         most, slope = max(values["range_db"] * _LN_DB, _LEAST), values["ratio"] - 1
 
@@ -88,7 +88,7 @@ class Expander(Effect):
                 return block
             level = np.concatenate([held, follow(np.abs(block[steering]).max(axis=0, keepdims=True))[0]])
             held = level[block.shape[1] :].copy()
-            highest = moving_maximum(level, _hold(sample_rate))
+            highest = moving_maximum(level, _hold(sample_rate=sample_rate))
             y = np.empty_like(block)
             under = np.log(np.clip(highest, _SOFTEST, threshold) / threshold)
             np.multiply(block, np.exp(most * np.expm1(slope / most * under)), out=y, casting="same_kind")
@@ -102,7 +102,7 @@ class Expander(Effect):
         threshold = values["threshold_db"].double() * _LN_DB
         u = x.double().abs().amax(1, keepdim=True)
         level = log_envelope(u, values, sample_rate=sample_rate, begin=threshold.exp())
-        hold = _hold(sample_rate)
+        hold = _hold(sample_rate=sample_rate)
         before = threshold[:, None, None].expand(-1, 1, hold - 1)
         highest = torch.nn.functional.max_pool1d(torch.cat([before, level], dim=-1), hold, stride=1)
         under = (highest.clamp_min(math.log(_SOFTEST)) - threshold[:, None, None]).clamp_max(0)
@@ -112,6 +112,6 @@ class Expander(Effect):
         return x * gain.to(x.dtype)
 
 
-def _hold(sample_rate: int) -> int:
+def _hold(*, sample_rate: int) -> int:
     """Return the length of the hold, in samples."""
     return max(1, round(HOLD_MS / 1000 * sample_rate))
