@@ -117,7 +117,10 @@ def limit_amount(
 
     def floor_db(table: Sequence[Setting]) -> float:
         output = rendered(chain, table, soft)
-        return min(noise_floor_db(output), before.floor_db + soft_rise_db(soft, output))
+        risen_db = before.floor_db + soft_rise_db(soft, output)
+        if most_noise_db is not None and soft.pause_frames.size:
+            return risen_db  # where the pauses are is known, and the limit is a person's
+        return min(noise_floor_db(output), risen_db)
 
     def is_noisy(output: Excerpt, its_floor_db: float) -> bool:
         return its_floor_db - active_level_db(output) > highest_noise_db

@@ -70,8 +70,9 @@ def test_the_guard_keeps_the_noise_down_and_all_of_the_style(fxst):
 
 
 def test_without_the_guard_less_of_the_style_keeps_the_noise_down(fxst):
-    rise_db, _, table = apply(fxst, "limited", "--max-noise", "1")
-    assert rise_db <= 1.5
+    # Without the ceiling, whose limiter turns down the voice alone.
+    rise_db, _, table = apply(fxst, "limited", "--max-noise", "1", "--ceiling", "none")
+    assert rise_db <= 1.2
     assert "safety_check" in table.provenance
     assert "more than 1 dB relative to the signal" in table.provenance["safety_check"]
 
