@@ -407,7 +407,7 @@ class _Sink:
     def write(self, data: bytes) -> int:
         rest = memoryview(data)
         try:
-            if not self._begun and self._at == 0 and self.error is None and not self.shut:
+            if self._added and not self._begun and self._at == 0 and self.error is None and not self.shut:
                 self._begun, self.place = True, _place(data, self._container)
                 self._write(memoryview(self._added), self.place)
             before = rest[: max(0, self.place - self._at)]
