@@ -45,7 +45,7 @@ Module = TorchModule
 """As the other family calls it."""
 
 
-class BatchNorm1d(nn.BatchNorm1d):
+class _BatchNorm1d(nn.BatchNorm1d):
     """Standardises features by the statistics of the whole batch, of which other processes may have rows, too."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class BatchNorm1d(nn.BatchNorm1d):
         return (x - mean) * (variance + self.eps).rsqrt()
 
 
-class Dropout(nn.Dropout):
+class _Dropout(nn.Dropout):
     """Drops the same features of a row however many processes a batch is divided among."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,6 +71,10 @@ class Dropout(nn.Dropout):
             return super().forward(x)
         of_all = x.new_ones(data_parallel.all_rows(len(x)), *x.shape[1:])
         return x * data_parallel.my_rows(F.dropout(of_all, self.p))
+
+
+BatchNorm1d, Dropout = _BatchNorm1d, _Dropout
+"""As the other family calls them."""
 
 
 def Parameter(values: npt.NDArray[Any]) -> nn.Parameter:  # noqa: N802  # as torch.nn calls it
