@@ -63,12 +63,12 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     for number in (1, 2):
-        noise = 0.1 * generator.standard_normal((2 * RATE, 2))
+        noise = 0.1 * generator.standard_normal((3 * RATE, 2))
         soundfile.write(f"in{number}.wav", noise, RATE, subtype="FLOAT")
         soundfile.write(f"target{number}.wav", 0.5 * noise, RATE, subtype="FLOAT")
         soundfile.write(f"out{number}.wav", 0.5 * noise, RATE, subtype="FLOAT")
         # As strong in every hertz as the target, at its own rate.
-        reference = 0.05 * (44_100 / RATE) ** 0.5 * generator.standard_normal(2 * 44_100)
+        reference = 0.05 * (44_100 / RATE) ** 0.5 * generator.standard_normal(3 * 44_100)
         soundfile.write(f"ref{number}.wav", reference, 44_100, subtype="FLOAT")
     pairs("in1.wav,ref1.wav,target1.wav,out1.wav", "in2.wav,ref2.wav,target2.wav,out2.wav")
     return tmp_path
