@@ -696,15 +696,15 @@ def test_what_cannot_be_scored_is_counted(fxst):
     code, out, err = fxst("eval", *QUICK, "-o", "out")
     assert code == 1
     assert err == (
-        "fxst: in2, output: 'out2.wav' has 2 channels of 47,999 samples at 24,000 Hz, and its input 2 channels of "
-        "48,000 samples at 24,000 Hz: it must be of the input's rate, channels and length.\n"
+        "fxst: in2, output: 'out2.wav' has 2 channels of 71,999 samples at 24,000 Hz, and its input 2 channels of "
+        "72,000 samples at 24,000 Hz: it must be of the input's rate, channels and length.\n"
     )
     assert "1 missing" in out
     figures = summary()["output"]["mrstft"]
     assert figures["missing"] == 1
     assert figures["mean"] == {"value": 0, "low": None, "high": None}
     assert items()[-1]["mrstft"] == ""
-    assert "47,999" in items()[-1]["error"]
+    assert "71,999" in items()[-1]["error"]
 
 
 def test_a_requirement_is_not_met_on_the_easy_items_alone(fxst):
