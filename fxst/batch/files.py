@@ -222,7 +222,7 @@ def render_file(
         reader = stack.enter_context(Reader(job.input))
         info = reader.info
         rate = job.output_sample_rate or nearest_rate(job.output, info.sample_rate)
-        container, subtype = output_format(job.output, info, output_sample_rate=rate)
+        _, subtype = output_format(job.output, info, output_sample_rate=rate)
         finisher = Finisher(finish, replace(info, sample_rate=rate), floats=subtype in FLOAT_SUBTYPES)
         if finisher.unmeasured:
             # Rendered again each time rather than stored: hours of audio need no space on a disk.
@@ -236,20 +236,7 @@ def render_file(
         export_remarks = stack.enter_context(
             exports.staged(job.exports, table, sample_rate=info.sample_rate, channels=info.channels)
         )
-        writer = stack.enter_context(
-            Writer(
-                job.output,
-                sample_rate=rate,
-                channels=info.channels,
-                subtype=subtype,
-                format=container,
-                frames=None if info.seconds is None else round(info.seconds * rate) + finish.longest_tail_frames(rate),
-                layout=info.layout,
-                metadata=reader.metadata,
-                same_rate=rate == info.sample_rate,
-                quality=job.quality or bit_rate_like(info, subtype),
-            )
-        )
+        writer = stack.enter_context(_writer(job, reader, rate, tail_frames=finish.longest_tail_frames(rate)))
         while True:
             peak = 0.0
             inspection = Inspection()
@@ -274,11 +261,34 @@ def render_file(
     remarks += writer.remarks  # its tags are written last
     if rate != info.sample_rate and job.output_sample_rate is None:
         remarks += (f"its format has no sample rate of {info.sample_rate} Hz, so the output is at {rate} Hz",)
-    if peak > 1:
-        over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
-        cut = f"samples clipped: {writer.clipped}; lower the gains, or convert the input to 32-bit float first"
-        remarks += (f"{over}, {cut}" if writer.clipped else f"{over}: nothing was clipped, but a player may clip it",)
-    return table, remarks
+    return table, remarks + _over_full_scale(peak, writer.clipped)
+
+
+def _writer(job: Job, reader: Reader, rate: int, *, tail_frames: int) -> Writer:
+    """Return a writer of a job's output, at a rate and with room for a tail."""
+    info = reader.info
+    container, subtype = output_format(job.output, info, output_sample_rate=rate)
+    return Writer(
+        job.output,
+        sample_rate=rate,
+        channels=info.channels,
+        subtype=subtype,
+        format=container,
+        frames=None if info.seconds is None else round(info.seconds * rate) + tail_frames,
+        layout=info.layout,
+        metadata=reader.metadata,
+        same_rate=rate == info.sample_rate,
+        quality=job.quality or bit_rate_like(info, subtype),
+    )
+
+
+def _over_full_scale(peak: float, clipped: int) -> tuple[str, ...]:
+    """Return the remark on an output that peaks above full scale; none where it does not."""
+    if peak <= 1:
+        return ()
+    over = f"the output peaks {20 * math.log10(peak):.1f} dB above full scale"
+    cut = f"samples clipped: {clipped}; lower the gains, or convert the input to 32-bit float first"
+    return (f"{over}, {cut}" if clipped else f"{over}: nothing was clipped, but a player may clip it",)
 
 
 def _measure(

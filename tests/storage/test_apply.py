@@ -20,7 +20,7 @@ from fxst.storage import copies
 
 SECRETS = (b"AKIATHISISNOTAKEYOFANY", b"wJalrXUtnFEMI", b"thisIsNotASecret")
 
-KILLED = int(os.environ.get("FXST_TEST_OBJECTS", "72"))
+KILLED = int(os.environ.get("FXST_TEST_OBJECTS", "40"))
 """Objects of the batch that is killed."""
 
 
