@@ -13,6 +13,7 @@ import pytest
 
 from fxst import audio
 from fxst.chains import table_files
+from fxst.chains.table import equaliser_response
 from fxst.dsp.loudness import loudness, true_peak
 from fxst.exports import easyeffects, ffmpeg, pedalboard, sox
 
@@ -162,3 +163,21 @@ def test_the_page_claims_no_more_of_exports_than_they_declare():
     for name, module in {"ffmpeg": ffmpeg, "sox": sox, "pedalboard": pedalboard, "easyeffects": easyeffects}.items():
         assert claimed[name] >= max(module.NULL_DB.values())
     assert str(round(sox.SHORT_ATTACK_DB)) in rows["sox"]
+
+
+@pytest.mark.slow
+def test_an_album_has_one_table_and_a_limited_equaliser_its_limits(recipes):
+    rows = {table_files.read(path).rows for path in Path("album").glob("*.params.json")}
+    assert len(rows) == 1
+    changes = [
+        loudness(audio.read(path)[0], sample_rate=rate) - loudness(x, sample_rate=rate)
+        for path in sorted(Path("relations").glob("*.flac"))
+        for x, rate in [audio.read(Path("voices", path.name))]
+    ]
+    assert len(changes) == 3
+    assert np.ptp(changes) < 0.2
+    rate = audio.probe(Path("voice.wav")).sample_rate
+    curve = equaliser_response(
+        table_files.read(Path("limited.params.json")), np.geomspace(10, rate / 2.001, 5000), sample_rate=rate
+    )
+    assert -6 <= curve.min() < curve.max() <= 4

@@ -388,7 +388,8 @@ def exclusive(folder: Path) -> Iterator[Path | None]:
         yield path if alone else None
     finally:
         if fd >= 0:
-            os.close(fd)
+            with contextlib.suppress(OSError):  # nothing was written through it
+                os.close(fd)
 
 
 def origin_of(config: ApplyConfig, references: Sequence[Reference], album: Sequence[Job] = ()) -> Origin:

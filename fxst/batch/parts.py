@@ -77,7 +77,7 @@ def rows_before(folder: Path) -> Sorted:
 def settle(folder: Path) -> None:
     """Sort a folder's manifest, so that equal batches have equal manifests, whatever the order of their work.
 
-    Nothing is changed where another process uses the manifest, it cannot be read, or a line of it is no row.
+    Nothing is changed where another process uses the manifest, or a line of it is no row.
 
     Args:
         folder: The output folder.
@@ -85,10 +85,7 @@ def settle(folder: Path) -> None:
     with exclusive(folder) as path:
         if path is None:
             return
-        try:
-            lines = list(_lines(path))
-        except OutputError:  # each row is on the disk, in the order of the work
-            return
+        lines = list(_lines(path))
         if any(ManifestRow.from_json(line) is None for line in lines):
             return
         with Sorted(_keyed(lines)) as rows:

@@ -17,6 +17,7 @@ from fxst.batch.results import FileResult
 from fxst.batch.session import WAIT_SECONDS, Session, finished
 from fxst.batch.workers import Workers
 from fxst.configs import ApplyConfig
+from fxst.errors import OutputError
 
 __all__ = ["apply_files"]
 
@@ -72,7 +73,9 @@ def _results(
         yield from done
         yield from results
         if folder is not None:
-            settle(folder)
+            # Each row is on the disk already, in the order of the work.
+            with contextlib.suppress(OSError, OutputError):
+                settle(folder)
     finally:
         if folder is not None:  # nothing rendered leaves nothing behind
             remove_empty(folder)

@@ -63,12 +63,12 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     for number in (1, 2):
-        noise = 0.1 * generator.standard_normal((2 * RATE, 2))
+        noise = 0.1 * generator.standard_normal((3 * RATE, 2))
         soundfile.write(f"in{number}.wav", noise, RATE, subtype="FLOAT")
         soundfile.write(f"target{number}.wav", 0.5 * noise, RATE, subtype="FLOAT")
         soundfile.write(f"out{number}.wav", 0.5 * noise, RATE, subtype="FLOAT")
         # As strong in every hertz as the target, at its own rate.
-        reference = 0.05 * (44_100 / RATE) ** 0.5 * generator.standard_normal(2 * 44_100)
+        reference = 0.05 * (44_100 / RATE) ** 0.5 * generator.standard_normal(3 * 44_100)
         soundfile.write(f"ref{number}.wav", reference, 44_100, subtype="FLOAT")
     pairs("in1.wav,ref1.wav,target1.wav,out1.wav", "in2.wav,ref2.wav,target2.wav,out2.wav")
     return tmp_path
@@ -696,15 +696,15 @@ def test_what_cannot_be_scored_is_counted(fxst):
     code, out, err = fxst("eval", *QUICK, "-o", "out")
     assert code == 1
     assert err == (
-        "fxst: in2, output: 'out2.wav' has 2 channels of 47,999 samples at 24,000 Hz, and its input 2 channels of "
-        "48,000 samples at 24,000 Hz: it must be of the input's rate, channels and length.\n"
+        "fxst: in2, output: 'out2.wav' has 2 channels of 71,999 samples at 24,000 Hz, and its input 2 channels of "
+        "72,000 samples at 24,000 Hz: it must be of the input's rate, channels and length.\n"
     )
     assert "1 missing" in out
     figures = summary()["output"]["mrstft"]
     assert figures["missing"] == 1
     assert figures["mean"] == {"value": 0, "low": None, "high": None}
     assert items()[-1]["mrstft"] == ""
-    assert "47,999" in items()[-1]["error"]
+    assert "71,999" in items()[-1]["error"]
 
 
 def test_a_requirement_is_not_met_on_the_easy_items_alone(fxst):

@@ -438,6 +438,8 @@ def test_a_transfer_is_heard_before_after_and_beside_its_reference(open_page, tr
     drawn = entry.locator("figcaption").all_inner_texts()
     assert drawn == [
         "Long-term spectra in third octaves",
+        "Mid signal, (L + R) / 2, in third octaves",
+        "Side signal, (L \u2212 R) / 2, in third octaves",
         "Equaliser, all bands together",
         "Gain reduction, without make-up gain",
     ]

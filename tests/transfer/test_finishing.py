@@ -16,7 +16,7 @@ class Echo:
     def __init__(self, seconds):
         self._seconds = seconds
 
-    def exact(self, table, *, sample_rate, channels):
+    def exact(self, table, *, sample_rate, channels, layout):
         held = np.zeros((channels, round(self._seconds * sample_rate)), np.float32)
 
         def process(block):
@@ -31,7 +31,7 @@ class Echo:
 
 
 def kept(seconds, sample_rate, **options):
-    table, info = SimpleNamespace(chain=Echo(seconds)), SimpleNamespace(sample_rate=sample_rate, channels=1)
+    table, info = SimpleNamespace(chain=Echo(seconds)), ArrayShape(sample_rate, 1)
     click = np.zeros((1, sample_rate), np.float32)
     click[0, -1] = 1.0
     blocks = list(rendered([click], table, info, Finish(tail_seconds=UNTIL_SILENT), **options))
