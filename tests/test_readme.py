@@ -27,7 +27,8 @@ def test_schemas_are_those_of_the_records(path, text):
 
 
 def test_every_schema_is_generated():
-    assert set(readme.schemas()) == set(readme.ROOT.rglob("*.schema.json"))
+    ours = (readme.ROOT / folder for folder in ("docs", "fxst"))  # a virtual environment may be beside them
+    assert set(readme.schemas()) == {path for folder in ours for path in folder.rglob("*.schema.json")}
 
 
 def test_the_readme_is_short():

@@ -95,7 +95,9 @@ def page(tiny_dataset, tmp_path_factory, noise, program):
     errors = []
     for command in filter(None, commands):
         done = program(*command, *quick.get(command[2], ()), cwd=folder)
-        assert done.returncode == 0, (command, done.stderr)
+        # Two steps teach a new network nothing, which fxst says; it writes the model all the same.
+        untaught = "--network" in command and "start a new run with a lower --learning-rate" in done.stderr
+        assert done.returncode == (1 if untaught else 0), (command, done.stderr)
         errors.append(done.stderr)
     return folder, errors
 
@@ -137,7 +139,7 @@ def test_a_run_with_a_network_of_ones_own_goes_on_with_its_file_alone(page, prog
     resume = ("style", "train", "runs/own-network", "--resume", "--steps", "3")
     fails(program(*resume, cwd=page[0]), "There is no network 'levels'")
     done = program("--effects", "docs/own_network.py", *resume, cwd=page[0])
-    assert done.returncode == 0, done.stderr
+    assert "Training ended after 3 steps" in done.stderr  # which is still worse than doing nothing
     assert json.loads((page[0] / "runs/own-network/card.json").read_text())["training"]["config"]["steps"] == 3
 
 
