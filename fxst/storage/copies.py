@@ -19,15 +19,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from fxst import staging
 from fxst.errors import AudioError, FxstError, OutputError, SettingsError
 from fxst.storage.objects import CloudStore, StoredObject
 from fxst.storage.urls import ObjectUrl
 from fxst.untrusted import quoted
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where an abandoned folder stays until the user removes it
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "check",
@@ -77,7 +73,7 @@ def use(path: Path | None) -> None:
     if path is not None and not path.exists():
         with contextlib.suppress(OSError):  # another process makes it
             path.mkdir(mode=0o700, parents=True)
-            _locked(os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            staging.lock(os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             atexit.register(shutil.rmtree, path, ignore_errors=True)
 
 
@@ -120,7 +116,7 @@ def _made() -> Path:
                 f"There is no folder for temporary files ({(error.strerror or str(error)).lower()}): set TMPDIR to one "
                 "that you may write to."
             ) from error
-        if _locked(lock) is not False and os.fstat(lock).st_nlink:
+        if staging.lock(lock) is not False and os.fstat(lock).st_nlink:
             _lock = lock
             use(made)
         else:  # another process took it for abandoned
@@ -327,8 +323,6 @@ def _remove(path: Path) -> None:
 
 def _sweep(place: Path) -> None:
     """Remove the folders of this user's dead processes."""
-    if fcntl is None:
-        return
     for found in place.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # another process may do the same
             about = found.lstat()
@@ -336,20 +330,7 @@ def _sweep(place: Path) -> None:
                 continue
             fd = os.open(found / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                if _locked(fd):
+                if staging.lock(fd):
                     shutil.rmtree(found, ignore_errors=True)
             finally:
                 os.close(fd)
-
-
-def _locked(fd: int) -> bool | None:
-    """Lock an open file; return False where another process has the lock, None where files cannot be locked."""
-    if fcntl is None:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
