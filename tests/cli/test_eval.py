@@ -127,11 +127,11 @@ def test_models_run_on_pairs_at_their_own_rates(fxst, model):
     assert all(row["error"] == "" for row in items())
 
 
-def test_an_evaluation_without_a_model_says_so(fxst, model):
+def test_an_evaluation_without_a_model_says_so(fxst):
     words = "No model was measured: name one with --model, such as --model studio."
     pairs("in1.wav,ref1.wav,target1.wav", header="input,reference,target")
     assert words in fxst("eval", *QUICK)[1]
-    assert words not in fxst("eval", *QUICK, "-m", model)[1]
+    assert words not in fxst("eval", *QUICK, "-m", "studio")[1]
     pairs("in1.wav,ref1.wav,target1.wav,out1.wav")  # outputs are what is measured
     assert words not in fxst("eval", *QUICK)[1]
 
