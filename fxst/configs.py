@@ -15,6 +15,7 @@ from fxst.errors import SettingsError
 
 __all__ = [
     "CHANGEABLE",
+    "CHOOSING",
     "PRESETS",
     "REFERENCE",
     "ApplyConfig",
@@ -46,18 +47,21 @@ __all__ = [
 CHANGEABLE: Final = ("steps", "nodes", "devices", "device", "loaders", "data_note", "test_examples")
 """Settings that a resumed training run may change."""
 
+CHOOSING: Final = ("model", "device", "input_range", "ref_eq", "ref_dynamics", "noise", "max_noise")
+"""Options of `fxst apply` for settings that a model chooses; with a table they change nothing."""
+
 REFERENCE: Final = "reference"
 """The loudness of the reference, as a loudness target."""
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "podcast": {"loudness": "-16", "ceiling": "-1"},
-    "broadcast": {"loudness": "-23", "ceiling": "-1"},
-    "music": {"loudness": "-14", "ceiling": "-1"},
+    "podcast": {"loudness": "-16", "ceiling": "-1", "noise": "guard", "max_noise": 3.0, "max_boost": 12.0},
+    "broadcast": {"loudness": "-23", "ceiling": "-1", "noise": "guard", "max_noise": 3.0, "max_boost": 9.0},
+    "music": {"loudness": "-14", "ceiling": "-1", "noise": "keep", "max_noise": 3.0, "max_boost": 6.0, "max_cut": 12.0},
 }
-"""Options of `fxst apply` by the name of a preset.
+"""Options of `fxst apply` by the name of a preset. Speech has no limit on cuts: a telephone's sound consists of them.
 
 Source:
-    Apple's requirements for podcasts; EBU R 128; what most music services play at.
+    Loudness: Apple's requirements for podcasts; EBU R 128; what most music services play at. The other limits are ours.
 """
 
 _adopted: ContextVar[frozenset[str]] = ContextVar("adopted", default=frozenset())
@@ -467,8 +471,8 @@ class ApplyConfig:
     )
     preset: Literal["none", "podcast", "broadcast", "music"] = option(
         "none",
-        "Loudness and ceiling for a purpose: podcast (-16 LUFS), broadcast (-23, EBU R 128) or music (-14), all at -1 "
-        "dBTP. Options that you give beside it take precedence.",
+        "Loudness, ceiling, and limits on noise and equaliser for a purpose: podcast (-16 LUFS), broadcast (-23, EBU R "
+        "128) or music (-14). Options that you give beside it take precedence.",
         panel="Level",
     )
     loudness: str | None = option(
@@ -597,11 +601,6 @@ class ApplyConfig:
     verbose: bool = option(
         False, "Print every parameter instead of a summary.", flags=("--verbose", "-v"), panel="Reports"
     )
-
-    def __post_init__(self) -> None:
-        for name, value in PRESETS.get(self.preset, {}).items():
-            if getattr(self, name) == self.__dataclass_fields__[name].default:
-                object.__setattr__(self, name, value)
 
     @property
     def by_model(self) -> bool:

@@ -23,7 +23,7 @@ from fxst import authorship, staging, untrusted
 from fxst.batch.plan import MANIFEST, Job, Plan
 from fxst.batch.references import Reference
 from fxst.checkpoints import card
-from fxst.configs import ApplyConfig
+from fxst.configs import CHOOSING, ApplyConfig
 from fxst.errors import AudioError, OutputError
 from fxst.storage import copies
 from fxst.version import __version__
@@ -407,7 +407,7 @@ def origin_of(config: ApplyConfig, references: Sequence[Reference], album: Seque
     options = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
-        if field.name not in _WITHOUT_EFFECT
+        if field.name not in _WITHOUT_EFFECT and (config.by_model or field.name not in CHOOSING)
     }
     options["weights"] = [reference.weight for reference in references]
     if any(reference.role for reference in references):

@@ -14,7 +14,7 @@ from fxst.batch.references import Reference, references_of
 from fxst.batch.selection import InputRecording, is_batch, select
 from fxst.batch.spans import input_span, reference_span
 from fxst.chains import table_files
-from fxst.configs import ApplyConfig, check_used, is_adopted
+from fxst.configs import CHOOSING, ApplyConfig, check_used, is_adopted
 from fxst.errors import OutputError, SettingsError
 from fxst.exports import ExportFile, export_files
 from fxst.places import check_inside, check_names
@@ -238,10 +238,7 @@ def _check_options(config: ApplyConfig, *, batch: bool) -> None:
                     f"--params-dir names a table for each recording: leave out {other}, or --params-dir."
                 )
     chosen = config.by_model, "settings that a model chooses, and --params applies a table"
-    check_used(
-        config,
-        dict.fromkeys(("model", "device", "input_range", "ref_eq", "ref_dynamics", "noise", "max_noise"), chosen),
-    )
+    check_used(config, dict.fromkeys(CHOOSING, chosen))
     recordings = bool(config.references or config.ref_eq or config.ref_dynamics)
     check_used(config, {"ref_range": (recordings, "a recording to sound like (--ref)")})
     if config.album_loudness and not config.by_model and config.loudness is None:

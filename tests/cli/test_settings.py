@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,7 @@ from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.cli.app import app
 from fxst.cli.settings import _NEVER_FROM_A_PROJECT, _WRITTEN, commands, key_of
-from fxst.configs import PRESETS, ApplyConfig
+from fxst.configs import PRESETS
 from fxst.dsp.loudness import loudness
 
 
@@ -75,21 +76,43 @@ def test_the_nearest_to_the_command_takes_precedence(project_file, user_file, wo
     assert lufs() == pytest.approx(lufs("voice.wav") if expected is None else expected, abs=0.1)
 
 
+def written(options):
+    return [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+
+
 def test_a_preset_is_what_its_options_are(project, fxst):
+    rows = [replace(row, value=15.0) if "gain" in row.parameter else row for row in CHAINS["eq"].defaults()]
+    table_files.write(Table(CHAINS["eq"], tuple(rows)), project / "t.json")
     for name, options in PRESETS.items():
-        assert fxst(*APPLY, "--preset", name)[0] == 0
+        code, _, err = fxst(*APPLY, "--preset", name)
+        assert code == 0, err
         by_preset = Path("out.wav").read_bytes()
-        assert fxst(*APPLY, *(word for key, value in options.items() for word in (f"--{key}", value)))[0] == 0
+        of_tables = {key: value for key, value in options.items() if "noise" not in key}
+        assert fxst(*APPLY, *written(of_tables))[0] == 0
         assert Path("out.wav").read_bytes() == by_preset
-        assert ApplyConfig((), output=Path("out.wav"), preset=name).loudness == options["loudness"]
+        assert fxst(*APPLY, "--preset", name, "--max-boost", "0")[0] == 0
+        assert Path("out.wav").read_bytes() != by_preset
     assert len({tuple(options.values()) for options in PRESETS.values()}) == len(PRESETS)
+
+
+def test_a_preset_guards_the_noise_unless_told_otherwise(project, fxst):
+    def table(*words):
+        code, _, err = fxst("apply", "voice.wav", "--ref", "voice.wav", "-o", "out.wav", "--overwrite", *words)
+        assert code == 0, err
+        return json.loads(Path("out.params.json").read_text(encoding="utf-8"))
+
+    by_preset = table("--preset", "podcast")
+    assert by_preset["chain"]["name"].endswith("-guarded")
+    assert by_preset["chain"] == table(*written(PRESETS["podcast"]))["chain"]
+    # What is given beside a preset takes precedence, even if it is the default.
+    assert not table("--preset", "podcast", "--noise", "keep")["chain"]["name"].endswith("-guarded")
 
 
 def test_a_batch_does_not_depend_on_where_its_options_stand(project, fxst):
     (project / "in").mkdir()
     (project / "voice.wav").rename(project / "in/voice.wav")
     assert fxst("apply", "in", "-p", "t.json", "-o", "out", "--preset", "broadcast")[0] == 0
-    (project / "fxst.toml").write_text('[apply]\nloudness = -23\nparams = "t.json"\n')
+    (project / "fxst.toml").write_text('[apply]\nloudness = -23\nmax-boost = 9\nparams = "t.json"\n')
     code, out, _ = fxst("apply", "in", "-o", "out", "--format", "json")
     assert code == 0
     assert json.loads(out)["counts"]["finished"] == 1
@@ -245,7 +268,8 @@ def test_what_the_current_folders_file_sets_is_told_and_the_users_is_not(project
     (project / "fxst.toml").write_text('[apply]\npreset = "broadcast"\nreport-items = 3\n[eval]\nlimit = 3\n')
     code, _, err = fxst(*APPLY, "--ceiling", "-2")
     assert code == 0  # report-items has no report to be for, and is for other commands
-    assert "'fxst.toml' in this folder sets --preset, --report-items, --loudness: see `fxst config show`." in err
+    told = "--preset, --report-items, --loudness, --noise, --max-noise, --max-boost"
+    assert f"'fxst.toml' in this folder sets {told}: see `fxst config show`." in err
     assert "sets" not in fxst("chains")[2]
 
 
