@@ -55,6 +55,10 @@ _PADDING_FRAMES: Final = 8192
 _TRACK: Final = re.compile(r"\[info\] +Stream #0:\d+\S*: Audio: (\w+).*?, \d+ Hz, ([^,]+), (\w+)(?:[^,]*, (\d+) kb/s)?")
 _PAIR: Final = re.compile(r"\[info\] {5}([A-Za-z0-9_-]+) *: (.*)$")
 """A text of the file; those of its tracks are indented more."""
+_CHAPTER: Final = re.compile(r"\[info\] +Chapter #0:(\d+): start (\d+)(\.\d+)")
+_TITLE: Final = re.compile(r"\[info\] {7,}title *: (.*)$")
+_STREAM: Final = re.compile(r"\[info\] +Stream #0:\d+")
+_PICTURE: Final = re.compile(r"\[info\] +Stream #0:\d+.*: Video: .*\(attached pic\)")
 _TOTAL: Final = re.compile(r"\[info\] +Duration: .*bitrate: (\d+) kb/s")
 """The bit rate of the file, for containers that state none of a track."""
 _CONTINUED: Final = re.compile(r" {8,}: ")
@@ -238,6 +242,8 @@ class ForeignPlayer:
         self._tracks: list[tuple[str, str, str, str]] = []
         self._kilobits = 0
         self.pairs: list[tuple[str, str]] = []
+        self.pictures = False
+        self._chapter = ""
         self._described = self._ended = False
         self._position = 0
         os.lseek(self._fd, 0, os.SEEK_SET)
@@ -314,6 +320,9 @@ class ForeignPlayer:
                 self._kilobits = int(total[1])
             if not self._described and (pair := _PAIR.match(line)):
                 self.pairs.append((pair[1], pair[2]))
+            if not self._described:
+                self._heed_chapter(line)
+                self.pictures = self.pictures or _PICTURE.match(line) is not None
             if not self._described and (track := _TRACK.search(line)):
                 self._tracks.append((track[1], track[2], track[3], track[4] or ""))
             if self._native:
@@ -322,6 +331,18 @@ class ForeignPlayer:
             else:
                 problem = "" if line.startswith("[info]") or _CONTINUED.match(line) else _LOG_ORIGIN.sub("", line)
             self._problem = self._problem or problem.removeprefix(f"file:/dev/fd/{self._fd}: ").strip().rstrip(".")
+
+    def _heed_chapter(self, line: str) -> None:
+        """Take a chapter as Vorbis comments write it: its start, and its title, which stands some lines later."""
+        if chapter := _CHAPTER.match(line):
+            minutes, seconds = divmod(int(chapter[2]), 60)
+            clock = f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}{chapter[3]}"
+            self._chapter = f"CHAPTER{int(chapter[1]):03}"
+            self.pairs.append((self._chapter, clock))
+        elif _STREAM.match(line):  # what follows is about a stream
+            self._chapter = ""
+        elif self._chapter and (title := _TITLE.match(line)):
+            self.pairs.append((f"{self._chapter}NAME", title[1]))
 
 
 def _limit_memory(process: int) -> None:

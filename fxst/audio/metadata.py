@@ -77,6 +77,7 @@ class Metadata:
         family: The family of its container; empty for one without chunks.
         chunks: Its other chunks, by name.
         left: What was not read, in words.
+        unread: What is in it that cannot be read, in words.
         problem: Why its tags could not be read; empty where they could.
         names_layout: Whether its layout is stated apart from the number of its channels, as in a WAV.
     """
@@ -85,6 +86,7 @@ class Metadata:
     family: str = ""
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     left: tuple[str, ...] = ()
+    unread: str = ""
     problem: str = ""
     names_layout: bool = True
 

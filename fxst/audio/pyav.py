@@ -40,6 +40,13 @@ def main(name: str, protocols: str, formats: str) -> None:
         sys.stderr.write(f"[info]   Duration: , bitrate: {container.bit_rate // 1000} kb/s\n")
         for name, text in container.metadata.items():
             sys.stderr.write(f"[info]     {name:<16}: {' '.join(text.splitlines())}\n")
+        for number, chapter in enumerate(container.chapters()):
+            seconds = float(chapter["start"] * (chapter["time_base"] or 0))
+            title = " ".join(chapter["metadata"].get("title", "").splitlines())
+            sys.stderr.write(f"[info]     Chapter #0:{number}: start {seconds:.6f}\n[info]         title: {title}\n")
+        for video in container.streams.video:
+            if video.disposition & av.stream.Disposition.attached_pic:
+                sys.stderr.write(f"[info] Stream #0:{video.index}: Video: (attached pic)\n")
         for track in tracks:
             context = track.codec_context
             sys.stderr.write(

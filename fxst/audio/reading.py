@@ -127,8 +127,12 @@ class Reader:
     @cached_property
     def metadata(self) -> Metadata:
         """What the file holds besides its sound: tags, pictures, chapters, and chunks such as `bext`."""
-        pairs = () if isinstance(self._player, Player) else self._player.pairs
-        return metadata.read(self._fd, self._bytes, *self._span(), pairs=pairs, mpeg=self.info.format == "MP3")
+        foreign = None if isinstance(self._player, Player) else self._player
+        pairs = foreign.pairs if foreign else ()
+        found = metadata.read(self._fd, self._bytes, *self._span(), pairs=pairs, mpeg=self.info.format == "MP3")
+        if foreign and foreign.pictures and not found.tags.pictures:
+            return replace(found, unread="pictures")
+        return found
 
     def __enter__(self) -> Self:
         return self

@@ -272,6 +272,8 @@ class Writer:
             metadata = metadata.with_text(layouts.FLAC_MASK, f"0x{self._layout.mask:X}")
         if metadata.problem:
             self.remarks += (f"its tags cannot be read ({metadata.problem}), and were left out",)
+        if metadata.unread:
+            self.remarks += (f"its {metadata.unread} cannot be read, and were left out",)
         try:
             self._added = fitted(metadata, self._container, same_rate=same_rate)
         except TagError as error:

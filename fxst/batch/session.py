@@ -269,9 +269,11 @@ class _TableChooser:
                     "the recording out with --exclude."
                 )
             table = applied_table(self._config, job.applied)
-        if self._limits.note:
-            table = limited(table, self._limits, sample_rate=probe(job.input).sample_rate, smooth=True)
-        return _Choice(table, (), 1.0)
+        if not self._limits.note:
+            return _Choice(table, (), 1.0)
+        within = limited(table, self._limits, sample_rate=probe(job.input).sample_rate, smooth=True)
+        changed = f"the equaliser of its table was changed to stay within the limits ({self._limits.note})"
+        return _Choice(within, () if within.rows == table.rows else (changed,), 1.0)
 
     def members(self, jobs: Sequence[Job], progress: Progress | None) -> dict[Path, Member]:
         found = {}

@@ -3,6 +3,7 @@
 import shutil
 import struct
 import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -353,6 +354,33 @@ def test_one_recording_in_all_formats(fxst):
         ), source
         if before.info.bit_rate and output.suffix != ".wav":
             assert after.info.bit_rate == pytest.approx(before.info.bit_rate, rel=0.25), source
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="the program ffmpeg is not here")
+@pytest.mark.parametrize("decoder", ["PyAV", "ffmpeg"])
+def test_chapters_of_matroska_are_kept_and_its_pictures_are_told(fxst, monkeypatch, decoder):
+    if decoder == "PyAV":
+        pytest.importorskip("av")
+    else:
+        monkeypatch.setitem(sys.modules, "av", None)
+    soundfile.write("s.wav", sound(), RATE, "PCM_24")
+    titles = {3.25: "Ending: a = b", 0.0: "Opening"}
+    chapters = "".join(
+        f"[CHAPTER]\nTIMEBASE=1/1000\nSTART={1000 * start:.0f}\nEND=9000\ntitle={title.replace('=', chr(92) + '=')}\n"
+        for start, title in sorted(titles.items())
+    )
+    Path("m.txt").write_text(f";FFMETADATA1\ntitle=Show\n{chapters}")
+    ffmpeg("-f", "lavfi", "-i", "testsrc=d=1:s=64x64", "-frames:v", "1", "c.png")
+    of_file = "-map_metadata", "1", "-map_chapters", "1", "-metadata:s:a", "title=the track"
+    cover = "-attach", "c.png", "-metadata:s:t", "mimetype=image/png", "-metadata:s:t", "filename=cover.png"
+    ffmpeg("-i", "s.wav", "-i", "m.txt", *of_file, *cover, "-c:a", "libopus", "a.mka")
+    ffmpeg("-i", "s.wav", "-i", "m.txt", *of_file, "-c:a", "libopus", "b.webm")
+    assert "'a.mka': its pictures cannot be read, and were left out" in apply(fxst, "a.mka", "a.flac")
+    assert "left out" not in apply(fxst, "b.webm", "b.flac")
+    for name in ("a.flac", "b.flac"):
+        tags = tags_of(name)
+        assert {chapter.start: chapter.title for chapter in tags.chapters} == titles
+        assert tags.texts["TITLE"] == ("Show",)
 
 
 def crc(data, polynomial, bits):
