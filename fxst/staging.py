@@ -42,7 +42,11 @@ _NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EO
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _HIDDEN: Final = re.compile(r"\.fxst-[0-9a-f]{16}\.tmp")
+_REMAKINGS: Final = 20
+"""How often a folder is made again that other processes remove: each of them does that once."""
 _begun: set[Path] = set()
+_needed: list[Path] = []
+"""Folders of the blocks of `folder` that have not ended."""
 _swept: set[Path] = set()
 _waiting: ContextVar[list[tuple[Path, int, Path]] | None] = ContextVar("_waiting", default=None)
 
@@ -89,7 +93,8 @@ def together(on_commit: Callable[[Mapping[Path, Path]], Callable[[], None] | Non
 def begin(target: Path) -> tuple[Path, int]:
     """Create a hidden file in the folder of a new file; return its path and a descriptor for reading and writing.
 
-    The first call for a folder also removes files that dead processes left there.
+    The first call for a folder also removes files that dead processes left there. In a block of `folder`, the folder is
+    created again if another process that created it has failed, and has removed it.
 
     Args:
         target: The new file; not a link.
@@ -102,17 +107,22 @@ def begin(target: Path) -> tuple[Path, int]:
     if target.parent not in _swept:  # in every folder, since no other command may ever write there
         _swept.add(target.parent)
         sweep(target.parent, deep=False)
+    remakings = _REMAKINGS if Path(os.path.realpath(target.parent)) in _needed else 0
     while True:
         hidden = target.parent / f".fxst-{os.urandom(8).hex()}.tmp"
         _begun.add(hidden)
         # 0o666 less the umask, as for any new file; tempfile would create a private one.
         try:
             fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except BaseException:  # even an interrupt, which may come after the file was created
+        except BaseException as error:  # even an interrupt, which may come after the file was created
             with contextlib.suppress(OSError):
                 hidden.unlink(missing_ok=True)
             _begun.discard(hidden)
-            raise
+            if not isinstance(error, FileNotFoundError) or not remakings:
+                raise
+            remakings -= 1
+            _make(target.parent)
+            continue
         if lock(fd) is not False and os.fstat(fd).st_nlink:
             return hidden, fd
         # Another process removed it between the two calls.
@@ -174,7 +184,7 @@ def discard(hidden: Path, fd: int = -1) -> None:
 
 @contextlib.contextmanager
 def folder(path: Path) -> Iterator[None]:
-    """Create a folder and its parents if needed; those created are removed when the block fails.
+    """Create a folder and its parents if needed; those created are removed when the block fails, if they are empty.
 
     Args:
         path: The folder.
@@ -184,10 +194,12 @@ def folder(path: Path) -> Iterator[None]:
     """
     missing = [place for place in (path, *path.parents) if not place.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        _make(path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"The folder {str(path)!r} cannot be made ({reason}): choose another.") from error
+    needed = Path(os.path.realpath(path))
+    _needed.append(needed)
     try:
         yield
     except BaseException:
@@ -195,6 +207,19 @@ def folder(path: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 place.rmdir()
         raise
+    finally:
+        _needed.remove(needed)
+
+
+def _make(path: Path) -> None:
+    for left in reversed(range(_REMAKINGS)):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:  # a parent was removed once it had been made
+            if not left:
+                raise
+        else:
+            return
 
 
 def write(path: Path, data: bytes) -> None:

@@ -28,6 +28,13 @@ def staged(path, text="new"):
     staging.finish(hidden, fd, path)
 
 
+def raised():
+    try:
+        raise KeyError
+    except KeyError:
+        return sys.exc_info()
+
+
 def test_a_file_has_its_name_when_it_is_whole(tmp_path):
     hidden, fd = staging.begin(tmp_path / "x")
     assert names(tmp_path) == [hidden.name]
@@ -116,6 +123,24 @@ def test_nothing_appears_when_the_block_fails(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fail()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("write", [staged, lambda path: staging.write(path, b"new")])
+def test_a_failure_takes_no_folder_from_others_that_write_there(tmp_path, write):
+    place = tmp_path / "a" / "b"
+    fails = staging.folder(place)
+    fails.__enter__()
+    with staging.folder(place):
+        assert not fails.__exit__(*raised())  # as in another process, between the folder's making and the file's
+        assert names(tmp_path) == []
+        write(place / "x")
+    assert names(place) == ["x"]
+
+
+def test_a_folder_that_nobody_made_is_not_made(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        staging.begin(tmp_path / "a" / "x")
     assert names(tmp_path) == []
 
 

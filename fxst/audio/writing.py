@@ -524,8 +524,8 @@ def _create_beside(path: Path) -> tuple[Path, Path, int]:
             raise OutputError(f"{name} is a folder: name a file in it.")
         if target.exists() and not target.is_file():
             raise OutputError(f"{name} is a pipe or a device: name a file.")
-        if not target.parent.is_dir():
-            raise OutputError(f"{name} is in a folder that does not exist: create the folder first.")
         return target, *staging.begin(target)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise OutputError(f"{name} is in a folder that does not exist: create the folder first.") from error
     except (OSError, ValueError) as error:
         raise staging.unwritable(path, error) from error
