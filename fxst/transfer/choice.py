@@ -16,11 +16,11 @@ from fxst.errors import AudioError
 from fxst.transfer.analysis import BEYOND_FULL_SCALE, Analysis, from_tenths
 from fxst.transfer.curve_limits import CurveLimits
 from fxst.transfer.descriptors import Descriptors, Excerpt, describe, distance_db
-from fxst.transfer.level_matching import FrameLevels, match_level, move_gain, rendered
+from fxst.transfer.level_matching import FrameLevels, match_level, move_gain, neighbour_ratio, rendered
 from fxst.transfer.noise_guard import NoiseLimit, guard_noise
 from fxst.transfer.profiles import StyleProfile, check_model, check_statistics
 from fxst.transfer.safety import limit_amount
-from fxst.transfer.scope import Scope, scope
+from fxst.transfer.scope import scope
 from fxst.transfer.width_matching import match_width
 from fxst.version import __version__
 
@@ -44,6 +44,11 @@ SURE: Final = 0.95
 CHANCE_DB: Final = 1.0
 """From this probability on, a trial overrules the model only if the recording is so much further away with the effect:
 by less, two recordings differ by what is said in them."""
+
+SAME_RATIO: Final = 1.12
+OTHER_RATIO: Final = 1.25
+"""Up to the first neighbour ratio two recordings count as of one voice or song, and from the second on as of two.
+Fitted to validation voices and songs."""
 
 LOUDNESS_ROUNDS: Final = 2
 """How often the loudness is matched: a distortion behind the gain makes less of it than was asked for."""
@@ -100,7 +105,7 @@ class Choice:
         self._levels = None if parts else _frame_levels(model, from_tenths(profile.frames))
         self._gain_share = 1.0 if parts else GAIN_SHARE
         self._limits, self._noise = limits, noise
-        self._scope: Scope | None = None
+        self._loudness_share = 0.0
         self.provenance = {"fxst": __version__, "model": name, "model_sha256": sha256}
         self.probabilities: dict[str, float] = {}
 
@@ -111,7 +116,7 @@ class Choice:
 
     def settings(self) -> tuple[Setting, ...]:
         """Return the settings: decided, fitted, matched in level and width, and checked."""
-        decision, self._scope = self._decide(self._profile)
+        decision, self._loudness_share = self._decide(self._profile)
         for kind, profile in self._parts.items():
             decision = self._replaced(decision, kind, self._decide(profile)[0])
         predicted = self._chain.predicted
@@ -128,22 +133,28 @@ class Choice:
         return self._limits.shaped(self._chain, settings, sample_rate=self._analysis.sample_rate)
 
     @BEYOND_FULL_SCALE
-    def _decide(self, profile: StyleProfile) -> "tuple[Decision, Scope | None]":
-        """Decide on the settings that bring the recording to a reference, and where its curve may do something."""
+    def _decide(self, profile: StyleProfile) -> "tuple[Decision, float]":
+        """Decide on the settings that bring the recording to a reference, and how far its loudness sets the level."""
         statistics = self._analysis.statistics
         assert statistics is not None, "a silent recording is not decided on"
         model, reference = self._model, np.array(profile.statistics, np.float32)
-        matched = model.match(statistics, self._analysis.frames, reference, from_tenths(profile.frames))
-        found: Scope | None = None
+        frames, reference_frames = self._analysis.frames, from_tenths(profile.frames)
+        matched = model.match(statistics, frames, reference, reference_frames)
+        loudness_share = 0.0
         decision: Decision = model.decide(statistics[None], reference[None], matched[None])
         ours, theirs = model.long_term(statistics), model.long_term(reference)
         if ours is not None and theirs is not None and decision.curve is not None:
             hz = model.curve_frequencies(self._analysis.excerpt.sample_rate)
             found = scope(ours, theirs, hz)
+            ratio = neighbour_ratio(frames + 20 * decision.curve[0], reference_frames) if len(frames) else None
+            if not found.alike:
+                loudness_share = 1.0
+            elif ratio is not None:
+                loudness_share = min(1.0, max(0.0, (ratio - SAME_RATIO) / (OTHER_RATIO - SAME_RATIO)))
             decision = decision._replace(curve=found.limited(decision.curve, hz))
         if not np.isfinite(decision.knobs).all():
             raise AudioError("The recording or the style profile is far beyond full scale: normalise it.")
-        return decision, found
+        return decision, loudness_share
 
     def _replaced(self, decision: "Decision", kind: type[Effect], other: "Decision") -> "Decision":
         """Return a decision with that on the effects of a kind taken from another."""
@@ -203,20 +214,23 @@ class Choice:
         return self._match_loudness(self._match_level(settings, share=1.0))
 
     def _match_loudness(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
-        """Bring the excerpt to the reference's loudness where the two are not of one session.
+        """Bring the excerpt to the reference's loudness where the two are of other voices, songs or sessions.
 
-        Frames of other microphones and voices are alike in less, and a level depends on the bass of a voice. Loudness
-        is what programmes are delivered by.
+        Their frames are alike in less, and a level depends on the bass of a voice. Loudness is what programmes are
+        delivered by. In one recording, another passage is as loud as what is said in it.
         """
         lufs = self._profile.loudness_lufs
-        if lufs is None or self._scope is None or self._scope.alike:
+        if lufs is None or not self._loudness_share:
             return settings
+        target: float | None = None
         for _ in range(LOUDNESS_ROUNDS):
             output = rendered(self._chain, settings, self._analysis.excerpt)
             reached = loudness(output.samples, sample_rate=output.sample_rate)
             if reached < ABSOLUTE_GATE_LUFS:
                 break
-            settings = move_gain(self._chain, settings, lufs - reached)
+            if target is None:
+                target = reached + self._loudness_share * (lufs - reached)
+            settings = move_gain(self._chain, settings, target - reached)
         return settings
 
     def _match_width(self, settings: Sequence[Setting]) -> tuple[Setting, ...]:

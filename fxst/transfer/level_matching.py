@@ -1,5 +1,6 @@
 """Level matching: the active signal of a recording is made as loud as that of a reference, by alike frames of both."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ __all__ = [
     "loudness_key",
     "match_level",
     "move_gain",
+    "neighbour_ratio",
     "rendered",
 ]
 
@@ -37,8 +39,9 @@ LEVEL_WEIGHT: Final = 0.5
 ROUNDS: Final = 3
 """Rounds of pairing, each at the level offset of the round before."""
 
-PAIRS_SHARE: Final = 0.75
-"""How far to move from the level of the whole active signal towards that of paired frames."""
+NEIGHBOUR: Final = 8
+"""Nearer ones of a frame are often the moments just before and after it, which a short excerpt holds and another
+recording cannot."""
 
 NEAR_LOUDEST_DB: Final = 15.0
 """Only frames no further than this below the loudest one count for confidence."""
@@ -85,8 +88,8 @@ def match_level(
     """Set the make-up gain so that the active signal of an excerpt is as loud as that of the reference.
 
     How far a compressor turns a recording down shows only when it is rendered. Loudness also depends on the content;
-    where frames are known, the difference of alike frames counts for three quarters. The less active signal the
-    reference holds, the less that difference and the model's own gain count, and the more the recording's own level.
+    where frames are known, the difference of alike frames counts. The less active signal the reference holds, the less
+    that difference and the model's own gain count, and the more the recording's own level.
 
     Args:
         chain: The effects.
@@ -108,7 +111,7 @@ def match_level(
     missing_db = reference.level_db - level_db
     if frames is not None:
         by_pairs_db = level_offset_db(frames.measure(output), frames.reference, begin_db=missing_db)
-        missing_db += PAIRS_SHARE * frames.confidence("pairs") * (by_pairs_db - missing_db)
+        missing_db += frames.confidence("pairs") * (by_pairs_db - missing_db)
         unchanged_db = active_level_db(excerpt) - level_db
         missing_db = unchanged_db + frames.confidence("level") * (missing_db - unchanged_db)
         share = 1 - (1 - share) * frames.confidence("chosen")
@@ -174,18 +177,11 @@ def level_offset_db(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.
     Shape:
         frames: `(n, bands)`; reference: `(m, bands)`.
     """
-    if not frames.size or not reference.size:
+    shapes = _shapes_of_both(frames, reference)
+    if shapes is None:
         return begin_db
-    # In float64 from here on: in float32 the lowest level may be rounded up, and every faint band would count.
-    ours, theirs = (x.astype(np.float64) for x in (frames, reference))
-    ours, theirs = (np.maximum(x, x.max() - RANGE_DB) for x in (ours, theirs))
-    # Bands that one of the two does not hold do not count.
-    shared = (ours > ours.max() - RANGE_DB).any(axis=0) & (theirs > theirs.max() - RANGE_DB).any(axis=0)
-    if not shared.any():
-        return begin_db
-    (our_shapes, our_levels), (their_shapes, their_levels) = (_shapes_and_levels(x[:, shared]) for x in (ours, theirs))
-    squares = np.square(our_shapes).mean(axis=1)[:, None] + np.square(their_shapes).mean(axis=1)
-    unlike = squares - 2 * our_shapes @ their_shapes.T / shared.sum()
+    (our_shapes, our_levels), (their_shapes, their_levels) = shapes
+    unlike = _squared_distances(our_shapes, their_shapes)
     offsets = their_levels - our_levels[:, None]
     gain_db = begin_db
     alike, pairs, other = (np.empty_like(offsets) for _ in range(3))  # new memory each time would cost as much again
@@ -199,6 +195,33 @@ def level_offset_db(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.
         pairs *= _shares(alike, axis=0, out=other)
         gain_db = float(np.multiply(pairs, offsets, out=other).sum() / pairs.sum())
     return gain_db
+
+
+def neighbour_ratio(frames: npt.NDArray[np.floating], reference: npt.NDArray[np.floating]) -> float | None:
+    """Measure how far the frames of a recording are from their neighbours in a reference.
+
+    Args:
+        frames: Levels of frames of the recording, in dB.
+        reference: Those of the reference.
+
+    Returns:
+        The median distance to the eighth nearest frame, by the shapes of their spectra, relative to that of the
+        reference's own frames: little more than 1 where both are of one voice or song. None for too few frames.
+
+    Shape:
+        frames: `(n, bands)`; reference: `(m, bands)`.
+    """
+    shapes = _shapes_of_both(frames, reference)
+    if shapes is None or len(reference) <= 2 * NEIGHBOUR:
+        return None
+    (ours, _), (theirs, _) = shapes
+    among = _squared_distances(theirs, theirs)
+    np.fill_diagonal(among, np.inf)
+    squares = (
+        np.partition(x, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1] for x in (_squared_distances(ours, theirs), among)
+    )
+    other, own = (max(float(np.median(x)), 0.0) for x in squares)
+    return math.sqrt(other / own) if own > 0 else None
 
 
 def confidence(frames: npt.NDArray[np.floating], what: str) -> float:
@@ -225,6 +248,29 @@ def loudness_key(frame: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
 def _loud_frames(frames: npt.NDArray[np.floating]) -> int:
     powers = np.power(10, frames / 10, dtype=np.float64).sum(axis=1)
     return int(np.count_nonzero(powers > powers.max(initial=0.0) * 10 ** (-NEAR_LOUDEST_DB / 10)))
+
+
+def _shapes_of_both(
+    frames: npt.NDArray[np.floating], reference: npt.NDArray[np.floating]
+) -> tuple[tuple[npt.NDArray[np.float64], ...], tuple[npt.NDArray[np.float64], ...]] | None:
+    """Return shapes and levels of the frames of two recordings in the bands that both hold; None without any."""
+    if not frames.size or not reference.size:
+        return None
+    # In float64 from here on: in float32 the lowest level may be rounded up, and every faint band would count.
+    ours, theirs = (x.astype(np.float64) for x in (frames, reference))
+    ours, theirs = (np.maximum(x, x.max() - RANGE_DB) for x in (ours, theirs))
+    # Bands that one of the two does not hold do not count.
+    shared = (ours > ours.max() - RANGE_DB).any(axis=0) & (theirs > theirs.max() - RANGE_DB).any(axis=0)
+    if not shared.any():
+        return None
+    return _shapes_and_levels(ours[:, shared]), _shapes_and_levels(theirs[:, shared])
+
+
+def _squared_distances(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean squared differences of all pairs of rows."""
+    found: npt.NDArray[np.float64] = np.square(a).mean(axis=1)[:, None] + np.square(b).mean(axis=1)
+    found -= 2 * a @ b.T / a.shape[1]
+    return found
 
 
 def _shapes_and_levels(frames: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:

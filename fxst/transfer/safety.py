@@ -89,11 +89,11 @@ def limit_amount(
 ) -> SafetyResult:
     """Try settings on an excerpt, and reduce them where they do harm.
 
-    All of them are applied unless the excerpt is then clearly further from the reference than it was, or the noise
-    floor of its softest moments rises too far relative to its active signal; both their percentile and the rise of the
-    soft frames must say so. Where it is too noisy, the largest amount that is not is taken, and of an upward compressor
-    alone if that is enough. Where it is further away, the amount that comes nearest is taken. The level is matched
-    again then, unless that raised the noise. Where the level alone comes nearer than any amount, it is all that is
+    All of them are applied unless the excerpt is then clearly further from the reference than with its level matched
+    alone, or the noise floor of its softest moments rises too far relative to its active signal; both their percentile
+    and the rise of the soft frames must say so. Where it is too noisy, the largest amount that is not is taken, and of
+    an upward compressor alone if that is enough. Where it is further away, the amount that comes nearest is taken. The
+    level is matched again then, unless that raised the noise. Where no amount comes nearer, the level is all that is
     changed.
 
     Args:
@@ -132,6 +132,12 @@ def limit_amount(
     settings, upward_share = _limit_upward(chain, settings, makes_noisy)
     nothing = chain.at_amount(settings, 0.0)
     best = SafetyResult(nothing, 0.0, before_db, before_db, noisy=False, most_noise_db=allowed_db)
+    levelled = relevel(nothing)
+    if levelled != nothing and floor_db(levelled) <= most_floor_db:
+        # A level is measured, and not learned: it is no reason for an effect, nor against one.
+        levelled_db = distance_db(describe(rendered(chain, levelled, excerpt)), reference)
+        best = replace(best, settings=levelled, after_db=levelled_db, levelled=True)
+    least_db = best.after_db
     noisy = upward_share < 1
     raised = harmful = False
     for amount in AMOUNTS[:-1]:
@@ -146,18 +152,13 @@ def limit_amount(
             continue
         after_db = distance_db(describe(output), reference)
         result = SafetyResult(table, amount, before_db, after_db, noisy, upward_share, most_noise_db=allowed_db)
-        if after_db < before_db + TOLERANCE_DB and not harmful:
+        if after_db < least_db + TOLERANCE_DB and not harmful:
             # The largest amount: a smaller one is nearer by chance only.
             return result
         harmful = True
         if after_db < best.after_db:
             best = result
-    best = best if harmful else replace(best, noisy=noisy)
-    levelled = relevel(chain.at_amount(settings, 0.0))
-    after_db = distance_db(describe(rendered(chain, levelled, excerpt)), reference)
-    if after_db < best.after_db and floor_db(levelled) <= most_floor_db:
-        return replace(best, settings=levelled, amount=0.0, after_db=after_db, upward_share=1.0, levelled=True)
-    return best
+    return best if harmful else replace(best, noisy=noisy)
 
 
 def _limit_upward(
