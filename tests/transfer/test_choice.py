@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fxst.dsp.loudness import loudness
 from fxst.models.network import Decision
 from fxst.models.studio import StudioNetwork
 from fxst.transfer import choice, eq_fitting
@@ -25,21 +26,35 @@ def test_choosing_pairs_with_the_references_own_moments(monkeypatch, studio, spe
 
 
 def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, studio, speech, noise):
-    given, match_level = [], choice.match_level
+    given, shares, match_level = [], [], choice.match_level
 
     def watched(*arguments, share):
         given.append(arguments[4])
-        assert share == choice.GAIN_SHARE
+        shares.append(share)
         return match_level(*arguments, share=share)
 
     monkeypatch.setattr(choice, "match_level", watched)
     heard, reference = (studio.analyse([x], sample_rate=48_000) for x in (speech(48_000, 2, 3), noise(48_000, 1, 2)))
     studio.choose(heard, studio.profile(reference))
-    [moments] = given
+    moments = given[0]
+    # The level alone, with which the safety check compares, is none that a model chose.
+    assert shares[0] == choice.GAIN_SHARE
+    assert set(shares[1:]) == {1.0}
     np.testing.assert_array_equal(moments.reference, reference.frames)
     # As of the recording itself, but not rounded.
     ours = moments.measure(heard.excerpt)
     np.testing.assert_allclose(ours.mean(0), heard.frames.mean(0), atol=0.1)
+
+
+def test_another_voice_becomes_as_loud_as_its_reference(monkeypatch, studio, halves):
+    x, reference = halves[0], 0.3 * halves[1]
+    outputs = []
+    for ratio in (choice.OTHER_RATIO, choice.SAME_RATIO):
+        monkeypatch.setattr(choice, "neighbour_ratio", lambda frames, others, found=ratio: found)
+        outputs.append(loudness(studio.apply(x, reference, sample_rate=24_000).audio, sample_rate=24_000))
+    theirs = loudness(reference, sample_rate=24_000)
+    assert outputs[0] == pytest.approx(theirs, abs=0.5)
+    assert abs(outputs[1] - theirs) > 0.5
 
 
 def test_an_equaliser_is_fitted_to_nothing_where_the_reference_has_nothing(monkeypatch, studio, speech):

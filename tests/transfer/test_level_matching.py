@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -10,8 +11,17 @@ from fxst.models import layers
 from fxst.models.feature_extractor import FeatureExtractor
 from fxst.models.layers import made_of
 from fxst.models.matching import active_frames
+from fxst.transfer.choice import OTHER_RATIO
 from fxst.transfer.descriptors import Excerpt, describe
-from fxst.transfer.level_matching import FrameLevels, confidence, level_offset_db, match_level, rendered
+from fxst.transfer.level_matching import (
+    NEIGHBOUR,
+    FrameLevels,
+    confidence,
+    level_offset_db,
+    match_level,
+    neighbour_ratio,
+    rendered,
+)
 
 RATE = 24_000
 STUDIO = CHAINS["studio"]
@@ -62,6 +72,25 @@ def test_a_gain_on_the_reference_is_a_gain_on_the_result_and_a_recording_is_as_l
     assert level_offset_db(frames[0], frames[0] + 7, begin_db=7.0) == pytest.approx(7.0, abs=1e-4)
 
 
+def test_recordings_of_the_same_sounds_are_neighbours_and_those_of_other_sounds_are_not(halves):
+    rng = np.random.default_rng(0)
+    sounds, others = rng.normal(-50.0, 8.0, (2, 12, 96))
+    x, same, strange = (
+        shapes.repeat(12, axis=0) + rng.normal(0.0, 2.0, (144, 96)) for shapes in (sounds, sounds, others)
+    )
+    assert neighbour_ratio(x, same) == pytest.approx(1.0, abs=0.05)
+    assert neighbour_ratio(strange, same) > 2
+    assert neighbour_ratio(*map(levels, map(partial(Excerpt, sample_rate=RATE), halves))) < OTHER_RATIO
+
+
+def test_neighbours_depend_on_no_level_and_no_order(halves):
+    x, other = (levels(Excerpt(half, RATE)) for half in halves)
+    ratio = neighbour_ratio(x, other)
+    assert neighbour_ratio(x[::-1] + 7, other[::-1] - 3) == pytest.approx(ratio, rel=1e-4)
+    assert neighbour_ratio(x, other[: 2 * NEIGHBOUR]) is None
+    assert neighbour_ratio(x[:0], other) is None
+
+
 def test_pauses_in_a_reference_do_not_change_how_loud_pairs_are(halves):
     x, other = halves
     pause = 1e-5 * np.random.default_rng(0).standard_normal(other.shape).astype(np.float32)
@@ -89,12 +118,12 @@ def test_how_often_a_reference_repeats_a_sound_changes_no_level():
     assert level_offset_db(ours, theirs, begin_db=0.0) == pytest.approx(3.0, abs=0.5)
 
 
-def test_pairs_count_for_most_of_it_and_where_there_are_none_for_nothing(halves):
+def test_pairs_set_the_level_and_where_there_are_none_they_count_for_nothing(halves):
     x, other = (Excerpt(half, RATE) for half in halves)
     whole_signal = makeup_db(x, other, by_frames=False)
     pairs = level_offset_db(levels(x), levels(other), begin_db=whole_signal)
     assert pairs != pytest.approx(whole_signal, abs=0.05)
-    assert makeup_db(x, other) == pytest.approx((whole_signal + 3 * pairs) / 4, abs=0.01)
+    assert makeup_db(x, other) == pytest.approx(pairs, abs=0.01)
     none = np.zeros((0, 0), np.float32)
     assert level_offset_db(levels(x), none, begin_db=2.5) == level_offset_db(none, levels(x), begin_db=2.5) == 2.5
     apart = np.full((2, 4), -90.0)

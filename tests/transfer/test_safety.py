@@ -7,7 +7,7 @@ import pytest
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.transfer import safety
-from fxst.transfer.descriptors import Excerpt, active_level_db, describe, noise_floor_db
+from fxst.transfer.descriptors import Excerpt, active_level_db, describe, distance_db, noise_floor_db
 from fxst.transfer.safety import limit_amount
 
 RATE = 24_000
@@ -56,6 +56,17 @@ def test_where_nothing_of_a_style_is_applied_the_level_is_matched_all_the_same(h
     gain_db = table.to_dict()["compressor"]["makeup_db"]
     np.testing.assert_allclose(render(soft.samples, table), 10 ** (gain_db / 20) * soft.samples, rtol=1e-4, atol=1e-6)
     assert active_level_db(Excerpt(render(soft.samples, table), RATE)) == pytest.approx(reference.level_db, abs=0.3)
+
+
+def test_a_level_that_comes_nearer_is_no_reason_for_the_effect_that_came_with_it(halves):
+    x, other = halves
+    dull = BRIGHT.with_values({"parametric_eq": {"high_shelf_gain_db": -18.0}, "compressor": {"makeup_db": 20.0}})
+    reference, soft = describe(Excerpt(other, RATE)), Excerpt(0.1 * x, RATE)
+    nearer_db = distance_db(describe(Excerpt(render(soft.samples, dull), RATE)), reference)
+    assert nearer_db < distance_db(describe(soft), reference)
+    result = limit_amount(STUDIO, dull.rows, soft, reference)
+    assert result.amount < 1
+    assert result.after_db < nearer_db
 
 
 def test_too_much_of_the_right_thing_is_turned_down(halves):
