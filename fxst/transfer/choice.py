@@ -45,8 +45,8 @@ CHANCE_DB: Final = 1.0
 """From this probability on, a trial overrules the model only if the recording is so much further away with the effect:
 by less, two recordings differ by what is said in them."""
 
-SAME_RATIO: Final = 1.12
-OTHER_RATIO: Final = 1.25
+SAME_RATIO: Final = 1.2
+OTHER_RATIO: Final = 1.35
 """Up to the first neighbour ratio two recordings count as of one voice or song, and from the second on as of two.
 Fitted to validation voices and songs."""
 
