@@ -27,6 +27,7 @@ __all__ = [
     "describe",
     "distance_db",
     "mean_descriptors",
+    "nearest_db",
     "noise_floor_db",
     "side_db",
     "soft_rise_db",
@@ -198,6 +199,10 @@ def mean_descriptors(several: Sequence[Descriptors], weights: Sequence[float]) -
     )
 
 
+NEAREST_RANGE_DB: Final = 40.0
+NEAREST_STEP_DB: Final = 0.25
+
+
 def distance_db(x: Descriptors, reference: Descriptors) -> float:
     """Measure how differently two recordings were produced.
 
@@ -207,14 +212,32 @@ def distance_db(x: Descriptors, reference: Descriptors) -> float:
     Raises:
         SettingsError: They have no band in common, as any two recordings have.
     """
+    return float(_distances_db(x, reference, np.zeros(1))[0])
+
+
+def nearest_db(x: Descriptors, reference: Descriptors) -> float:
+    """Return the least `distance_db` that a gain can give, to `NEAREST_STEP_DB`, if it moves no sound across silence.
+
+    Raises:
+        SettingsError: They have no band in common.
+    """
+    middle_db = reference.level_db - x.level_db
+    gains_db = middle_db + np.arange(-NEAREST_RANGE_DB, NEAREST_RANGE_DB, NEAREST_STEP_DB)
+    return float(_distances_db(x, reference, gains_db).min()) - NEAREST_STEP_DB / 2
+
+
+def _distances_db(x: Descriptors, reference: Descriptors, gains_db: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the distance with each gain."""
     shared = sorted(x.spectrum_db.keys() & reference.spectrum_db.keys())
     if not shared:
         raise SettingsError("The style profile has none of this recording's third octaves: save the style again.")
     ours, theirs = (np.array([one.spectrum_db[hz] for hz in shared]) for one in (x, reference))
-    floor_db = max(ours.max(), theirs.max()) - RANGE_DB
-    spectrum_db = float(np.abs(np.maximum(ours, floor_db) - np.maximum(theirs, floor_db)).mean())
+    ours = ours + gains_db[:, None]
+    floors_db = np.maximum(ours.max(axis=1), theirs.max())[:, None] - RANGE_DB
+    spectrum_db = np.abs(np.maximum(ours, floors_db) - np.maximum(theirs, floors_db)).mean(axis=1)
     crest_db, range_db = abs(x.crest_db - reference.crest_db), abs(x.range_db - reference.range_db)
-    return spectrum_db + CREST_WEIGHT * crest_db + RANGE_WEIGHT * range_db
+    found: npt.NDArray[np.float64] = spectrum_db + CREST_WEIGHT * crest_db + RANGE_WEIGHT * range_db
+    return found
 
 
 def noise_floor_db(x: Excerpt) -> float:

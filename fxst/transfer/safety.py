@@ -15,6 +15,7 @@ from fxst.transfer.descriptors import (
     active_level_db,
     describe,
     distance_db,
+    nearest_db,
     noise_floor_db,
     soft_rise_db,
 )
@@ -132,14 +133,18 @@ def limit_amount(
     settings, upward_share = _limit_upward(chain, settings, makes_noisy)
     nothing = chain.at_amount(settings, 0.0)
     best = SafetyResult(nothing, 0.0, before_db, before_db, noisy=False, most_noise_db=allowed_db)
-    levelled = relevel(nothing)
-    if levelled != nothing and floor_db(levelled) <= most_floor_db:
+
+    def by_level_alone() -> SafetyResult:
         # A level is measured, and not learned: it is no reason for an effect, nor against one.
+        levelled = relevel(nothing)
+        if levelled == nothing or floor_db(levelled) > most_floor_db:
+            return best
         levelled_db = distance_db(describe(rendered(chain, levelled, excerpt)), reference)
-        best = replace(best, settings=levelled, after_db=levelled_db, levelled=True)
-    least_db = best.after_db
+        return replace(best, settings=levelled, after_db=levelled_db, levelled=True)
+
+    least_db: float = nearest_db(before, reference)  # what is nearer than any level need not be compared with one
     noisy = upward_share < 1
-    raised = harmful = False
+    raised = harmful = compared = False
     for amount in AMOUNTS[:-1]:
         table = chain.at_amount(settings, amount)
         if (amount < 1 or upward_share < 1) and not raised:
@@ -152,13 +157,16 @@ def limit_amount(
             continue
         after_db = distance_db(describe(output), reference)
         result = SafetyResult(table, amount, before_db, after_db, noisy, upward_share, most_noise_db=allowed_db)
+        if after_db >= least_db + TOLERANCE_DB and not compared:
+            best, compared = by_level_alone(), True
+            least_db = best.after_db
         if after_db < least_db + TOLERANCE_DB and not harmful:
             # The largest amount: a smaller one is nearer by chance only.
             return result
         harmful = True
         if after_db < best.after_db:
             best = result
-    return best if harmful else replace(best, noisy=noisy)
+    return best if harmful else replace(by_level_alone(), noisy=noisy)
 
 
 def _limit_upward(

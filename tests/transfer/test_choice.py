@@ -39,7 +39,7 @@ def test_the_level_is_set_by_the_moments_that_a_studio_model_hears(monkeypatch, 
     moments = given[0]
     # The level alone, with which the safety check compares, is none that a model chose.
     assert shares[0] == choice.GAIN_SHARE
-    assert set(shares[1:]) == {1.0}
+    assert set(shares[1:]) <= {1.0}
     np.testing.assert_array_equal(moments.reference, reference.frames)
     # As of the recording itself, but not rounded.
     ours = moments.measure(heard.excerpt)

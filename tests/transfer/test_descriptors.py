@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from fxst.chains.named import CHAINS
 from fxst.chains.table import Table
 from fxst.errors import SettingsError
-from fxst.transfer.descriptors import Excerpt, describe, distance_db, mean_descriptors, noise_floor_db
+from fxst.transfer.descriptors import Excerpt, describe, distance_db, mean_descriptors, nearest_db, noise_floor_db
 
 RATE = 24_000
 STUDIO = CHAINS["studio"]
@@ -26,6 +26,14 @@ def test_a_recording_is_no_distance_from_itself_and_a_style_is_one(halves):
     assert distance(Excerpt(x, RATE), Excerpt(x, RATE)) == 0
     bright = Excerpt(render(other, BRIGHT), RATE)
     assert distance(Excerpt(x, RATE), bright) > distance(Excerpt(render(x, BRIGHT), RATE), bright)
+
+
+def test_no_gain_brings_a_recording_nearer_than_the_nearest(halves):
+    x, reference = halves[0], describe(Excerpt(0.1 * halves[1], RATE))
+    gains = 10 ** (np.arange(-40, 20, 1.0) / 20).astype(np.float32)
+    distances = [distance_db(describe(Excerpt(gain * x, RATE)), reference) for gain in gains]
+    assert nearest_db(describe(Excerpt(x, RATE)), reference) == pytest.approx(min(distances), abs=0.5)
+    assert all(nearest_db(describe(Excerpt(gain * x, RATE)), reference) <= min(distances) for gain in gains[20::10])
 
 
 def test_pauses_are_no_style(halves):
